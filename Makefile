@@ -1,0 +1,73 @@
+# make demo   speak test_input.json with the small model that ships with the code -> out/demo.wav
+# make test   everything that CI runs
+# make fast   the tests that need no model, in seconds
+# make serve  RunPod's local API on port 8000
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+VENV_OLD := .venv-torch24
+UV := $(VENV)/bin/uv
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test fast lint types old-torch serve lock docs clean
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+demo: $(VENV)/.local
+	@$(PY) scripts/demo.py
+
+serve: $(VENV)/.local
+	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) -u handler.py --rp_serve_api --rp_api_host 0.0.0.0
+
+test: lint types
+	$(PY) -m pytest -m "not gpu" --durations=8
+	$(MAKE) --no-print-directory old-torch
+
+fast: $(VENV)/.test
+	$(PY) -m pytest -q -m "not model and not e2e and not gpu"
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.test
+	$(VENV)/bin/mypy
+
+# The f5-tts image has torch 2.4; the code must run there as well.
+old-torch: $(VENV_OLD)/.installed
+	$(VENV_OLD)/bin/python -m pytest -q -m "not model and not e2e and not gpu" -p no:cacheprovider
+
+docs: $(VENV)/.local
+	$(PY) scripts/document_settings.py
+
+lock: $(UV)
+	scripts/lock.sh $(UV)
+
+clean:
+	rm -rf $(VENV) $(VENV_OLD) out .mypy_cache .pytest_cache .ruff_cache
+
+# Installing: each stamp is newer than the lock that it was made from, so a second run has nothing to do.
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 12))' || \
+	  { echo "make: Python 3.11 is needed; apt-get install python3.11 python3.11-venv, or set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "make: the venv module is missing; apt-get install python3.11-venv"; exit 1; }
+	@$(VENV)/bin/pip install -q --disable-pip-version-check uv==0.13.9
+
+$(VENV)/.local: requirements-local.txt | $(UV)
+	@echo "installing what the worker needs (torch is large, a few minutes the first time) ..."
+	@$(UV) pip install -q --python $(PY) --no-deps -r requirements-local.txt
+	@touch $@
+
+$(VENV)/.test: requirements-test.txt requirements-upstream.txt $(VENV)/.local
+	@echo "installing what the tests need ..."
+	@$(UV) pip install -q --python $(PY) --no-deps -r requirements-test.txt -r requirements-upstream.txt
+	@touch $@
+
+$(VENV_OLD)/.installed: requirements-torch24.txt | $(UV)
+	@echo "installing torch 2.4 for the second run of the fast tests ..."
+	@$(UV) venv -q --python $(PY) $(VENV_OLD) --clear
+	@$(UV) pip install -q --python $(VENV_OLD)/bin/python --no-deps -r requirements-torch24.txt
+	@touch $@

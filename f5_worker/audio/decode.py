@@ -1,0 +1,248 @@
+"""Bytes of an unknown recording to samples: in memory, within limits, by formats named beforehand.
+
+Legend: nw samples, c channels.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import av.error
+import numpy as np
+import soxr
+from av import AudioCodecContext
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
+from f5_worker.errors import ReferenceTooLarge, ReferenceUnreadable
+from f5_worker.settings import variable
+
+MAX_CHANNELS = 8
+MIN_SAMPLE_RATE, MAX_SAMPLE_RATE = 8_000, 192_000
+# vLLM #44970: 25 MB of Opus became 5.7 GB of samples; vLLM #49948: a forged rate and 8 channels beat a limit
+# on seconds alone. So seconds and decoded bytes are both bounded, and counted frame by frame.
+MAX_DECODED_BYTES = 256 * 2**20
+BYTES_PER_SAMPLE = 4  # float32
+# An ALAC packet of a few bytes may hold 16 M samples; no codec below needs more than 65,535 (FLAC) for one.
+MAX_FRAME_SAMPLES = 1 << 16
+
+FORMATS_IN_WORDS = "WAV, FLAC, MP3, Ogg (Opus, Vorbis), M4A/MP4, WebM/Matroska, AAC or AIFF"
+# FFmpeg knows hundreds of decoders; a voice needs these. The list also stops FFmpeg from opening video
+# decoders (a film, a picture in an MP3) while it looks into the file.
+DECODERS = frozenset(
+    (
+        *("aac", "alac", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "libopus", "vorbis"),
+        *("adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le"),
+        *("pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le"),
+        *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le"),
+    )
+)
+# Full scale of FFmpeg's sample formats (a trailing `p` means planar); 24 bits come in the upper part of s32.
+FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "flt": 1.0, "dbl": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A decoded recording: `samples` float32 `[nw]` in [-1, 1], all channels mixed into one."""
+
+    samples: Samples
+    sample_rate: int
+    channels: int
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.sample_rate
+
+
+def decode(data: bytes, *, max_bytes: int, max_s: float) -> Audio:
+    """Decode the first audio stream of a file held in memory.
+
+    A file cut off at its end, or with a broken frame inside, gives what can be heard of it.
+
+    Args:
+        max_bytes: of the file as sent.
+        max_s: of the recording; decoding stops as soon as it is exceeded.
+
+    Raises:
+        ReferenceUnreadable: it is no audio of a known format, or holds none.
+        ReferenceTooLarge: more bytes, seconds, channels or samples than allowed.
+    """
+    if len(data) > max_bytes:
+        raise ReferenceTooLarge(
+            f"the recording has {len(data)} bytes, at most {max_bytes} ({variable('reference_max_bytes')}); "
+            "send a shorter or compressed one"
+        )
+    demuxer = sniff(data)
+    try:
+        return _decode(data, demuxer, max_s)
+    except (av.error.FFmpegError, UnicodeError) as error:
+        raise _unreadable(f"the file looks like {demuxer} but cannot be opened ({_reason(error)})") from None
+
+
+def to_model_rate(audio: Audio) -> Samples:
+    """The recording at the model's rate, float32 `[nw]` at 24 kHz."""
+    if audio.sample_rate == SAMPLE_RATE:
+        return audio.samples
+    resampled = soxr.resample(audio.samples, audio.sample_rate, SAMPLE_RATE, quality="HQ")
+    return limit_peak(np.asarray(resampled, np.float32), 1.0)  # band limiting overshoots at clipped peaks
+
+
+def sniff(data: bytes) -> str:
+    """The name of FFmpeg's demuxer for these bytes, by their first few.
+
+    FFmpeg's own guess is never used: it also knows playlists (HLS, concat, SDP), which make it open other
+    files and addresses.
+
+    Raises:
+        ReferenceUnreadable: none of the accepted formats.
+    """
+    if data[:3] == b"ID3":
+        return _after_id3(data)
+    if data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":
+        return "wav"
+    if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
+        return "aiff"
+    if data[4:8] == b"ftyp":
+        return "mov"
+    for magic, demuxer in ((b"fLaC", "flac"), (b"OggS", "ogg"), (b"\x1aE\xdf\xa3", "matroska")):
+        if data.startswith(magic):
+            return demuxer
+    return _sniff_frame(data)
+
+
+def _after_id3(data: bytes) -> str:
+    """What follows an ID3v2 tag; its length is 4 bytes of 7 bits."""
+    header, footer_flag = 10, 0x10
+    if len(data) < header:
+        raise _unreadable("the file ends within its first tag")
+    size = (data[6] & 127) << 21 | (data[7] & 127) << 14 | (data[8] & 127) << 7 | (data[9] & 127)
+    begin = header + size + (header if data[5] & footer_flag else 0)
+    following = data[begin : begin + 4]
+    if following == b"fLaC":
+        return "flac"
+    # Padding often follows a tag, so anything that is not plainly AAC is left to the MP3 demuxer's search.
+    return "aac" if len(following) >= 2 and _is_adts(following) else "mp3"
+
+
+def _sniff_frame(data: bytes) -> str:
+    """MP3 and AAC without a container begin with 11 set bits."""
+    if len(data) >= 4 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
+        if _is_adts(data):
+            return "aac"
+        version, layer, bit_rate, rate = data[1] >> 3 & 3, data[1] >> 1 & 3, data[2] >> 4, data[2] >> 2 & 3
+        if version != 1 and layer != 0 and bit_rate != 15 and rate != 3:  # the reserved values
+            return "mp3"
+    raise _unreadable("the file is empty" if not data else "the file is of no format that this worker reads")
+
+
+def _is_adts(data: bytes) -> bool:
+    return data[0] == 0xFF and data[1] & 0xF6 == 0xF0
+
+
+def _decode(data: bytes, demuxer: str, max_s: float) -> Audio:
+    options = {
+        "codec_whitelist": ",".join(sorted(DECODERS)),
+        "protocol_whitelist": "none",  # the file object is open already; nothing else is to be opened
+    }
+    file = io.BytesIO(data)
+    with av.open(file, "r", format=demuxer, options=options, metadata_errors="replace") as container:
+        rate, channels = _inspect(container)
+        parts: list[Samples] = []
+        samples = 0
+        for frame in _frames(container):
+            _check_stream(frame.sample_rate, frame.layout.nb_channels)
+            if frame.sample_rate != rate:
+                raise _unreadable(f"its sample rate changes from {rate} to {frame.sample_rate} Hz")
+            samples += frame.samples
+            channels = max(channels, frame.layout.nb_channels)
+            _check_length(samples, rate, channels, max_s)
+            parts.append(_mix(frame))
+    if samples == 0:
+        raise _unreadable("the file holds no audio")
+    return Audio(_finished(np.concatenate(parts)), rate, channels)
+
+
+def _inspect(container: InputContainer) -> tuple[int, int]:
+    """Sample rate and channels of the first audio stream, as the header claims them."""
+    if not container.streams.audio:
+        raise _unreadable("the file holds no audio stream")
+    # None, whatever PyAV's types say, for a codec that FFmpeg does not know.
+    context: AudioCodecContext | None = container.streams.audio[0].codec_context
+    if context is None or context.name not in DECODERS:
+        name = context.name if context else "unknown"
+        raise _unreadable(f"the file holds {name} audio, which this worker does not read")
+    context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
+    _check_stream(context.sample_rate, context.channels)
+    return context.sample_rate, context.channels
+
+
+def _check_stream(rate: int, channels: int) -> None:
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise ReferenceTooLarge(
+            f"the recording has {channels} channels, at most {MAX_CHANNELS}; send it in mono"
+        )
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        raise ReferenceTooLarge(
+            f"the recording's sample rate is {rate} Hz, accepted are {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE}; "
+            f"send it at {SAMPLE_RATE} Hz"
+        )
+
+
+def _check_length(samples: int, rate: int, channels: int, max_s: float) -> None:
+    if samples > max_s * rate:
+        raise ReferenceTooLarge(
+            f"the recording is longer than {max_s:g} s ({variable('reference_decode_max_s')}; decoding "
+            f"stopped at {samples / rate:.1f} s); send a clip of 5 to 12 s"
+        )
+    decoded = samples * channels * BYTES_PER_SAMPLE
+    if decoded > MAX_DECODED_BYTES:
+        raise ReferenceTooLarge(
+            f"the recording decodes to more than {MAX_DECODED_BYTES} bytes (decoding stopped at {decoded}, "
+            f"{channels} channels at {rate} Hz); send it in mono at {SAMPLE_RATE} Hz"
+        )
+
+
+def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
+    """The frames that can be decoded; broken ones are left out, a broken container ends the file."""
+    packets = container.demux(container.streams.audio[0])
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:
+            return
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
+
+
+def _mix(frame: av.AudioFrame) -> Samples:
+    """One frame as float32 `[nw]`, the mean of its channels."""
+    kind = frame.format.name.removesuffix("p")
+    if kind not in FULL_SCALE:
+        raise _unreadable(f"its samples are of the unusual kind {frame.format.name}")
+    raw: NDArray[np.generic] = frame.to_ndarray()  # planar [c, nw], packed [1, nw * c]
+    values = raw if frame.format.is_planar else raw.reshape(-1, frame.layout.nb_channels).T
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused at the end
+        mixed = values.astype(np.float64).mean(axis=0) - (FULL_SCALE["u8"] if kind == "u8" else 0.0)
+        return np.asarray(mixed / FULL_SCALE[kind], np.float32)
+
+
+def _finished(samples: Samples) -> Samples:
+    if not np.isfinite(samples).all():
+        raise _unreadable("the file holds samples that are no numbers (NaN or infinity)")
+    return limit_peak(samples, 1.0)  # float files and lossy codecs may exceed full scale
+
+
+def _unreadable(what: str) -> ReferenceUnreadable:
+    return ReferenceUnreadable(f"{what}; send {FORMATS_IN_WORDS}")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__

@@ -1,0 +1,128 @@
+"""How loud a signal is, and where in it there is sound.
+
+All signals are float32 `[nw]`, mono, in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples: TypeAlias = NDArray[np.float32]
+
+SAMPLE_RATE = 24_000  # of the model, and of every signal whose rate is not said
+
+SILENCE_DB = -120.0  # stands for "no signal at all"; float32 full scale is 0 dB
+FLOOR_DB = -70.0  # nothing below is ever sound
+RANGE_DB = 45.0  # nor what is this far below the clip's loud parts
+NOISE_MARGIN_DB = 4.0  # a steady background varies by less than this around its level
+CORE_DB = 6.0  # sound has a part this far above the threshold; a mere swell of the background has not
+LOUD_PERCENTILE = 95.0
+
+WINDOW_S, HOP_S = 0.020, 0.010
+BACKGROUND_S = 0.150  # the background is the quietest stretch of this length
+MERGE_S = 0.100  # closures of consonants last up to 80 ms and are no pauses
+
+
+def rms(samples: Samples) -> float:
+    """Root mean square, 0 for no samples."""
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
+
+
+def rms_db(samples: Samples) -> float:
+    """`rms` in dB of full scale, never below SILENCE_DB."""
+    return max(SILENCE_DB, 20.0 * float(np.log10(max(rms(samples), 1e-12))))
+
+
+def limit_peak(samples: Samples, ceiling: float = 0.99) -> Samples:
+    """The same signal, turned down as a whole if its peak exceeds `ceiling`; its shape stays."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    return samples * np.float32(ceiling / peak) if peak > ceiling else samples
+
+
+def loud_db(samples: Samples, sample_rate: int = SAMPLE_RATE) -> float:
+    """Level of the loud parts in dB of full scale: of speech itself, however long its pauses."""
+    if not len(samples):
+        return SILENCE_DB
+    return float(np.percentile(_frame_db(samples, sample_rate), LOUD_PERCENTILE))
+
+
+def speech_regions(
+    samples: Samples, sample_rate: int = SAMPLE_RATE, *, softest_db: float = 12.0
+) -> list[tuple[int, int]]:
+    """Where there is sound: `[(begin, end), ...]` in samples, ascending, to about 10 ms.
+
+    The threshold follows the clip's own loud parts and its background, so that neither the gain of a
+    recording nor its noise matters. Gaps shorter than MERGE_S are part of the sound.
+
+    Args:
+        softest_db: what is less than this below the loud parts is sound, even where it looks like a steady
+            background. Small values find pauses in noise; large ones keep soft sounds at any cost.
+    """
+    if not len(samples):
+        return []
+    levels = _frame_db(samples, sample_rate)
+    low = _threshold(levels, softest_db)
+    hop = round(HOP_S * sample_rate)
+    runs = [run for run in _runs(levels >= low) if levels[run[0] : run[1]].max() >= low + CORE_DB]
+    regions: list[tuple[int, int]] = []
+    for first, last in runs:
+        begin, end = first * hop, min(last * hop, len(samples))
+        if regions and begin - regions[-1][1] < MERGE_S * sample_rate:
+            begin = regions.pop()[0]
+        regions.append((begin, end))
+    return regions
+
+
+def trim(
+    samples: Samples, keep_s: float, *, tail_s: float | None = None, softest_db: float = 40.0
+) -> Samples:
+    """The signal without its silent edges; empty if there is no sound in it.
+
+    Args:
+        keep_s: seconds of silence that stay before the sound, and after it unless `tail_s` is given.
+        softest_db: see `speech_regions`.
+    """
+    regions = speech_regions(samples, softest_db=softest_db)
+    if not regions:
+        return samples[:0]
+    after_s = keep_s if tail_s is None else tail_s
+    begin = max(0, regions[0][0] - round(keep_s * SAMPLE_RATE))
+    return samples[begin : regions[-1][1] + round(after_s * SAMPLE_RATE)]
+
+
+def _frame_db(samples: Samples, sample_rate: int) -> NDArray[np.float64]:
+    """Level `[frames]` of each hop in dB of full scale, over a window centred on it.
+
+    Each window's mean is taken out first: a constant offset and rumble below the voice are no sound.
+    """
+    hop, window = round(HOP_S * sample_rate), round(WINDOW_S * sample_rate)
+    frames = -(-len(samples) // hop)
+    before = (window - hop) // 2
+    padded = np.zeros(frames * hop + window, np.float64)
+    padded[before : before + len(samples)] = samples
+    # The edges go on with the nearest sample: a step to zero would look like sound in a clip with an offset.
+    padded[:before], padded[before + len(samples) :] = samples[0], samples[-1]
+    sums = np.concatenate(([0.0], np.cumsum(padded)))
+    squares = np.concatenate(([0.0], np.cumsum(np.square(padded))))
+    starts = np.arange(frames) * hop
+    means = (sums[starts + window] - sums[starts]) / window
+    power = (squares[starts + window] - squares[starts]) / window - np.square(means)
+    floor = 10.0 ** (SILENCE_DB / 10.0)
+    return np.asarray(10.0 * np.log10(np.maximum(power, floor)))
+
+
+def _threshold(levels: NDArray[np.float64], softest_db: float) -> float:
+    loud = float(np.percentile(levels, LOUD_PERCENTILE))
+    span = min(len(levels), round(BACKGROUND_S / HOP_S))
+    powers = np.convolve(10.0 ** (levels / 10.0), np.full(span, 1.0 / span), mode="valid")
+    background = 10.0 * float(np.log10(powers.min()))
+    return max(FLOOR_DB, loud - RANGE_DB, min(background + NOISE_MARGIN_DB, loud - softest_db))
+
+
+def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Stretches of True as `(first, one past last)`."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]

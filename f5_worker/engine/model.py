@@ -1,0 +1,268 @@
+"""F5's diffusion transformer for inference, loading upstream checkpoints key by key.
+
+Equal to `f5_tts.model.backbones.dit.DiT` of f5-tts 1.1.22, but split by what changes when:
+once a segment (`condition`), once a schedule (`modulations`), once a step (`forward`).
+
+Legend: b batch, n frames, nt text tokens, d model width, m mel bands, s steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from f5_worker.engine.attention import Attention, rotary_tables
+from f5_worker.engine.config import Arch
+
+TIME_FEATURES = 256
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What stays the same over the steps of one segment.
+
+    fixed: `[b, n, d]`, the part of the input projection that does not depend on the noisy mel;
+    row 0 is conditioned on reference and text, row 1 (with guidance) on neither.
+    cos, sin: `[n, dim_head]`.
+    """
+
+    fixed: Tensor
+    cos: Tensor
+    sin: Tensor
+
+
+@dataclass(frozen=True)
+class Modulations:
+    """AdaLN shifts, scales and gates for every step: blocks `[s, depth, 6, d]`, out `[s, 2, d]`."""
+
+    blocks: Tensor
+    out: Tensor
+
+
+class GlobalResponseNorm(nn.Module):
+    """GRN of ConvNeXt V2 (arXiv 2301.00808); its statistics run over the whole padded text."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(1, 1, dim))
+        self.beta = nn.Parameter(torch.zeros(1, 1, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        energy = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        relative = energy / (energy.mean(dim=-1, keepdim=True) + 1e-6)
+        return self.gamma * (x * relative) + self.beta + x
+
+
+class TextBlock(nn.Module):
+    """ConvNeXt V2 block over the text, `[b, n, d]` -> `[b, n, d]`."""
+
+    def __init__(self, dim: int, mult: int = 2) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv1d(dim, dim, kernel_size=7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.pwconv1 = nn.Linear(dim, dim * mult)
+        self.grn = GlobalResponseNorm(dim * mult)
+        self.pwconv2 = nn.Linear(dim * mult, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = self.norm(self.dwconv(x.transpose(1, 2)).transpose(1, 2))
+        out: Tensor = x + self.pwconv2(self.grn(F.gelu(self.pwconv1(mixed))))
+        return out
+
+
+class TextEmbedding(nn.Module):
+    """Characters to one vector a frame: padded to the segment's length or spread evenly over it."""
+
+    def __init__(self, arch: Arch, vocabulary_size: int) -> None:
+        super().__init__()
+        self.mask_padding = arch.text_mask_padding
+        self.spread = arch.text_embedding_average_upsampling
+        self.text_embed = nn.Embedding(vocabulary_size + 1, arch.text_dim)  # row 0 is the filler
+        self.text_blocks = nn.ModuleList(TextBlock(arch.text_dim) for _ in range(arch.conv_layers))
+
+    def forward(self, tokens: Tensor, n: int, *, drop: bool) -> Tensor:
+        """`tokens [nt]` (without filler) -> `[n, text_dim]`; `drop` is the unconditional branch."""
+        tokens = F.pad(tokens[:n] + 1, (0, max(0, n - len(tokens))))
+        filler = (tokens == 0).unsqueeze(-1)
+        x: Tensor = self.text_embed(torch.zeros_like(tokens) if drop else tokens)
+        if len(self.text_blocks) > 0:
+            x = x + _text_positions(n, x)
+            x = x.masked_fill(filler, 0.0) if self.mask_padding else x
+            for block in self.text_blocks:
+                x = block(x.unsqueeze(0)).squeeze(0)
+                x = x.masked_fill(filler, 0.0) if self.mask_padding else x
+        return x[self._even(int((~filler).sum()), n)] if self.spread else x
+
+    def _even(self, nt: int, n: int) -> Tensor:
+        """Frame -> token: each token `n // nt` frames, the last `n % nt` tokens one more, as upstream spreads."""
+        repeats = torch.full((nt,), n // nt)
+        repeats[nt - n % nt :] += 1
+        return torch.repeat_interleave(repeats).to(self.text_embed.weight.device)
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoidal features of the flow's time and a small MLP, `[s]` -> `[s, d]`."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.time_mlp = nn.Sequential(nn.Linear(TIME_FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+    def forward(self, time: Tensor) -> Tensor:
+        half = TIME_FEATURES // 2
+        rates = torch.exp(torch.arange(half, device=time.device).float() * -(math.log(10_000) / (half - 1)))
+        angles = 1000 * time.float().unsqueeze(1) * rates
+        features = torch.cat((angles.sin(), angles.cos()), dim=-1)
+        out: Tensor = self.time_mlp(features.to(self.time_mlp[0].weight.dtype))
+        return out
+
+
+class ConvPosition(nn.Module):
+    """Convolutional position embedding, `[b, n, d]` -> `[b, n, d]`."""
+
+    def __init__(self, dim: int, kernel: int = 31, groups: int = 16) -> None:
+        super().__init__()
+        convolutions = (nn.Conv1d(dim, dim, kernel, groups=groups, padding=kernel // 2) for _ in range(2))
+        self.conv1d = nn.Sequential(next(convolutions), nn.Mish(), next(convolutions), nn.Mish())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv1d(x.transpose(1, 2)).transpose(1, 2)
+        return out
+
+
+class InputEmbedding(nn.Module):
+    """Projection of noisy mel, reference mel and text, side by side, to the model's width."""
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        self.mel_dim = arch.mel_dim
+        self.proj = nn.Linear(2 * arch.mel_dim + arch.text_dim, arch.dim)
+        self.conv_pos_embed = ConvPosition(arch.dim)
+
+    def fixed(self, reference: Tensor, text: Tensor) -> Tensor:
+        """The part that does not depend on the noise: `[b, n, m]`, `[b, n, text_dim]` -> `[b, n, d]`."""
+        return F.linear(torch.cat((reference, text), dim=-1), self.proj.weight[:, self.mel_dim :], self.proj.bias)
+
+    def forward(self, x: Tensor, fixed: Tensor) -> Tensor:
+        projected = F.linear(x, self.proj.weight[:, : self.mel_dim]) + fixed
+        out: Tensor = self.conv_pos_embed(projected) + projected
+        return out
+
+
+class AdaNorm(nn.Module):
+    """The linear layer that turns the time embedding into `parts` vectors of shift, scale and gate."""
+
+    def __init__(self, dim: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.linear = nn.Linear(dim, dim * parts)
+
+    def forward(self, time: Tensor) -> Tensor:
+        """`[s, d]` -> `[s, parts, d]`."""
+        out: Tensor = self.linear(F.silu(time)).unflatten(-1, (self.parts, -1))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Two linear layers around a tanh-GELU; nested as upstream nests them, for the keys."""
+
+    def __init__(self, dim: int, mult: int) -> None:
+        super().__init__()
+        into = nn.Sequential(nn.Linear(dim, dim * mult), nn.GELU(approximate="tanh"))
+        self.ff = nn.Sequential(into, nn.Identity(), nn.Linear(dim * mult, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.ff(x)
+        return out
+
+
+class Block(nn.Module):
+    """One transformer block with adaptive norms."""
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        self.attn_norm = AdaNorm(arch.dim, parts=6)
+        self.attn = Attention(arch.dim, arch.heads, arch.dim_head, arch.qk_norm is not None, arch.pe_attn_head)
+        self.ff = FeedForward(arch.dim, arch.ff_mult)
+
+    def forward(self, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """`x [b, n, d]`, `modulation [6, d]` -> `[b, n, d]`."""
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = modulation.unbind(0)
+        x = x + gate * self.attn(_norm(x) * (1 + scale) + shift, cos, sin)
+        out: Tensor = x + ff_gate * self.ff(_norm(x) * (1 + ff_scale) + ff_shift)
+        return out
+
+
+class DiT(nn.Module):
+    """The velocity field of F5-TTS. Module names give upstream's checkpoint keys."""
+
+    def __init__(self, arch: Arch, vocabulary_size: int) -> None:
+        super().__init__()
+        self.arch = arch
+        self.time_embed = TimeEmbedding(arch.dim)
+        self.text_embed = TextEmbedding(arch, vocabulary_size)
+        self.input_embed = InputEmbedding(arch)
+        self.transformer_blocks = nn.ModuleList(Block(arch) for _ in range(arch.depth))
+        self.long_skip_connection = (
+            nn.Linear(arch.dim * 2, arch.dim, bias=False) if arch.long_skip_connection else None
+        )
+        self.norm_out = AdaNorm(arch.dim, parts=2)
+        self.proj_out = nn.Linear(arch.dim, arch.mel_dim)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.proj_out.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.proj_out.weight.device
+
+    def condition(self, reference: Tensor, tokens: Tensor, n: int, *, guided: bool) -> Condition:
+        """Everything about a segment that no step changes.
+
+        Args:
+            reference: mel of the reference clip, `[nr, m]`, nr < n.
+            tokens: vocabulary indices of reference and target text, `[nt]`.
+            n: frames of reference and target together.
+            guided: add the unconditional row that classifier-free guidance needs.
+        """
+        known = F.pad(reference.to(self.dtype), (0, 0, 0, n - len(reference)))
+        text = self.text_embed(tokens, n, drop=False)
+        rows = [self.input_embed.fixed(known, text)]
+        if guided:
+            nothing = self.text_embed(tokens, n, drop=True)
+            rows.append(self.input_embed.fixed(torch.zeros_like(known), nothing))
+        return Condition(torch.stack(rows), *rotary_tables(n, self.arch.dim_head, self.device, self.dtype))
+
+    def modulations(self, times: Tensor) -> Modulations:
+        """Adaptive norms for all steps of a schedule: they depend on nothing but the time, `times [s]`."""
+        time = self.time_embed(times)
+        blocks = torch.stack([block.attn_norm(time) for block in self.transformer_blocks], dim=1)  # type: ignore[operator]
+        return Modulations(blocks, self.norm_out(time))
+
+    def forward(self, x: Tensor, step: int, condition: Condition, modulations: Modulations) -> Tensor:
+        """Velocity of `x [n, m]` at a step of the schedule, `[b, n, m]` in the order of the condition's rows."""
+        h: Tensor = self.input_embed(x.to(self.dtype), condition.fixed)
+        residual = h
+        for block, modulation in zip(self.transformer_blocks, modulations.blocks[step], strict=True):
+            h = block(h, modulation, condition.cos, condition.sin)
+        if self.long_skip_connection is not None:
+            h = self.long_skip_connection(torch.cat((h, residual), dim=-1))
+        scale, shift = modulations.out[step].unbind(0)
+        out: Tensor = self.proj_out(_norm(h) * (1 + scale) + shift)
+        return out
+
+
+def _norm(x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def _text_positions(n: int, like: Tensor, theta: float = 10_000.0) -> Tensor:
+    """Cosines, then sines, of text positions 0..n-1, `[n, d]` (upstream `precompute_freqs_cis`)."""
+    dim = like.shape[-1]
+    rates = 1.0 / theta ** (torch.arange(0, dim, 2, device=like.device)[: dim // 2].float() / dim)
+    angles = torch.outer(torch.arange(n, device=like.device), rates)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1).to(like.dtype)

@@ -1,0 +1,60 @@
+"""Log lines: plain for people, JSON in RunPod's own shape on an endpoint, so that its console can filter by job."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+logger = logging.getLogger("f5_worker")
+
+
+class _RunPodFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"requestId": getattr(record, "job", None), "message": super().format(record), "level": record.levelname}
+        return json.dumps(line)
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        job = getattr(record, "job", None)
+        return f"{record.levelname:<7} {f'{job}: ' if job else ''}{super().format(record)}"
+
+
+def configure(level: str) -> None:
+    """Send the worker's log to stdout. `import runpod` claims the root logger, so ours does not pass lines on."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_RunPodFormatter() if os.environ.get("RUNPOD_ENDPOINT_ID") else _PlainFormatter())
+    logger.handlers = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def for_job(job_id: str) -> logging.LoggerAdapter[logging.Logger]:
+    """A logger whose lines carry the job's id."""
+    return logging.LoggerAdapter(logger, {"job": job_id})
+
+
+def progress(job_id: str, every_s: float = 1.0) -> Callable[[float], None]:
+    """A callback for shares of work done, 0..1, that logs the percentage at most every `every_s` seconds."""
+    last = time.monotonic()
+
+    def report(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_s:
+            last = time.monotonic()
+            for_job(job_id).info("%3.0f %%", share * 100)
+
+    return report
+
+
+def failure(job_id: str, error: Exception) -> None:
+    """Log where an unforeseen error arose; its words, which may quote the job, only at DEBUG."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    for_job(job_id).error("%s at %s:%s in %s", type(error).__name__, Path(frame.filename).name, frame.lineno, frame.name)
+    for_job(job_id).debug("traceback", exc_info=error)

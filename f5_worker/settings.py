@@ -1,0 +1,110 @@
+"""Every environment variable of the worker: name, type, range, default, one line of why.
+
+Read once, at start, by `load_settings()`. All bad variables are reported together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from f5_worker.errors import SettingsInvalid
+
+PREFIX = "F5_"
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseModel):
+    """The worker's configuration; frozen, units in the names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # model
+    model: str = Field("F5TTS_v1_Base", min_length=1, description="Checkpoint: a name under the model directories, or a directory.")
+    models_dir: Path = Field(Path("/opt/models"), description="Where checkpoints lie, one directory each; `models/` beside the code is searched first.")
+    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="Where the model runs; `auto` takes CUDA when torch sees a GPU.")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="Arithmetic of the model; `auto` is fp16 on CUDA, fp32 on a CPU.")
+    cpu_threads: int = Field(0, ge=0, le=256, description="Threads for arithmetic on a CPU; 0 leaves the choice to torch.")
+
+    # jobs
+    concurrency: int = Field(2, ge=1, le=64, description="Jobs taken at a time; the second is prepared while the first is on the GPU.")
+    queue_jobs: int = Field(64, ge=0, le=10_000, description="Jobs that may wait beyond those, in the local API; more are refused.")
+    job_timeout_s: float = Field(600.0, ge=1, le=86_400, description="Longest time for one job; RunPod's own executionTimeout should be longer.")
+    max_text_chars: int = Field(20_000, ge=1, le=20_000, description="Longest text of one job.")
+    max_audio_s: float = Field(3_600.0, ge=1, le=14_400, description="Longest speech of one job, as estimated from text and reference.")
+    max_reply_bytes: int = Field(9_500_000, ge=1_000, le=100_000_000, description="Largest reply; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).")
+
+    # references
+    reference_max_bytes: int = Field(25_000_000, ge=1_000, le=500_000_000, description="Largest reference file, sent inline or fetched.")
+    reference_decode_max_s: float = Field(600.0, ge=1, le=3_600, description="Longest reference recording that is decoded.")
+    reference_max_s: float = Field(12.0, ge=3, le=20, description="Longest clip given to the model; longer ones are cut at a pause.")
+    fetch_timeout_s: float = Field(20.0, ge=1, le=300, description="Total time for fetching a reference by URL.")
+    fetch_http: bool = Field(False, description="Also fetch plain http URLs.")
+
+    # surroundings
+    save_dir: Path | None = Field(None, description="Also write each job's audio and reply into this directory (for `docker run` with a mount).")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG also logs the text of jobs.")
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; an empty value means "not set", as an endpoint's form sends it.
+
+    Raises:
+        SettingsInvalid: all variables that cannot be used, with value and accepted range.
+    """
+    given = {name: environ.get(variable(name), "").strip() for name in Settings.model_fields}
+    try:
+        return Settings.model_validate({name: value for name, value in given.items() if value})
+    except ValidationError as error:
+        raise SettingsInvalid("; ".join(_describe(item) for item in error.errors())) from None
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field: `max_text_chars` -> `F5_MAX_TEXT_CHARS`."""
+    return PREFIX + field.upper()
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """A warning for each `F5_*` variable that is no setting, with the nearest one that is."""
+    known = [variable(name) for name in Settings.model_fields]
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            yield f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def accepted(field: FieldInfo) -> str:
+    """The values that a field takes, in words: `1..64`, `auto | cuda | cpu`, `text`."""
+    choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
+    if choices:
+        return " | ".join(str(choice) for choice in choices)
+    low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
+    high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
+    if low is not None and high is not None:
+        return f"{low}..{high}"
+    if field.annotation is bool:
+        return "true | false"
+    return "a path" if "Path" in str(field.annotation) else "text"
+
+
+def table() -> str:
+    """The documented settings as a Markdown table; `docs/` holds a copy that a test keeps current."""
+    rows = ["| variable | accepted | default | what it is |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        rows.append(f"| `{variable(name)}` | {accepted(field).replace('|', chr(92) + '|')} | {default} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _describe(item: Mapping[str, Any]) -> str:
+    name = str(item["loc"][0])
+    field = Settings.model_fields[name]
+    value = "***" if "SecretStr" in str(field.annotation) else repr(item["input"])
+    return f"{variable(name)}={value} is not accepted ({accepted(field)})"

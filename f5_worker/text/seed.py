@@ -1,0 +1,11 @@
+"""One seed a segment, from the job's seed and the segment's place alone, never from global state."""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def segment_seed(seed: int, index: int) -> int:
+    """A 63-bit seed, the range that torch's generators take."""
+    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

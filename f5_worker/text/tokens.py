@@ -1,0 +1,79 @@
+"""Text to the indices that a checkpoint knows: upstream's characters, with pinyin for Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Upstream maps what its vocabulary lacks to what it has (f5_tts/model/utils.py, `convert_char_to_pinyin`).
+_SUBSTITUTES = str.maketrans({";": ",", "“": '"', "”": '"', "‘": "'", "’": "'"})
+_NO_SPACE_AFTER = " :'\""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a checkpoint can read: token -> index. Index 0 is the space, and stands for whatever is unknown."""
+
+    index: dict[str, int]
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read `vocab.txt`, one token a line. As upstream does, the last of equal lines counts."""
+        with path.open(encoding="utf-8") as lines:
+            return cls({line.removesuffix("\n"): number for number, line in enumerate(lines)})
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def encode(self, tokens: Iterable[str]) -> tuple[list[int], tuple[str, ...]]:
+        """Indices of `tokens`, and those that are unknown, each once, in order of appearance."""
+        indices, unknown = [], dict[str, None]()
+        for token in tokens:
+            if token not in self.index:
+                unknown[token] = None
+            indices.append(self.index.get(token, 0))
+        return indices, tuple(unknown)
+
+
+def tokenize(text: str) -> list[str]:
+    """Characters of `text`, Chinese ones as a space and their pinyin with tone number.
+
+    Equal to upstream's `convert_char_to_pinyin([text])[0]`, quirks included: the models were trained on it.
+    A space is put before a word that follows another character without one ("a,b" stays, "one,two" does not).
+    """
+    import rjieba
+
+    tokens: list[str] = []
+    for piece in rjieba.cut(text.translate(_SUBSTITUTES)):
+        n_bytes = len(piece.encode())
+        if n_bytes == len(piece):
+            if tokens and n_bytes > 1 and tokens[-1] not in _NO_SPACE_AFTER:
+                tokens.append(" ")
+            tokens.extend(piece)
+        elif n_bytes == 3 * len(piece):
+            tokens.extend(_east_asian(piece))
+        else:
+            tokens.extend(_mixed(piece))
+    return tokens
+
+
+def _east_asian(piece: str) -> Iterator[str]:
+    """A run of three-byte characters, read together so that tones influence each other."""
+    for character, reading in zip(piece, _pinyin(piece), strict=False):
+        yield from (" ", reading) if _is_chinese(character) else (reading,)
+
+
+def _mixed(piece: str) -> Iterator[str]:
+    for character in piece:
+        yield from (" ", *_pinyin(character)) if _is_chinese(character) else (character,)
+
+
+def _is_chinese(character: str) -> bool:
+    return "\u3100" <= character <= "\u9fff"
+
+
+def _pinyin(text: str) -> Sequence[str]:
+    from pypinyin import Style, lazy_pinyin
+
+    return lazy_pinyin(text, style=Style.TONE3, tone_sandhi=True)

@@ -1,0 +1,42 @@
+"""Run handler.py on test_input.json with the small model that ships with the code, and show what came out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "out"
+
+
+def main() -> int:
+    """Write out/demo.wav; return handler.py's exit code."""
+    environment = {"F5_MODEL": "f5-tiny", "F5_SAVE_DIR": str(OUT), "RUNPOD_DEBUG_LEVEL": "ERROR"} | os.environ
+    environment.pop("RUNPOD_WEBHOOK_GET_JOB", None)  # or the SDK would poll an endpoint instead
+    done = subprocess.run([sys.executable, "-u", "handler.py"], cwd=ROOT, env=environment, check=False)
+    if done.returncode == 0:
+        show(json.loads((ROOT / "test_input.json").read_text())["input"], json.loads((OUT / "demo.json").read_text()))
+    return done.returncode
+
+
+def show(job: dict[str, object], reply: dict[str, dict[str, object]]) -> None:
+    audio, metrics = reply["audio"], reply["metrics"]
+    rows = {
+        "text": job["text"],
+        "voice": job["voice"],
+        "model": reply["model"],
+        "audio": f"{audio['duration_s']:.2f} s {audio['format']}, {audio['sample_rate']} Hz",
+        "RTF": f"{metrics['rtf']} ({metrics['nfe']} steps)",
+        "seed": reply["seed"],
+        "file": OUT / f"demo.{audio['format']}",
+    }
+    print()
+    for name, value in rows.items():
+        print(f"  {name:<6} {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

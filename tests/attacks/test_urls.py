@@ -1,0 +1,319 @@
+"""URLs that lead inside: refused in every spelling, before any connection is made."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from runpod.serverless.utils import rp_ssrf
+
+from f5_worker.errors import FetchFailed, FetchRefused
+from f5_worker.net import fetch as module
+from f5_worker.net.fetch import ALLOW_PRIVATE, fetch
+from f5_worker.settings import Settings
+
+SETTINGS = Settings(fetch_http=True, fetch_timeout_s=5)
+ONLY_HTTPS = Settings(fetch_timeout_s=5)
+DAY = datetime.timedelta(days=1)
+
+PRIVATE_NAMES = {
+    "localhost": ["127.0.0.1"],
+    "metadata.google.internal": ["169.254.169.254"],
+    "rebind.example": ["93.184.216.34", "10.0.0.1"],
+    "six.example": ["2002:a9fe:a9fe::1"],
+    "site.example": ["fec0::1"],
+    "nat.example": ["64:ff9b::a9fe:a9fe"],
+    "mixed.example": ["2606:4700::1111", "::1"],
+}
+PUBLIC_NAMES = {"good.example": ["93.184.216.34"]}
+
+SPELLINGS = [
+    *("127.0.0.1", "127.1", "127.0.1", "0.0.0.0", "0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1"),
+    *(
+        "169.254.169.254",
+        "169.254.169.254.",
+        "198.18.0.1",
+        "192.0.2.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+    ),
+    *("2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "017700000001", "0x7F.1", "127.0.0.0x1"),
+    *(
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "0x",
+        "1.1.1.1.1",
+        "999.1.1.1",
+        "4294967296",
+    ),
+    *("[::1]", "[::]", "[::127.0.0.1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[::ffff:0:127.0.0.1]"),
+    *(
+        "[2002:a9fe:a9fe::]",
+        "[2002:7f00:1::1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b:1::1]",
+        "[2001:0:a9fe:a9fe::1]",
+    ),
+    *(
+        "[fec0::1]",
+        "[fe80::1]",
+        "[fe80::1%25eth0]",
+        "[fc00::1]",
+        "[fd00::1]",
+        "[ff02::1]",
+        "[2001:db8::1]",
+        "[::1",
+    ),
+    *("①②⑦.⓪.⓪.①", "127。0。0。1", "１２７.0.0.1", "127．0．0．1", "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ"),
+    *("LOCALHOST", "localhost.", "metadata.google.internal", "rebind.example", "six.example", "site.example"),
+    *(
+        "nat.example",
+        "mixed.example",
+        "",
+        ".",
+        "..",
+        "a..b",
+        "-" * 64 + ".example",
+        "[v1.fe80::a]",
+        "[127.0.0.1]",
+    ),
+]
+
+URLS = [
+    "https://user@good.example/",
+    "https://user:pass@good.example/",
+    "https://@good.example/",
+    "https://good.example@127.0.0.1/",
+    "https://127.0.0.1#@good.example/",
+    "https://127.0.0.1\\@good.example/",
+    "https://good.example\\@127.0.0.1/",
+    "https://good.example /",
+    "https://good.example/a b",
+    "https://good.example/\r\nHost: localhost",
+    "https://good.example\t/",
+    "https://good.example\x00/",
+    "https://good.example:22/",
+    "https://good.example:8080/",
+    "https://good.example:0/",
+    "https://good.example:99999/",
+    "https://good.example:abc/",
+    "https:///etc/passwd",
+    "https:/good.example/",
+    "file:///etc/passwd",
+    "file://good.example/etc/passwd",
+    "ftp://good.example/",
+    "gopher://good.example:70/",
+    "dict://good.example:11211/",
+    "unix:///var/run/docker.sock",
+    "jar:https://good.example!/",
+    "https://good.example/" + "a" * 9_000,
+]
+
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A resolver that knows the names above, and the list of connections that were tried."""
+    numeric, tried = socket.getaddrinfo, list[Any]()
+
+    def resolve(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+        if addresses := (PRIVATE_NAMES | PUBLIC_NAMES).get(host.rstrip(".").lower()):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+        return numeric(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+
+    def dial(address: Any, *args: Any, **kwargs: Any) -> socket.socket:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.delenv(ALLOW_PRIVATE, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "create_connection", dial)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: dial(address))
+    return tried
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+def test_private_addresses_are_refused_in_every_spelling(host: str, dialled: list[Any]) -> None:
+    for scheme in ("https", "http"):
+        with pytest.raises(FetchRefused):
+            fetch(f"{scheme}://{host}/latest/meta-data", SETTINGS, max_bytes=100)
+    assert dialled == []
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_other_tricks_are_refused(url: str, dialled: list[Any]) -> None:
+    with pytest.raises(FetchRefused) as caught:
+        fetch(url, SETTINGS, max_bytes=100)
+    assert dialled == []
+    assert not any(word in str(caught.value) for word in ("passwd", "pass@", "meta-data", "docker"))
+
+
+def test_http_needs_the_setting(dialled: list[Any]) -> None:
+    with pytest.raises(FetchRefused, match="only https URLs"):
+        fetch("http://good.example/", ONLY_HTTPS, max_bytes=100)
+    assert dialled == []
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://good.example/a", ("93.184.216.34", 443)),
+        ("https://GOOD.example./a", ("93.184.216.34", 443)),
+        ("http://good.example/a", ("93.184.216.34", 80)),
+        ("http://good.example:443/a", ("93.184.216.34", 443)),
+        ("https://93.184.216.34/a", ("93.184.216.34", 443)),
+        ("https://[2606:4700:4700::1111]/a", ("2606:4700:4700::1111", 443)),
+    ],
+)
+def test_public_ones_are_dialled_at_the_address_that_was_checked(
+    url: str, address: tuple[str, int], dialled: list[Any]
+) -> None:
+    with pytest.raises(FetchFailed, match="does not answer on port"):
+        fetch(url, SETTINGS, max_bytes=100)
+    assert dialled == [address]
+
+
+def test_an_unknown_host_is_a_failure_not_a_refusal(dialled: list[Any]) -> None:
+    with pytest.raises(FetchFailed, match=r"the host nowhere\.example is not known"):
+        fetch("https://nowhere.example/", SETTINGS, max_bytes=100)
+
+
+class Redirector(http.server.BaseHTTPRequestHandler):
+    target = ""
+    requests: list[str]
+
+    def do_GET(self) -> None:
+        type(self).requests.append(self.path)
+        self.send_response(302)
+        self.send_header("Location", self.target)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def redirector(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Redirector]]:
+    """`http://good.example/` on loopback, which alone counts as public."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Redirector)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    Redirector.requests = []
+    resolve, safe = socket.getaddrinfo, rp_ssrf.is_safe_address
+
+    def loopback(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
+        return resolve("127.0.0.1" if host == "good.example" else host, port, *args, **kwargs)
+
+    monkeypatch.delenv(ALLOW_PRIVATE, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", loopback)
+    monkeypatch.setattr(rp_ssrf, "is_safe_address", lambda ip: ip == "127.0.0.1" or safe(ip))
+    monkeypatch.setitem(module.PORTS, "http", server.server_port)
+    yield Redirector
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://169.254.169.254/latest/meta-data",
+        "http://10.0.0.1/",
+        "http://[::1]/",
+        "http://2130706433/",
+        "//192.168.0.1/",
+        "file:///etc/passwd",
+        "ftp://good.example/",
+        "http://good.example:22/",
+        "http://user:secret@good.example/",
+        "\\\\10.0.0.1\\",
+    ],
+)
+def test_redirects_are_judged_like_the_first_url(target: str, redirector: type[Redirector]) -> None:
+    redirector.target = target
+    with pytest.raises(FetchRefused) as caught:
+        fetch("http://good.example/first", SETTINGS, max_bytes=100)
+    assert redirector.requests == ["/first"]
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a self-signed certificate for `good.example`, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "good.example")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - DAY).not_valid_after(now + DAY)
+    alternative = x509.SubjectAlternativeName([x509.DNSName("good.example")])
+    signed = builder.add_extension(alternative, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    path = tmp_path / "server.pem"
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + signed.public_bytes(pem))
+    return path
+
+
+@pytest.fixture
+def https_port(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """An https server on loopback that every name leads to and that redirects to /end, which is missing."""
+
+    class Site(Redirector):
+        target, requests = "/end", list[str]()
+
+        def do_GET(self) -> None:
+            self.send_error(404) if self.path == "/end" else super().do_GET()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    resolve = socket.getaddrinfo
+    monkeypatch.setenv(ALLOW_PRIVATE, "true")
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *args, **kwargs: resolve("127.0.0.1", *args, **kwargs)
+    )
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_an_unknown_certificate_is_not_accepted(https_port: int) -> None:
+    with pytest.raises(
+        FetchFailed, match=r"good\.example did not deliver \(its certificate is not accepted: self"
+    ):
+        fetch(f"https://good.example:{https_port}/secret", SETTINGS, max_bytes=100)
+
+
+def test_a_certificate_is_for_the_name_not_the_address(
+    https_port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(module, "_tls_context", lambda: trusting)
+    with pytest.raises(FetchFailed, match=r"good\.example answered with status 404"):
+        fetch(f"https://good.example:{https_port}/", SETTINGS, max_bytes=100)
+    with pytest.raises(FetchFailed, match=r"other\.example did not deliver .*certificate .*mismatch"):
+        fetch(f"https://other.example:{https_port}/", SETTINGS, max_bytes=100)
+
+
+def test_certificates_are_verified() -> None:
+    context = module._tls_context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert len(context.get_ca_certs()) > 50

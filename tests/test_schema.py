@@ -1,0 +1,131 @@
+"""The contract: what is accepted, and what a caller is told when it is not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5_worker.errors import InvalidInput, UnknownAction
+from f5_worker.schema import ACTIONS, HealthInput, SynthesizeInput, parse_input
+
+JOB: dict[str, Any] = {"text": "Hello.", "voice": "joe"}
+
+
+def refusal(value: object) -> str:
+    with pytest.raises(InvalidInput) as caught:
+        parse_input(value)
+    return str(caught.value)
+
+
+def test_the_shortest_job() -> None:
+    job = parse_input(JOB)
+    assert isinstance(job, SynthesizeInput)
+    assert (job.nfe, job.speed, job.seed, job.format, job.sample_rate) == (16, 1.0, None, "wav", 24_000)
+
+
+@pytest.mark.parametrize(("quality", "nfe"), [("fast", 7), ("balanced", 16), ("best", 32)])
+def test_quality_is_a_number_of_steps(quality: str, nfe: int) -> None:
+    assert parse_input(JOB | {"quality": quality}).nfe == nfe  # type: ignore[union-attr]
+
+
+def test_health_needs_nothing_else() -> None:
+    assert isinstance(parse_input({"action": "health"}), HealthInput)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, "null"), ("text", "a string"), ([JOB], "a list"), (3, "a number"), (True, "a boolean")],
+)
+def test_input_that_is_no_object(value: object, kind: str) -> None:
+    assert f"input is {kind}; send a JSON object such as" in refusal(value)
+
+
+@pytest.mark.parametrize("action", ["helth", "Synthesize", "tts", "", 3, None, ["health"], "x" * 5_000])
+def test_an_unknown_action_is_never_a_synthesis(action: object) -> None:
+    with pytest.raises(UnknownAction) as caught:
+        parse_input(JOB | {"action": action})
+    assert "use synthesize or health" in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"sped": 1.0}, "unknown field 'sped', did you mean 'speed'?"),
+        ({"ref_audio": "x"}, "unknown field 'ref_audio'"),
+        ({"text": ""}, "text (0 characters): string should have at least 1 character"),
+        ({"text": "x" * 20_001}, "text (20001 characters)"),
+        ({"text": "\ud800"}, "text holds a character that is not valid Unicode"),
+        ({"text": 5}, "text=5: input should be a valid string"),
+        ({"quality": "bst"}, "quality='bst': input should be 'fast', 'balanced' or 'best'"),
+        ({"quality": "fast", "nfe_step": 8}, "give either quality or nfe_step"),
+        ({"nfe_step": 3}, "nfe_step=3: input should be greater than or equal to 4"),
+        ({"nfe_step": 65}, "nfe_step=65"),
+        ({"nfe_step": 8.5}, "nfe_step=8.5"),
+        ({"nfe_step": "8"}, "nfe_step: input should be a valid integer"),
+        ({"speed": 0.4}, "speed=0.4"),
+        ({"speed": float("nan")}, "speed=nan: input should be a finite number"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**32}, "seed=4294967296"),
+        ({"seed": True}, "seed=True"),
+        ({"sample_rate": 11_025}, "sample_rate=11025"),
+        ({"format": "aiff"}, "format='aiff'"),
+        ({"format": "opus", "sample_rate": 44_100}, "opus has no 44100 Hz; use 8000, 16000, 24000, 48000"),
+        ({"voice": None}, "give either voice"),
+        ({"reference": {"audio": "x", "transcript": "y"}}, "give either voice"),
+        ({"voice": None, "reference": {"audio": "x"}}, "reference.transcript is missing"),
+        ({"voice": None, "reference": {"audio": "x", "transcrip": "y"}}, "did you mean 'transcript'?"),
+        ({"voice": None, "reference": "clip.wav"}, "reference: input should be"),
+    ],
+)
+def test_what_is_wrong_is_said(fields: dict[str, Any], words: str) -> None:
+    assert words in refusal(JOB | fields)
+
+
+def test_all_faults_are_said_at_once() -> None:
+    words = refusal({"voice": "joe", "speed": 9, "sede": 1})
+    assert "text is missing" in words
+    assert "speed=9" in words
+    assert "did you mean 'seed'?" in words
+
+
+def test_text_is_not_repeated_in_errors() -> None:
+    secret = "my private words " * 2_000
+    assert "private" not in refusal(JOB | {"text": secret})
+
+
+def test_bounds_are_inclusive() -> None:
+    for fields in ({"seed": 0}, {"seed": 2**32 - 1}, {"nfe_step": 4}, {"nfe_step": 64}, {"speed": 0.5}, {"speed": 2}):
+        parse_input(JOB | fields)
+    parse_input(JOB | {"text": "x" * 20_000})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*SynthesizeInput.model_fields, "x"]), json_values))
+def test_any_json_is_a_job_or_a_clear_refusal(value: dict[str, Any]) -> None:
+    try:
+        assert parse_input(value) is not None
+    except (InvalidInput, UnknownAction) as error:
+        json.dumps(str(error))
+        assert "Traceback" not in str(error)
+
+
+def test_every_action_names_itself() -> None:
+    for name, model in ACTIONS.items():
+        assert name in str(model.model_fields["action"].annotation)
+
+
+def test_every_field_is_described() -> None:
+    for model in ACTIONS.values():
+        for name, field in model.model_fields.items():
+            assert field.description or name == "action"

@@ -1,0 +1,72 @@
+"""Environment variables: all faults at once, by name, and a table that stays current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field, SecretStr
+
+from f5_worker import settings as module
+from f5_worker.errors import SettingsInvalid
+from f5_worker.settings import Settings, load_settings, table, unknown_variables, variable
+from tests.conftest import ROOT
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    assert load_settings({}) == Settings()
+
+
+def test_values_are_read_and_typed() -> None:
+    loaded = load_settings(
+        {"F5_MODEL": "f5-tiny", "F5_CONCURRENCY": "4", "F5_FETCH_HTTP": "true", "F5_SAVE_DIR": "out", "PATH": "x"}
+    )
+    assert (loaded.model, loaded.concurrency, loaded.fetch_http, loaded.save_dir) == ("f5-tiny", 4, True, Path("out"))
+
+
+def test_an_empty_value_means_not_set() -> None:
+    assert load_settings({"F5_MODEL": "", "F5_CONCURRENCY": "  "}) == Settings()
+
+
+def test_all_bad_variables_are_reported_together_with_value_and_range() -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings({"F5_CONCURRENCY": "0", "F5_DEVICE": "gpu", "F5_JOB_TIMEOUT_S": "soon", "F5_FETCH_HTTP": "maybe"})
+    message = str(caught.value)
+    assert message.startswith("SETTINGS_INVALID: ")
+    for part in (
+        "F5_CONCURRENCY='0' is not accepted (1..64)",
+        "F5_DEVICE='gpu' is not accepted (auto | cuda | cpu)",
+        "F5_JOB_TIMEOUT_S='soon' is not accepted (1..86400)",
+        "F5_FETCH_HTTP='maybe' is not accepted (true | false)",
+    ):
+        assert part in message
+
+
+def test_a_mistyped_name_is_pointed_out() -> None:
+    warnings = list(unknown_variables({"F5_CONCURENCY": "2", "F5_MODEL": "f5-tiny", "HOME": "/"}))
+    assert warnings == ["F5_CONCURENCY is not a setting; did you mean F5_CONCURRENCY?"]
+
+
+def test_a_secret_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithSecret(Settings):
+        s3_secret: SecretStr = Field(SecretStr(""), max_length=3)
+
+    monkeypatch.setattr(module, "Settings", WithSecret)
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings({"F5_S3_SECRET": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+    assert "F5_S3_SECRET=***" in str(caught.value)
+
+
+def test_settings_cannot_change_after_they_were_read() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings({}).concurrency = 3  # type: ignore[misc]
+
+
+def test_every_setting_says_why_it_is_there() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, variable(name)
+
+
+def test_the_documented_table_is_current() -> None:
+    assert table() in (ROOT / "docs" / "settings.md").read_text(), "run `make docs`"

@@ -1,0 +1,70 @@
+"""The small model speaks: a recogniser hears what it was asked to say, as well as its README claims."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from f5_worker.audio.decode import decode
+from f5_worker.control import JobControl
+from f5_worker.load import load_service
+from f5_worker.pipeline import Service, synthesize
+from f5_worker.schema import SynthesizeInput
+from f5_worker.settings import Settings
+from tests.listen import transcribe, word_error_rate
+
+pytestmark = pytest.mark.model
+
+SENTENCES = (
+    "The train to the city leaves at seven in the morning.",
+    "Please put the blue cup on the kitchen table.",
+    "She walked along the river until the sun went down.",
+    "We have been waiting for the rain since early spring.",
+    "My brother works in a small shop near the station.",
+    "There is nothing better than a warm bed in winter.",
+)
+# Floating point differs a little between processors, and with it a word here and there.
+TOLERANCE = 0.06
+
+
+@pytest.fixture(scope="module")
+def speaker() -> Iterator[Service]:
+    service = load_service(Settings(model="f5-tiny", device="cpu"))
+    yield service
+    service.batcher.close()
+
+
+def say(speaker: Service, text: str, **fields: Any) -> np.ndarray[Any, Any]:
+    job = SynthesizeInput.model_validate({"text": text, "voice": "joe", "seed": 1} | fields)
+    reply = synthesize(job, speaker, JobControl(300))
+    return decode(base64.b64decode(reply.audio.base64), max_bytes=10**9, max_s=600).samples
+
+
+def published_wer(directory: Path) -> float:
+    """The figure in the model's README, row `6 test sentences`."""
+    row = re.search(r"\| 6 test sentences[^|]*\| 32 \| ([\d.]+) \|", (directory / "README.md").read_text())
+    assert row, "models/f5-tiny/README.md must state the word error rate of the test sentences"
+    return float(row[1])
+
+
+def test_it_says_what_it_was_asked_as_well_as_published(speaker: Service, tiny: Path) -> None:
+    heard = [transcribe(say(speaker, text, quality="best"), 24_000) for text in SENTENCES]
+    assert word_error_rate(list(SENTENCES), heard) <= published_wer(tiny) + TOLERANCE, heard
+
+
+def test_same_seed_same_samples_with_the_real_model(speaker: Service) -> None:
+    first, second = (say(speaker, SENTENCES[0], nfe_step=4) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, say(speaker, SENTENCES[0], nfe_step=4, seed=2))
+
+
+def test_the_recogniser_reads_the_shipped_voices(tiny: Path) -> None:
+    for clip in sorted((tiny / "voices").glob("*.wav")):
+        heard = transcribe(decode(clip.read_bytes(), max_bytes=10**9, max_s=600).samples, 24_000)
+        assert word_error_rate([clip.with_suffix(".txt").read_text()], [heard]) <= 0.2, clip.stem

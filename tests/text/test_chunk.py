@@ -1,0 +1,127 @@
+"""Cutting: nothing lost, nothing over the budget, never inside a word, at the best place there is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5_worker.text.chunk import MIN_BUDGET_BYTES, PAUSES_S, byte_budget, chunk
+from f5_worker.text.normalize import has_speech, normalize
+
+
+def texts(text: str, max_bytes: int) -> list[str]:
+    return [piece.text for piece in chunk(normalize(text), max_bytes)]
+
+
+def test_a_short_text_is_one_piece() -> None:
+    assert texts("Hello there. How are you?", 100) == ["Hello there. How are you?"]
+
+
+def test_sentences_are_packed_up_to_the_budget() -> None:
+    assert texts("One two three. Four five six. Seven eight nine. Ten.", 32) == [
+        "One two three. Four five six.",
+        "Seven eight nine. Ten.",
+    ]
+
+
+def test_a_long_sentence_is_cut_at_clauses_then_at_spaces() -> None:
+    assert texts("He came in, sat down at the table, and said nothing at all.", 30) == [
+        "He came in,",
+        "sat down at the table,",
+        "and said nothing at all.",
+    ]
+    assert texts("one two three four five six seven", 14) == ["one two three", "four five six", "seven"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mr. Smith met Dr. Jones. They spoke.",
+        "It costs 3.5 dollars. Really.",
+        "The U.S. Army came. It left.",
+        "J. R. R. Tolkien wrote. He did.",
+        "Use e.g. this one. Or that.",
+    ],
+)
+def test_full_stops_that_end_nothing(text: str) -> None:
+    first, second = text.rsplit(". ", 1)
+    assert texts(text, len(first) + 1) == [first + ".", second]
+
+
+def test_closing_quotes_and_brackets_stay_with_their_sentence() -> None:
+    assert texts('"Come here!" She (my aunt.) came. Then "why?" he said.', 34) == [
+        '"Come here!" She (my aunt.) came.',
+        'Then "why?" he said.',
+    ]
+
+
+def test_chinese_is_cut_at_its_own_signs_and_between_characters() -> None:
+    assert texts("今天天气很好。我们去公园玩吧！", 24) == ["今天天气很好。", "我们去公园玩吧！"]
+    pieces = texts("今天天气很好我们去公园玩吧明天再来", 24)
+    assert "".join(pieces) == "今天天气很好我们去公园玩吧明天再来"
+    assert all(len(piece.encode()) <= 24 for piece in pieces)
+
+
+def test_only_a_word_over_the_whole_budget_is_cut() -> None:
+    assert texts("a " + "x" * 90 + " b", 40) == ["a " + "x" * 38, "x" * 40, "x" * 12 + " b"]
+
+
+def test_combining_marks_stay_with_their_letter() -> None:
+    pieces = texts("q\u0303" * 40, 40)
+    assert all(piece.startswith("q") and piece.endswith("\u0303") for piece in pieces)
+
+
+def test_the_last_piece_is_not_tiny() -> None:
+    pieces = texts("One two three four. Five six seven eight. Nine ten. Yes.", 52)
+    assert pieces == ["One two three four.", "Five six seven eight. Nine ten. Yes."]
+
+
+def test_lone_punctuation_is_no_piece_of_its_own() -> None:
+    for text in ("Hello. - - - ... World.", "! Hello. World. ?", "... one, two, three"):
+        for budget in (8, 12, 100):
+            assert all(has_speech(piece) for piece in texts(text, budget))
+
+
+def test_the_pause_follows_what_ends_the_piece() -> None:
+    pieces = chunk(normalize("The first line.\nThe second, with a clause that goes on. A third one."), 26)
+    assert [(piece.text, piece.pause_s) for piece in pieces] == [
+        ("The first line.", PAUSES_S[0]),
+        ("The second, with a clause", PAUSES_S[3]),
+        ("that goes on. A third one.", PAUSES_S[0]),
+    ]
+
+
+def test_a_sentence_is_not_begun_at_the_end_of_a_piece() -> None:
+    text = "This is the first of the sentences. And here is a second one, which is far too long for what is left."
+    assert texts(text, 66)[0] == "This is the first of the sentences."
+
+
+def test_the_budget_is_upstreams() -> None:
+    assert byte_budget(80, 5.0, 1.0) == int(80 / 5 * 17)
+    assert byte_budget(80, 5.0, 0.5) == int(80 / 5 * 17 * 0.5)
+    assert byte_budget(10, 21.9, 1.0) == MIN_BUDGET_BYTES
+    assert byte_budget(10, 30.0, 1.0) == MIN_BUDGET_BYTES
+
+
+prose = st.text(alphabet="ab cd.e,f! ?\n;今天。é'\"-", max_size=300)
+
+
+@given(prose.map(normalize).filter(has_speech), st.integers(8, 80))
+def test_all_words_in_order_within_the_budget(text: str, max_bytes: int) -> None:
+    pieces = chunk(text, max_bytes)
+    letters = [c for c in text if c.isalnum()]
+    assert [c for piece in pieces for c in piece.text if c.isalnum()] == letters
+    assert all(len(piece.text.encode()) <= max_bytes for piece in pieces)
+    assert all(has_speech(piece.text) for piece in pieces)
+
+
+@given(st.lists(st.text("abcdefg", min_size=1, max_size=8), min_size=1, max_size=40), st.integers(10, 60))
+def test_no_word_is_ever_cut(words: list[str], max_bytes: int) -> None:
+    pieces = texts(" ".join(words), max_bytes)
+    assert [word for piece in pieces for word in piece.split()] == words
+
+
+def test_hostile_text_takes_linear_time() -> None:
+    for text in ("." * 20_000 + "a", "a" * 20_000, "a. " * 6_000, "(" * 20_000 + "a", "a,,,, " * 3_000, "Mr. " * 5_000):
+        assert chunk(normalize(text), 120)

@@ -1,0 +1,55 @@
+"""What the model is given to read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5_worker.errors import TextUnspeakable
+from f5_worker.text.normalize import ensure_speakable, normalize
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("  two\t spaces ", "two spaces"),
+        ("one\r\ntwo\rthree\n\n\nfour", "one\ntwo\nthree\nfour"),
+        ("cafe\u0301", "café"),
+        ("Hi 🙂👍🏽 there 👨‍👩‍👧!", "Hi there!"),
+        ("wait… what — no", "wait... what - no"),
+        ("“quoted” ‘so’", "“quoted” ‘so’"),
+        ("really??!! yes!!!!", "really?! yes!"),
+        ("dots ........ end", "dots... end"),
+        ("zero\u200bwidth\ufeff", "zerowidth"),
+        ("a\x00b\x07c", "abc"),
+        ("5 % & 3 €, $2 + 1", "5 % & 3 €, $2 + 1"),
+        ("20°", "20°"),
+        ("Hello , world .", "Hello, world."),
+        ("می\u200cروم", "می\u200cروم"),
+    ],
+)
+def test_written_and_read(written: str, read: str) -> None:
+    assert normalize(written) == read
+
+
+@pytest.mark.parametrize("text", ["", " ", "...", "?!", "🙂🙂", "— « »", "\u200b", "***"])
+def test_nothing_to_say_is_an_error(text: str) -> None:
+    with pytest.raises(TextUnspeakable, match="nothing in the text can be spoken"):
+        ensure_speakable(normalize(text))
+
+
+@pytest.mark.parametrize("text", ["a", "5", "你", "д", "ب", "🙂 ok"])
+def test_one_letter_is_enough(text: str) -> None:
+    ensure_speakable(normalize(text))
+
+
+@given(st.text(max_size=200))
+def test_reading_again_changes_nothing(text: str) -> None:
+    once = normalize(text)
+    assert normalize(once) == once
+
+
+def test_hostile_text_takes_linear_time() -> None:
+    for text in ("\n" * 100_000, " " * 100_000, "!" * 100_000, "." * 100_000, " \n" * 50_000, "\u0301" * 100_000):
+        normalize(text)

@@ -21,12 +21,13 @@ def load_service(settings: Settings) -> Service:
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
     """
+    logger.info("loading %s", settings.model)
+    started = time.monotonic()
     # Threads that spin while they wait take the cores they wait for, wherever cores are shared or limited:
     # one other busy process made a synthesis on two cores more than ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
     from f5_worker.engine.engine import load_engine  # torch: seconds and half a gigabyte, not at import
 
-    started = time.monotonic()
     engine = load_engine(settings)
     loaded = time.monotonic()
     engine.speak(_warm_up_segment())

@@ -105,7 +105,7 @@ def synthesize(job: SynthesizeInput, service: Service, control: JobControl, queu
         audio=AudioReply(
             format=job.format,
             sample_rate=job.sample_rate,
-            duration_s=round(duration_s, 4),
+            duration_s=round(duration_s, 6),
             bytes=len(data),
             base64=encode_base64(data),
         ),

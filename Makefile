@@ -40,7 +40,7 @@ old-torch: $(VENV_OLD)/.installed
 	$(VENV_OLD)/bin/python -m pytest -q -m "not model and not e2e and not gpu" -p no:cacheprovider
 
 docs: $(VENV)/.local
-	$(PY) scripts/document_settings.py
+	$(PY) scripts/document.py
 
 lock: $(UV)
 	scripts/lock.sh $(UV)

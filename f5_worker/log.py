@@ -56,5 +56,7 @@ def progress(job_id: str, every_s: float = 1.0) -> Callable[[float], None]:
 def failure(job_id: str, error: Exception) -> None:
     """Log where an unforeseen error arose; its words, which may quote the job, only at DEBUG."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    for_job(job_id).error("%s at %s:%s in %s", type(error).__name__, Path(frame.filename).name, frame.lineno, frame.name)
+    for_job(job_id).error(
+        "%s at %s:%s in %s", type(error).__name__, Path(frame.filename).name, frame.lineno, frame.name
+    )
     for_job(job_id).debug("traceback", exc_info=error)

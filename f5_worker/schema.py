@@ -140,7 +140,14 @@ ACTIONS: Mapping[str, type[SynthesizeInput] | type[HealthInput]] = {
 }
 
 
-_JSON_NAMES = {type(None): "null", str: "a string", list: "a list", bool: "a boolean", int: "a number", float: "a number"}
+_JSON_NAMES = {
+    type(None): "null",
+    str: "a string",
+    list: "a list",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+}
 
 
 def parse_input(value: object) -> SynthesizeInput | HealthInput:
@@ -172,7 +179,7 @@ def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
         return f"unknown field {_show(path)}{_nearest(name, known)}"
     if item["type"] == "missing":
         return f"{path} is missing"
-    message = item["msg"].removeprefix("Value error, ")
+    message: str = item["msg"].removeprefix("Value error, ")
     if not path:
         return message
     if item["type"] == "string_unicode":

@@ -27,30 +27,64 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # model
-    model: str = Field("F5TTS_v1_Base", min_length=1, description="Checkpoint: a name under the model directories, or a directory.")
-    models_dir: Path = Field(Path("/opt/models"), description="Where checkpoints lie, one directory each; `models/` beside the code is searched first.")
-    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="Where the model runs; `auto` takes CUDA when torch sees a GPU.")
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="Arithmetic of the model; `auto` is fp16 on CUDA, fp32 on a CPU.")
-    cpu_threads: int = Field(0, ge=0, le=256, description="Threads for arithmetic on a CPU; 0 leaves the choice to torch.")
+    model: str = Field(
+        "F5TTS_v1_Base", min_length=1, description="Checkpoint: a name under the model directories, or a directory."
+    )
+    models_dir: Path = Field(
+        Path("/opt/models"),
+        description="Where checkpoints lie, one directory each; `models/` beside the code is searched first.",
+    )
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="Where the model runs; `auto` takes CUDA when torch sees a GPU."
+    )
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto", description="Arithmetic of the model; `auto` is fp16 on CUDA, fp32 on a CPU."
+    )
+    cpu_threads: int = Field(
+        0, ge=0, le=256, description="Threads for arithmetic on a CPU; 0 leaves the choice to torch."
+    )
 
     # jobs
-    concurrency: int = Field(2, ge=1, le=64, description="Jobs taken at a time; the second is prepared while the first is on the GPU.")
-    queue_jobs: int = Field(64, ge=0, le=10_000, description="Jobs that may wait beyond those, in the local API; more are refused.")
-    job_timeout_s: float = Field(600.0, ge=1, le=86_400, description="Longest time for one job; RunPod's own executionTimeout should be longer.")
+    concurrency: int = Field(
+        2, ge=1, le=64, description="Jobs taken at a time; the second is prepared while the first is on the GPU."
+    )
+    queue_jobs: int = Field(
+        64, ge=0, le=10_000, description="Jobs that may wait beyond those, in the local API; more are refused."
+    )
+    job_timeout_s: float = Field(
+        600.0, ge=1, le=86_400, description="Longest time for one job; RunPod's own executionTimeout should be longer."
+    )
     max_text_chars: int = Field(20_000, ge=1, le=20_000, description="Longest text of one job.")
-    max_audio_s: float = Field(3_600.0, ge=1, le=14_400, description="Longest speech of one job, as estimated from text and reference.")
-    max_reply_bytes: int = Field(9_500_000, ge=1_000, le=100_000_000, description="Largest reply; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).")
+    max_audio_s: float = Field(
+        3_600.0, ge=1, le=14_400, description="Longest speech of one job, as estimated from text and reference."
+    )
+    max_reply_bytes: int = Field(
+        9_500_000,
+        ge=1_000,
+        le=100_000_000,
+        description="Largest reply; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
+    )
 
     # references
-    reference_max_bytes: int = Field(25_000_000, ge=1_000, le=500_000_000, description="Largest reference file, sent inline or fetched.")
-    reference_decode_max_s: float = Field(600.0, ge=1, le=3_600, description="Longest reference recording that is decoded.")
-    reference_max_s: float = Field(12.0, ge=3, le=20, description="Longest clip given to the model; longer ones are cut at a pause.")
+    reference_max_bytes: int = Field(
+        25_000_000, ge=1_000, le=500_000_000, description="Largest reference file, sent inline or fetched."
+    )
+    reference_decode_max_s: float = Field(
+        600.0, ge=1, le=3_600, description="Longest reference recording that is decoded."
+    )
+    reference_max_s: float = Field(
+        12.0, ge=3, le=20, description="Longest clip given to the model; longer ones are cut at a pause."
+    )
     fetch_timeout_s: float = Field(20.0, ge=1, le=300, description="Total time for fetching a reference by URL.")
     fetch_http: bool = Field(False, description="Also fetch plain http URLs.")
 
     # surroundings
-    save_dir: Path | None = Field(None, description="Also write each job's audio and reply into this directory (for `docker run` with a mount).")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="DEBUG also logs the text of jobs.")
+    save_dir: Path | None = Field(
+        None, description="Also write each job's audio and reply into this directory (for `docker run` with a mount)."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="DEBUG also logs the text of jobs."
+    )
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -99,7 +133,8 @@ def table() -> str:
     rows = ["| variable | accepted | default | what it is |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else str(field.default)
-        rows.append(f"| `{variable(name)}` | {accepted(field).replace('|', chr(92) + '|')} | {default} | {field.description} |")
+        choices = accepted(field).replace("|", "\\|")
+        rows.append(f"| `{variable(name)}` | {choices} | {default} | {field.description} |")
     return "\n".join(rows)
 
 

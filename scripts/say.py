@@ -157,7 +157,9 @@ def save(output: dict[str, Any], path: Path) -> None:
     path.write_bytes(base64.b64decode(audio["base64"]))
     for warning in output.get("warnings", []):
         print(f"say: warning: {warning}", file=sys.stderr)
-    print(f"{path}: {audio['duration_s']:.2f} s, seed {output['seed']}, {output['model']}, RTF {output['metrics']['rtf']}")
+    print(
+        f"{path}: {audio['duration_s']:.2f} s, seed {output['seed']}, {output['model']}, RTF {output['metrics']['rtf']}"
+    )
 
 
 @contextmanager
@@ -167,7 +169,9 @@ def _progress() -> Iterator[Any]:
 
     def tick() -> None:
         for turn in itertools.cycle("|/-\\"):
-            print(f"\r{turn} {status[0].lower()} {time.monotonic() - started:.0f} s ", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{turn} {status[0].lower()} {time.monotonic() - started:.0f} s ", end="", file=sys.stderr, flush=True
+            )
             if stop.wait(0.2):
                 break
         print("\r\033[K", end="", file=sys.stderr, flush=True)

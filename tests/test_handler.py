@@ -98,9 +98,7 @@ def test_an_unforeseen_error_tells_the_caller_nothing_inside(
 
 
 @pytest.mark.parametrize(("fault", "leaves"), [(GpuLost("gone"), True), (OutOfMemory("full"), False)])
-def test_only_a_lost_gpu_stops_the_worker(
-    service: Service, device: ToneDevice, fault: Exception, leaves: bool
-) -> None:
+def test_only_a_lost_gpu_stops_the_worker(service: Service, device: ToneDevice, fault: Exception, leaves: bool) -> None:
     def fail(segment: Segment, step: int) -> None:
         raise fault
 

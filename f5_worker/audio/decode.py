@@ -182,9 +182,7 @@ def _inspect(container: InputContainer) -> tuple[int, int]:
 
 def _check_stream(rate: int, channels: int) -> None:
     if not 1 <= channels <= MAX_CHANNELS:
-        raise ReferenceTooLarge(
-            f"the recording has {channels} channels, at most {MAX_CHANNELS}; send it in mono"
-        )
+        raise ReferenceTooLarge(f"the recording has {channels} channels, at most {MAX_CHANNELS}; send it in mono")
     if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
         raise ReferenceTooLarge(
             f"the recording's sample rate is {rate} Hz, accepted are {MIN_SAMPLE_RATE}..{MAX_SAMPLE_RATE}; "

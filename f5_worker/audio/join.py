@@ -44,9 +44,7 @@ def join(
         samples, bounds = _overlap(segments, round(cross_fade_s * SAMPLE_RATE))
     else:
         samples, bounds = _set_apart([_prepared(segment, trim) for segment in segments], pauses_s)
-    return Joined(
-        limit_peak(samples, PEAK), tuple((begin / SAMPLE_RATE, end / SAMPLE_RATE) for begin, end in bounds)
-    )
+    return Joined(limit_peak(samples, PEAK), tuple((begin / SAMPLE_RATE, end / SAMPLE_RATE) for begin, end in bounds))
 
 
 def fit(samples: Samples, n_samples: int) -> Samples:
@@ -76,9 +74,7 @@ def _prepared(segment: Samples, trim: bool) -> Samples:
     return faded(sound) if len(sound) else np.zeros(round(SILENT_SEGMENT_S * SAMPLE_RATE), np.float32)
 
 
-def _set_apart(
-    segments: Sequence[Samples], pauses_s: Sequence[float]
-) -> tuple[Samples, list[tuple[int, int]]]:
+def _set_apart(segments: Sequence[Samples], pauses_s: Sequence[float]) -> tuple[Samples, list[tuple[int, int]]]:
     if len(pauses_s) != max(len(segments) - 1, 0):
         raise ValueError(f"{len(segments)} segments cannot be set apart by {len(pauses_s)} pauses")
     bounds: list[tuple[int, int]] = []

@@ -76,9 +76,7 @@ def speech_regions(
     return regions
 
 
-def trim(
-    samples: Samples, keep_s: float, *, tail_s: float | None = None, softest_db: float = 40.0
-) -> Samples:
+def trim(samples: Samples, keep_s: float, *, tail_s: float | None = None, softest_db: float = 40.0) -> Samples:
     """The signal without its silent edges; empty if there is no sound in it.
 
     Args:

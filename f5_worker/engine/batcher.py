@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,7 @@ class Batcher:
             segment = job.todo.popleft()
             started = time.monotonic()
             try:
-                samples = self._speak(segment, lambda step, job=job, nfe=segment.nfe: _on_step(job, step, nfe))
+                samples = self._speak(segment, partial(_on_step, job, segment.nfe))
             except Exception as error:  # noqa: BLE001 - the job's own thread raises it; this one must live on
                 job.abandoned = True
                 job.done.put(error)
@@ -131,7 +132,7 @@ class Batcher:
                     return job
 
 
-def _on_step(job: _Job, step: int, nfe: int) -> None:
+def _on_step(job: _Job, nfe: int, step: int) -> None:
     job.control.check()
     spoken = job.total - len(job.todo) - 1
     job.control.on_progress((spoken + step / nfe) / job.total)

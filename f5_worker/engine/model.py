@@ -54,7 +54,8 @@ class GlobalResponseNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         energy = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         relative = energy / (energy.mean(dim=-1, keepdim=True) + 1e-6)
-        return self.gamma * (x * relative) + self.beta + x
+        out: Tensor = self.gamma * (x * relative) + self.beta + x
+        return out
 
 
 class TextBlock(nn.Module):
@@ -99,9 +100,9 @@ class TextEmbedding(nn.Module):
 
     def _even(self, nt: int, n: int) -> Tensor:
         """Frame -> token: each token `n // nt` frames, the last `n % nt` tokens one more, as upstream spreads."""
-        repeats = torch.full((nt,), n // nt)
+        repeats = torch.full((nt,), n // nt, device=self.text_embed.weight.device)
         repeats[nt - n % nt :] += 1
-        return torch.repeat_interleave(repeats).to(self.text_embed.weight.device)
+        return torch.repeat_interleave(repeats, output_size=n)
 
 
 class TimeEmbedding(nn.Module):
@@ -111,12 +112,12 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         self.time_mlp = nn.Sequential(nn.Linear(TIME_FEATURES, dim), nn.SiLU(), nn.Linear(dim, dim))
 
-    def forward(self, time: Tensor) -> Tensor:
+    def forward(self, time: Tensor, dtype: torch.dtype) -> Tensor:
         half = TIME_FEATURES // 2
         rates = torch.exp(torch.arange(half, device=time.device).float() * -(math.log(10_000) / (half - 1)))
         angles = 1000 * time.float().unsqueeze(1) * rates
         features = torch.cat((angles.sin(), angles.cos()), dim=-1)
-        out: Tensor = self.time_mlp(features.to(self.time_mlp[0].weight.dtype))
+        out: Tensor = self.time_mlp(features.to(dtype))
         return out
 
 
@@ -162,7 +163,7 @@ class AdaNorm(nn.Module):
 
     def forward(self, time: Tensor) -> Tensor:
         """`[s, d]` -> `[s, parts, d]`."""
-        out: Tensor = self.linear(F.silu(time)).unflatten(-1, (self.parts, -1))
+        out: Tensor = self.linear(F.silu(time)).view(len(time), self.parts, -1)
         return out
 
 
@@ -206,9 +207,7 @@ class DiT(nn.Module):
         self.text_embed = TextEmbedding(arch, vocabulary_size)
         self.input_embed = InputEmbedding(arch)
         self.transformer_blocks = nn.ModuleList(Block(arch) for _ in range(arch.depth))
-        self.long_skip_connection = (
-            nn.Linear(arch.dim * 2, arch.dim, bias=False) if arch.long_skip_connection else None
-        )
+        self.long_skip_connection = nn.Linear(arch.dim * 2, arch.dim, bias=False) if arch.long_skip_connection else None
         self.norm_out = AdaNorm(arch.dim, parts=2)
         self.proj_out = nn.Linear(arch.dim, arch.mel_dim)
 
@@ -239,7 +238,7 @@ class DiT(nn.Module):
 
     def modulations(self, times: Tensor) -> Modulations:
         """Adaptive norms for all steps of a schedule: they depend on nothing but the time, `times [s]`."""
-        time = self.time_embed(times)
+        time = self.time_embed(times, self.dtype)
         blocks = torch.stack([block.attn_norm(time) for block in self.transformer_blocks], dim=1)  # type: ignore[operator]
         return Modulations(blocks, self.norm_out(time))
 

@@ -33,10 +33,7 @@ def time_points(nfe: int, sway: float | None) -> Tensor:
 
     sway: coefficient of sway sampling (arXiv 2410.06885, eq. 7); negative puts more steps early. None for none.
     """
-    if nfe in EPSS:
-        times = (1 / 32) * torch.tensor(EPSS[nfe], dtype=torch.float32)
-    else:
-        times = torch.linspace(0, 1, nfe + 1)
+    times = (1 / 32) * torch.tensor(EPSS[nfe]).float() if nfe in EPSS else torch.linspace(0, 1, nfe + 1)
     if sway is None:
         return times
     return times + sway * (torch.cos(torch.pi / 2 * times) - 1 + times)

@@ -31,6 +31,7 @@ _ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof st sr jr vs etc e.g i.e no vol fig al inc ltd co corp dept approx est gen col sgt capt "
     "lt rev hon z.b d.h bzw usw ca nr str u.a ggf p.s a.m p.m".split()
 )
+_INITIALS = re.compile(r"([^\W\d_]\.)*[A-ZÀ-ÞА-Я]")  # J, U.S
 _ABBREVIATED = re.compile(r"""([^\s("'“‘\[]+)\.\s+$""")
 
 
@@ -103,7 +104,7 @@ def _is_abbreviated(text: str) -> bool:
     if match is None:
         return False
     word = match[1]
-    return word.lower() in _ABBREVIATIONS or re.fullmatch(r"(\w\.)*\w", word) is not None and word.isupper()
+    return word.lower() in _ABBREVIATIONS or _INITIALS.fullmatch(word) is not None
 
 
 def _clauses(text: str) -> Iterator[str]:

@@ -16,7 +16,8 @@ class Library:
 
     def __init__(self, directory: Path, settings: Settings) -> None:
         self._settings = settings
-        self._clips = {path.stem: path for path in sorted(directory.glob("*.wav")) if path.with_suffix(".txt").is_file()}
+        clips = sorted(directory.glob("*.wav"))
+        self._clips = {clip.stem: clip for clip in clips if clip.with_suffix(".txt").is_file()}
         self._prepared: dict[str, Reference] = {}
         self._lock = threading.Lock()
 

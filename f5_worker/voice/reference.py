@@ -45,16 +45,12 @@ HAN_LETTERS, HANGUL_LETTERS, KANA_LETTERS, DIGIT_LETTERS = 3.0, 3.0, 2.0, 4.0
 
 MIN_PAUSE_S = 0.150
 BLIP_S = 0.080  # shorter sounds are clicks and lip noise; a pause goes on across them
-# Which pause belongs to which punctuation mark, see `_certainty`. By simulation with sentences whose pace
-# varies by 10 %, a fifth are refused and below 1 % are cut wrongly; pairing by distance alone cut 8 to 16 % wrongly.
-CERTAIN = 0.97
-PACE_VARIANCE_S = (
-    0.0625  # speech strays from the text's even pace by 0.25 s in 1 s, 0.5 s in 4 s (square root)
-)
-EDGE_VARIANCE_S2 = 0.02  # where a pause begins and where its mark stands is known to 0.14 s
+CERTAIN = 0.97  # of which pause belongs to which mark, see `_certainty`; a wrong cut is worse than a refusal
+PACE_VARIANCE_S = 0.0625  # speech strays from the text's even pace by 0.25 s in 1 s, by 0.5 s in 4 s
+EDGE_VARIANCE_S2 = 0.02  # a pause and the place of its mark are known to 0.14 s
 STOP_PAUSED, MARK_PAUSED = 0.95, 0.6  # how often a full stop, and another mark, is heard as a pause
 BREATHS_PER_S = 0.12  # pauses without a mark, in a second of speech
-MAX_PAUSES, MAX_BREAKS = 24, 40  # the first that are looked at: half a minute of speech
+MAX_PAUSES, MAX_BREAKS = 24, 40  # as many as are looked at: half a minute of speech
 MIN_CUT_S = 3.0  # of speech; shorter clips make poor voices: better to ask for another recording
 
 CLIPPED, MAX_CLIPPED_SHARE = 0.999, 0.001
@@ -80,7 +76,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 class _Break(NamedTuple):
-    """A place in a text: characters before it, their share of all letters, and whether a sentence ends there."""
+    """A place in a text: characters before it, their share of all letters, and if a sentence ends there."""
 
     end: int
     share: float
@@ -200,9 +196,7 @@ def _letters(char: str) -> float:
 def _find_speech(recording: Samples, text: str) -> _Clip:
     """The recording without its silent edges."""
     level_db = loud_db(recording)
-    regions = [
-        (begin, end) for begin, end in speech_regions(recording) if end - begin >= BLIP_S * SAMPLE_RATE
-    ]
+    regions = [(begin, end) for begin, end in speech_regions(recording) if end - begin >= BLIP_S * SAMPLE_RATE]
     if level_db < MIN_LOUD_DB or not regions:
         raise ReferenceSilent(
             f"the recording is silent: its loudest parts are at {level_db:.1f} dBFS, at least "
@@ -275,10 +269,10 @@ def _breaks(text: str) -> list[_Break]:
 def _certainty(pause_s: Floats, break_s: Floats, paused: Floats, total_s: float) -> Floats:
     """How certainly each pause belongs to each break: `[pauses, breaks]`, probabilities.
 
-    Pauses and breaks are matched in order. Between two matches speech and text take the same time but for the
-    speaker's straying; breaks may be spoken without a pause, and pauses may be breaths. What all ways that use
-    a match weigh against all ways there are (forward-backward algorithm) is its certainty: it falls wherever
-    another match explains the recording about as well.
+    Both are matched in order. Between two matches speech and text take the same time but for the speaker's
+    straying; breaks may be spoken without a pause, and pauses may be breaths. The certainty of a match is the
+    weight of all ways that use it among all ways (forward-backward algorithm), so it is low where another
+    match explains the recording about as well. Pairing by distance alone is wrong far more often.
 
     Args:
         pause_s: speech heard before each pause, in seconds.
@@ -295,7 +289,7 @@ def _certainty(pause_s: Floats, break_s: Floats, paused: Floats, total_s: float)
 
 
 def _ways(x: Floats, y: Floats, chance: Floats) -> Floats:
-    """Log weight of all ways from the first match `(0, 0)` to each `(pause, break)`; the last match only last."""
+    """Log weight of all ways from the first match, `(0, 0)`, to each other; the last pause matches the last."""
     unheard = np.cumsum(np.log(np.where(chance < 1.0, 1.0 - chance, 1.0)))
     weight = np.full((len(x), len(y)), -np.inf)
     weight[0, 0] = 0.0
@@ -336,9 +330,7 @@ def _warnings(audio: Audio, clip: _Clip) -> list[str]:
         found.append(f"the clip has {clip.finished_s:.1f} s; a voice is copied better from 5 to 12 s")
     gap_db = _level_over_background(clip)
     if gap_db is not None and gap_db < GOOD_BACKGROUND_DB:
-        found.append(
-            f"the background is only {gap_db:.0f} dB below the speech and may be heard in the result"
-        )
+        found.append(f"the background is only {gap_db:.0f} dB below the speech and may be heard in the result")
     silent = 1.0 - clip.speech_s / clip.finished_s
     if silent > MAX_SILENT_SHARE:
         found.append(f"{silent:.0%} of the clip is silence, so the result may speak slowly")
@@ -348,8 +340,7 @@ def _warnings(audio: Audio, clip: _Clip) -> list[str]:
 def _level_over_background(clip: _Clip) -> float | None:
     """How far the pauses lie below the speech, in dB; None if there are hardly any."""
     pauses = [
-        clip.recording[before[1] : after[0]]
-        for before, after in zip(clip.regions, clip.regions[1:], strict=False)
+        clip.recording[before[1] : after[0]] for before, after in zip(clip.regions, clip.regions[1:], strict=False)
     ]
     if sum(map(len, pauses)) < MIN_BACKGROUND_S * SAMPLE_RATE:
         return None

@@ -97,9 +97,7 @@ def wav(
 ) -> bytes:
     """A WAV file whose header says what it likes."""
     block = max(1, channels * bits // 8)
-    header = struct.pack(
-        "<HHIIHH", kind, channels, rate, min(rate * block, 2**32 - 1), min(block, 65_535), bits
-    )
+    header = struct.pack("<HHIIHH", kind, channels, rate, min(rate * block, 2**32 - 1), min(block, 65_535), bits)
     chunks = b"fmt " + struct.pack("<I", 16) + header + b"data" + struct.pack("<I", data_bytes)
     return b"RIFF" + struct.pack("<I", 0xFFFFFFFF) + b"WAVE" + chunks + bytes(payload)
 

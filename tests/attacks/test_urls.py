@@ -285,9 +285,7 @@ def https_port(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[i
     thread.start()
     resolve = socket.getaddrinfo
     monkeypatch.setenv(ALLOW_PRIVATE, "true")
-    monkeypatch.setattr(
-        socket, "getaddrinfo", lambda host, *args, **kwargs: resolve("127.0.0.1", *args, **kwargs)
-    )
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **kwargs: resolve("127.0.0.1", *args, **kwargs))
     yield server.server_port
     server.shutdown()
     thread.join()
@@ -295,9 +293,7 @@ def https_port(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[i
 
 
 def test_an_unknown_certificate_is_not_accepted(https_port: int) -> None:
-    with pytest.raises(
-        FetchFailed, match=r"good\.example did not deliver \(its certificate is not accepted: self"
-    ):
+    with pytest.raises(FetchFailed, match=r"good\.example did not deliver \(its certificate is not accepted: self"):
         fetch(f"https://good.example:{https_port}/secret", SETTINGS, max_bytes=100)
 
 

@@ -41,9 +41,7 @@ def words(letters: int) -> str:
     return " ".join("abcde"[: min(5, letters - done)] for done in range(0, letters, 5))
 
 
-def file(
-    samples: np.ndarray, rate: int = SAMPLE_RATE, format: str = "WAV", subtype: str | None = None
-) -> bytes:
+def file(samples: np.ndarray, rate: int = SAMPLE_RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
     """A file by libsndfile; samples `[nw]` or `[nw, c]`."""
     out = io.BytesIO()
     soundfile.write(out, samples, rate, format=format, subtype=subtype)

@@ -206,9 +206,7 @@ def test_the_model_rate_stays_within_full_scale() -> None:
     assert np.abs(to_model_rate(Audio(square, 48_000, 1))).max() <= 1.0
 
 
-@given(
-    st.binary(max_size=300), st.sampled_from([b"", b"RIFF\x00\x00\x00\x00WAVE", b"fLaC", b"OggS", b"ID3\x04"])
-)
+@given(st.binary(max_size=300), st.sampled_from([b"", b"RIFF\x00\x00\x00\x00WAVE", b"fLaC", b"OggS", b"ID3\x04"]))
 def test_random_bytes_are_a_problem_of_the_reference(data: bytes, magic: bytes) -> None:
     with pytest.raises(ReferenceProblem):
         decode(magic + data, **LIMITS)

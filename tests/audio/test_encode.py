@@ -71,9 +71,7 @@ def test_lossless_formats_keep_16_bits(format: str) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_full_scale_and_beyond_do_not_wrap(format: str) -> None:
-    samples, _ = decoded(
-        encode(np.sign(tone(0.2, hertz=100.0)) * np.float32(1.5), format, 24_000), format, 24_000
-    )
+    samples, _ = decoded(encode(np.sign(tone(0.2, hertz=100.0)) * np.float32(1.5), format, 24_000), format, 24_000)
     middle = samples[len(samples) // 2 - 300 : len(samples) // 2 + 300]
     assert np.abs(np.diff(middle)).max() <= 2.5
     assert np.abs(middle).max() > 0.9

@@ -56,9 +56,7 @@ def test_seams_of_abrupt_segments_do_not_click(trim: bool) -> None:
 
 
 def test_a_silent_segment_keeps_its_place() -> None:
-    joined = join(
-        [padded(tone(0.5)), silence(3.0), padded(tone(0.5))], pauses_s=[0.2, 0.2], cross_fade_s=None
-    )
+    joined = join([padded(tone(0.5)), silence(3.0), padded(tone(0.5))], pauses_s=[0.2, 0.2], cross_fade_s=None)
     begin, end = joined.bounds[1]
     assert end - begin == pytest.approx(SILENT_SEGMENT_S)
     assert not joined.samples[round(begin * SAMPLE_RATE) : round(end * SAMPLE_RATE)].any()
@@ -87,9 +85,7 @@ def test_the_cross_fade_is_upstreams() -> None:
     joined = join([left, right], pauses_s=[9.0], cross_fade_s=0.1)
     rising = np.linspace(0, 1, 2_400)
     middle = left[-2_400:] * np.linspace(1, 0, 2_400) + right[:2_400] * rising
-    np.testing.assert_allclose(
-        joined.samples, np.concatenate([left[:-2_400], middle, right[2_400:]]), atol=1e-6
-    )
+    np.testing.assert_allclose(joined.samples, np.concatenate([left[:-2_400], middle, right[2_400:]]), atol=1e-6)
     assert joined.bounds == ((0.0, 0.45), (0.45, 0.8))
 
 

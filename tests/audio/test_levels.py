@@ -59,9 +59,7 @@ def test_bursts_are_found_where_they_are() -> None:
 @pytest.mark.parametrize("offset", [0.0, 0.4])
 def test_neither_gain_nor_offset_matters(gain: float, offset: float) -> None:
     clip = np.concatenate([silence(0.3), speech([1.0, 0.5], [0.4], level=0.2), silence(0.7)])
-    assert np.allclose(
-        regions_s((clip * gain + offset).astype(np.float32)), [(0.3, 1.3), (1.7, 2.2)], atol=NEAR
-    )
+    assert np.allclose(regions_s((clip * gain + offset).astype(np.float32)), [(0.3, 1.3), (1.7, 2.2)], atol=NEAR)
 
 
 @pytest.mark.parametrize("below_db", [20, 30, 50])
@@ -92,9 +90,7 @@ def test_silence_offset_and_dither_hold_no_sound(signal: Samples) -> None:
     assert len(trim(signal, 0.02)) == 0
 
 
-@pytest.mark.parametrize(
-    "signal", [tone(1.0), noise(1.0), tone(0.005)], ids=["tone", "noise", "five milliseconds"]
-)
+@pytest.mark.parametrize("signal", [tone(1.0), noise(1.0), tone(0.005)], ids=["tone", "noise", "five milliseconds"])
 def test_sound_throughout_is_one_region(signal: Samples) -> None:
     assert speech_regions(signal) == [(0, len(signal))]
     assert np.array_equal(trim(signal, 0.02), signal)

@@ -64,7 +64,9 @@ def test_steps_are_announced_and_can_be_stopped(make_model: MakeModel) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sample(make_model(SMALL), torch.zeros(5, 100), torch.arange(4), draw_noise(0, 20), time_points(7, None), 2.0, stop)
+        sample(
+            make_model(SMALL), torch.zeros(5, 100), torch.arange(4), draw_noise(0, 20), time_points(7, None), 2.0, stop
+        )
     assert seen == [0, 1, 2]
 
 

@@ -185,9 +185,7 @@ def test_a_closed_port_does_not_answer() -> None:
 def test_the_request_says_little(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNPOD_AI_API_KEY", "rp_secret")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    path, _, headers = fetch(f"{site}/echo/a b%20ü".replace(" ", "%20"), SETTINGS, max_bytes=10**4).partition(
-        b"\n"
-    )
+    path, _, headers = fetch(f"{site}/echo/a b%20ü".replace(" ", "%20"), SETTINGS, max_bytes=10**4).partition(b"\n")
     assert path == b"/echo/a%20b%20%C3%BC"
     names = {line.split(b":")[0] for line in headers.split(b"\n") if line}
     assert names == {b"Host", b"User-Agent", b"Accept", b"Connection", b"Accept-Encoding"}
@@ -223,9 +221,7 @@ def test_the_size_is_known_before_decoding(size: int, monkeypatch: pytest.Monkey
         assert len(read_audio_source(text, settings)) == size
         return
     monkeypatch.setattr(base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
-    with pytest.raises(
-        ReferenceTooLarge, match=rf"has {size} bytes, at most 1000 \(F5_REFERENCE_MAX_BYTES\)"
-    ):
+    with pytest.raises(ReferenceTooLarge, match=rf"has {size} bytes, at most 1000 \(F5_REFERENCE_MAX_BYTES\)"):
         read_audio_source(text, settings)
 
 
@@ -244,9 +240,7 @@ def test_other_data_urls_are_explained(source: str) -> None:
         read_audio_source(source, SETTINGS)
 
 
-@pytest.mark.parametrize(
-    "source", ["file:///etc/passwd", "ftp://example.com/a", "s3://bucket/a", "concat://a"]
-)
+@pytest.mark.parametrize("source", ["file:///etc/passwd", "ftp://example.com/a", "s3://bucket/a", "concat://a"])
 def test_other_schemes_are_refused(source: str) -> None:
     with pytest.raises(FetchRefused, match="only https and http URLs"):
         read_audio_source(source, SETTINGS)

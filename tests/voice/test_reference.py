@@ -298,14 +298,15 @@ class TestCertainty:
     @pytest.mark.parametrize("total_s", [16, 30])
     def test_most_are_certain_and_hardly_any_wrong(self, total_s: float) -> None:
         verdicts: list[bool] = []
-        for seed in range(50):
+        for seed in range(30):
             pauses, breaks, paused, truth, heard_s = self.speaker(seed, total_s)
             certainty = _certainty(pauses[:MAX_PAUSES], breaks[:MAX_BREAKS], paused[:MAX_BREAKS], heard_s)
             certain = [(row, column) for row, column in np.argwhere(certainty >= CERTAIN) if 3 <= pauses[row] <= 11]
             verdicts += [truth[row] == column for row, column in certain[-1:]]
-        assert len(verdicts) >= 40
+        assert len(verdicts) >= 24
         assert verdicts.count(False) <= 1
 
+    @hypothesis.settings(max_examples=30)
     @given(
         st.lists(st.floats(0.1, 9.9), max_size=5),
         st.lists(st.tuples(st.floats(0.1, 9.9), st.booleans()), max_size=5),

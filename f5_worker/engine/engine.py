@@ -19,6 +19,7 @@ from f5_worker.engine.config import read_arch
 from f5_worker.engine.mel import log_mel
 from f5_worker.engine.model import DiT
 from f5_worker.engine.sampler import draw_noise, sample, time_points
+from f5_worker.engine.uninitialised import Uninitialised
 from f5_worker.engine.vocoder import Vocos
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory, WorkerError
 from f5_worker.settings import REPOSITORY, Settings
@@ -125,7 +126,7 @@ def load_model(directory: Path, vocabulary_size: int) -> DiT:
             f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with {rows}; "
             "use the vocab.txt that came with it"
         )
-    with torch.device("meta"):
+    with Uninitialised():
         model = DiT(read_arch(directory), vocabulary_size)
     try:
         model.load_state_dict(kept, assign=True)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from f5_worker.engine.config import HOP_SAMPLES, N_FFT
+from f5_worker.engine.uninitialised import Uninitialised
 
 MAX_MAGNITUDE = 1e2  # upstream's guard against a runaway exponential
 
@@ -76,7 +77,7 @@ class Vocos(nn.Module):
         dim, mel_dim, _ = kept["backbone.embed.weight"].shape
         inner = kept["backbone.convnext.0.pwconv1.weight"].shape[0]
         layers = 1 + max(int(k.split(".")[2]) for k in kept if k.startswith("backbone.convnext."))
-        with torch.device("meta"):
+        with Uninitialised():
             vocoder = cls(mel_dim, dim, inner, layers)
         vocoder.load_state_dict(kept, assign=True)
         return vocoder.eval().requires_grad_(False)

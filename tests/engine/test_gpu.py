@@ -1,0 +1,124 @@
+"""What only a GPU can show; the logic has its twins in the other tests of this room."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from f5_worker.engine.batcher import Segment
+from f5_worker.engine.config import PUBLISHED
+from f5_worker.engine.engine import load_engine
+from f5_worker.engine.model import DiT
+from f5_worker.engine.sampler import draw_noise, sample, time_points
+from f5_worker.errors import OutOfMemory
+from f5_worker.settings import Settings
+from tests.conftest import ROOT
+from tests.engine.conftest import randomise
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+VOCABULARY = 2545
+
+
+def error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours.cpu().float() - theirs.cpu().float()).norm() / theirs.cpu().float().norm())
+
+
+@pytest.fixture(scope="module")
+def full_size() -> DiT:
+    model = DiT(PUBLISHED["F5TTS_v1_Base"], VOCABULARY)
+    randomise(model)
+    return model.eval().requires_grad_(False).cuda()
+
+
+def speak(model: DiT, *, frames: int = 900, nfe: int = 8, guidance: float = 2.0) -> torch.Tensor:
+    device = model.device
+    reference = torch.randn(400, 100, generator=torch.Generator().manual_seed(3)).to(device)
+    tokens = (torch.arange(150) % VOCABULARY).to(device)
+    with torch.inference_mode():
+        return sample(model, reference, tokens, draw_noise(1, frames).to(device), time_points(nfe, -1.0), guidance)
+
+
+@pytest.mark.parametrize("frames", [500, 900, 1_700])
+def test_full_size_fp32_is_upstream(full_size: DiT, frames: int) -> None:
+    from tests.engine.test_parity import upstream_of
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    upstream = upstream_of(full_size, VOCABULARY).to("cuda", torch.float32)
+    reference = torch.randn(400, 100, generator=torch.Generator().manual_seed(3)).cuda()
+    tokens = (torch.arange(150) % VOCABULARY).cuda()
+    torch.manual_seed(0)
+    cpu_noise = draw_noise(1, frames)
+    original = torch.randn
+    torch.randn = lambda *shape, **rest: cpu_noise.cuda() if shape[0] == frames else original(*shape, **rest)  # type: ignore[assignment]
+    try:
+        theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance=2.0, sway=-1.0, seed=1)
+    finally:
+        torch.randn = original
+    ours = speak(full_size, frames=frames)
+    print(f"\nfp32, {frames} frames: relative error {error(ours, theirs):.2e}")
+    assert error(ours, theirs) <= 1e-4
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 1e-2), (torch.bfloat16, 8e-2)])
+def test_full_size_half_precision_stays_near_fp32(full_size: DiT, dtype: torch.dtype, bound: float) -> None:
+    full = speak(full_size)
+    half = speak(full_size.to(dtype))
+    full_size.float()
+    print(f"\n{dtype}: relative error {error(half[400:], full[400:]):.2e}")
+    assert error(half[400:], full[400:]) <= bound
+
+
+def test_the_small_model_speaks_the_same_on_both_devices() -> None:
+    segment = Segment(
+        reference=np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32),
+        tokens=tuple(range(60)),
+        frames=500,
+        nfe=8,
+        guidance=2.0,
+        sway=-1.0,
+        seed=5,
+    )
+    sounds = [
+        load_engine(Settings(model="f5-tiny", device=device, precision="fp32")).speak(segment)
+        for device in ("cpu", "cuda")
+    ]
+    difference = np.linalg.norm(sounds[0] - sounds[1]) / np.linalg.norm(sounds[0])
+    print(f"\nsound on CPU and GPU: relative difference {difference:.2e}")
+    assert difference < 1e-2
+    again = load_engine(Settings(model="f5-tiny", device="cuda", precision="fp32")).speak(segment)
+    assert np.array_equal(again, sounds[1])
+
+
+def test_a_full_gpu_fails_one_job_and_serves_the_next() -> None:
+    engine = load_engine(Settings(model="f5-tiny", device="cuda"))
+    segment = Segment(np.full(60_000, 0.1, np.float32), tuple(range(60)), 500, 4, 2.0, -1.0, 5)
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        with pytest.raises(OutOfMemory, match="no room"):
+            engine.speak(segment)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert len(engine.speak(segment)) > 0
+
+
+def test_a_broken_context_is_told_from_a_full_one(tmp_path: Path) -> None:
+    program = """
+import torch
+from f5_worker.engine.engine import _device_fault
+try:
+    torch.zeros(3, device="cuda")[torch.tensor([7], device="cuda")].sum().item()
+except RuntimeError as error:
+    print(type(_device_fault(error)).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "GpuLost" in done.stdout, done.stderr[-2000:]

@@ -101,7 +101,8 @@ def test_the_small_model_speaks_the_same_on_both_devices() -> None:
 
 def test_a_full_gpu_fails_one_job_and_serves_the_next() -> None:
     engine = load_engine(Settings(model="f5-tiny", device="cuda"))
-    segment = Segment(np.full(60_000, 0.1, np.float32), tuple(range(60)), 500, 4, 2.0, -1.0, 5)
+    segment = Segment(np.full(60_000, 0.1, np.float32), tuple(range(60)), 4_000, 4, 2.0, -1.0, 5)
+    torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
         with pytest.raises(OutOfMemory, match="no room"):

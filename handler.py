@@ -7,6 +7,7 @@ import it a second time.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ from f5_worker import __version__, log
 from f5_worker.control import JobControl
 from f5_worker.delivery.inline import check_fits
 from f5_worker.delivery.save import save
-from f5_worker.errors import GpuLost, InternalError, QueueFull, WorkerError
+from f5_worker.errors import GpuLost, InputError, InternalError, QueueFull, WorkerError
 from f5_worker.load import load_service
 from f5_worker.pipeline import Service, synthesize
 from f5_worker.schema import HealthInput, HealthReply, SynthesizeInput, parse_input
@@ -53,7 +54,7 @@ class Edge:
         except WorkerError as error:
             if isinstance(error, GpuLost):
                 self._stop_worker()
-            log.for_job(job_id).warning("refused or failed: %s", error.code)
+            log.for_job(job_id).log(logging.INFO if isinstance(error, InputError) else logging.ERROR, error.code)
             return {"error": str(error)}
         except Exception as error:  # noqa: BLE001 - the edge: an escaping error would post a traceback
             log.failure(job_id, error)
@@ -134,6 +135,7 @@ def main() -> None:
         service = load_service(settings)
     except WorkerError as error:
         sys.exit(str(error))
+    os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")  # the SDK's own default logs the text of jobs
     import runpod  # 1.6 s, most of it asking what the CPU is; not needed to import this module
 
     runpod.serverless.start(sdk_config(service))

@@ -31,7 +31,7 @@ def show(job: dict[str, object], reply: dict[str, dict[str, object]]) -> None:
         "audio": f"{audio['duration_s']:.2f} s {audio['format']}, {audio['sample_rate']} Hz",
         "RTF": f"{metrics['rtf']} ({metrics['nfe']} steps)",
         "seed": reply["seed"],
-        "file": OUT / f"demo.{audio['format']}",
+        "file": f"out/demo.{audio['format']}",
     }
     print()
     for name, value in rows.items():

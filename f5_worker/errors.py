@@ -35,6 +35,7 @@ a path of this machine, a key, or the text of a job.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -183,6 +184,10 @@ class SettingsInvalid(WorkerFault):
     """One or more environment variables cannot be used; the message lists them all."""
 
     code = "SETTINGS_INVALID"
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)
 
 
 class ModelUnavailable(WorkerFault):

@@ -134,7 +134,7 @@ def make_plan(job: SynthesizeInput, reference: Reference, service: Service, seed
     if len(job.text) > limit:
         raise TextTooLong(f"text has {len(job.text)} characters, at most {limit} (F5_MAX_TEXT_CHARS); send it in parts")
     text = normalize(job.text)
-    ensure_speakable(text)
+    ensure_speakable(text, len(job.text))
     speed = _speed(job, text, reference)
     budget = byte_budget(len(reference.transcript.encode()), reference.duration_s, speed)
     chunks = chunk(text, budget)

@@ -78,6 +78,12 @@ class Settings(BaseModel):
     fetch_timeout_s: float = Field(20.0, ge=1, le=300, description="Total time for fetching a reference by URL.")
     fetch_http: bool = Field(False, description="Also fetch plain http URLs.")
 
+    # boot
+    alloc_conf_policy: Literal["repair", "drop", "fail"] = Field(
+        "repair",
+        description="What to do with faults in PYTORCH_CUDA_ALLOC_CONF: keep the good pairs, unset it, or refuse.",
+    )
+
     # surroundings
     save_dir: Path | None = Field(
         None, description="Also write each job's audio and reply into this directory (for `docker run` with a mount)."
@@ -97,7 +103,7 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     try:
         return Settings.model_validate({name: value for name, value in given.items() if value})
     except ValidationError as error:
-        raise SettingsInvalid("; ".join(_describe(item) for item in error.errors())) from None
+        raise SettingsInvalid([_describe(item) for item in error.errors()]) from None
 
 
 def variable(field: str) -> str:

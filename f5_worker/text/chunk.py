@@ -17,7 +17,7 @@ WINDOW_S = 22.0  # reference and target together, as upstream allows (utils_infe
 MIN_BUDGET_BYTES = 40  # a slow or long reference leaves room for less; shorter pieces sound chopped
 
 PAUSES_S = (0.6, 0.35, 0.2, 0.05, 0.0)  # after a piece that ends at a line, sentence, clause, space, character
-SENTENCE, CHARACTER = 1, 4
+LINE, SENTENCE, CHARACTER = 0, 1, 4
 
 _CLOSERS = r"""["'”’»)\]}」』）】》]*"""
 _SENTENCE = re.compile(rf"[.!?…]+{_CLOSERS}\s+|[。！？।॥؟۔]+{_CLOSERS}\s*")
@@ -62,8 +62,20 @@ def byte_budget(transcript_bytes: int, reference_s: float, speed: float) -> int:
 
 def chunk(text: str, max_bytes: int) -> list[Chunk]:
     """Cut a normalised text into pieces of at most `max_bytes`; all its words are kept, in order."""
-    groups = _balanced(_packed(_spoken(_atoms(text, max_bytes, 0)), max_bytes))
-    return [Chunk(" ".join(_text(group).split()), PAUSES_S[group[-1].rank]) for group in groups]
+    groups = _balanced(_packed(_spoken(_atoms(text, max_bytes, 0), max_bytes), max_bytes))
+    return [Chunk(_as_spoken(group), PAUSES_S[group[-1].rank]) for group in groups]
+
+
+def _as_spoken(group: list[_Atom]) -> str:
+    """The text of a piece on one line; a title or a list's item inside it gets the full stop it is read with."""
+    *inner, last = group
+    texts = [_with_full_stop(atom.text) if atom.rank == LINE else atom.text for atom in inner]
+    return " ".join("".join([*texts, last.text]).split())
+
+
+def _with_full_stop(line: str) -> str:
+    bare = line.rstrip()
+    return f"{bare}. " if bare[-1:].isalnum() else line
 
 
 def _atoms(text: str, max_bytes: int, rank: int) -> Iterator[_Atom]:
@@ -121,22 +133,32 @@ def _characters(text: str) -> Iterator[str]:
 
 
 def _combines(character: str) -> bool:
-    return unicodedata.combining(character) != 0 or character in "\u200c\u200d" or character.isspace()
+    # By category: the combining class of many Indic and Thai vowel signs is 0.
+    return unicodedata.category(character).startswith("M") or character in "\u200c\u200d" or character.isspace()
 
 
 _SPLITTERS: tuple[Callable[[str], Iterator[str]], ...] = (_lines, _sentences, _clauses, _words, _characters)
 
 
-def _spoken(atoms: Iterator[_Atom]) -> list[_Atom]:
-    """Lone punctuation goes with what it follows; the model would make up a sound for it."""
+def _spoken(atoms: Iterator[_Atom], max_bytes: int) -> list[_Atom]:
+    """Signs without a letter beside them join a neighbour; the model would make up a sound for lone ones.
+
+    They are kept, since "&", "%" and "5 €" are read aloud, unless no neighbour has room for them.
+    """
     kept: list[_Atom] = []
+    signs = ""
     for atom in atoms:
-        if has_speech(atom.text) or not kept:
-            kept.append(atom)
+        if has_speech(atom.text):
+            both = signs + atom.text
+            kept.append(_Atom(both if _size(both) <= max_bytes else atom.text, atom.rank))
+            signs = ""
+        elif kept and not signs and _size(kept[-1].text + atom.text) <= max_bytes:
+            kept[-1] = _Atom(kept[-1].text + atom.text, min(kept[-1].rank, atom.rank))
         else:
-            kept[-1] = _Atom(kept[-1].text, min(kept[-1].rank, atom.rank))
-    if len(kept) > 1 and not has_speech(kept[0].text):
-        kept = kept[1:]
+            if kept:
+                kept[-1] = _Atom(kept[-1].text, min(kept[-1].rank, atom.rank))
+            if _size(signs + atom.text) <= max_bytes:  # bounded, so that a long run of signs takes linear time
+                signs += atom.text
     return kept
 
 

@@ -19,9 +19,12 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
-        """Read `vocab.txt`, one token a line. As upstream does, the last of equal lines counts."""
+        """Read `vocab.txt`, one token a line, as upstream's `get_tokenizer` does: models were trained on that.
+
+        The last of equal lines counts, and a last line without its end loses its last character.
+        """
         with path.open(encoding="utf-8") as lines:
-            return cls({line.removesuffix("\n"): number for number, line in enumerate(lines)})
+            return cls({line[:-1]: number for number, line in enumerate(lines)})
 
     def __len__(self) -> int:
         return len(self.index)

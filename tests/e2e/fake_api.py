@@ -1,147 +1,169 @@
-"""RunPod's job API on loopback: hands out jobs, takes results, as the SDK's worker loop expects.
+"""RunPod's side of the wire, on 127.0.0.1: hands out jobs, takes results, remembers everything.
 
-Polls are held open: the SDK asks again without delay after an empty answer.
+Polls are held open until there is something to say, as RunPod does: the SDK repeats an answered job-take
+without any delay (runpod 1.12.0, rp_scale.py `get_jobs`), so an API that answers at once is flooded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import json
 import threading
-from collections import defaultdict
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from aiohttp import web
 
-HOLD_S = 1.0
-MAX_BODY_BYTES = 64 * 2**20
+Body = dict[str, Any]
 
-T = TypeVar("T")
+MAX_BODY_BYTES = 200 * 2**20
+# The SDK leaves on SIGTERM only when its open polls end, so this is also how long a worker takes to stop.
+POLL_HOLD_S = 1.0
+
+
+@dataclass
+class Job:
+    """One job as RunPod sees it. Times are `time.monotonic()`."""
+
+    taken_at: float | None = None
+    done_at: float | None = None
+    bodies: list[Body] = field(default_factory=list)  # finals only; RunPod expects one
+    done: threading.Event = field(default_factory=threading.Event)
 
 
 class FakeApi:
-    """A server with an event loop and a thread of its own; a context manager."""
+    """A context manager: inside, the API serves in a thread of its own; every method is for other threads."""
 
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self._results: dict[str, dict[str, Any]] = {}
-        self._posted: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self.taken: list[str] = []
+    def __init__(self, hold_s: float = POLL_HOLD_S) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.takes: list[str] = []  # path and query of each poll for jobs
         self.pings: list[dict[str, str]] = []
-        self.port = 0
+        self.streamed: list[tuple[str, Body]] = []
+        self.posted: list[str] = []  # every body of a result, as it came
+        self.url = ""
+        self._hold_s = hold_s
+        self._waiting: deque[Body] = deque()
+        self._to_stop: list[str] = []
+        self._loop = asyncio.new_event_loop()
+        self._changed = asyncio.Condition()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-api", daemon=True)
 
     def __enter__(self) -> FakeApi:
-        started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)), daemon=True)
         self._thread.start()
-        assert started.wait(20)
+        self._runner = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._loop.call_soon_threadsafe(self._leave.set)
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
-    def submit(self, value: object) -> str:
-        """Queue a job with this input; return its id."""
-        job = {"id": f"job-{next(self._numbers)}", "input": value}
-        self._loop.call_soon_threadsafe(self._jobs.put_nowait, job)
-        return str(job["id"])
+    def submit(self, job_input: object) -> str:
+        """Queue a job with this `input`, whatever it is; its id."""
+        return self.submit_raw({"input": job_input})
+
+    def submit_raw(self, job: Body) -> str:
+        """Queue a whole job, such as one with a `webhook` or a `policy`; its id."""
+        job_id = str(job.get("id", f"job-{len(self.jobs)}"))
+        self.jobs[job_id] = Job()
+        self._change(lambda: self._waiting.append({"id": job_id, **job}))
+        return job_id
+
+    def wait(self, job_id: str, timeout: float = 60.0) -> Body:
+        """The body that the worker posted as the job's result."""
+        job = self.jobs[job_id]
+        assert job.done.wait(timeout), f"no result of {job_id} within {timeout:g} s"
+        return job.bodies[0]
 
     def cancel(self, job_id: str) -> None:
-        self._loop.call_soon_threadsafe(self._stops.put_nowait, job_id)
+        """Tell the worker to stop a job that it has taken."""
+        self._change(lambda: self._to_stop.append(job_id))
 
-    def wait(self, job_id: str, timeout_s: float = 120) -> dict[str, Any]:
-        """The body posted for a job: `{"output": ...}` or `{"error": ...}`."""
+    def _change(self, change: Callable[[], None]) -> None:
+        async def apply() -> None:
+            async with self._changed:
+                change()
+                self._changed.notify_all()
 
-        async def posted() -> dict[str, Any]:
-            await self._posted[job_id].wait()
-            return self._results[job_id]
+        asyncio.run_coroutine_threadsafe(apply(), self._loop).result(10)
 
-        return self._call(asyncio.wait_for(posted(), timeout_s), timeout_s + 5)
-
-    def run(self, value: object, timeout_s: float = 120) -> dict[str, Any]:
-        return self.wait(self.submit(value), timeout_s)
-
-    def has_result(self, job_id: str) -> bool:
-        return job_id in self._results
-
-    def environment(self) -> dict[str, str]:
-        """What the SDK reads at import (runpod 1.12.0) to work against this server."""
-        base = f"http://127.0.0.1:{self.port}/v2/ep"
-        return {
-            "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?gpu=none",
-            "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?gpu=none",
-            "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu=none",
-            "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?gpu=none",
-            "RUNPOD_POD_ID": "worker-1",
-            "RUNPOD_AI_API_KEY": "test-key",
-            "RUNPOD_ENDPOINT_ID": "ep",
-            "RUNPOD_PING_INTERVAL": "2000",
-            "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-            "RUNPOD_SKIP_GPU_CHECK": "true",
-            "RUNPOD_DEBUG_LEVEL": "INFO",
-        }
-
-    def _call(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout_s)
-
-    async def _serve(self, started: threading.Event) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._leave = asyncio.Event()
-        self._jobs: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._stops: asyncio.Queue[str] = asyncio.Queue()
+    async def _start(self) -> web.AppRunner:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
-        app.router.add_get("/v2/ep/job-take/{worker}", self._take)
-        app.router.add_get("/v2/ep/job-take-batch/{worker}", self._take_batch)
-        app.router.add_get("/v2/ep/job-stop/{worker}", self._stop)
-        app.router.add_get("/v2/ep/ping/{worker}", self._ping)
-        app.router.add_post("/v2/ep/job-done/{worker}/{job}", self._done)
-        runner = web.AppRunner(app, shutdown_timeout=1.0)
+        app.add_routes(
+            [
+                web.get("/v2/ep/job-take/{worker}", self._take),
+                web.get("/v2/ep/job-take-batch/{worker}", self._take_batch),
+                web.get("/v2/ep/job-stop/{worker}", self._stop),
+                web.get("/v2/ep/ping/{worker}", self._ping),
+                web.post("/v2/ep/job-done/{worker}/{job}", self._done),
+                web.post("/v2/ep/job-stream/{worker}/{job}", self._stream),
+            ]
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        self.port = runner.addresses[0][1]
-        started.set()
-        await self._leave.wait()
-        await runner.cleanup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}/v2/ep"
+        return runner
 
-    async def _held(self, queue: asyncio.Queue[T]) -> T | None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            return await asyncio.wait_for(queue.get(), HOLD_S)
-        return None
+    async def _held(self, there: Callable[[], object]) -> bool:
+        """Wait until there is something to hand out; False when the poll has to be answered without."""
+        try:
+            await asyncio.wait_for(self._changed.wait_for(there), self._hold_s)
+        except asyncio.TimeoutError:  # an alias of TimeoutError only from Python 3.11 on
+            return False
+        return True
+
+    async def _hand_out(self, request: web.Request, most: int) -> list[Body]:
+        self.takes.append(request.path_qs)
+        async with self._changed:
+            if not await self._held(lambda: self._waiting):
+                return []
+            jobs = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        for job in jobs:
+            self.jobs[job["id"]].taken_at = time.monotonic()
+        return jobs
 
     async def _take(self, request: web.Request) -> web.Response:
-        job = await self._held(self._jobs)
-        if job is None:
-            return web.Response(status=204)
-        self.taken.append(job["id"])
-        return web.json_response(job)
+        jobs = await self._hand_out(request, 1)
+        return web.json_response(jobs[0]) if jobs else web.Response(status=204)
 
     async def _take_batch(self, request: web.Request) -> web.Response:
-        first = await self._held(self._jobs)
-        if first is None:
-            return web.Response(status=204)
-        jobs = [first]
-        while len(jobs) < int(request.query["batch_size"]) and not self._jobs.empty():
-            jobs.append(self._jobs.get_nowait())
-        self.taken.extend(job["id"] for job in jobs)
-        return web.json_response(jobs)
+        jobs = await self._hand_out(request, int(request.query["batch_size"]))
+        return web.json_response(jobs) if jobs else web.Response(status=204)
 
     async def _stop(self, request: web.Request) -> web.Response:
-        job_id = await self._held(self._stops)
-        return web.Response(status=204) if job_id is None else web.json_response({"jobsToStop": [job_id]})
+        async with self._changed:
+            if not await self._held(lambda: self._to_stop):
+                return web.Response(status=204)
+            ids, self._to_stop = self._to_stop, []
+        return web.json_response({"jobsToStop": ids})
 
     async def _ping(self, request: web.Request) -> web.Response:
         self.pings.append(dict(request.query))
         return web.json_response({})
 
     async def _done(self, request: web.Request) -> web.Response:
-        body = json.loads(await request.text())
-        if body.get("status") != "IN_PROGRESS":
-            job_id = request.match_info["job"]
-            self._results[job_id] = body
-            self._posted[job_id].set()
-        return web.Response()
+        text = await request.text()  # JSON under a form's content type
+        self.posted.append(text)
+        body = json.loads(text, parse_constant=_refuse)
+        if body.get("status") != "IN_PROGRESS":  # progress comes to the same address
+            job = self.jobs[request.match_info["job"]]
+            job.bodies.append(body)
+            job.done_at = job.done_at or time.monotonic()
+            job.done.set()
+        return web.json_response({})
+
+    async def _stream(self, request: web.Request) -> web.Response:
+        body = json.loads(await request.text(), parse_constant=_refuse)
+        self.streamed.append((request.match_info["job"], body))
+        return web.json_response({})
+
+
+def _refuse(constant: str) -> NoReturn:
+    """NaN and Infinity are no JSON; Python's parser would let them pass."""
+    raise ValueError(f"{constant} in a result")

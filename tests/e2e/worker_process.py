@@ -1,80 +1,129 @@
-"""handler.py as a process, as a container would run it."""
+"""handler.py as a process, the way a container starts it; whatever happens, it is gone in the end."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.e2e.fake_api import FakeApi
 
-READY = "ready on"
-_NOT_OURS = ("RUNPOD_", "F5_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+API_KEY = "test-key"
+START_S = 90.0  # loading takes seconds; a busy machine may take many times that
+STOP_S = 30.0
+
+
+def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -> dict[str, str]:
+    """What RunPod gives a worker, over our own environment without its proxies and settings.
+
+    The SDK reads all of it at import, and prefers an API key found in the home directory, hence an empty one.
+    """
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith(("F5_", "RUNPOD_"))
+    }
+    ours |= {"HOME": str(home), "F5_MODEL": "f5-tiny", "F5_DEVICE": "cpu", "RUNPOD_DEBUG_LEVEL": "INFO"}
+    if api is not None:
+        ours |= {
+            # `$ID` and `$RUNPOD_POD_ID` are for the SDK to fill in.
+            "RUNPOD_WEBHOOK_GET_JOB": f"{api.url}/job-take/$ID?gpu=X",
+            "RUNPOD_WEBHOOK_POST_OUTPUT": f"{api.url}/job-done/$RUNPOD_POD_ID/$ID?gpu=X",
+            "RUNPOD_WEBHOOK_POST_STREAM": f"{api.url}/job-stream/$RUNPOD_POD_ID/$ID?gpu=X",
+            "RUNPOD_WEBHOOK_PING": f"{api.url}/ping/$RUNPOD_POD_ID?gpu=X",
+            "RUNPOD_PING_INTERVAL": "1000",
+            "RUNPOD_POD_ID": "worker-1",
+            "RUNPOD_AI_API_KEY": API_KEY,
+            "RUNPOD_ENDPOINT_ID": "ep",
+            "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",  # one of them asks 8.8.8.8
+            "RUNPOD_SKIP_GPU_CHECK": "true",
+        }
+    return {**ours, **overrides}
 
 
 class WorkerProcess:
-    """Starts at once; a context manager that leaves no process behind.
+    """A context manager around `python -u handler.py`; `lines` is its log so far."""
 
-    Args:
-        home: an empty directory; the SDK would else prefer a key in the user's own.
-    """
-
-    def __init__(self, environment: dict[str, str], home: Path, *arguments: str) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
-        defaults = {"F5_MODEL": "f5-tiny", "F5_DEVICE": "cpu", "HOME": str(home)}
-        self._lines: list[str] = []
-        self._seen = threading.Condition()
+    def __init__(
+        self,
+        home: Path,
+        api: FakeApi | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        overrides: Mapping[str, str] | None = None,
+    ) -> None:
+        self.lines: list[str] = []
+        self._arguments = arguments
+        self._environment = environment(home, api, overrides or {})
+        self._changed = threading.Condition()
         self._ended = False
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "handler.py", *arguments],
+
+    def __enter__(self) -> WorkerProcess:
+        self._process = subprocess.Popen(
+            [sys.executable, "-u", "handler.py", *self._arguments],
             cwd=ROOT,
-            env=inherited | defaults | environment,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            errors="replace",
+            start_new_session=True,  # so that the SDK's heartbeat process can be killed with it
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._read, name="worker-log", daemon=True)
         self._reader.start()
-
-    def __enter__(self) -> WorkerProcess:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
-        self._reader.join(10)
+        # After os._exit or SIGKILL the heartbeat process lives on, so the whole group goes.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(STOP_S)
+        self._reader.join(STOP_S)
 
     @property
     def log(self) -> str:
-        with self._seen:
-            return "".join(self._lines)
+        return "\n".join(self.lines)
 
-    def wait_for(self, text: str, timeout_s: float = 120) -> None:
-        """Return once a line of the log holds `text`."""
-        with self._seen:
-            found = self._seen.wait_for(lambda: self._ended or self._has(text), timeout_s)
-            assert found, f"{text!r} was not logged in {timeout_s} s:\n{''.join(self._lines)}"
-            assert self._has(text), f"the worker ended without logging {text!r}:\n{''.join(self._lines)}"
+    def ready(self) -> WorkerProcess:
+        """Wait until the model is loaded."""
+        self.wait_for_line("ready", timeout=START_S)
+        return self
 
-    def terminate(self, timeout_s: float = 60) -> int:
-        """Send SIGTERM; return the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout_s)
+    def wait_for_line(self, *parts: str, timeout: float = STOP_S) -> None:
+        """Wait until one line of the log, past or to come, holds all of `parts`."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while not any(all(part in line for part in parts) for line in self.lines):
+                left_s = 0.0 if self._ended else deadline - time.monotonic()
+                assert left_s > 0, f"no line with {parts}; the log:\n{self.log}"
+                self._changed.wait(left_s)
 
-    def _has(self, text: str) -> bool:
-        return any(text in line for line in self._lines)
+    def wait(self, timeout: float = STOP_S) -> int:
+        """The exit code, once it has ended by itself."""
+        code = self._process.wait(timeout)
+        self._reader.join(STOP_S)
+        return code
+
+    def terminate(self, expected: int = 0, timeout: float = STOP_S) -> None:
+        """Stop it as RunPod and docker do."""
+        self._process.send_signal(signal.SIGTERM)
+        code = self.wait(timeout)
+        assert code == expected, f"exit code {code}, not {expected}; the log:\n{self.log}"
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._seen:
-                self._lines.append(line)
-                self._seen.notify_all()
-        with self._seen:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
             self._ended = True
-            self._seen.notify_all()
+            self._changed.notify_all()

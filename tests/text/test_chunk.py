@@ -97,6 +97,10 @@ def test_a_sentence_is_not_begun_at_the_end_of_a_piece() -> None:
     assert texts(text, 66)[0] == "This is the first of the sentences."
 
 
+def test_a_title_is_read_with_a_full_stop() -> None:
+    assert texts("The Title\n\nThe text goes on.", 100) == ["The Title. The text goes on."]
+
+
 def test_the_budget_is_upstreams() -> None:
     assert byte_budget(80, 5.0, 1.0) == int(80 / 5 * 17)
     assert byte_budget(80, 5.0, 0.5) == int(80 / 5 * 17 * 0.5)
@@ -125,3 +129,17 @@ def test_no_word_is_ever_cut(words: list[str], max_bytes: int) -> None:
 def test_hostile_text_takes_linear_time() -> None:
     for text in ("." * 20_000 + "a", "a" * 20_000, "a. " * 6_000, "(" * 20_000 + "a", "a,,,, " * 3_000, "Mr. " * 5_000):
         assert chunk(normalize(text), 120)
+
+
+@pytest.mark.parametrize(
+    ("text", "max_bytes"),
+    [
+        ("we sell salt & pepper & oil at 5 € each and 3 % off + tax for all", 30),
+        ("It costs $ 5 and £ 6 or ¥ 7 today", 12),
+        ("one two three - - - four five six", 14),
+        ("क्षत्रिय" * 10, 40),
+        ("ที่นี่" * 12, 40),
+    ],
+)
+def test_signs_and_vowel_marks_are_kept_when_a_sentence_is_cut(text: str, max_bytes: int) -> None:
+    assert "".join("".join(texts(text, max_bytes)).split()) == "".join(text.split())

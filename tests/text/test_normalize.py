@@ -14,7 +14,9 @@ from f5_worker.text.normalize import ensure_speakable, normalize
     ("written", "read"),
     [
         ("  two\t spaces ", "two spaces"),
-        ("one\r\ntwo\rthree\n\n\nfour", "one\ntwo\nthree\nfour"),
+        ("One\r\nTwo\rThree\n\n\nfour", "One\nTwo\nThree\n\nfour"),
+        ("a line\nthat was wrapped\n\nNew paragraph", "a line that was wrapped\n\nNew paragraph"),
+        ("好！！！。。。", "好！。"),
         ("cafe\u0301", "café"),
         ("Hi 🙂👍🏽 there 👨‍👩‍👧!", "Hi there!"),
         ("wait… what — no", "wait... what - no"),
@@ -35,13 +37,13 @@ def test_written_and_read(written: str, read: str) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "...", "?!", "🙂🙂", "— « »", "\u200b", "***"])
 def test_nothing_to_say_is_an_error(text: str) -> None:
-    with pytest.raises(TextUnspeakable, match="nothing in the text can be spoken"):
-        ensure_speakable(normalize(text))
+    with pytest.raises(TextUnspeakable, match=f"none of its {len(text)} characters"):
+        ensure_speakable(normalize(text), len(text))
 
 
 @pytest.mark.parametrize("text", ["a", "5", "你", "д", "ب", "🙂 ok"])
 def test_one_letter_is_enough(text: str) -> None:
-    ensure_speakable(normalize(text))
+    ensure_speakable(normalize(text), len(text))
 
 
 @given(st.text(max_size=200))

@@ -78,9 +78,14 @@ def test_unknown_tokens_are_read_as_spaces_and_named_once(vocabulary: Vocabulary
     assert vocabulary.encode(["a", "x", "ni2", "x", "y"]) == ([1, 0, 3, 0, 0], ("x", "y"))
 
 
-def test_a_last_line_without_its_end_counts_as_well(tmp_path: Path) -> None:
-    (tmp_path / "vocab.txt").write_text(" \na\nb", encoding="utf-8")
-    assert Vocabulary.load(tmp_path / "vocab.txt").index == {" ": 0, "a": 1, "b": 2}
+@pytest.mark.parametrize("lines", [" \na\nb", " \n\n\na", " \na\na\n", " \r\na\r\n", " \na\n\n", ""])
+def test_a_vocabulary_is_upstreams(lines: str, tmp_path: Path) -> None:
+    """`vocab_char_map[line[:-1]] = number`: a last line without its end loses its last character."""
+    (tmp_path / "vocab.txt").write_bytes(lines.encode())
+    parts = lines.replace("\r\n", "\n").splitlines(keepends=True)
+    expected = {part[:-1]: number for number, part in enumerate(parts)}
+    vocabulary = Vocabulary.load(tmp_path / "vocab.txt")
+    assert (vocabulary.index, len(vocabulary)) == (expected, len(expected))
 
 
 def test_of_equal_lines_the_last_counts(tmp_path: Path) -> None:

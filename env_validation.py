@@ -1,0 +1,94 @@
+"""Command line of the settings: check them, judge an allocator string, print the documented table.
+
+    python env_validation.py check
+    python env_validation.py alloc-conf --torch-version 2.4.0 --value 'ax_split_size_mb:1024'
+    python env_validation.py table
+
+Needs no torch, and nothing but the standard library to judge an allocator string.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import get_args
+
+from f5_worker.boot.alloc_conf import Policy, check, installed_torch_version, resolve_environment
+
+POLICY_VARIABLE = "F5_ALLOC_CONF_POLICY"
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    return int(arguments.run(arguments))
+
+
+def alloc_conf(arguments: argparse.Namespace) -> int:
+    """Print what torch would do with a value and what the worker makes of it; 0 if torch accepts the value."""
+    version = arguments.torch_version or installed_torch_version()
+    verdict = check(arguments.value, version, arguments.policy)
+    print(json.dumps(verdict.to_json(), indent=2, ensure_ascii=False))
+    return 0 if verdict.verdict == "ok" else 1
+
+
+def check_all(arguments: argparse.Namespace) -> int:
+    """List every problem of every variable, one a line; 1 if one of them keeps the worker from serving."""
+    lines, fatal = problems(dict(os.environ))
+    for line in lines:
+        print(line)
+    if not lines:
+        print("ok")
+    return 1 if fatal else 0
+
+
+def problems(environ: dict[str, str]) -> tuple[list[str], bool]:
+    """Every problem of the environment as `error: ...` or `warning: ...`, and whether one is fatal."""
+    policy = _policy(environ)
+    resolved = resolve_environment(environ, installed_torch_version(), policy)
+    lines = [f"{problem.severity}: {problem.message}" for problem in resolved.problems]
+    lines += [f"repaired: {repair}" for repair in resolved.verdict.repairs]
+    fatal = policy == "fail" and resolved.verdict.faulty
+
+    from f5_worker.errors import SettingsInvalid  # pydantic: only once the allocator string is judged
+    from f5_worker.settings import load_settings, unknown_variables
+
+    try:
+        load_settings(environ)
+    except SettingsInvalid as error:
+        lines += [f"error: {fault}" for fault in error.faults]
+        fatal = True
+    lines += [f"warning: {warning}" for warning in unknown_variables(environ)]
+    return lines, fatal
+
+
+def table(arguments: argparse.Namespace) -> int:
+    from f5_worker.settings import table as settings_table
+
+    print(settings_table())
+    return 0
+
+
+def _policy(environ: dict[str, str]) -> Policy:
+    value = environ.get(POLICY_VARIABLE, "").strip()
+    return value if value in get_args(Policy) else "repair"  # type: ignore[return-value]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("check", help="every problem of every variable")
+    one.set_defaults(run=check_all)
+    one = commands.add_parser("alloc-conf", help="judge one PYTORCH_CUDA_ALLOC_CONF")
+    one.add_argument("--value", required=True)
+    one.add_argument("--torch-version", help="default: the one installed")
+    one.add_argument("--policy", choices=get_args(Policy), default="repair")
+    one.set_defaults(run=alloc_conf)
+    one = commands.add_parser("table", help="the documented settings")
+    one.set_defaults(run=table)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

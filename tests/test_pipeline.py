@@ -69,9 +69,10 @@ def test_long_text_gives_all_its_sentences_in_order(service: Service) -> None:
 
 
 def test_same_seed_same_samples_whatever_runs_beside(service: Service) -> None:
-    alone = [speak(service, text=LONG, seed=seed).audio.base64 for seed in range(4)]
+    text = LONG[:700]
+    alone = [speak(service, text=text, seed=seed).audio.base64 for seed in range(4)]
     with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda seed: speak(service, text=LONG, seed=seed % 4).audio.base64, range(8)))
+        together = list(threads.map(lambda seed: speak(service, text=text, seed=seed % 4).audio.base64, range(8)))
     assert together == alone * 2
     assert len(set(alone)) == 4
 

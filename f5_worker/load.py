@@ -12,6 +12,7 @@ from f5_worker.engine.config import HOP_SAMPLES, SAMPLE_RATE
 from f5_worker.log import logger
 from f5_worker.pipeline import Service
 from f5_worker.settings import Settings
+from f5_worker.text.tokens import tokenize
 from f5_worker.voice.library import Library
 
 
@@ -30,6 +31,7 @@ def load_service(settings: Settings) -> Service:
 
     engine = load_engine(settings)
     loaded = time.monotonic()
+    tokenize("one, two")  # reads a dictionary, once
     engine.speak(_warm_up_segment())
     ready = time.monotonic()
     logger.info(

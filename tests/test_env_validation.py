@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 import pytest
 
 import env_validation
-
 from tests.conftest import ROOT
 
 

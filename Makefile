@@ -26,7 +26,7 @@ test: lint types
 	$(MAKE) --no-print-directory old-torch
 
 fast: $(VENV)/.test
-	$(PY) -m pytest -q -n 2 -m "not model and not e2e and not gpu"
+	$(PY) -m pytest -q -n 2 -m "not model and not e2e and not slow and not gpu"
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -37,7 +37,7 @@ types: $(VENV)/.test
 
 # The f5-tts image has torch 2.4; the code must run there as well.
 old-torch: $(VENV_OLD)/.installed
-	$(VENV_OLD)/bin/python -m pytest -q -n 2 -m "not model and not e2e and not gpu" -p no:cacheprovider
+	$(VENV_OLD)/bin/python -m pytest -q -n 2 -m "not model and not e2e and not slow and not gpu" -p no:cacheprovider
 
 docs: $(VENV)/.local
 	$(PY) scripts/document.py

@@ -1,4 +1,4 @@
-"""RunPod's edge: a job in, a reply out, cancelling, limits. What happens to a job is in f5_worker/pipeline.py.
+"""The worker: load the model, then hand jobs from RunPod's SDK to f5_worker/edge.py.
 
 Importing this module loads nothing heavy; `main()` does. The SDK starts a heartbeat process that may
 import it a second time.
@@ -6,106 +6,19 @@ import it a second time.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import Any
 
-from f5_worker import __version__, log
-from f5_worker.control import JobControl
-from f5_worker.delivery.inline import check_fits
-from f5_worker.delivery.save import save
-from f5_worker.errors import GpuLost, InputError, InternalError, QueueFull, WorkerError
+from f5_worker import log
+from f5_worker.boot.report import read_report
+from f5_worker.edge import Edge, FailedEdge, Reply
+from f5_worker.errors import GpuLost, HostUnfit, WorkerError
 from f5_worker.load import load_service
-from f5_worker.pipeline import Service, synthesize
-from f5_worker.schema import HealthInput, HealthReply, SynthesizeInput, parse_input
+from f5_worker.pipeline import Service
 from f5_worker.settings import load_settings, unknown_variables
-
-Reply = dict[str, Any]
-
-
-class Edge:
-    """Takes jobs from the SDK's event loop to threads and back.
-
-    A job's work runs in a thread, so that the loop can take, cancel and post other jobs meanwhile:
-    a plain `def handler` would block it, and with it every result (runpod 1.12.0, rp_job.py).
-    """
-
-    def __init__(self, service: Service, stop_worker: Callable[[], None]) -> None:
-        self._service = service
-        self._settings = service.settings
-        self._stop_worker = stop_worker
-        self._threads = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="job")
-        self._running = 0
-        self._started = time.monotonic()
-
-    async def answer(self, job: Mapping[str, Any]) -> Reply:
-        """The reply to one job; every failure becomes `{"error": "CODE: what; what to do"}`."""
-        job_id = str(job.get("id", ""))
-        try:
-            reply = await self._do(job_id, job.get("input"))
-            check_fits(reply, self._settings.max_reply_bytes)
-            return reply
-        except WorkerError as error:
-            if isinstance(error, GpuLost):
-                self._stop_worker()
-            log.for_job(job_id).log(logging.INFO if isinstance(error, InputError) else logging.ERROR, error.code)
-            return {"error": str(error)}
-        except Exception as error:  # noqa: BLE001 - the edge: an escaping error would post a traceback
-            log.failure(job_id, error)
-            return {"error": str(InternalError("the worker failed on this job; its log names the place"))}
-
-    async def _do(self, job_id: str, value: object) -> Reply:
-        request = parse_input(value)
-        if isinstance(request, HealthInput):
-            return self._health()
-        if self._running >= self._settings.concurrency + self._settings.queue_jobs:
-            raise QueueFull(
-                f"{self._running} jobs are here already, at most {self._settings.concurrency} run and "
-                f"{self._settings.queue_jobs} wait (F5_CONCURRENCY, F5_QUEUE_JOBS); send it again later"
-            )
-        control = JobControl(self._settings.job_timeout_s, log.progress(job_id))
-        received = time.monotonic()
-        self._running += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._threads, lambda: self._synthesize(job_id, request, control, received)
-            )
-        except asyncio.CancelledError:
-            control.cancel()  # the thread stops at the model's next step
-            log.for_job(job_id).info("cancelled")
-            raise
-        finally:
-            self._running -= 1
-
-    def _synthesize(self, job_id: str, request: SynthesizeInput, control: JobControl, received: float) -> Reply:
-        control.check()
-        reply = synthesize(request, self._service, control, queued_s=time.monotonic() - received)
-        if self._settings.save_dir is not None:
-            save(reply, self._settings.save_dir, job_id)
-        metrics = reply.metrics
-        log.for_job(job_id).info(
-            "done: %.1f s of %s in %.0f ms, RTF %.3f, NFE %d",
-            reply.audio.duration_s, request.format, metrics.total_ms, metrics.rtf, metrics.nfe,
-        )  # fmt: skip
-        return reply.model_dump()
-
-    def _health(self) -> Reply:
-        return HealthReply(
-            version=__version__,
-            model=self._service.model,
-            device=self._service.device,
-            precision=self._service.precision,
-            voices=self._service.voices.names(),
-            uptime_s=round(time.monotonic() - self._started, 1),
-            jobs_running=self._running,
-        ).model_dump()
 
 
 def sdk_config(service: Service) -> dict[str, Any]:
@@ -124,21 +37,52 @@ def sdk_config(service: Service) -> dict[str, Any]:
     return config
 
 
+def failed_config(reason: str) -> dict[str, Any]:
+    """The same for a worker that answers every job with the reason why it could not start."""
+    edge = FailedEdge(reason)
+
+    async def handler(job: Mapping[str, Any]) -> Reply:
+        return await edge.answer(job)
+
+    return {"handler": handler}
+
+
 def main() -> None:
     """Load, then serve until told to stop."""
     signal.signal(signal.SIGTERM, _leave)  # the SDK installs its own only when it starts to poll
+    boot = read_report() or {}
+    host_fault = boot.get("host_fault")
     try:
-        settings = load_settings()
-        log.configure(settings.log_level)
-        for warning in unknown_variables():
-            log.logger.warning(warning)
-        service = load_service(settings)
+        reason = boot.get("error") or host_fault
+        config = failed_config(reason) if reason else sdk_config(_load())
     except WorkerError as error:
-        sys.exit(str(error))
+        if not boot:  # started by hand: whoever did it sees the line
+            sys.exit(str(error))
+        host_fault = str(error) if isinstance(error, GpuLost | HostUnfit) else None
+        config = failed_config(str(error))
     os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")  # the SDK's own default logs the text of jobs
     import runpod  # 1.6 s, most of it asking what the CPU is; not needed to import this module
 
-    runpod.serverless.start(sdk_config(service))
+    if host_fault:
+        runpod.serverless.register_fitness_check(_unfit(host_fault))
+    runpod.serverless.start(config)
+
+
+def _load() -> Service:
+    settings = load_settings()
+    log.configure(settings.log_level)
+    for warning in unknown_variables():
+        log.logger.warning(warning)
+    return load_service(settings)
+
+
+def _unfit(reason: str) -> Any:
+    """A check that fails: the SDK reports this machine and ends, so that the job goes to another one."""
+
+    def host_can_run_the_model() -> None:
+        raise RuntimeError(reason)
+
+    return host_can_run_the_model
 
 
 def _leave(signum: int, frame: object) -> None:

@@ -27,6 +27,8 @@ WorkerError
        +- SettingsInvalid      SETTINGS_INVALID
        +- ModelUnavailable     MODEL_UNAVAILABLE
        +- GpuLost              GPU_LOST
+       +- HostUnfit            HOST_UNFIT
+       +- BootFailed           BOOT_FAILED
        +- InternalError        INTERNAL_ERROR
 
 A message reads "what happened, with the measured value; what to do". It never holds a traceback,
@@ -200,6 +202,18 @@ class GpuLost(WorkerFault):
     """The CUDA context is broken; only a new process can use the GPU again."""
 
     code = "GPU_LOST"
+
+
+class HostUnfit(WorkerFault):
+    """This machine lacks what the worker was told to use; another one may have it."""
+
+    code = "HOST_UNFIT"
+
+
+class BootFailed(WorkerFault):
+    """The worker could not start; its boot report (`action: "diagnose"`) has the details."""
+
+    code = "BOOT_FAILED"
 
 
 class InternalError(WorkerFault):

@@ -77,6 +77,12 @@ class HealthInput(_Input):
     action: Literal["health"]
 
 
+class DiagnoseInput(_Input):
+    """`action: "diagnose"`: what boot found and decided; answered without the model, and when it could not start."""
+
+    action: Literal["diagnose"]
+
+
 class AudioReply(BaseModel):
     """The sound: `bytes` is the size of the decoded base64."""
 
@@ -134,9 +140,11 @@ class HealthReply(BaseModel):
     jobs_running: int
 
 
-ACTIONS: Mapping[str, type[SynthesizeInput] | type[HealthInput]] = {
+Request = SynthesizeInput | HealthInput | DiagnoseInput
+ACTIONS: Mapping[str, type[Request]] = {
     "synthesize": SynthesizeInput,
     "health": HealthInput,
+    "diagnose": DiagnoseInput,
 }
 
 
@@ -150,7 +158,7 @@ _JSON_NAMES = {
 }
 
 
-def parse_input(value: object) -> SynthesizeInput | HealthInput:
+def parse_input(value: object) -> Request:
     """The job's `input` as a request.
 
     Raises:
@@ -202,4 +210,5 @@ def _nearest(name: object, known: Mapping[str, object]) -> str:
 
 
 def _either(names: Mapping[str, object]) -> str:
-    return " or ".join(names)
+    *first, last = names
+    return f"{', '.join(first)} or {last}"

@@ -34,6 +34,9 @@ class Settings(BaseModel):
         Path("/opt/models"),
         description="Where checkpoints lie, one directory each; `models/` beside the code is searched first.",
     )
+    model_dir: Path | None = Field(
+        None, description="The checkpoint's own directory; boot sets it to what it found or made for F5_MODEL."
+    )
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA when torch sees a GPU."
     )
@@ -83,6 +86,24 @@ class Settings(BaseModel):
         "repair",
         description="What to do with faults in PYTORCH_CUDA_ALLOC_CONF: keep the good pairs, unset it, or refuse.",
     )
+    flash_attn: Literal["auto", "off", "require"] = Field(
+        "auto",
+        description="Keep flash-attn where it is proven and the engine gains from it; leave it alone; or insist on it.",
+    )
+    flash_attn_build: Literal["auto", "background", "always", "never"] = Field(
+        "auto", description="Build flash-attn where no wheel fits: when time allows, for the next start, always, never."
+    )
+    cache_dir: Path = Field(
+        Path("/runpod-volume/f5-worker"),
+        description="Wheels and converted weights; on a network volume one worker's work serves all.",
+    )
+    overlay_dir: Path = Field(
+        Path("/opt/f5-overlay"), description="Where a flash-attn that boot installs is laid, in this container."
+    )
+    boot_report: Path | None = Field(
+        None, description="Where boot left its report for the handler; boot sets it itself."
+    )
+    probe_timeout_s: float = Field(60.0, ge=1, le=600, description="Longest time for asking torch what it sees.")
 
     # surroundings
     save_dir: Path | None = Field(

@@ -10,13 +10,16 @@ import subprocess
 import sys
 import threading
 import types
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import handler
+from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.batcher import Segment
-from f5_worker.errors import GpuLost, OutOfMemory
+from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
 from f5_worker.pipeline import Service
 from tests.conftest import ROOT, ToneDevice
 
@@ -167,6 +170,7 @@ def test_main_hands_the_sdk_a_loaded_worker(service: Service, monkeypatch: pytes
     given: list[dict[str, Any]] = []
     sdk = types.SimpleNamespace(serverless=types.SimpleNamespace(start=given.append))
     monkeypatch.setitem(sys.modules, "runpod", sdk)
+    monkeypatch.delenv("F5_BOOT_REPORT", raising=False)
     monkeypatch.setattr(handler, "load_service", lambda settings: service)
     monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
     handler.main()
@@ -186,3 +190,70 @@ def test_importing_the_handler_loads_no_model_code() -> None:
     check = f"import sys, handler; sys.exit(str([name for name in {heavy} if name in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
+
+
+@pytest.fixture
+def boot_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A boot that ended so, as the handler is told of it."""
+
+    def write(**findings: Any) -> None:
+        report = BootReport("1", **findings)
+        report.write(tmp_path / "boot.json")
+        monkeypatch.setenv(REPORT_VARIABLE, str(tmp_path / "boot.json"))
+
+    return write
+
+
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """The SDK's `serverless`, remembering what it was given."""
+    sdk = types.SimpleNamespace(configs=[], checks=[])
+    sdk.start, sdk.register_fitness_check = sdk.configs.append, sdk.checks.append
+    monkeypatch.setitem(sys.modules, "runpod", types.SimpleNamespace(serverless=sdk))
+    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    return sdk
+
+
+def test_a_boot_that_failed_answers_every_job_with_the_reason(
+    boot_report: Callable[..., None], sdk: types.SimpleNamespace
+) -> None:
+    boot_report(error="MODEL_UNAVAILABLE: no weights")
+    handler.main()
+    answer = sdk.configs[0]["handler"]
+    assert asyncio.run(answer(JOB)) == {"error": "BOOT_FAILED: MODEL_UNAVAILABLE: no weights"}
+    diagnosis = asyncio.run(answer({"id": "d", "input": {"action": "diagnose"}}))
+    assert diagnosis["boot"]["error"] == "MODEL_UNAVAILABLE: no weights"
+    assert asyncio.run(answer({"id": "x", "input": None}))["error"].startswith("INVALID_INPUT")
+    assert sdk.checks == []
+
+
+def test_a_fault_of_the_host_is_reported_by_a_fitness_check(
+    boot_report: Callable[..., None], sdk: types.SimpleNamespace
+) -> None:
+    boot_report(host_fault="torch sees no GPU: driver too old")
+    handler.main()
+    with pytest.raises(RuntimeError, match="torch sees no GPU: driver too old"):
+        sdk.checks[0]()
+
+
+@pytest.mark.parametrize(("fault", "of_the_host"), [(GpuLost("gone"), True), (ModelUnavailable("no"), False)])
+def test_a_load_that_fails_after_boot_is_told_the_same_way(
+    boot_report: Callable[..., None],
+    sdk: types.SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    of_the_host: bool,
+) -> None:
+    def load(settings: object) -> Service:
+        raise fault
+
+    boot_report()
+    monkeypatch.setattr(handler, "load_service", load)
+    handler.main()
+    assert asyncio.run(sdk.configs[0]["handler"](JOB))["error"] == f"BOOT_FAILED: {fault}"
+    assert bool(sdk.checks) is of_the_host
+
+
+def test_diagnose_returns_the_boot_report(service: Service, boot_report: Callable[..., None]) -> None:
+    boot_report(problems=["one thing"])
+    assert answer(service, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]

@@ -48,7 +48,7 @@ def test_input_that_is_no_object(value: object, kind: str) -> None:
 def test_an_unknown_action_is_never_a_synthesis(action: object) -> None:
     with pytest.raises(UnknownAction) as caught:
         parse_input(JOB | {"action": action})
-    assert "use synthesize or health" in str(caught.value)
+    assert "use synthesize, health or diagnose" in str(caught.value)
     assert len(str(caught.value)) < 200
 
 

@@ -27,9 +27,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a build may take. `tools` have to be in the environment already: torch's headers and ABI count, so
+    """What a build may take, and what it needs.
 
-    there is no build isolation. Without ninja one file is compiled at a time, 2 h on any machine.
+    `tools` have to be in the environment already: torch's headers and ABI count, so there is no build isolation.
+    Those are its setup_requires, which setuptools would fetch unpinned; and without ninja one file is compiled
+    at a time, which takes 2 h (README of flash-attention).
     """
 
     total_s: float = 7_200.0
@@ -219,10 +221,7 @@ def _noted(error: BuildFailed, order: Request) -> BuildFailed:
 
 
 def _missing_tools(python: str, tools: tuple[str, ...]) -> list[str]:
-    code = (
-        "import importlib.util as u, shutil, sys;"
-        "print(*[t for t in sys.argv[1:] if not (u.find_spec(t) or t == 'ninja' and shutil.which(t))])"
-    )
+    code = "import importlib.util as u, sys; print(*[t for t in sys.argv[1:] if not u.find_spec(t)])"
     done = child.run([python, "-c", code, *tools], timeout_s=30.0, cwd=Path("/"))
     return done.last_line.split() if done.ok else [done.last_line]
 

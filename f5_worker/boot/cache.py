@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
 TEMPORARY = ".part"
-STALE_LEASE_S = 60.0
+STALE_LEASE_S = 30.0  # longer than a living download can be silent
 STALE_TEMPORARY_S = 6 * 3600.0
 
 
@@ -155,7 +156,7 @@ def lease(path: Path, *, wait_s: float, done: Callable[[], bool] = lambda: False
     deadline = time.monotonic() + wait_s
     held = _take(path)
     while not held and not done() and time.monotonic() < deadline:
-        if age_s(path) > STALE_LEASE_S:
+        if _abandoned(path):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         else:
@@ -171,7 +172,22 @@ def lease(path: Path, *, wait_s: float, done: Callable[[], bool] = lambda: False
 
 def _take(path: Path) -> bool:
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        with path.open("x") as file:
+            file.write(f"{platform.node()} {os.getpid()}")
     except OSError:
         return False
     return True
+
+
+def _abandoned(path: Path) -> bool:
+    """No sign of life for a while; at once, if it is of this host and its process is gone (or is this one)."""
+    if age_s(path) > STALE_LEASE_S:
+        return True
+    try:
+        host, pid = path.read_text("utf-8").split()
+    except (OSError, ValueError):
+        return False
+    if host != platform.node() or not pid.isdigit():
+        return False
+    # A container that was started anew has its old host name, and the same process id 1.
+    return int(pid) == os.getpid() or not Path("/proc", pid).exists()

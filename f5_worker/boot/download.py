@@ -97,7 +97,7 @@ def _attempts(wheel: Wheel, temporary: Path, limits: Limits, on_data: Callable[[
             if attempt:
                 time.sleep(min(limits.backoff_s * 2 ** (attempt - 1), max(0.0, deadline - time.monotonic())))
             if time.monotonic() >= deadline:
-                raise DownloadFailed(f"not complete after {limits.total_s:.0f} s{_after(reason)}")
+                raise DownloadFailed(f"not complete after {limits.total_s:.3g} s{_after(reason)}")
             start = file.seek(0, 2)
             try:
                 _one_attempt(wheel, file, limits, deadline, on_data)
@@ -130,7 +130,7 @@ def _one_attempt(wheel: Wheel, file: BinaryIO, limits: Limits, deadline: float, 
                 if file.tell() > limits.max_bytes:
                     raise DownloadFailed(f"more than {limits.max_bytes} bytes")
                 if time.monotonic() > deadline:
-                    raise DownloadFailed(f"not complete after {limits.total_s:.0f} s: {file.tell()} of {size} bytes")
+                    raise DownloadFailed(f"not complete after {limits.total_s:.3g} s: {file.tell()} of {size} bytes")
     except urllib.error.HTTPError as error:
         _refused(error, str(wheel.url), file)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:

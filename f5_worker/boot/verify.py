@@ -76,6 +76,8 @@ def _answer(done: child.Finished) -> dict[str, Any] | None:
 def _blame(stage: str, error: str) -> Blame:
     if stage == "version":
         return "old"
+    if "No module named" in error and "flash_attn" not in error:
+        return "host"  # einops, which a wheel installed --no-deps does not bring; another wheel would not either
     if stage in ("import", "compare") or any(text in error for text in _BUILD_ERRORS):
         return "build"
     return "host"

@@ -21,7 +21,7 @@ from f5_worker.engine.model import DiT
 from f5_worker.engine.sampler import draw_noise, sample, time_points
 from f5_worker.engine.uninitialised import Uninitialised
 from f5_worker.engine.vocoder import Vocos
-from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory, WorkerError
+from f5_worker.errors import GpuLost, HostUnfit, ModelUnavailable, OutOfMemory, WorkerError
 from f5_worker.settings import REPOSITORY, Settings
 from f5_worker.text.tokens import Vocabulary
 
@@ -92,15 +92,14 @@ def load_engine(settings: Settings) -> Engine:
         torch.set_num_threads(settings.cpu_threads)
     device = _device(settings)
     precision = settings.precision if settings.precision != "auto" else ("fp16" if device == "cuda" else "fp32")
-    directory = find_model(settings)
+    directory = settings.model_dir or find_model(settings)
     vocabulary = Vocabulary.load(_required(directory, "vocab.txt"))
-    return Engine(
-        name=directory.name,
-        directory=directory,
-        vocabulary=vocabulary,
-        model=load_model(directory, len(vocabulary)).to(device, _PRECISIONS[precision]),
-        vocoder=load_vocoder(directory).to(device),
-    )
+    model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
+    try:
+        model, vocoder = model.to(device, _PRECISIONS[precision]), vocoder.to(device)
+    except RuntimeError as error:
+        raise _device_fault(error) or error from error
+    return Engine(Path(settings.model).name, directory, vocabulary, model, vocoder)
 
 
 def find_model(settings: Settings) -> Path:
@@ -166,7 +165,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _device(settings: Settings) -> str:
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ModelUnavailable("F5_DEVICE=cuda, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
+        raise HostUnfit("F5_DEVICE=cuda, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"

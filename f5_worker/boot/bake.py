@@ -1,0 +1,54 @@
+"""Put a model into an image: `python -m f5_worker.boot.bake F5TTS_v1_Base /opt/models`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from f5_worker.errors import ModelUnavailable
+
+from . import copies
+from .recipes import Tools
+from .weights import CopyPrecision, Located, WeightRoots, resolve
+
+
+def bake(
+    model: str, into: Path, *, roots: WeightRoots, precision: CopyPrecision = "fp16", tools: Tools | None = None
+) -> Located:
+    """Make a model's directory as `into/<model>`; a container finds it there as `baked`.
+
+    Raises:
+        ModelUnavailable: no source had it.
+    """
+    kitchen = into / ".baking"
+    sources = replace(roots, baked=kitchen, caches=(kitchen,))
+    try:
+        found = resolve(model, roots=sources, precision=precision, tools=tools)
+        if found.source == "shipped":
+            return found
+        target = into / found.directory.name
+        copies.publish(found.directory, target)
+    finally:
+        shutil.rmtree(kitchen, ignore_errors=True)
+    return replace(found, directory=target)
+
+
+def main(arguments: list[str]) -> int:
+    model, into = arguments
+    roots = WeightRoots.from_environment(os.environ, models_dir=Path(into), cache_dir=Path(into))
+    try:
+        found = bake(model, Path(into), roots=roots)
+    except ModelUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    for note in found.notes:
+        print(note)
+    print(f"{found.directory}: {model} from {found.source}, revision {found.revision}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

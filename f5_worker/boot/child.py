@@ -1,0 +1,129 @@
+"""Subprocesses with a limit: on time, on what is kept of their output, and on who survives them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+TAIL_BYTES = 1 << 16
+GRACE_S = 5.0  # for a killed process to be gone; one that hangs in the kernel (a dead mount) is left behind
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process ended. `output` is the end of stdout and stderr together; `code` is None after a timeout."""
+
+    code: int | None
+    output: str
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    @property
+    def ending(self) -> str:
+        """In words: `exit code 1`, `killed by SIGSEGV`, `no answer within 60 s`."""
+        if self.code is None:
+            return f"no answer within {self.seconds:.0f} s"
+        if self.code >= 0:
+            return f"exit code {self.code}"
+        try:
+            return f"killed by {signal.Signals(-self.code).name}"
+        except ValueError:
+            return f"killed by signal {-self.code}"
+
+    @property
+    def last_line(self) -> str:
+        """The last line that says something; Python puts the error itself there."""
+        return next((line for line in reversed(self.output.splitlines()) if line.strip()), "").strip()
+
+    def tail(self, lines: int) -> str:
+        return "\n".join(self.output.splitlines()[-lines:])
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    on_tick: Callable[[], None] = lambda: None,
+) -> Finished:
+    """Run to the end or to the limit; then the whole process group is killed, compilers and all.
+
+    Never raises for what the program does, nor for a program that is not there (`code` 127, as in a shell).
+
+    Args:
+        env: the whole environment; this process' own by default.
+        on_tick: called about once a second while waiting.
+    """
+    started = time.monotonic()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own command lines
+            [os.fspath(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Finished(127, f"{command[0]}: {error.strerror}", time.monotonic() - started)
+    assert process.stdout is not None  # noqa: S101 - stdout=PIPE
+    tail = _Tail(process.stdout)
+    try:
+        code = _wait(process, started + timeout_s, on_tick)
+    finally:
+        # Also after a good end: what the program left running must not outlive the step.
+        _kill_group(process)
+    tail.join()
+    return Finished(code, tail.text(), time.monotonic() - started)
+
+
+class _Tail(threading.Thread):
+    """Reads a pipe to its end, so that the writer never blocks, and keeps the last bytes."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._pipe = pipe
+        self._kept = bytearray()
+        self.start()
+
+    def run(self) -> None:
+        with self._pipe, suppress(OSError):
+            while data := os.read(self._pipe.fileno(), TAIL_BYTES):
+                self._kept += data
+                if len(self._kept) > 2 * TAIL_BYTES:
+                    del self._kept[:-TAIL_BYTES]
+
+    def join(self, timeout: float | None = GRACE_S) -> None:
+        super().join(timeout)
+
+    def text(self) -> str:
+        return bytes(self._kept[-TAIL_BYTES:]).decode("utf-8", "replace")
+
+
+def _wait(process: subprocess.Popen[bytes], deadline: float, on_tick: Callable[[], None]) -> int | None:
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            return process.wait(min(left, 1.0))
+        except subprocess.TimeoutExpired:
+            on_tick()
+    return process.poll()
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_S)

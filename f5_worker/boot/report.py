@@ -1,0 +1,106 @@
+"""What boot found and decided: one JSON line for the log, one file for the handler and `action: "diagnose"`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPORT_VARIABLE = "F5_BOOT_REPORT"
+
+
+@dataclass
+class BootReport:
+    """Facts, decisions with their reasons, and the time of each phase.
+
+    error: a fault that every worker of this endpoint would have; the handler answers each job with it.
+    host_fault: a fault of this machine alone; the handler reports it as unfit, and the worker leaves.
+    """
+
+    version: str
+    error: str | None = None
+    host_fault: str | None = None
+    problems: list[str] = field(default_factory=list)
+    allocator: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
+    flash_attn: dict[str, Any] | None = None
+    weights: dict[str, Any] | None = None
+    phases_ms: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases_ms[name] = round((time.monotonic() - started) * 1e3, 1)
+
+    @property
+    def severity(self) -> int:
+        """0 all well, 1 serves with something to look at, 2 does not serve."""
+        if self.error or self.host_fault:
+            return 2
+        return 1 if self.problems else 0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def line(self) -> str:
+        return "BOOT " + json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_text(json.dumps(self.to_json()), encoding="utf-8")
+        beside.replace(path)
+
+    def table(self) -> str:
+        """For people: one finding a line, then what is wrong."""
+        facts, flash = self.facts or {}, self.flash_attn or {}
+        device = (facts.get("devices") or [{}])[0]
+        rows = {
+            "python": facts.get("python"),
+            "torch": facts.get("torch") or facts.get("torch_error"),
+            "CUDA of torch": facts.get("cuda"),
+            "C++11 ABI": facts.get("abi"),
+            "GPU": device.get("name") or facts.get("cuda_error"),
+            "capability": device.get("capability"),
+            "driver": facts.get("driver"),
+            "nvcc": facts.get("nvcc"),
+            "glibc": facts.get("glibc"),
+            "memory": _gigabytes(facts.get("memory_bytes")),
+            "cores": facts.get("cores"),
+            "flash-attn": f"{flash.get('decision')}: {flash.get('reason')}" if flash else None,
+            "weights": (self.weights or {}).get("reason"),
+        }
+        lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]
+        lines += [_path_row(path) for path in facts.get("paths", ())]
+        lines += [f"{'problem':<14} {problem}" for problem in self.problems]
+        lines += [f"{kind:<14} {text}" for kind, text in (("ERROR", self.error), ("HOST", self.host_fault)) if text]
+        return "\n".join(lines)
+
+
+def read_report(environ: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
+    """The report of the boot that started this process; None when there was none."""
+    path = environ.get(REPORT_VARIABLE)
+    if not path:
+        return None
+    try:
+        report: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return report
+
+
+def _gigabytes(size: int | None) -> str | None:
+    return f"{size / 2**30:.1f} GiB" if size else None
+
+
+def _path_row(path: Mapping[str, Any]) -> str:
+    state = "writable" if path.get("writable") else f"not writable ({path.get('error')})"
+    return f"{'disk':<14} {path.get('path')}: {state}, {_gigabytes(path.get('free_bytes'))} free"

@@ -1,0 +1,142 @@
+"""The way of a container, from top to bottom: environment, probe, flash-attn, weights, report.
+
+Nothing here imports torch: what torch has to say is asked of a subprocess.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import MutableMapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+from f5_worker import __version__
+from f5_worker.boot.alloc_conf import Policy, installed_torch_version, resolve_environment
+from f5_worker.boot.flash_attn import ensure
+from f5_worker.boot.probe import Facts, probe
+from f5_worker.boot.report import BootReport
+from f5_worker.boot.weights import Located, WeightRoots, resolve
+from f5_worker.errors import ModelUnavailable, SettingsInvalid
+from f5_worker.settings import Settings, load_settings, unknown_variables
+
+INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
+RESERVE_S = 120.0  # of that, for loading and warming up after boot
+# What the engine's attention would gain: it runs torch's own fused kernels, so flash-attn is not fetched for it.
+ENGINE_USES_FLASH_ATTN = False
+
+
+def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
+    """Run all steps; `environ` is changed to what the handler is to be started with. Never raises for a finding."""
+    started = time.monotonic()
+    report = BootReport(__version__)
+    settings = check_environment(environ, report)
+    if settings is None:
+        return report
+    with report.phase("probe"):
+        facts = measure(settings, report)
+    judge_host(environ, settings, facts, report)
+    with report.phase("flash_attn"):
+        provide_flash_attn(environ, settings, facts, report, started)
+    with report.phase("weights"):
+        provide_weights(environ, settings, report)
+    return report
+
+
+def diagnose(environ: MutableMapping[str, str]) -> BootReport:
+    """The same checks, changing nothing: neither packages nor files nor `environ`."""
+    report = BootReport(__version__)
+    copy = dict(environ)
+    settings = check_environment(copy, report)
+    facts = measure(settings or Settings(), report)
+    judge_host(copy, settings or Settings(), facts, report)
+    if facts.flash_attn is not None and not facts.flash_attn.importable:
+        report.problems.append(f"flash-attn is installed and broken: {facts.flash_attn.error}; `run` removes it")
+    if settings is not None:
+        find_weights(copy, settings, report, dry=True)
+    return report
+
+
+def check_environment(environ: MutableMapping[str, str], report: BootReport) -> Settings | None:
+    """Repair the allocator string in `environ`, read the settings; None if they cannot be used."""
+    with report.phase("environment"):
+        policy = environ.get("F5_ALLOC_CONF_POLICY", "").strip()
+        chosen: Policy = policy if policy in get_args(Policy) else "repair"  # type: ignore[assignment]
+        resolved = resolve_environment(environ, installed_torch_version(), chosen)
+        report.problems += [problem.message for problem in resolved.problems]
+        report.problems += [f"PYTORCH_CUDA_ALLOC_CONF was repaired: {repair}" for repair in resolved.verdict.repairs]
+        report.allocator = {"source": resolved.source, "export": resolved.export, "verdict": resolved.verdict.verdict}
+        if chosen == "fail" and resolved.verdict.faulty:
+            report.error = f"SETTINGS_INVALID: {resolved.problems[0].message}"
+        resolved.apply(environ)
+        report.problems += unknown_variables(environ)
+        try:
+            settings = load_settings(environ)
+        except SettingsInvalid as error:
+            report.error = str(error)
+            return None
+    return None if report.error else settings
+
+
+def measure(settings: Settings, report: BootReport) -> Facts:
+    facts = probe(timeout_s=settings.probe_timeout_s, paths=[settings.cache_dir, settings.models_dir, Path("/tmp")])  # noqa: S108
+    report.facts = asdict(facts)
+    return facts
+
+
+def judge_host(environ: MutableMapping[str, str], settings: Settings, facts: Facts, report: BootReport) -> None:
+    """A GPU that was promised and that torch does not see is this machine's fault, not the endpoint's."""
+    if facts.torch_error is not None:
+        report.problems.append(f"torch could not be asked: {facts.torch_error}")
+    promised = settings.device == "cuda" or int(environ.get("RUNPOD_GPU_COUNT") or 0) > 0
+    if settings.device != "cpu" and promised and not facts.cuda_available:
+        report.host_fault = f"torch sees no GPU: {facts.cuda_error or facts.torch_error or 'no reason given'}"
+
+
+def provide_flash_attn(
+    environ: MutableMapping[str, str], settings: Settings, facts: Facts, report: BootReport, started: float
+) -> None:
+    """Keep, install, build or remove; what is kept was proven by running it."""
+    limit_s = float(environ.get("RUNPOD_INIT_TIMEOUT") or INIT_TIMEOUT_S)
+    outcome = ensure(
+        facts,
+        mode=settings.flash_attn,
+        build=settings.flash_attn_build,
+        cache_dir=settings.cache_dir / "flash-attn",
+        overlay_dir=settings.overlay_dir,
+        seconds_left=limit_s - RESERVE_S - (time.monotonic() - started),
+        wanted=ENGINE_USES_FLASH_ATTN,
+    )
+    report.flash_attn = asdict(outcome)
+    environ.update(outcome.environment(environ))
+    if outcome.fatal:
+        report.error = f"FLASH_ATTN_REQUIRED: F5_FLASH_ATTN=require, but {outcome.reason}"
+
+
+def provide_weights(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
+    """Find or make the model's directory and tell the handler of it."""
+    located = find_weights(environ, settings, report, dry=False)
+    if located is not None:
+        environ["F5_MODEL_DIR"] = str(located.directory)
+
+
+def find_weights(
+    environ: MutableMapping[str, str], settings: Settings, report: BootReport, *, dry: bool
+) -> Located | None:
+    roots = WeightRoots.from_environment(environ, models_dir=settings.models_dir, cache_dir=settings.cache_dir)
+    offline = environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on")
+    try:
+        located = resolve(settings.model, roots=roots, offline=offline, dry=dry)
+    except ModelUnavailable as error:
+        report.error = report.error or str(error)
+        return None
+    report.weights = {
+        "source": located.source,
+        "directory": str(located.directory),
+        "revision": located.revision,
+        "made": located.made,
+        "reason": f"{settings.model} from {located.source}" + (", made now" if located.made else ""),
+    }
+    report.problems += [f"weights: {note}" for note in located.notes]
+    return located

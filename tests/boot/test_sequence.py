@@ -1,0 +1,123 @@
+"""The way of a container with every step real, on a machine without a GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from f5_worker.boot import sequence
+from f5_worker.boot.probe import Facts
+from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
+from f5_worker.boot.sequence import boot, check_environment, diagnose, judge_host
+from f5_worker.settings import Settings
+from tests.conftest import TINY
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {
+        "F5_MODEL": "f5-tiny",
+        "F5_CACHE_DIR": str(tmp_path / "cache"),
+        "F5_OVERLAY_DIR": str(tmp_path / "overlay"),
+        "HOME": str(tmp_path),
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe's answer without its seconds."""
+    monkeypatch.setattr(sequence, "probe", lambda **asked: Facts("python", python="3.11.7", torch="2.4.0", abi=False))
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_a_good_environment_boots(environ: dict[str, str]) -> None:
+    report = boot(environ)
+    assert (report.error, report.host_fault, report.problems) == (None, None, [])
+    assert environ["F5_MODEL_DIR"] == str(TINY)
+    assert report.flash_attn is not None
+    assert report.flash_attn["backend"] == "sdpa"
+    assert set(report.phases_ms) == {"environment", "probe", "flash_attn", "weights"}
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_the_handler_gets_the_repaired_allocator_string(environ: dict[str, str]) -> None:
+    environ["PYTORCH_CUDA_ALLOC_CONF"] = '"max_split_size_mb:512,ax_split_size_mb:1"\r\n'
+    report = boot(environ)
+    assert environ["PYTORCH_CUDA_ALLOC_CONF"] == "max_split_size_mb:512"
+    assert report.error is None
+    assert any("did you mean max_split_size_mb?" in problem for problem in report.problems)
+
+
+def test_bad_settings_end_boot_with_all_of_them(environ: dict[str, str]) -> None:
+    report = boot(environ | {"F5_DEVICE": "tpu", "F5_CONCURRENCY": "0"})
+    assert report.error is not None
+    assert "F5_DEVICE='tpu'" in report.error
+    assert "F5_CONCURRENCY='0'" in report.error
+    assert report.severity == 2
+    assert report.facts is None
+
+
+def test_the_policy_fail_refuses_a_faulty_allocator_string(environ: dict[str, str]) -> None:
+    report = BootReport("1")
+    environ |= {"PYTORCH_CUDA_ALLOC_CONF": "ax_split_size_mb:1024", "F5_ALLOC_CONF_POLICY": "fail"}
+    assert check_environment(environ, report) is None
+    assert report.error is not None
+    assert report.error.startswith("SETTINGS_INVALID: ")
+    assert "ax_split_size_mb" in report.error
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_a_model_that_is_nowhere_is_every_workers_fault(environ: dict[str, str]) -> None:
+    report = boot(environ | {"F5_MODEL": "nobody"})
+    assert report.error is not None
+    assert report.error.startswith("MODEL_UNAVAILABLE: F5_MODEL='nobody'")
+    assert report.host_fault is None
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_flash_attn_that_is_required_and_absent_is_fatal(environ: dict[str, str]) -> None:
+    report = boot(environ | {"F5_FLASH_ATTN": "require", "F5_FLASH_ATTN_BUILD": "never"})
+    assert report.error is not None
+    assert report.error.startswith("FLASH_ATTN_REQUIRED: ")
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "available", "fault"),
+    [
+        ("auto", "", False, False),  # a laptop
+        ("auto", "1", False, True),  # the platform gave a GPU and torch does not see it
+        ("auto", "1", True, False),
+        ("cuda", "", False, True),
+        ("cpu", "1", False, False),
+    ],
+)
+def test_a_gpu_that_was_promised_and_is_not_seen(device: str, gpus: str, available: bool, fault: bool) -> None:
+    report = BootReport("1")
+    facts = Facts("python", cuda_available=available, cuda_error=None if available else "driver too old")
+    judge_host({"RUNPOD_GPU_COUNT": gpus}, Settings(device=device), facts, report)  # type: ignore[arg-type]
+    assert report.host_fault == ("torch sees no GPU: driver too old" if fault else None)
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_diagnosing_changes_nothing(environ: dict[str, str], tmp_path: Path) -> None:
+    environ["PYTORCH_CUDA_ALLOC_CONF"] = "ax_split_size_mb:1024"
+    before = dict(environ)
+    report = diagnose(environ)
+    assert environ == before
+    assert list(tmp_path.iterdir()) == []
+    assert report.severity == 1
+    assert "f5-tiny from shipped" in report.table()
+
+
+def test_a_report_is_one_line_and_comes_back(tmp_path: Path) -> None:
+    report = BootReport("1", error="A: b\nc", problems=["ä"])
+    line = report.line()
+    assert "\n" not in line
+    assert json.loads(line.removeprefix("BOOT ")) == report.to_json()
+    report.write(tmp_path / "boot.json")
+    assert read_report({REPORT_VARIABLE: str(tmp_path / "boot.json")}) == report.to_json()
+    assert read_report({}) is None
+    assert read_report({REPORT_VARIABLE: str(tmp_path / "absent")}) is None

@@ -25,7 +25,7 @@ TINY = ROOT / "models" / "f5-tiny"
 
 # The same examples on every machine, and no failure for a slow one.
 hypothesis.settings.register_profile(
-    "worker", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "worker", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("worker")
 

@@ -1,0 +1,73 @@
+"""From training weights to the files of models/f5-tiny, and back.
+
+python -m scripts.train_tiny.export --weights 'out/ema.*.safetensors' --vocoder vocoder.safetensors --out f5-tiny/
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from scripts.train_tiny.model import Arch
+from scripts.train_tiny.texts import VOCAB
+
+PREFIX = "ema_model.transformer."
+PART_BYTES = 15_000_000
+
+
+def save_parts(weights: dict[str, Tensor], folder: Path, name: str) -> list[Path]:
+    """`name.0.safetensors`, ...: pieces that stay below the size limits of most transfers."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for key, value in weights.items():
+        if size + value.nbytes > PART_BYTES and parts[-1]:
+            parts.append({})
+            size = 0
+        parts[-1][key] = value.contiguous()
+        size += value.nbytes
+    paths = [folder / f"{name}.{index}.safetensors" for index in range(len(parts))]
+    for path, part in zip(paths, parts, strict=True):
+        save_file(part, path)
+    return paths
+
+
+def load_parts(pattern: str) -> dict[str, Tensor]:
+    path = Path(pattern)
+    found: dict[str, Tensor] = {}
+    for part in sorted(path.parent.glob(path.name)):
+        found |= load_file(part)
+    if not found:
+        raise FileNotFoundError(pattern)
+    return found
+
+
+def export(weights: dict[str, Tensor], vocoder: Path, out: Path) -> None:
+    """Write the model's files; training-only heads stay behind."""
+    out.mkdir(parents=True, exist_ok=True)
+    model = {PREFIX + k.removeprefix("dit."): v.half().clone() for k, v in weights.items() if k.startswith("dit.")}
+    if not all(bool(torch.isfinite(v).all()) for v in model.values()):
+        raise ValueError("a weight is not finite in float16")
+    save_file(model, out / "model.safetensors", metadata={"format": "pt"})
+    (out / "arch.json").write_text(json.dumps(Arch().as_dict()) + "\n")
+    (out / "vocab.txt").write_text("".join(f"{char}\n" for char in VOCAB))
+    if vocoder.resolve() != (out / "vocoder.safetensors").resolve():
+        shutil.copyfile(vocoder, out / "vocoder.safetensors")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", required=True, help="pattern of the parts")
+    parser.add_argument("--vocoder", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    export(load_parts(args.weights), args.vocoder, args.out)
+
+
+if __name__ == "__main__":
+    main()

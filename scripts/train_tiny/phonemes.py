@@ -1,0 +1,170 @@
+"""Phonemes of every text, and where each character lies among them.
+
+espeak joins words ("of the" becomes one group), so words and groups are matched by a small dynamic
+programme; inside a word, characters are spread evenly over its phonemes.
+
+    python -m scripts.train_tiny.phonemes --texts texts.txt --voice en_US-joe-medium.onnx.json --out items.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.train_tiny.texts import VOCAB
+
+MARKS = ".,;:!?"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One text, its phonemes, and for each character the (fractional) phoneme where it starts."""
+
+    text: str
+    phonemes: list[str]
+    char_start: list[float]
+
+
+class Phonemizer:
+    """espeak-ng through piper-tts."""
+
+    def __init__(self) -> None:
+        from piper.phonemize_espeak import EspeakPhonemizer
+
+        self._espeak = EspeakPhonemizer()
+        self.word = lru_cache(200_000)(self._word)
+
+    def sentence(self, text: str) -> list[str] | None:
+        """Phonemes of a single sentence; None where espeak hears two."""
+        parts = self._espeak.phonemize("en-us", text)
+        return parts[0] if len(parts) == 1 else None
+
+    def _word(self, word: str) -> int:
+        parts = self._espeak.phonemize("en-us", word)
+        return max(1, sum(mark not in MARKS + " ˈˌ" for part in parts for mark in part))
+
+    def item(self, text: str) -> Item | None:
+        phonemes = self.sentence(text)
+        if not phonemes:
+            return None
+        groups = _groups(phonemes)
+        words = _spans(text)
+        matched = _match([self.word(text[a:b]) for a, b in words], [b - a for a, b in groups])
+        if matched is None:
+            return None
+        starts = _char_starts(text, words, groups, matched, len(phonemes))
+        return Item(text, phonemes, starts)
+
+
+def _groups(phonemes: list[str]) -> list[tuple[int, int]]:
+    """Runs of phonemes between spaces and marks."""
+    groups, start = [], None
+    for index, phoneme in enumerate([*phonemes, " "]):
+        if phoneme in MARKS + " ":
+            if start is not None:
+                groups.append((start, index))
+            start = None
+        elif start is None:
+            start = index
+    return groups
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of every run of characters between spaces and marks."""
+    spans, start = [], None
+    for index, char in enumerate(text + " "):
+        if char in MARKS + ' "()':
+            if start is not None:
+                spans.append((start, index))
+            start = None
+        elif start is None:
+            start = index
+    return spans
+
+
+def _match(words: list[int], groups: list[int]) -> list[tuple[int, int, int, int]] | None:
+    """Cheapest way to pair runs of 1-3 words with runs of 1-3 groups: (word, end, group, end)."""
+    best: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {(0, 0): (0.0, None)}
+    for i in range(len(words) + 1):
+        for j in range(len(groups) + 1):
+            if (i, j) not in best:
+                continue
+            for di, dj in ((1, 1), (2, 1), (3, 1), (1, 2), (1, 3)):
+                if i + di > len(words) or j + dj > len(groups):
+                    continue
+                gap = abs(sum(words[i : i + di]) - sum(groups[j : j + dj]))
+                cost = best[i, j][0] + gap + 0.5 * (di + dj - 2)
+                if cost < best.get((i + di, j + dj), (np.inf, None))[0]:
+                    best[i + di, j + dj] = (cost, (i, j))
+    at: tuple[int, int] | None = (len(words), len(groups))
+    if not words or at not in best:
+        return None
+    steps = []
+    while at is not None and best[at][1] is not None:
+        i, j = best[at][1]  # type: ignore[misc]
+        steps.append((i, at[0], j, at[1]))
+        at = (i, j)
+    return steps[::-1]
+
+
+def _char_starts(
+    text: str,
+    words: list[tuple[int, int]],
+    groups: list[tuple[int, int]],
+    matched: list[tuple[int, int, int, int]],
+    total: int,
+) -> list[float]:
+    known_chars, known_phonemes = [], []
+    for word, word_end, group, group_end in matched:
+        known_chars += [words[word][0], words[word_end - 1][1]]
+        known_phonemes += [groups[group][0], groups[group_end - 1][1]]
+    known_chars.append(len(text))
+    known_phonemes.append(total)
+    positions = np.interp(np.arange(len(text)), known_chars, known_phonemes)
+    return [round(float(p), 3) for p in np.maximum.accumulate(positions)]
+
+
+def piper_ids(phonemes: list[str], id_map: dict[str, list[int]]) -> list[int] | None:
+    """Piper's input: ^ _ then every phoneme followed by _ and $; None for an unknown phoneme."""
+    ids = [id_map["^"][0], id_map["_"][0]]
+    for phoneme in phonemes:
+        if phoneme not in id_map:
+            return None
+        ids += [id_map[phoneme][0], id_map["_"][0]]
+    return [*ids, id_map["$"][0]]
+
+
+def prepare(texts: list[str], id_map: dict[str, list[int]]) -> list[dict[str, Any]]:
+    """Everything the synthesis needs, one record a text."""
+    phonemizer = Phonemizer()
+    records = []
+    for text in texts:
+        if set(text) - set(VOCAB):
+            continue
+        item = phonemizer.item(text)
+        ids = piper_ids(item.phonemes, id_map) if item else None
+        if item and ids:
+            records.append({"text": text, "ids": ids, "char_start": item.char_start, "phonemes": item.phonemes})
+    return records
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--voice", type=Path, required=True, help="the Piper voice's .onnx.json")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines")
+    args = parser.parse_args()
+    id_map = json.loads(args.voice.read_text())["phoneme_id_map"]
+    records = prepare(args.texts.read_text().splitlines(), id_map)
+    args.out.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    print(f"{len(records)} items")
+
+
+if __name__ == "__main__":
+    main()

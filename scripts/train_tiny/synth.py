@@ -1,0 +1,208 @@
+"""Speech with its timeline: Piper (or Kokoro) speaks the prepared items on many cores.
+
+Both models tell how long they dwell on each phoneme, so every character gets its true time: what the
+alignment curriculum is made of. Stops at a deadline, keeps what is done.
+
+    python -m scripts.train_tiny.synth piper  --model joe.onnx    --items items.jsonl --out shards/ --seconds 80
+    python -m scripts.train_tiny.synth kokoro --model kokoro.onnx --items items.jsonl --out extra/ \
+        --styles voices/ --vocab config.json --seconds 1800 --workers 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+KOKORO_VOICES = (
+    "af_heart am_michael af_bella am_fenrir bf_emma bm_george af_sarah am_puck af_kore am_onyx bf_isabella bm_fable"
+).split()
+EDGE_S = 0.03  # silence kept around the speech
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """An utterance trimmed to its speech, with times in seconds from its start."""
+
+    text: str
+    wav: np.ndarray  # [nw] int16
+    rate_hz: int
+    char_t: np.ndarray  # [len(text)] float32
+    phone_t: np.ndarray  # [np] float32
+    phone_id: np.ndarray  # [np] int16
+    voice: str
+    slowness: float  # 1 = the voice's own pace, 2 = twice as long
+
+
+class Speaker(Protocol):
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> Spoken | None: ...
+
+
+def _session(model: bytes | str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def with_output(model: Path, op_type: str) -> bytes:
+    """The ONNX model with its per-phoneme durations (the only `op_type` node) as a further output."""
+    import onnx
+
+    graph = onnx.load(str(model))
+    names = [node.output[0] for node in graph.graph.node if node.op_type == op_type]
+    assert len(names) == 1, names
+    graph.graph.output.append(onnx.helper.make_tensor_value_info(names[0], onnx.TensorProto.FLOAT, None))
+    return graph.SerializeToString()
+
+
+class Piper:
+    """en_US-joe-medium: 22,050 Hz, durations in hops of 256 samples."""
+
+    def __init__(self, model: Path) -> None:
+        self.session = _session(with_output(model, "Ceil"))
+
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> Spoken | None:
+        ids = np.array([item["ids"]], np.int64)
+        slowness = float(np.exp(rng.uniform(np.log(0.7), np.log(1.8))))
+        scales = np.array([rng.uniform(0.5, 0.7), slowness, rng.uniform(0.5, 0.9)], np.float32)
+        lengths = np.array([ids.shape[1]], np.int64)
+        wav, hops = self.session.run(None, {"input": ids, "input_lengths": lengths, "scales": scales})
+        starts = np.concatenate([[0], np.cumsum(hops.reshape(-1))])[2:-2:2] * 256 / 22_050
+        phones = np.array(item["ids"][2:-1:2], np.int16)
+        return trim(item, wav.reshape(-1), 22_050, starts, phones, "joe", slowness)
+
+
+class Kokoro:
+    """Kokoro-82M: 24,000 Hz, durations in frames of 600 samples; one style vector a length of text."""
+
+    def __init__(self, model: Path, styles: Path, vocab: Path) -> None:
+        self.session = _session(with_output(model, "Clip"))
+        self.vocab: dict[str, int] = json.loads(vocab.read_text())["vocab"]
+        self.styles = {v: np.fromfile(styles / f"{v}.bin", np.float32).reshape(-1, 256) for v in KOKORO_VOICES}
+
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> Spoken | None:
+        if any(phoneme not in self.vocab for phoneme in item["phonemes"]):
+            return None
+        tokens = [0, *(self.vocab[phoneme] for phoneme in item["phonemes"]), 0]
+        voice = KOKORO_VOICES[int(rng.integers(len(KOKORO_VOICES)))]
+        slowness = float(np.exp(rng.uniform(np.log(0.85), np.log(1.2))))
+        feeds = {
+            "tokens": np.array([tokens], np.int64),
+            "style": self.styles[voice][len(tokens) - 2][None],
+            "speed": np.array([1 / slowness], np.float32),
+        }
+        wav, frames = self.session.run(None, feeds)
+        starts = np.concatenate([[0], np.cumsum(frames.reshape(-1))])[1:-2] * 600 / 24_000
+        phones = np.array(item["ids"][2:-1:2], np.int16)
+        return trim(item, wav.reshape(-1), 24_000, starts, phones, voice, slowness)
+
+
+def trim(
+    item: dict[str, Any], wav: np.ndarray, rate_hz: int, starts: np.ndarray, phones: np.ndarray, voice: str, slow: float
+) -> Spoken | None:
+    """Cut silent ends, level the peak, express times from the new start."""
+    peak = float(np.abs(wav).max())
+    loud = np.flatnonzero(np.abs(wav) > 0.015 * peak)
+    if peak < 1e-3 or loud.size == 0:
+        return None
+    edge = int(EDGE_S * rate_hz)
+    first, last = max(0, int(loud[0]) - edge), min(len(wav), int(loud[-1]) + edge)
+    cut = wav[first:last] * (0.9 / peak)
+    ramp = np.linspace(0, 1, min(edge // 3, len(cut) // 4), dtype=np.float32)
+    cut[: len(ramp)] *= ramp
+    cut[len(cut) - len(ramp) :] *= ramp[::-1]
+    length_s = len(cut) / rate_hz
+    phone_t = np.clip(starts - first / rate_hz, 0, length_s)
+    marks = np.concatenate([phone_t, [length_s]])
+    char_t = np.interp(item["char_start"], np.arange(len(marks)), marks)
+    return Spoken(
+        item["text"], (cut * 32767).astype(np.int16), rate_hz, char_t.astype(np.float32),
+        phone_t.astype(np.float32), phones, voice, slow,
+    )  # fmt: skip
+
+
+def save(spoken: list[Spoken], path: Path) -> None:
+    """One .npz of flat arrays and a JSON index; written beside and renamed, so that readers see whole files."""
+    index = [
+        {"text": s.text, "voice": s.voice, "slowness": s.slowness, "rate_hz": s.rate_hz, "samples": len(s.wav),
+         "phones": len(s.phone_id)}
+        for s in spoken
+    ]  # fmt: skip
+    flat = {name: np.concatenate([getattr(s, name) for s in spoken]) for name in _ARRAYS}
+    beside = path.with_suffix(".part")
+    with beside.open("wb") as file:
+        np.savez(file, index=np.frombuffer(json.dumps(index).encode(), np.uint8), **flat)
+    os.replace(beside, path)
+
+
+_ARRAYS = ("wav", "char_t", "phone_t", "phone_id")
+
+
+def load(path: Path) -> list[Spoken]:
+    with np.load(path) as data:
+        index = json.loads(data["index"].tobytes())
+        wav, char_t, phone_t, phone_id = (data[name] for name in _ARRAYS)
+    spoken, w, c, p = [], 0, 0, 0
+    for row in index:
+        nw, nc, np_ = row["samples"], len(row["text"]), row["phones"]
+        spoken.append(
+            Spoken(row["text"], wav[w : w + nw], row["rate_hz"], char_t[c : c + nc], phone_t[p : p + np_],
+                   phone_id[p : p + np_], row["voice"], row["slowness"])
+        )  # fmt: skip
+        w, c, p = w + nw, c + nc, p + np_
+    return spoken
+
+
+def _work(args: argparse.Namespace, items: list[dict[str, Any]], worker: int, until: float) -> None:
+    speaker: Speaker = Piper(args.model) if args.engine == "piper" else Kokoro(args.model, args.styles, args.vocab)
+    rng = np.random.default_rng([args.seed, worker])
+    done: list[Spoken] = []
+    shard = 0
+    for item in items[worker :: args.workers]:
+        if time.time() > until:
+            break
+        spoken = speaker.speak(item, rng)
+        if spoken is not None:
+            done.append(spoken)
+        if len(done) == args.shard:
+            save(done, args.out / f"{worker:02d}-{shard:04d}.npz")
+            done, shard = [], shard + 1
+    if done:
+        save(done, args.out / f"{worker:02d}-{shard:04d}.npz")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("engine", choices=["piper", "kokoro"])
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--items", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--styles", type=Path)
+    parser.add_argument("--vocab", type=Path)
+    parser.add_argument("--seconds", type=float, default=80)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--shard", type=int, default=100)
+    parser.add_argument("--skip", type=int, default=0, help="leave out the first items (spoken by another engine)")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    items = [json.loads(line) for line in args.items.read_text().splitlines()[args.skip :]]
+    until = time.time() + args.seconds
+    workers = [multiprocessing.Process(target=_work, args=(args, items, w, until)) for w in range(args.workers)]
+    for process in workers:
+        process.start()
+    for process in workers:
+        process.join()
+
+
+if __name__ == "__main__":
+    main()

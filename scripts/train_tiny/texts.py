@@ -1,0 +1,203 @@
+"""Training text: WordNet's example phrases and definitions, and sentences made from templates.
+
+WordNet 3.0 (Princeton University) may be used, copied and distributed freely with its notice. The
+templates are our own. No sentence of the evaluation lists, and no book text, gets in.
+
+    python -m scripts.train_tiny.texts --wordnet /usr/share/wordnet --count 20000 --out texts.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+VOCAB = " " + string.ascii_letters + string.digits + ",.;:!?'-\"()"
+_PLAIN = re.compile(r"[A-Za-z ,;:'\-]+[.?!]?")
+_QUESTION = re.compile(r"^(who|why|how|do|does|did|can|could|would|will|is|are|was|were)\b", re.I)
+
+PEOPLE = (
+    "my sister|the teacher|our neighbor|the driver|an old man|"
+    "a young woman|the captain|the nurse|his uncle|her friend|"
+    "the manager|the guard|a stranger|the waiter|the artist|their daughter|the king|the gardener|our guide|a child|"
+    "the mayor|the clerk|my cousin|the soldier|the lawyer|the boss|the plumber|David|Mary|Thomas|Susan|Peter|Anna"
+).split("|")
+PRONOUNS = "I|you|we|they".split("|")
+PAST = (
+    "found|lost|bought|sold|painted|repaired|carried|dropped|wanted|needed|forgot|remembered|opened|closed|hid|broke|"
+    "cleaned|moved|washed|watched|noticed|described|"
+    "ordered|returned|borrowed|picked up|threw away|looked for|asked for"
+).split("|")
+BASE = (
+    "find|lose|buy|sell|paint|repair|carry|drop|want|need|"
+    "forget|remember|open|close|hide|break|clean|move|wash|watch|"
+    "notice|describe|order|return|borrow|pick up|throw away|look for|ask for|take|bring|keep|use|show me|hold"
+).split("|")
+THINGS = (
+    "the red car|a heavy box|the last ticket|a silver ring|the broken chair|some bread|a cup of tea|the green bottle|"
+    "the front door|a wooden boat|two large suitcases|the newspaper|an orange|the telephone|a pair of gloves|"
+    "the basket|three eggs|the computer|a piece of paper|the big mirror|some money|the wrong address|a bowl of rice|"
+    "the camera|the yellow bag|a long rope|the kitchen knife|a new coat|"
+    "the little statue|the answer|a quiet room|the keys|"
+    "the picture|a strange machine|the medicine|a sharp pencil|the garden gate|the radio|some cheese|the blanket"
+).split("|")
+PLACES = (
+    "in the kitchen|at the station|behind the house|near the river|on the roof|under the bed|at school|in the city|"
+    "by the sea|on the table|across the street|in the mountains|at the airport|in the garden|next to the bank|"
+    "outside the theater|in the basement|at the end of the road|between the trees|on the second floor|at home|"
+    "in front of the hotel|on the other side|in the hospital|at the market|over the bridge|in the dark|upstairs"
+).split("|")
+TIMES = (
+    "yesterday|last night|this morning|on Monday|on Tuesday|on Wednesday|on Friday|on Saturday|last week|in March|"
+    "in August|two days ago|at midnight|before dinner|after lunch|around noon|in the summer|early in the day|again|"
+    "many years ago|at six o'clock|just now|every evening|in December|at half past four|once a week|all day long"
+).split("|")
+FUTURE = "tomorrow|tonight|next week|next year|soon|later|on Sunday|in an hour|in the evening|after the game".split("|")
+ADJECTIVES = (
+    "cold|beautiful|empty|expensive|quiet|dangerous|small|heavy|"
+    "wonderful|dirty|bright|strange|useful|old|famous|soft|"
+    "broken|wide|dry|sweet|simple|difficult|warm|interesting|boring|dark|full|wet|cheap|narrow|important|terrible"
+).split("|")
+NOUNS = (
+    "weather|water|house|street|music|story|garden|mountain|question|answer|morning|bridge|village|kitchen|machine|"
+    "river|window|movie|book|chair|train|building|dog|horse|field|paper|lesson|game|island|letter|market|sky|forest|"
+    "door|hospital|museum|concert|problem|weekend|photograph|sentence|voice|shoulder|finger|winter|summer|dress"
+).split("|")
+NUMBERS = (
+    "one|two|three|four|five|six|seven|eight|nine|"
+    "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|eighteen|nineteen|"
+    "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|a hundred|a thousand|twenty-one|thirty-five|sixty-four"
+).split("|")
+SHORT = (
+    "yes|no|hello|goodbye|sorry|thanks|please|maybe|never|always|good morning|good night|see you soon|I know|I see|"
+    "that is right|not yet|come on|wait a minute|look at this|be careful|go away|well done|no problem|what a day|"
+    "who is it|how much|over there|right now|nice to meet you|"
+    "take care|listen to me|sit down|here you are|let me see|"
+    "why not|stand up|tell me more|I think so|I doubt it|that's enough|it's late|hurry up|calm down|welcome home"
+).split("|")
+TEMPLATES = (
+    "{P} {V} {T} {L}.|{P} {V} {T} {W}.|{W}, {p} {V} {T}.|{I} {V} {T} {L} {W}.|did {I} {b} {T} {L}?|"
+    "{I} will {b} {T} {F}.|{P} will {b} {T} {F}.|{I} can't {b} {T} {L}.|could you {b} {T}, please?|"
+    "please {b} {T} {L}.|why did {p} {b} {T}?|the {N} {L} is very {A}.|"
+    "the {N} was {A}, but the {M} was {B}.|what {A} {M} that is!|I don't think the {N} is {A}.|"
+    "{P} said that the {N} was too {A}.|there are {K} of them {L}.|it costs {K} dollars.|"
+    "{P} waited for {K} minutes {L}.|is the {N} still {A}?|how {A} was the {N} {W}?|"
+    "if {I} {b} {T}, we can go {L}.|when {p} came in, we {V} {T}.|{P} never {V} {T}, because it was {A}.|"
+    "let's {b} {T} {F}.|don't {b} {T}!|{I} have to {b} {T} before we leave.|where is {T}?|"
+    "who {V} {T} {W}?|I am sure that {p} {V} {T}.|the {N} and the {M} are {A}.|{P} and {p} met {L} {W}.|"
+    "she gave {p} {T}.|he told {p} about the {A} {N}.|we need {K} more, not {k}.|{P} is {K} years old.|"
+    "I'd rather {b} {T} than wait {L}.|it was a {A} {N}.|you're looking at the {A} {N}, aren't you?|"
+    "they've already {V} {T}."
+).split("|")
+
+
+def from_templates(rng: random.Random) -> str:
+    """One sentence of our own making."""
+    slots = {
+        "P": rng.choice(PEOPLE), "p": rng.choice(PEOPLE), "I": rng.choice(PRONOUNS), "V": rng.choice(PAST),
+        "b": rng.choice(BASE), "T": rng.choice(THINGS), "L": rng.choice(PLACES), "W": rng.choice(TIMES),
+        "F": rng.choice(FUTURE), "A": rng.choice(ADJECTIVES), "B": rng.choice(ADJECTIVES), "N": rng.choice(NOUNS),
+        "M": rng.choice(NOUNS), "K": rng.choice(NUMBERS), "k": rng.choice(NUMBERS),
+    }  # fmt: skip
+    return rng.choice(TEMPLATES).format(**slots)
+
+
+def wordnet_glosses(folder: Path) -> tuple[list[str], list[str]]:
+    """Example phrases and definitions; those with an author's name or odd signs are left out."""
+    examples: set[str] = set()
+    definitions: set[str] = set()
+    for part in ("noun", "verb", "adj", "adv"):
+        for line in (folder / f"data.{part}").read_text("latin-1").splitlines():
+            if line.startswith("  ") or " | " not in line:
+                continue
+            gloss = line.split(" | ", 1)[1]
+            if re.search(r'"\s*[-(]', gloss):  # "..." - author: a quotation from a book
+                continue
+            examples.update(phrase.strip() for phrase in re.findall(r'"([^"]+)"', gloss))
+            definitions.add(re.sub(r"\([^)]*\)", "", gloss.split('"')[0]).split(";")[0].strip())
+    return sorted(filter(_usable, examples)), sorted(filter(_usable, definitions))
+
+
+def _usable(text: str) -> bool:
+    words = text.split()
+    return 2 <= len(words) <= 18 and len(text) <= 110 and bool(_PLAIN.fullmatch(text)) and "  " not in text
+
+
+def finish(text: str, rng: random.Random) -> str:
+    """A capital in front and a mark at the end, now and then neither (callers write as they like)."""
+    text = text.strip(" ,;:-")
+    if rng.random() < 0.94:
+        text = text[0].upper() + text[1:]
+    if text[-1] in ".?!":
+        return text
+    if _QUESTION.match(text) and len(text.split()) > 2:
+        return text + "?"
+    return text + rng.choices([".", "!", ",", ""], [0.86, 0.06, 0.05, 0.03])[0]
+
+
+def short_phrase(rng: random.Random, words: list[str]) -> str:
+    """One to three words: an everyday phrase, or words drawn at random."""
+    if rng.random() < 0.3:
+        return rng.choice(SHORT)
+    pools = [NOUNS, ADJECTIVES, NUMBERS, words, words]
+    return " ".join(rng.choice(rng.choice(pools)) for _ in range(rng.choices([1, 2, 3], [0.5, 0.35, 0.15])[0]))
+
+
+def common_words(sentences: list[str]) -> list[str]:
+    """Lower-case words seen at least four times."""
+    counts: dict[str, int] = {}
+    for word in " ".join(sentences).split():
+        if word.isalpha() and word.islower():
+            counts[word] = counts.get(word, 0) + 1
+    return sorted(word for word, count in counts.items() if count >= 4 and len(word) > 2)
+
+
+def training_texts(wordnet: Path, count: int, seed: int) -> Iterator[str]:
+    """`count` different texts in random order, none of them in the evaluation lists."""
+    rng = random.Random(seed)
+    examples, definitions = wordnet_glosses(wordnet)
+    words = common_words(examples + definitions)
+    rng.shuffle(examples)
+    rng.shuffle(definitions)
+    held_out = {_key(line) for name in ("sentences.txt", "short_sentences.txt") for line in _lines(HERE / name)}
+    seen: set[str] = set()
+    while len(seen) < count:
+        kind = rng.random()
+        if kind < 0.50 and examples:
+            text = examples.pop()
+        elif kind < 0.58 and definitions:
+            text = definitions.pop()
+        elif kind < 0.85:
+            text = from_templates(rng)
+        else:
+            text = short_phrase(rng, words)
+        text = finish(text, rng)
+        if _key(text) not in held_out and text not in seen:
+            seen.add(text)
+            yield text
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+
+
+def _key(text: str) -> str:
+    return re.sub(r"[^a-z ]", "", text.lower()).strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    args.out.write_text("".join(f"{text}\n" for text in training_texts(args.wordnet, args.count, args.seed)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,349 @@
+"""Train the DiT: one CUDA graph a shape, everything resident on the GPU, a schedule by the clock.
+
+    torchrun --nproc-per-node 2 -m scripts.train_tiny.train --shards shards/ --extra extra/ --out out/ \
+        --seconds 450 [--wait-for synth.done] [--resume out/ema.safetensors --alpha-from 1]
+
+The run ends after `--seconds` of updates (or `--steps`), its schedule stretched to fit; to go on in
+pieces, `--resume` from the weights of the last one. Seeds are fixed; with `--steps` two runs see the
+same items. CPU works too, for trying out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from scripts.train_tiny.batches import Batch, Composer
+from scripts.train_tiny.corpus import build, load_spoken
+from scripts.train_tiny.export import save_parts
+from scripts.train_tiny.model import Arch, TinyDiT, grouped_conv, plain_conv
+from scripts.train_tiny.optim import FlatOptimizer
+from scripts.train_tiny.texts import VOCAB
+
+TAPS, PHONES = (3, 6), 256
+SHAPES = ((448, 0.3), (832, 0.7))  # frames an item, share of the updates
+
+
+class Learner(nn.Module):
+    """The model and, in training only, two heads that name the phoneme of each frame (what speeds up alignment)."""
+
+    def __init__(self, arch: Arch, conv, wrap) -> None:
+        super().__init__()
+        self.dit = TinyDiT(arch, len(VOCAB), conv=conv, wrap=wrap)
+        self.heads = nn.ModuleList(nn.Linear(arch.dim, PHONES) for _ in TAPS)
+
+    def forward(self, s: dict[str, Tensor]) -> Tensor:
+        """Losses: flow, phoneme naming."""
+        text = self.dit.encode_text(s["tokens"], s["lengths"], s["drop_text"], s["padded_to"])
+        flow, hidden = self.dit(s["x"], s["cond"], text, s["upsample"], s["time"], TAPS)
+        spoken = s["spoken"]
+        count = spoken.sum().clamp_min(1)
+        miss = ((flow.float() - s["flow"]).square().mean(-1) * spoken).sum() / count
+        naming = spoken * ~s["drop_text"][:, None]
+        guesses = [head(h).float().flatten(0, 1) for head, h in zip(self.heads, hidden, strict=True)]
+        each = [nn.functional.cross_entropy(g, s["phone"].flatten(), reduction="none") for g in guesses]
+        named = (sum(each) * naming.flatten()).sum() / naming.sum().clamp_min(1) / len(guesses)
+        return torch.stack((miss, named))
+
+
+def noised(batch: Batch, rng: torch.Generator, out: dict[str, Tensor]) -> None:
+    """Fill the static inputs: time steps (half of them early, as sway sampling visits), noise, drops."""
+    x1, shown = batch.mel, batch.shown
+    b, n = shown.shape
+    u = torch.rand(b, 3, generator=rng, device=x1.device)
+    time_ = torch.where(u[:, 1] < 0.5, u[:, 0], 1 - torch.cos(math.pi / 2 * u[:, 0]))
+    x0 = torch.randn(x1.shape, generator=rng, device=x1.device)
+    t = time_[:, None, None]
+    drop_text = u[:, 2] < 0.13
+    drop_audio = u[:, 2] < 0.20
+    stretch = 1 + 0.6 * torch.rand(b, generator=rng, device=x1.device) * (u[:, 1] > 0.7)
+    values = {
+        "x": (1 - t) * x0 + t * x1, "flow": x1 - x0, "cond": x1 * (shown & ~drop_audio[:, None])[..., None],
+        "time": time_, "tokens": batch.tokens, "lengths": batch.lengths, "upsample": batch.upsample,
+        "drop_text": drop_text, "padded_to": (n * stretch).long(), "phone": batch.phone, "spoken": (~shown).float(),
+    }  # fmt: skip
+    for name, value in values.items():
+        if name in out:
+            out[name].copy_(value)
+        else:
+            out[name] = value.clone()
+
+
+def blank_batch(b: int, n: int, rows: int, device: torch.device) -> Batch:
+    """Random stuff in the right shapes, for compiling before the speech is there."""
+    half = torch.arange(n, device=device) < n // 2
+    return Batch(
+        torch.randn(b, n, 100, device=device), half.expand(b, n).clone(),
+        (torch.arange(n, device=device) // 4).expand(b, n).clone().clamp(max=rows - 8),
+        torch.ones(b, n, dtype=torch.long, device=device), torch.ones(b, rows, dtype=torch.long, device=device),
+        torch.full((b,), rows - 6, device=device),
+    )  # fmt: skip
+
+
+class Trainer:
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        cuda = torch.cuda.is_available()
+        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+        if cuda:
+            torch.cuda.set_device(self.device)
+        if self.world > 1:
+            dist.init_process_group("nccl" if cuda else "gloo", device_id=self.device if cuda else None)
+        torch.manual_seed(args.seed)
+        torch.set_float32_matmul_precision("high")
+        conv = {"plain": plain_conv, "grouped": grouped_conv}[args.conv]
+        wrap = (lambda f: torch.compile(f, dynamic=False)) if cuda else (lambda f: f)
+        if cuda and args.conv == "grouped":
+            conv = torch.compile(grouped_conv, dynamic=False)
+        self.learner = Learner(Arch(), conv, wrap).to(self.device)
+        if args.resume:
+            self._resume(args.resume)
+        self.optimizer = FlatOptimizer(self.learner)
+        self.rng = torch.Generator(self.device).manual_seed(args.seed * 1000 + self.rank)
+        self.shares = SHAPES if not args.only else ((args.only, 1.0),)
+        self.shapes = [(max(2, args.frames // n), n, n // 3) for n, _ in self.shares]
+        self.inputs: list[dict[str, Tensor]] = [{} for _ in self.shapes]
+        self.losses = torch.zeros(len(self.shapes), 2, device=self.device)
+        self.aux = torch.tensor(args.aux, device=self.device)
+        self.graphs: list[torch.cuda.CUDAGraph] = []
+        self.log: list[dict[str, float]] = []
+        start = [t.clone() for t in self.optimizer.state()]
+        self.damping, self.sound, self.skipped_before, self.lowest_norm = 1.0, [start, start], 0.0, math.inf
+
+    def _resume(self, path: Path) -> None:
+        from safetensors.torch import load_file
+
+        found = {}
+        for part in sorted(path.parent.glob(path.name)):
+            found.update(load_file(part))
+        found = {k.replace("ema_model.transformer.", "dit."): v for k, v in found.items()}
+        missing, unknown = self.learner.load_state_dict({k: v.float() for k, v in found.items()}, strict=False)
+        self.say(f"resumed from {path}: missing {missing}, unknown {unknown}")
+
+    def say(self, text: str) -> None:
+        if self.rank == 0:
+            print(f"[{time.strftime('%X')}] {text}", flush=True)
+
+    def forward_backward(self, index: int) -> None:
+        self.optimizer.grad.zero_()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda", cache_enabled=False):
+            losses = self.learner(self.inputs[index])
+        (losses[0] + self.aux * losses[1]).backward()
+        self.losses[index].copy_(losses.detach())
+
+    def capture(self) -> None:
+        """Compile and capture every shape, on random inputs."""
+        for index, shape in enumerate(self.shapes):
+            noised(blank_batch(*shape, self.device), self.rng, self.inputs[index])
+            if self.device.type != "cuda":
+                continue
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    self.forward_backward(index)
+            torch.cuda.current_stream().wait_stream(side)
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self.forward_backward(index)
+            self.graphs.append(graph)
+            self.say(f"captured {shape}")
+        if self.device.type == "cuda":
+            self._capture_step()
+
+    def _capture_step(self) -> None:
+        """The optimizer's graph; its warm-up must leave no trace."""
+        o = self.optimizer
+        state = [t.clone() for t in o.state()]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            o.step()
+        torch.cuda.current_stream().wait_stream(side)
+        self.step_graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.step_graph, capture_error_mode="thread_local"):
+            o.step()
+        for tensor, kept in zip(o.state(), state, strict=True):
+            tensor.copy_(kept)
+        self.say("captured the optimizer")
+        if self.world > 1:  # connect now, while the speech is still being made
+            dist.all_reduce(o.grad)
+            self.say(f"connected {self._agreed(1.0)}")
+
+    def guard(self) -> None:
+        """Keep copies of sound states; go back to the one before last, at half the rates, where training blows up.
+
+        Signs: weights that are not finite, many steps left out, gradients far above the usual. Both long
+        runs of the first recipe blew up within 200 updates after some 10,000 sound ones, so the last copy
+        before the signs show may itself be past saving.
+        """
+        o = self.optimizer
+        finite = bool(torch.isfinite(o.flat.norm() + o.ema.norm() + o.first.norm()))
+        norm, skipped = float(o.usual_norm), float(o.skipped) - self.skipped_before
+        if finite and skipped < 20 and norm < 6 * self.lowest_norm:
+            self.lowest_norm = min(self.lowest_norm, norm) if norm > 0 else self.lowest_norm
+            self.sound = [self.sound[-1], [t.clone() for t in o.state()]]
+            self.skipped_before = float(o.skipped)
+            return
+        self.damping *= 0.5
+        self.say(f"blown up (finite {finite}, norm {norm:.3g}, {skipped:.0f} left out): back, rates x {self.damping}")
+        self.sound = [self.sound[0], self.sound[0]]
+        for tensor, kept in zip(o.state(), self.sound[0], strict=True):
+            tensor.copy_(kept)
+        self.skipped_before = float(o.skipped)
+
+    def bench(self) -> None:
+        """Milliseconds of the captured pieces."""
+        for (b, n, _), graph in zip([*self.shapes, (0, 0, 0)], [*self.graphs, self.step_graph], strict=True):
+            torch.cuda.synchronize()
+            began = time.time()
+            for _ in range(20):
+                graph.replay()
+            torch.cuda.synchronize()
+            self.say(f"BENCH {self.args.conv} {b}x{n}: {50 * (time.time() - began):.2f} ms")
+
+    def load(self) -> None:
+        args = self.args
+        while args.wait_for and not args.wait_for.exists():
+            time.sleep(0.5)
+        spoken = load_spoken([folder for folder in (args.shards, args.extra) if folder])
+        self.say(f"{len(spoken)} utterances, {sum(len(s.wav) / s.rate_hz for s in spoken) / 3600:.2f} h")
+        corpus = build(spoken, self.device)
+        self.composer = Composer(corpus, args.seed * 77 + self.rank)
+        self.say(f"{len(corpus.entry_frame)} entries, {corpus.hours:.1f} h of mel")
+
+    def update(self, step: int, progress: float) -> int:
+        args = self.args
+        span = args.alpha_until - args.alpha_after
+        slide = min(1.0, max(0.0, (progress - args.alpha_after) / span)) if span > 0 else 1.0
+        alpha = args.alpha_from + (1 - args.alpha_from) * slide
+        warm = min(1.0, (step + 1) / args.warmup)
+        cool = min(1.0, max(0.0, (1 - progress) / args.cooldown))
+        index = _shape_of(step, self.shares)
+        noised(self.composer.batch(*self.shapes[index], alpha), self.rng, self.inputs[index])
+        if self.graphs:
+            self.graphs[index].replay()
+        else:
+            self.forward_backward(index)
+        if self.world > 1:
+            dist.all_reduce(self.optimizer.grad, dist.ReduceOp.AVG if self.graphs else dist.ReduceOp.SUM)
+        self.optimizer.set_rates(self.damping * max(0.003, warm * cool), args.muon, args.adam, args.ema)
+        if self.graphs:
+            self.step_graph.replay()
+        else:
+            self.optimizer.step()
+        return index
+
+    def train(self) -> None:
+        args = self.args
+        began = time.time()
+        if args.until:
+            args.seconds = args.until - began
+        progress, step, marks = 0.0, 0, [float(m) for m in args.snapshots.split(",") if m]
+        while progress < 1.0:
+            self.update(step, progress)
+            step += 1
+            if step % 20 == 0 or args.steps:
+                progress = self._agreed(step / args.steps if args.steps else (time.time() - began) / args.seconds)
+            if step % args.report == 0:
+                self.guard()
+                self._report(step, progress, time.time() - began)
+            if args.reload and progress >= args.reload:
+                args.reload, args.wait_for = 0, None
+                self.load()
+            if marks and progress >= marks[0]:
+                self.snapshot(f"at{int(marks.pop(0) * 100)}")
+        self._report(step, progress, time.time() - began)
+        self.snapshot("ema")
+
+    def _agreed(self, progress: float) -> float:
+        if self.world == 1:
+            return progress
+        shared = torch.tensor(progress, device=self.device)
+        dist.broadcast(shared, 0)
+        return float(shared)
+
+    def _report(self, step: int, progress: float, seconds: float) -> None:
+        losses = self.losses.tolist()
+        row = {"step": step, "progress": round(progress, 4), "seconds": round(seconds, 1)}
+        o = self.optimizer
+        row |= {
+            "ms": round(1000 * seconds / step, 2),
+            "norm": round(float(o.usual_norm), 4),
+            "skipped": float(o.skipped),
+        }
+        for (n, _), (flow, name) in zip(self.shares, losses, strict=True):
+            row |= {f"flow{n}": round(flow, 4), f"name{n}": round(name, 4)}
+        self.log.append(row)
+        self.say(json.dumps(row))
+
+    def snapshot(self, name: str) -> None:
+        if self.rank == 0:
+            weights = {k: v.half().cpu() for k, v in self.optimizer.named_ema().items()}
+            save_parts(weights, self.args.out, name)
+            (self.args.out / "log.json").write_text(json.dumps(self.log))
+
+
+def _shape_of(step: int, shares: tuple[tuple[int, float], ...]) -> int:
+    """A fixed order of shapes in the wanted shares, the same on every rank."""
+    point = (step * 0.6180339887) % 1.0
+    for index, (_, share) in enumerate(shares):
+        if point < share:
+            return index
+        point -= share
+    return len(shares) - 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--extra", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--wait-for", type=Path, help="a file that appears when the speech is there")
+    parser.add_argument("--resume", type=Path, help="weights to start from; a pattern takes several parts")
+    parser.add_argument("--seconds", type=float, default=450)
+    parser.add_argument("--until", type=float, default=0, help="end at this time (seconds since 1970) instead")
+    parser.add_argument("--bench", action="store_true", help="only time the captured graphs")
+    parser.add_argument("--steps", type=int, default=0)
+    parser.add_argument("--frames", type=int, default=20_480, help="frames an update and GPU")
+    parser.add_argument("--muon", type=float, default=8e-4)
+    parser.add_argument("--adam", type=float, default=4e-4)
+    parser.add_argument("--ema", type=float, default=0.999)
+    parser.add_argument("--aux", type=float, default=0.15)
+    parser.add_argument("--warmup", type=int, default=300)
+    parser.add_argument("--cooldown", type=float, default=0.8, help="last part of the run, in which rates fall to 0")
+    parser.add_argument("--alpha-from", type=float, default=0.0)
+    parser.add_argument("--alpha-after", type=float, default=0.06)
+    parser.add_argument("--alpha-until", type=float, default=0.45)
+    parser.add_argument(
+        "--reload", type=float, default=0, help="part of the run after which speech made since is read in"
+    )
+    parser.add_argument("--snapshots", default="")
+    parser.add_argument("--report", type=int, default=500)
+    parser.add_argument("--conv", choices=["plain", "grouped"], default="grouped")
+    parser.add_argument("--only", type=int, default=0, help="one shape alone, this many frames an item")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(args)
+    trainer.capture()
+    if args.bench:
+        return trainer.bench()
+    trainer.load()
+    trainer.train()
+    if trainer.world > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

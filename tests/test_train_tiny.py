@@ -1,0 +1,33 @@
+"""The training script's model, written for speed, against upstream's: a checkpoint means the same to both."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from f5_worker.engine.upstream import UpstreamSampler
+from scripts.train_tiny.model import Arch, TinyDiT, even_upsampling, grouped_conv, plain_conv
+
+pytestmark = pytest.mark.model
+
+VOCABULARY, FRAMES, TOKENS, PADDING = 74, 300, 41, 20
+
+
+@pytest.mark.parametrize("drop", [False, True])
+@pytest.mark.parametrize("conv", [plain_conv, grouped_conv])
+def test_the_training_model_is_upstreams(conv: object, drop: bool) -> None:
+    torch.manual_seed(0)
+    upstream = UpstreamSampler(Arch(depth=2).as_dict(), None, VOCABULARY).cfm.transformer
+    for parameter in upstream.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.02)
+    ours = TinyDiT(Arch(depth=2), VOCABULARY, conv=conv)
+    ours.load_state_dict(upstream.state_dict(), strict=False)
+    x, known = torch.randn(2, 1, FRAMES, 100)
+    tokens, time, n = torch.randint(0, VOCABULARY, (1, TOKENS)), torch.tensor([0.3]), torch.tensor([FRAMES])
+    lengths = torch.tensor([TOKENS])
+    with torch.no_grad():
+        theirs = upstream(x, known, tokens, time, drop_text=drop)
+        padded = torch.nn.functional.pad(tokens, (0, PADDING))
+        text = ours.encode_text(padded, lengths, torch.tensor([drop]), n)
+        mine, _ = ours(x, known, text, even_upsampling(torch.arange(FRAMES), lengths, FRAMES), time)
+    assert float((mine - theirs).norm() / theirs.norm()) < 1e-5

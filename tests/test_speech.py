@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,16 @@ def test_same_seed_same_samples_with_the_real_model(speaker: Service) -> None:
     first, second = (say(speaker, SENTENCES[0], nfe_step=4) for _ in range(2))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, say(speaker, SENTENCES[0], nfe_step=4, seed=2))
+
+
+def test_eight_jobs_at_once_give_what_each_gives_alone(speaker: Service) -> None:
+    def quick(seed: int) -> bytes:
+        return say(speaker, "Good morning.", nfe_step=4, seed=seed).tobytes()
+
+    alone = [quick(seed) for seed in range(4)]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(quick, [*range(4), *range(4)]))
+    assert together == alone * 2
 
 
 def test_the_recogniser_reads_the_shipped_voices(tiny: Path) -> None:

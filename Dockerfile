@@ -27,6 +27,7 @@ RUN python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "requir
 
 # A flash-attn wheel for this base: URL#sha256=SUM. Without one, boot decides. The engine does without it.
 ARG FLASH_ATTN_WHEEL=""
+# hadolint ignore=DL3013
 RUN if [ -n "${FLASH_ATTN_WHEEL}" ]; then python -m pip install --no-cache-dir --no-deps "${FLASH_ATTN_WHEEL}"; fi
 
 # A model to have in the image: F5TTS_v1_Base. Only what this step runs is copied before it, so that another
@@ -35,8 +36,12 @@ ARG BAKE_MODEL=""
 COPY models/ models/
 COPY f5_worker/__init__.py f5_worker/errors.py f5_worker/
 COPY f5_worker/boot/ f5_worker/boot/
-RUN --mount=type=secret,id=HF_TOKEN,env=HF_TOKEN \
-    mkdir -p /opt/models && if [ -n "${BAKE_MODEL}" ]; then python -m f5_worker.boot.bake "${BAKE_MODEL}" /opt/models; fi
+RUN --mount=type=secret,id=HF_TOKEN \
+    mkdir -p /opt/models \
+    && if [ -n "${BAKE_MODEL}" ]; then \
+         HF_TOKEN="$(cat /run/secrets/HF_TOKEN 2>/dev/null || true)" \
+         python -m f5_worker.boot.bake "${BAKE_MODEL}" /opt/models; \
+       fi
 
 COPY handler.py model_cache_init.py env_validation.py test_input.json ./
 COPY f5_worker/ f5_worker/

@@ -94,8 +94,8 @@ class Settings(BaseModel):
         "auto", description="Build flash-attn where no wheel fits: when time allows, for the next start, always, never."
     )
     cache_dir: Path = Field(
-        Path("/runpod-volume/f5-worker"),
-        description="Wheels and converted weights; on a network volume one worker's work serves all.",
+        Path("/tmp/f5-worker"),  # noqa: S108 - of this container
+        description="Wheels and converted weights, where no volume is mounted; a mounted /runpod-volume is preferred.",
     )
     overlay_dir: Path = Field(
         Path("/opt/f5-overlay"), description="Where a flash-attn that boot installs is laid, in this container."

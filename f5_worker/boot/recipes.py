@@ -50,7 +50,7 @@ def convert(parts: Ingredients, into: Path, precision: str, beat: Beat) -> None:
 
 
 def _ask(task: str, request: dict[str, str], timeout_s: float, beat: Beat) -> None:
-    command = [sys.executable, "-I", _PROGRAM, task, json.dumps(request)]
+    command: list[str | Path] = [sys.executable, "-I", _PROGRAM, task, json.dumps(request)]
     quiet = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     done = child.run(command, timeout_s=timeout_s, env=quiet, on_tick=beat)
     if done.ok:
@@ -93,8 +93,9 @@ class Recipe:
 
     def needed_bytes(self, hub_caches: Sequence[Path]) -> int:
         """Room for the copy and, until it is made, for what has to be downloaded."""
-        # The copy of a pickle or of fp32 weights is half as large in fp16; counted in full, as the rest is small.
         made = sum(_size(part) for part in (self.model, self.vocab, self.vocoder))
+        if self.precision == "fp16" and isinstance(self.model, HubFile):
+            made -= self.model.at_most_bytes // 2  # the published ones are fp32; a local file may be fp16 already
         fetched = [part for part in (self.model, self.vocab, self.vocoder) if isinstance(part, HubFile)]
         return made + sum(part.at_most_bytes for part in fetched if find_cached(part, hub_caches) is None)
 

@@ -17,7 +17,7 @@ from f5_worker.boot.alloc_conf import Policy, installed_torch_version, resolve_e
 from f5_worker.boot.flash_attn import ensure
 from f5_worker.boot.probe import Facts, probe
 from f5_worker.boot.report import BootReport
-from f5_worker.boot.weights import Located, WeightRoots, resolve
+from f5_worker.boot.weights import VOLUME, CopyPrecision, Located, WeightRoots, resolve
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
 from f5_worker.settings import Settings, load_settings, unknown_variables
 
@@ -80,7 +80,8 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
 
 
 def measure(settings: Settings, report: BootReport) -> Facts:
-    facts = probe(timeout_s=settings.probe_timeout_s, paths=[settings.cache_dir, settings.models_dir, Path("/tmp")])  # noqa: S108
+    paths = dict.fromkeys([shared_cache(settings), settings.cache_dir, settings.overlay_dir, settings.models_dir])
+    facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths))
     report.facts = asdict(facts)
     return facts
 
@@ -103,7 +104,7 @@ def provide_flash_attn(
         facts,
         mode=settings.flash_attn,
         build=settings.flash_attn_build,
-        cache_dir=settings.cache_dir / "flash-attn",
+        cache_dir=shared_cache(settings) / "flash-attn",
         overlay_dir=settings.overlay_dir,
         seconds_left=limit_s - RESERVE_S - (time.monotonic() - started),
         wanted=ENGINE_USES_FLASH_ATTN,
@@ -112,6 +113,11 @@ def provide_flash_attn(
     environ.update(outcome.environment(environ))
     if outcome.fatal:
         report.error = f"FLASH_ATTN_REQUIRED: F5_FLASH_ATTN=require, but {outcome.reason}"
+
+
+def shared_cache(settings: Settings) -> Path:
+    """On a volume, if one is mounted: there one worker's work serves all."""
+    return VOLUME / "f5-worker" if VOLUME.is_dir() else settings.cache_dir
 
 
 def provide_weights(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
@@ -127,7 +133,8 @@ def find_weights(
     roots = WeightRoots.from_environment(environ, models_dir=settings.models_dir, cache_dir=settings.cache_dir)
     offline = environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on")
     try:
-        located = resolve(settings.model, roots=roots, offline=offline, dry=dry)
+        precision: CopyPrecision = "fp32" if settings.precision == "fp32" else "fp16"
+        located = resolve(settings.model, roots=roots, offline=offline, precision=precision, dry=dry)
     except ModelUnavailable as error:
         report.error = report.error or str(error)
         return None

@@ -103,12 +103,23 @@ def _save(tensors: dict[str, Any], path: Path) -> None:
     from safetensors.torch import save_file
 
     try:
-        # clone: tensors that share memory, or keep more of it alive than they show, are refused by save_file
-        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, path)
+        save_file(_apart(tensors), path)
     except SafetensorError as error:
         if code := re.search(r"os error (\d+)", str(error)):  # the Rust side wraps what the disk says, such as ENOSPC
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
         raise
+
+
+def _apart(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Each tensor in memory of its own, as save_file demands; those that are already are not copied."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+        alone = tensor.untyped_storage().data_ptr() not in seen
+        result[name] = tensor if whole and alone else tensor.contiguous().clone()
+        seen.add(result[name].untyped_storage().data_ptr())
+    return result
 
 
 def _first_line(error: BaseException) -> str:

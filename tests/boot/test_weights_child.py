@@ -78,6 +78,18 @@ def test_fp32_is_kept_on_request(parts: Ingredients, tmp_path: Path) -> None:
     assert torch.equal(made[PREFIX + "a.weight"], load_file(parts.model)[PREFIX + "a.weight"])
 
 
+def test_tensors_that_share_memory_are_written_each(parts: Ingredients, tmp_path: Path) -> None:
+    base = torch.randn(4, 4)
+    torch.save(
+        {PREFIX + "a": base, PREFIX + "b": base, PREFIX + "c": base.T, PREFIX + "d": base[1:]}, tmp_path / "m.pt"
+    )
+    convert(Ingredients(tmp_path / "m.pt", parts.vocab, parts.vocoder), tmp_path / "out", "fp32")
+    made = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(made[PREFIX + "b"], base)
+    assert torch.equal(made[PREFIX + "c"], base.T)
+    assert torch.equal(made[PREFIX + "d"], base[1:])
+
+
 def test_a_training_checkpoint_gives_its_averaged_weights(parts: Ingredients, tmp_path: Path) -> None:
     nested = {"ema_model_state_dict": load_file(parts.model), "optimizer_state_dict": {}, "update": 3}
     torch.save(nested, tmp_path / "model_1.pt")
@@ -186,6 +198,8 @@ class HubServer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[HubServer]]:
+    pytest.importorskip("huggingface_hub")
+
     class Server(HubServer):
         files: ClassVar[dict[str, bytes]] = {}
 
@@ -218,6 +232,7 @@ def test_a_refusal_is_one_line(hub: type[HubServer], tmp_path: Path, status: int
 
 
 def test_without_a_connection_the_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the same error as no connection, without its retries
     with pytest.raises(SourceProblem, match=f"{VOCAB.repo}/{VOCAB.path} cannot be had: ") as raised:
         recipes.fetch(VOCAB, tmp_path, lambda: None)

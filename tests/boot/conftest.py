@@ -20,7 +20,7 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "_pip", unpack)
 
 
-PROCESS_TESTS = ("test_flash_attn", "test_probe", "test_weights_races")
+PROCESS_TESTS = ("test_flash_attn", "test_probe", "test_weights_races", "test_weights_child")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

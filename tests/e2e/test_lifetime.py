@@ -9,11 +9,13 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 
+from f5_worker.boot.report import BootReport
 from tests.e2e.conftest import StartRig
 from tests.e2e.worker_process import WorkerProcess
 
@@ -51,6 +53,23 @@ def test_bad_settings_end_it_with_one_line(start_rig: StartRig) -> None:
     assert "F5_CONCURRENCY" in rig.worker.log
     assert "F5_JOB_TIMEOUT_S" in rig.worker.log
     assert "Traceback" not in rig.worker.log
+
+
+def test_a_boot_that_failed_is_told_to_every_job(start_rig: StartRig, tmp_path: Path) -> None:
+    BootReport("1", error="MODEL_UNAVAILABLE: no weights anywhere").write(tmp_path / "boot.json")
+    rig = start_rig(F5_BOOT_REPORT=str(tmp_path / "boot.json"))
+    assert rig.run(JOB) == {"error": "BOOT_FAILED: MODEL_UNAVAILABLE: no weights anywhere"}
+    assert rig.run({"action": "diagnose"})["output"]["boot"]["error"] == "MODEL_UNAVAILABLE: no weights anywhere"
+
+
+def test_a_fault_of_this_machine_is_reported_and_the_worker_leaves(start_rig: StartRig, tmp_path: Path) -> None:
+    BootReport("1", host_fault="torch sees no GPU: driver too old").write(tmp_path / "boot.json")
+    rig = start_rig(F5_BOOT_REPORT=str(tmp_path / "boot.json"))
+    assert rig.worker.wait() == 1
+    [report] = [ping for ping in rig.api.pings if ping.get("status") == "unhealthy"]
+    assert report["check"] == "host_can_run_the_model"
+    assert "driver too old" in report["reason"]
+    assert rig.api.takes == []
 
 
 def test_the_local_api_answers(start_worker: Callable[[Sequence[str]], WorkerProcess]) -> None:

@@ -110,7 +110,7 @@ def synthesize(job: SynthesizeInput, service: Service, control: JobControl, queu
             base64=encode_base64(data),
         ),
         segments=[
-            SegmentReply(text=piece.text, start_s=round(start, 3), end_s=round(end, 3))
+            SegmentReply(text=piece.text, start_s=round(start, 6), end_s=round(end, 6))
             for piece, (start, end) in zip(plan.chunks, joined.bounds, strict=True)
         ],
         seed=seed,

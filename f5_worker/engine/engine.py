@@ -110,7 +110,7 @@ def find_model(settings: Settings) -> Path:
             return place
     raise ModelUnavailable(
         f"F5_MODEL={settings.model!r} was found neither in {places[0].parent} nor in {places[1].parent}; "
-        "put its directory there, or name one that is there, such as f5-tiny"
+        "start model_cache_init.py instead, which fetches it, or name one that is there, such as f5-tiny"
     )
 
 

@@ -15,9 +15,7 @@ import os
 import sys
 from typing import get_args
 
-from f5_worker.boot.alloc_conf import Policy, check, installed_torch_version, resolve_environment
-
-POLICY_VARIABLE = "F5_ALLOC_CONF_POLICY"
+from f5_worker.boot.alloc_conf import Policy, check, installed_torch_version, policy_of, resolve_environment
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,7 +43,7 @@ def check_all(arguments: argparse.Namespace) -> int:
 
 def problems(environ: dict[str, str]) -> tuple[list[str], bool]:
     """Every problem of the environment as `error: ...` or `warning: ...`, and whether one is fatal."""
-    policy = _policy(environ)
+    policy = policy_of(environ)
     resolved = resolve_environment(environ, installed_torch_version(), policy)
     lines = [f"{problem.severity}: {problem.message}" for problem in resolved.problems]
     lines += [f"repaired: {repair}" for repair in resolved.verdict.repairs]
@@ -68,11 +66,6 @@ def table(arguments: argparse.Namespace) -> int:
 
     print(settings_table())
     return 0
-
-
-def _policy(environ: dict[str, str]) -> Policy:
-    value = environ.get(POLICY_VARIABLE, "").strip()
-    return value if value in get_args(Policy) else "repair"  # type: ignore[return-value]
 
 
 def _parser() -> argparse.ArgumentParser:

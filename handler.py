@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from f5_worker import log
 from f5_worker.boot.report import read_report
-from f5_worker.edge import Edge, FailedEdge, Reply
+from f5_worker.edge import Edge, FailedEdge
 from f5_worker.errors import GpuLost, HostUnfit, WorkerError
 from f5_worker.load import load_service
 from f5_worker.pipeline import Service
@@ -28,23 +27,14 @@ def sdk_config(service: Service) -> dict[str, Any]:
     def stop_worker() -> None:
         config["refresh_worker"] = True
 
-    async def handler(job: Mapping[str, Any]) -> Reply:
-        return await edge.answer(job)
-
-    edge = Edge(service, stop_worker)
     jobs = service.settings.concurrency
-    config.update(handler=handler, concurrency_modifier=lambda current: jobs)
+    config.update(handler=Edge(service, stop_worker).answer, concurrency_modifier=lambda current: jobs)
     return config
 
 
 def failed_config(reason: str) -> dict[str, Any]:
     """The same for a worker that answers every job with the reason why it could not start."""
-    edge = FailedEdge(reason)
-
-    async def handler(job: Mapping[str, Any]) -> Reply:
-        return await edge.answer(job)
-
-    return {"handler": handler}
+    return {"handler": FailedEdge(reason).answer}
 
 
 def main() -> None:

@@ -132,6 +132,12 @@ def resolve_environment(environ: Mapping[str, str], torch_version: str | None, p
     return Resolved(source, verdict, export, unset, verdict.problems + tuple(unused))
 
 
+def policy_of(environ: Mapping[str, str]) -> Policy:
+    """What F5_ALLOC_CONF_POLICY asks for; a value that is none of the policies is for the settings to report."""
+    value = environ.get("F5_ALLOC_CONF_POLICY", "").strip()
+    return next((policy for policy in get_args(Policy) if policy == value), "repair")
+
+
 def installed_torch_version() -> str | None:
     """Version of the installed torch from its package metadata, so without importing it."""
     try:

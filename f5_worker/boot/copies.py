@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import shutil
 import struct
 from collections.abc import Iterator, Mapping
@@ -154,7 +153,7 @@ def publish(temporary: Path, target: Path, *, deep: bool = False) -> None:
 
 def _set_aside(target: Path, deep: bool) -> None:
     """Remove a damaged copy. If it was replaced by a whole one this very moment, that one goes back."""
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(6)}{cache.TEMPORARY}")
+    aside = cache.temporary_beside(target)
     with suppress(FileNotFoundError):
         target.rename(aside)
         if aside.is_dir() and defect(aside, deep=deep) is None:

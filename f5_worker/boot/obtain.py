@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import build as source
 from . import cache, download, install
-from .wheels import Environment, Wheel, _why_no_build, estimate_build, fingerprint, resolve
+from .wheels import Environment, Wheel, estimate_build, fingerprint, resolve, why_no_build
 from .work import PROOF_S, BuildMode, Outcome, Work, sdpa
 
 REJECTED_TTL_S = 7 * 86_400.0
@@ -152,7 +152,7 @@ def _order(work: Work, env: Environment, mode: BuildMode) -> tuple[source.Reques
     """The build to make, or why there is none."""
     if mode == "never":
         return None, "F5_FLASH_ATTN_BUILD is never"
-    obstacle = _why_no_build(env) or source.obstacle(work.facts, work.build_limits, work.overlay_dir)
+    obstacle = why_no_build(env) or source.obstacle(work.facts, work.build_limits, work.overlay_dir)
     if obstacle:
         return None, obstacle
     earlier = cache.Notes(work.cache_dir).get(source.FAILED_NOTE)

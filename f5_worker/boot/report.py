@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from f5_worker.boot import cache
+
 REPORT_VARIABLE = "F5_BOOT_REPORT"
 
 
@@ -55,9 +57,7 @@ class BootReport:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps(self.to_json()), encoding="utf-8")
-        beside.replace(path)
+        cache.write(path, json.dumps(self.to_json()).encode())
 
     def table(self) -> str:
         """For people: one finding a line, then what is wrong."""

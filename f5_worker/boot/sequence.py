@@ -10,10 +10,9 @@ import time
 from collections.abc import MutableMapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import get_args
 
 from f5_worker import __version__
-from f5_worker.boot.alloc_conf import Policy, installed_torch_version, resolve_environment
+from f5_worker.boot.alloc_conf import installed_torch_version, policy_of, resolve_environment
 from f5_worker.boot.flash_attn import ensure
 from f5_worker.boot.probe import Facts, probe
 from f5_worker.boot.report import BootReport
@@ -61,13 +60,12 @@ def diagnose(environ: MutableMapping[str, str]) -> BootReport:
 def check_environment(environ: MutableMapping[str, str], report: BootReport) -> Settings | None:
     """Repair the allocator string in `environ`, read the settings; None if they cannot be used."""
     with report.phase("environment"):
-        policy = environ.get("F5_ALLOC_CONF_POLICY", "").strip()
-        chosen: Policy = policy if policy in get_args(Policy) else "repair"  # type: ignore[assignment]
-        resolved = resolve_environment(environ, installed_torch_version(), chosen)
+        policy = policy_of(environ)
+        resolved = resolve_environment(environ, installed_torch_version(), policy)
         report.problems += [problem.message for problem in resolved.problems]
         report.problems += [f"PYTORCH_CUDA_ALLOC_CONF was repaired: {repair}" for repair in resolved.verdict.repairs]
         report.allocator = {"source": resolved.source, "export": resolved.export, "verdict": resolved.verdict.verdict}
-        if chosen == "fail" and resolved.verdict.faulty:
+        if policy == "fail" and resolved.verdict.faulty:
             report.error = f"SETTINGS_INVALID: {resolved.problems[0].message}"
         resolved.apply(environ)
         report.problems += unknown_variables(environ)

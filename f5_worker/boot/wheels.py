@@ -169,7 +169,7 @@ def resolve(env: Environment, manifest: Manifest | None = None) -> Resolution:
     # The newest one's objection: it is the one that a reader would look for.
     objections = [_why_not_version(version, key, env) for version in listed + computed]
     missing = objections[0] if objections else _why_no_wheel(key)
-    obstacle = _why_no_build(env)
+    obstacle = why_no_build(env)
     if obstacle:
         return Resolution("sdpa", (), f"{missing}, and it cannot be built: {obstacle}")
     return Resolution("source", (manifest.sdist,), f"{missing}; it can be built from the source distribution")
@@ -262,7 +262,7 @@ def _why_no_wheel(key: _Key) -> str:
     return f"no official flash-attn wheel for {key}: {why}"
 
 
-def _why_no_build(env: Environment) -> str | None:
+def why_no_build(env: Environment) -> str | None:
     """What speaks against the source distribution already here; nvcc, memory and time are not known here."""
     if _version(env.torch) >= (2, 13):
         return f"the source distribution is C++17 and does not compile against torch {env.torch}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
 from f5_worker.audio.encode import FORMATS
+from f5_worker.boot import cache
 from f5_worker.delivery.inline import decode_base64
 from f5_worker.schema import SynthesizeReply
 
@@ -22,17 +22,7 @@ def save(reply: SynthesizeReply, directory: Path, job_id: str) -> Path:
     name = job_id if _SAFE_NAME.fullmatch(job_id) else "job"
     directory.mkdir(parents=True, exist_ok=True)
     audio = directory / f"{name}.{FORMATS[reply.audio.format].extension}"
-    _write(audio, decode_base64(reply.audio.base64))
+    cache.write(audio, decode_base64(reply.audio.base64))
     facts = reply.model_dump(exclude={"audio": {"base64"}})
-    _write(directory / f"{name}.json", json.dumps(facts, indent=2, ensure_ascii=False).encode())
+    cache.write(directory / f"{name}.json", json.dumps(facts, indent=2, ensure_ascii=False).encode())
     return audio
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Beside, then in place: a reader of a shared directory never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

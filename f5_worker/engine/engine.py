@@ -5,7 +5,8 @@ Legend: n frames, nr of the reference, m mel bands, nw samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,16 +56,10 @@ class Engine:
             OutOfMemory: the device is full; the next job may fit.
             GpuLost: the CUDA context is broken for good.
         """
-        try:
-            with torch.inference_mode():
-                mel = self._mel(segment, on_step)
-                samples: Samples = self.vocoder(mel.unsqueeze(0)).squeeze(0).cpu().numpy()
-                return samples
-        except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
-            fault = _device_fault(error)
-            if fault is None:
-                raise
-            raise fault from error
+        with _device_faults_named(), torch.inference_mode():
+            mel = self._mel(segment, on_step)
+            samples: Samples = self.vocoder(mel.unsqueeze(0)).squeeze(0).cpu().numpy()
+            return samples
 
     def _mel(self, segment: Segment, on_step: Callable[[int], None]) -> Tensor:
         """Mel of the target alone, `[n - nr, m]`."""
@@ -95,10 +90,8 @@ def load_engine(settings: Settings) -> Engine:
     directory = settings.model_dir or find_model(settings)
     vocabulary = Vocabulary.load(_required(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
-    try:
+    with _device_faults_named():
         model, vocoder = model.to(device, _PRECISIONS[precision]), vocoder.to(device)
-    except RuntimeError as error:
-        raise _device_fault(error) or error from error
     return Engine(Path(settings.model).name, directory, vocabulary, model, vocoder)
 
 
@@ -169,6 +162,18 @@ def _device(settings: Settings) -> str:
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _device_faults_named() -> Iterator[None]:
+    """Failures of the device leave as what they mean; any other error as it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        fault = _device_fault(error)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def _device_fault(error: RuntimeError) -> WorkerError | None:

@@ -43,9 +43,13 @@ class BootReport:
             self.phases_ms[name] = round((time.monotonic() - started) * 1e3, 1)
 
     @property
+    def serves(self) -> bool:
+        return not (self.error or self.host_fault)
+
+    @property
     def severity(self) -> int:
         """0 all well, 1 serves with something to look at, 2 does not serve."""
-        if self.error or self.host_fault:
+        if not self.serves:
             return 2
         return 1 if self.problems else 0
 

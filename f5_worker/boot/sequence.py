@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,7 +27,10 @@ ENGINE_USES_FLASH_ATTN = False
 
 
 def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
-    """Run all steps; `environ` is changed to what the handler is to be started with. Never raises for a finding."""
+    """Run the steps, as far as they are needed to serve; `environ` is changed to what the handler is to be given.
+
+    Never raises for a finding. A worker that will not serve fetches nothing: its start is paid for.
+    """
     started = time.monotonic()
     report = BootReport(__version__)
     settings = check_environment(environ, report)
@@ -36,10 +39,12 @@ def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
     with report.phase("probe"):
         facts = measure(settings, report)
     judge_host(environ, settings, facts, report)
-    with report.phase("flash_attn"):
-        provide_flash_attn(environ, settings, facts, report, started)
-    with report.phase("weights"):
-        provide_weights(environ, settings, report)
+    if report.serves:
+        with report.phase("flash_attn"):
+            provide_flash_attn(environ, settings, facts, report, started)
+    if report.serves:
+        with report.phase("weights"):
+            provide_weights(environ, settings, report)
     return report
 
 
@@ -88,7 +93,7 @@ def judge_host(environ: MutableMapping[str, str], settings: Settings, facts: Fac
     """A GPU that was promised and that torch does not see is this machine's fault, not the endpoint's."""
     if facts.torch_error is not None:
         report.problems.append(f"torch could not be asked: {facts.torch_error}")
-    promised = settings.device == "cuda" or int(environ.get("RUNPOD_GPU_COUNT") or 0) > 0
+    promised = settings.device == "cuda" or _number(environ, "RUNPOD_GPU_COUNT", 0, report) > 0
     if settings.device != "cpu" and promised and not facts.cuda_available:
         report.host_fault = f"torch sees no GPU: {facts.cuda_error or facts.torch_error or 'no reason given'}"
 
@@ -97,7 +102,7 @@ def provide_flash_attn(
     environ: MutableMapping[str, str], settings: Settings, facts: Facts, report: BootReport, started: float
 ) -> None:
     """Keep, install, build or remove; what is kept was proven by running it."""
-    limit_s = float(environ.get("RUNPOD_INIT_TIMEOUT") or INIT_TIMEOUT_S)
+    limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", INIT_TIMEOUT_S, report)
     outcome = ensure(
         facts,
         mode=settings.flash_attn,
@@ -145,3 +150,13 @@ def find_weights(
     }
     report.problems += [f"weights: {note}" for note in located.notes]
     return located
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, report: BootReport) -> float:
+    """A number that the platform or the operator set; one that cannot be read is named and the default taken."""
+    value = environ.get(name, "").strip()
+    try:
+        return float(value) if value else default
+    except ValueError:
+        report.problems.append(f"{name}={value!r} is no number; {default:g} is used")
+        return default

@@ -112,6 +112,23 @@ def test_diagnosing_changes_nothing(environ: dict[str, str], tmp_path: Path) -> 
     assert "f5-tiny from shipped" in report.table()
 
 
+@pytest.mark.usefixtures("no_torch")
+def test_a_worker_that_will_not_serve_fetches_nothing(environ: dict[str, str]) -> None:
+    report = boot(environ | {"RUNPOD_GPU_COUNT": "1"})
+    assert report.host_fault is not None
+    assert (report.flash_attn, report.weights) == (None, None)
+    report = boot(environ | {"F5_FLASH_ATTN": "require", "F5_FLASH_ATTN_BUILD": "never"})
+    assert report.weights is None
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_a_platform_number_that_is_none_is_named(environ: dict[str, str]) -> None:
+    report = boot(environ | {"RUNPOD_INIT_TIMEOUT": "800s", "RUNPOD_GPU_COUNT": "one"})
+    assert report.error is None
+    assert "RUNPOD_INIT_TIMEOUT='800s' is no number; 420 is used" in report.problems
+    assert "RUNPOD_GPU_COUNT='one' is no number; 0 is used" in report.problems
+
+
 def test_a_report_is_one_line_and_comes_back(tmp_path: Path) -> None:
     report = BootReport("1", error="A: b\nc", problems=["ä"])
     line = report.line()

@@ -5,6 +5,10 @@ WorkerError
   |    +- InvalidInput         INVALID_INPUT
   |    +- UnknownAction        UNKNOWN_ACTION
   |    +- UnknownVoice         UNKNOWN_VOICE
+  |    +- VoiceExists          VOICE_EXISTS
+  |    +- ConsentMissing       CONSENT_MISSING
+  |    +- UnknownModel         UNKNOWN_MODEL
+  |    +- SubtitlesUnreadable  SUBTITLES_UNREADABLE
   |    +- TextUnspeakable      TEXT_UNSPEAKABLE
   |    +- TextTooLong          TEXT_TOO_LONG
   |    +- ReferenceProblem
@@ -14,6 +18,7 @@ WorkerError
   |    |    +- ReferenceTooLong     REFERENCE_TOO_LONG
   |    |    +- ReferenceSilent      REFERENCE_SILENT
   |    |    +- TranscriptMismatch   TRANSCRIPT_MISMATCH
+  |    |    +- TranscriptNeeded     TRANSCRIPT_NEEDED
   |    +- FetchError
   |    |    +- FetchRefused         FETCH_REFUSED
   |    |    +- FetchFailed          FETCH_FAILED
@@ -23,6 +28,7 @@ WorkerError
   |    +- JobTimeout           JOB_TIMEOUT
   |    +- QueueFull            QUEUE_FULL
   |    +- OutOfMemory          OUT_OF_MEMORY
+  |    +- StorageFailed        STORAGE_FAILED
   +- WorkerFault             the operator has to look
        +- SettingsInvalid      SETTINGS_INVALID
        +- ModelUnavailable     MODEL_UNAVAILABLE
@@ -74,6 +80,30 @@ class UnknownVoice(InputError):
     """`voice` names no voice that this worker has."""
 
     code = "UNKNOWN_VOICE"
+
+
+class VoiceExists(InputError):
+    """A voice of that name is kept already."""
+
+    code = "VOICE_EXISTS"
+
+
+class ConsentMissing(InputError):
+    """A voice is kept only with a statement that its speaker agrees."""
+
+    code = "CONSENT_MISSING"
+
+
+class UnknownModel(InputError):
+    """`model` names no checkpoint that this worker has."""
+
+    code = "UNKNOWN_MODEL"
+
+
+class SubtitlesUnreadable(InputError):
+    """The text is no SRT, VTT or CSV with times that make sense."""
+
+    code = "SUBTITLES_UNREADABLE"
 
 
 class TextUnspeakable(InputError):
@@ -128,6 +158,12 @@ class TranscriptMismatch(ReferenceProblem):
     code = "TRANSCRIPT_MISMATCH"
 
 
+class TranscriptNeeded(ReferenceProblem):
+    """The clip came without its words, and this worker has no recogniser to find them."""
+
+    code = "TRANSCRIPT_NEEDED"
+
+
 class FetchError(InputError):
     """A URL of the caller's could not be used."""
 
@@ -176,6 +212,12 @@ class OutOfMemory(JobError):
     """The device has not enough free memory for this job."""
 
     code = "OUT_OF_MEMORY"
+
+
+class StorageFailed(JobError):
+    """The bucket or the volume did not take, or did not give, a file."""
+
+    code = "STORAGE_FAILED"
 
 
 class WorkerFault(WorkerError):

@@ -37,6 +37,12 @@ class Settings(BaseModel):
     model_dir: Path | None = Field(
         None, description="The checkpoint's own directory; boot sets it to what it found or made for F5_MODEL."
     )
+    packs: str = Field(
+        "", description="Further checkpoints that jobs may choose by `model`, separated by commas; fetched at start."
+    )
+    models_memory_mb: int = Field(
+        12_000, ge=100, le=1_000_000, description="Room for loaded checkpoints; the one unused longest makes way."
+    )
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="Where the model runs; `auto` takes CUDA when torch sees a GPU."
     )
@@ -68,6 +74,30 @@ class Settings(BaseModel):
         description="Largest reply; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
     )
 
+    batch_frames: int = Field(
+        24_000,
+        ge=4_096,
+        le=1_000_000,
+        description="Mel frames in one forward of the model, the unconditional half counted; bounds its peak memory.",
+    )
+
+    # delivery
+    delivery: Literal["auto", "inline", "s3"] = Field(
+        "auto", description="Where results go: inline while they fit, else to the bucket; or always one of them."
+    )
+    s3_prefix: str = Field("", max_length=200, description="Put before every key that is written to the bucket.")
+    s3_url_ttl_s: int = Field(3_600, ge=60, le=604_800, description="How long a presigned URL is valid.")
+    s3_public_url: str | None = Field(
+        None, description="Address under which the bucket is public; results then get `<address>/<key>`, unsigned."
+    )
+    s3_timeout_s: float = Field(60.0, ge=1, le=600, description="Total time for one file to or from the bucket.")
+    streaming: bool = Field(
+        False, description="Stream: replies are a list of chunks, each sent as soon as it is spoken. Fixed at start."
+    )
+    stream_first_s: float = Field(
+        2.5, ge=1, le=20, description="Length aimed at for the first segment of a streamed text."
+    )
+
     # references
     reference_max_bytes: int = Field(
         25_000_000, ge=1_000, le=500_000_000, description="Largest reference file, sent inline or fetched."
@@ -80,6 +110,29 @@ class Settings(BaseModel):
     )
     fetch_timeout_s: float = Field(20.0, ge=1, le=300, description="Total time for fetching a reference by URL.")
     fetch_http: bool = Field(False, description="Also fetch plain http URLs.")
+
+    check_transcripts: bool = Field(
+        True, description="Compare each caller's transcript with what the recogniser hears in the clip."
+    )
+
+    # voices
+    voices_dir: Path | None = Field(
+        None, description="Where added voices are kept; by default `f5-voices` on a mounted network volume."
+    )
+    voices_s3_prefix: str | None = Field(
+        None, max_length=200, description="Keep voices in the bucket, under this prefix, such as `voices/`."
+    )
+    default_voice: str | None = Field(None, description="The voice of jobs that name none.")
+    require_consent: bool = Field(True, description="Take a new voice only with its speaker's consent, in words.")
+    voice_cache: int = Field(64, ge=1, le=4_096, description="Prepared references kept in memory.")
+
+    # recogniser
+    asr_model: str = Field(
+        "faster-whisper-base",
+        min_length=1,
+        description="Whisper model that transcribes references and times words: a name, a directory, or `off`.",
+    )
+    asr_idle_s: float = Field(300.0, ge=1, le=86_400, description="Unused for so long, the recogniser is unloaded.")
 
     # boot
     alloc_conf_policy: Literal["repair", "drop", "fail"] = Field(

@@ -1,0 +1,39 @@
+"""When each word and each character of a text is heard: the one structure that every subtitle is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Source = Literal["aligned", "estimated"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word as the caller wrote it, punctuation included.
+
+    begin, end: where it stands in the text, in characters. confidence: 0..1 as the aligner measured it;
+    None for a time that was estimated.
+    """
+
+    text: str
+    begin: int
+    end: int
+    start_s: float
+    end_s: float
+    confidence: float | None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A text and its times in the audio, in order, never decreasing, inside the audio.
+
+    text: as the caller sent it. characters: `(start_s, end_s)` for each character of it.
+    source: `aligned` if every word's time was measured in the sound, else `estimated`.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    characters: tuple[tuple[float, float], ...]
+    duration_s: float
+    source: Source

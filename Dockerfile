@@ -30,18 +30,18 @@ ARG FLASH_ATTN_WHEEL=""
 # hadolint ignore=DL3013
 RUN if [ -n "${FLASH_ATTN_WHEEL}" ]; then python -m pip install --no-cache-dir --no-deps "${FLASH_ATTN_WHEEL}"; fi
 
-# A model to have in the image: F5TTS_v1_Base. Only what this step runs is copied before it, so that another
-# change of the code leaves this layer as it is.
+# Models to have in the image, by name: F5TTS_v1_Base, or "F5TTS_v1_Base F5TTS_German faster-whisper-base". Only
+# what this step runs is copied before it, so that another change of the code leaves this layer as it is.
 ARG BAKE_MODEL=""
 COPY models/ models/
 COPY f5_worker/__init__.py f5_worker/errors.py f5_worker/
 COPY f5_worker/boot/ f5_worker/boot/
 RUN --mount=type=secret,id=HF_TOKEN \
     mkdir -p /opt/models \
-    && if [ -n "${BAKE_MODEL}" ]; then \
+    && for model in ${BAKE_MODEL}; do \
          HF_TOKEN="$(cat /run/secrets/HF_TOKEN 2>/dev/null || true)" \
-         python -m f5_worker.boot.bake "${BAKE_MODEL}" /opt/models; \
-       fi
+         python -m f5_worker.boot.bake "${model}" /opt/models || exit 1; \
+       done
 
 COPY handler.py model_cache_init.py env_validation.py test_input.json ./
 COPY f5_worker/ f5_worker/

@@ -40,6 +40,9 @@ class Settings(BaseModel):
     packs: str = Field(
         "", description="Further checkpoints that jobs may choose by `model`, separated by commas; fetched at start."
     )
+    pack_dirs: str = Field(
+        "", description="Where those checkpoints lie, `name=directory` separated by commas; boot sets it itself."
+    )
     models_memory_mb: int = Field(
         12_000, ge=100, le=1_000_000, description="Room for loaded checkpoints; the one unused longest makes way."
     )
@@ -132,6 +135,9 @@ class Settings(BaseModel):
         min_length=1,
         description="Whisper model that transcribes references and times words: a name, a directory, or `off`.",
     )
+    asr_dir: Path | None = Field(
+        None, description="The recogniser's own directory; boot sets it to what it found or made for F5_ASR_MODEL."
+    )
     asr_idle_s: float = Field(300.0, ge=1, le=86_400, description="Unused for so long, the recogniser is unloaded.")
 
     # boot
@@ -165,6 +171,22 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG also logs the text of jobs."
     )
+
+    @property
+    def pack_names(self) -> tuple[str, ...]:
+        """`packs` as names, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.packs.split(",") if name.strip()))
+
+    @property
+    def pack_directories(self) -> dict[str, Path]:
+        """`pack_dirs` by name."""
+        pairs = (pair.partition("=") for pair in self.pack_dirs.split(",") if pair)
+        return {name: Path(directory) for name, _, directory in pairs}
+
+
+def join_packs(directories: Mapping[str, Path]) -> str:
+    """What `pack_directories` reads."""
+    return ",".join(f"{name}={directory}" for name, directory in directories.items())
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:

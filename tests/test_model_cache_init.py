@@ -21,7 +21,7 @@ def run(home: Path, *arguments: str, **environ: str) -> subprocess.CompletedProc
     return subprocess.run(
         [sys.executable, "-u", "model_cache_init.py", *arguments],
         cwd=ROOT,
-        env=clean | mine | {"F5_MODEL": "f5-tiny", "HF_HUB_OFFLINE": "1"} | environ,
+        env=clean | mine | {"F5_MODEL": "f5-tiny", "HF_HUB_OFFLINE": "1", "F5_ASR_MODEL": "off"} | environ,
         capture_output=True,
         text=True,
         check=False,

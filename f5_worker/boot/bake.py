@@ -1,4 +1,4 @@
-"""Put a model into an image: `python -m f5_worker.boot.bake F5TTS_v1_Base /opt/models`."""
+"""Put a model or a recogniser into an image: `python -m f5_worker.boot.bake F5TTS_v1_Base /opt/models`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from f5_worker.errors import ModelUnavailable
 
-from . import copies
+from . import cache, copies
+from .checkpoints import recognisers
 from .recipes import Tools
+from .recogniser import find_recogniser
 from .weights import CopyPrecision, Located, WeightRoots, resolve
 
 
@@ -36,10 +38,32 @@ def bake(
     return replace(found, directory=target)
 
 
+def bake_recogniser(name: str, into: Path, *, roots: WeightRoots, tools: Tools | None = None) -> Path:
+    """Make a recogniser's directory as `into/<name>`.
+
+    Raises:
+        ModelUnavailable: no source had it.
+    """
+    kitchen = into / ".baking"
+    try:
+        found = find_recogniser(name, roots=replace(roots, baked=kitchen, caches=(kitchen,)), tools=tools)
+        if found.directory is None:
+            raise ModelUnavailable("; ".join(found.notes))
+        target = into / name
+        cache.remove_tree(target)
+        shutil.copytree(found.directory, target)  # out of a hub cache: the files that its links name
+    finally:
+        shutil.rmtree(kitchen, ignore_errors=True)
+    return target
+
+
 def main(arguments: list[str]) -> int:
     model, into = arguments
     roots = WeightRoots.from_environment(os.environ, models_dir=Path(into), cache_dir=Path(into))
     try:
+        if model in recognisers():
+            print(bake_recogniser(model, Path(into), roots=roots))
+            return 0
         found = bake(model, Path(into), roots=roots)
     except ModelUnavailable as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The published checkpoints: which files of which hub repository make a model, at a fixed revision.
+"""The published checkpoints and recognisers: which files of which hub repository make a model.
 
 `checkpoints.json` is the table; its `_about` says where each value comes from and what is not known.
 """
@@ -40,12 +40,32 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The files that one published model is made of."""
+    """The files that one published model is made of, and what it is.
+
+    arch: one of the shapes that `engine/config.py` knows by name. languages: ISO 639-1 codes, the main one first.
+    licence: of the weights, as the hub states it.
+    """
 
     name: str
     model: HubFile
     vocab: HubFile
     vocoder: HubFile
+    arch: str
+    languages: tuple[str, ...]
+    licence: str
+
+
+@dataclass(frozen=True)
+class PublishedRecogniser:
+    """The files that one Whisper model is made of, in CTranslate2's format."""
+
+    name: str
+    files: tuple[HubFile, ...]
+    licence: str
+
+    @property
+    def weights(self) -> HubFile:
+        return next(file for file in self.files if file.path == "model.bin")
 
 
 @lru_cache(maxsize=1)
@@ -60,7 +80,20 @@ def published() -> dict[str, Checkpoint]:
             model=HubFile(**repository, **entry["model"]),
             vocab=HubFile(**repository, **entry["vocab"]),
             vocoder=HubFile(**table["vocoders"][entry["vocoder"]]),
+            arch=entry["arch"],
+            languages=tuple(entry["languages"]),
+            licence=entry["licence"],
         )
+    return found
+
+
+@lru_cache(maxsize=1)
+def recognisers() -> dict[str, PublishedRecogniser]:
+    """All published recognisers by name."""
+    found = {}
+    for name, entry in _table()["recognisers"].items():
+        files = tuple(HubFile(entry["repo"], entry["revision"], **file) for file in entry["files"])
+        found[name] = PublishedRecogniser(name, files, entry["licence"])
     return found
 
 

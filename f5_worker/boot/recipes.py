@@ -75,7 +75,8 @@ class Recipe:
     """A model's ingredients and what else goes into its directory.
 
     `voices` are directories whose clips are copied, later ones over earlier ones. `revision` is the hub's, or a
-    fingerprint of local files: together with the precision it names the copy.
+    fingerprint of local files: together with the precision it names the copy. `arch` is a file, or the name of a
+    published shape.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Recipe:
     model: Ingredient
     vocab: Ingredient
     vocoder: Ingredient
-    arch: Path | None = None
+    arch: Path | str | None = None
     voices: tuple[Path, ...] = ()
 
     @property
@@ -141,6 +142,7 @@ def of_checkpoint(
         checkpoint.model,
         checkpoint.vocab,
         checkpoint.vocoder,
+        arch=checkpoint.arch,
         voices=voices,
     )
 
@@ -204,8 +206,10 @@ def cook(
         found[part], origin[f"{part}: {path.name}"] = path, measured
     tools.convert(Ingredients(**found), into, recipe.precision, beat)
     shutil.rmtree(store)
-    if recipe.arch is not None:
+    if isinstance(recipe.arch, Path):
         shutil.copyfile(recipe.arch, into / "arch.json")
+    elif recipe.arch is not None:
+        (into / "arch.json").write_text(json.dumps(recipe.arch) + "\n", encoding="utf-8")
     _copy_voices(recipe.voices, into / "voices")
     if problem := copies.lacking(into):
         raise SourceProblem(f"the conversion did not give a model: {problem}")

@@ -32,6 +32,8 @@ class BootReport:
     facts: dict[str, Any] | None = None
     flash_attn: dict[str, Any] | None = None
     weights: dict[str, Any] | None = None
+    packs: dict[str, str] | None = None
+    recogniser: dict[str, Any] | None = None
     phases_ms: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -81,6 +83,8 @@ class BootReport:
             "cores": facts.get("cores"),
             "flash-attn": f"{flash.get('decision')}: {flash.get('reason')}" if flash else None,
             "weights": (self.weights or {}).get("reason"),
+            "packs": ", ".join(self.packs) if self.packs else None,
+            "recogniser": _recogniser_row(self.recogniser),
         }
         lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]
         lines += [_path_row(path) for path in facts.get("paths", ())]
@@ -99,6 +103,12 @@ def read_report(environ: Mapping[str, str] = os.environ) -> dict[str, Any] | Non
     except (OSError, ValueError):
         return None
     return report
+
+
+def _recogniser_row(recogniser: Mapping[str, Any] | None) -> str | None:
+    if recogniser is None:
+        return None
+    return f"{recogniser['name']} from {recogniser['source']}" if recogniser["source"] else "none"
 
 
 def _gigabytes(size: int | None) -> str | None:

@@ -15,10 +15,11 @@ from f5_worker import __version__
 from f5_worker.boot.alloc_conf import installed_torch_version, policy_of, resolve_environment
 from f5_worker.boot.flash_attn import ensure
 from f5_worker.boot.probe import Facts, probe
+from f5_worker.boot.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.report import BootReport
 from f5_worker.boot.weights import VOLUME, CopyPrecision, Located, WeightRoots, resolve
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
-from f5_worker.settings import Settings, load_settings, unknown_variables
+from f5_worker.settings import Settings, join_packs, load_settings, unknown_variables
 
 INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
 RESERVE_S = 120.0  # of that, for loading and warming up after boot
@@ -45,6 +46,9 @@ def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
     if report.serves:
         with report.phase("weights"):
             provide_weights(environ, settings, report)
+    if report.serves:
+        with report.phase("extras"):
+            provide_extras(environ, settings, report)
     return report
 
 
@@ -59,6 +63,8 @@ def diagnose(environ: MutableMapping[str, str]) -> BootReport:
         report.problems.append(f"flash-attn is installed and broken: {facts.flash_attn.error}; `run` removes it")
     if settings is not None:
         find_weights(copy, settings, report, dry=True)
+        find_packs(copy, settings, report, dry=True)
+        look_for_recogniser(copy, settings, report, dry=True)
     return report
 
 
@@ -130,14 +136,60 @@ def provide_weights(environ: MutableMapping[str, str], settings: Settings, repor
         environ["F5_MODEL_DIR"] = str(located.directory)
 
 
+def provide_extras(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
+    """What a worker serves without, but better with: further checkpoints and the recogniser."""
+    packs = find_packs(environ, settings, report, dry=False)
+    if packs:
+        environ["F5_PACK_DIRS"] = join_packs(packs)
+    recogniser = look_for_recogniser(environ, settings, report, dry=False)
+    if recogniser.directory is not None:
+        environ["F5_ASR_DIR"] = str(recogniser.directory)
+
+
+def find_packs(environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool) -> dict[str, Path]:
+    """The directories of those packs that can be had; the others are problems, not an end."""
+    found = {}
+    for name in settings.pack_names:
+        try:
+            found[Path(name).name] = _resolve(name, environ, settings, dry=dry).directory
+        except ModelUnavailable as error:
+            report.problems.append(f"pack {name!r} is left out: {error.message}")
+    report.packs = {name: str(directory) for name, directory in found.items()}
+    return found
+
+
+def look_for_recogniser(
+    environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool
+) -> FoundRecogniser:
+    found = find_recogniser(settings.asr_model, roots=_roots(environ, settings), offline=_is_offline(environ), dry=dry)
+    report.recogniser = {
+        "name": settings.asr_model,
+        "source": found.source,
+        "directory": None if found.directory is None else str(found.directory),
+        "made": found.made,
+    }
+    report.problems += [f"recogniser: {note}" for note in found.notes]
+    return found
+
+
+def _roots(environ: Mapping[str, str], settings: Settings) -> WeightRoots:
+    return WeightRoots.from_environment(environ, models_dir=settings.models_dir, cache_dir=settings.cache_dir)
+
+
+def _is_offline(environ: Mapping[str, str]) -> bool:
+    return environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on")
+
+
+def _resolve(model: str, environ: Mapping[str, str], settings: Settings, *, dry: bool) -> Located:
+    precision: CopyPrecision = "fp32" if settings.precision == "fp32" else "fp16"
+    return resolve(model, roots=_roots(environ, settings), offline=_is_offline(environ), precision=precision, dry=dry)
+
+
 def find_weights(
     environ: MutableMapping[str, str], settings: Settings, report: BootReport, *, dry: bool
 ) -> Located | None:
-    roots = WeightRoots.from_environment(environ, models_dir=settings.models_dir, cache_dir=settings.cache_dir)
-    offline = environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on")
     try:
-        precision: CopyPrecision = "fp32" if settings.precision == "fp32" else "fp16"
-        located = resolve(settings.model, roots=roots, offline=offline, precision=precision, dry=dry)
+        located = _resolve(settings.model, environ, settings, dry=dry)
     except ModelUnavailable as error:
         report.error = report.error or str(error)
         return None

@@ -79,10 +79,13 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _ema(state: dict[str, Any]) -> dict[str, Any]:
-    """The averaged weights: a training checkpoint nests them (f5_tts/infer/utils_infer.py, `load_checkpoint`)."""
+    """The averaged weights, or the only ones: a training checkpoint nests them.
+
+    (f5_tts/infer/utils_infer.py, `load_checkpoint`, with and without `use_ema`)
+    """
     import torch
 
-    inner = state.get("ema_model_state_dict", state)
+    inner = state.get("ema_model_state_dict", state.get("model_state_dict", state))
     tensors = {name: value for name, value in inner.items() if isinstance(value, torch.Tensor)}
     named = any("transformer." in name for name in tensors)
     if not named:

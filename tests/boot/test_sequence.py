@@ -11,7 +11,7 @@ from f5_worker.boot import sequence
 from f5_worker.boot.probe import Facts
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.boot.sequence import boot, check_environment, diagnose, judge_host
-from f5_worker.settings import Settings
+from f5_worker.settings import Settings, load_settings
 from tests.conftest import TINY
 
 
@@ -23,6 +23,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
         "F5_OVERLAY_DIR": str(tmp_path / "overlay"),
         "HOME": str(tmp_path),
         "HF_HUB_OFFLINE": "1",
+        "F5_ASR_MODEL": "off",
     }
 
 
@@ -39,7 +40,27 @@ def test_a_good_environment_boots(environ: dict[str, str]) -> None:
     assert environ["F5_MODEL_DIR"] == str(TINY)
     assert report.flash_attn is not None
     assert report.flash_attn["backend"] == "sdpa"
-    assert set(report.phases_ms) == {"environment", "probe", "flash_attn", "weights"}
+    assert set(report.phases_ms) == {"environment", "probe", "flash_attn", "weights", "extras"}
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_packs_and_recogniser_are_found_or_named_but_never_fatal(environ: dict[str, str], tmp_path: Path) -> None:
+    asr = tmp_path / "asr"
+    asr.mkdir()
+    for name in ("config.json", "model.bin", "tokenizer.json"):
+        (asr / name).write_bytes(b"{}")
+    environ |= {"F5_PACKS": "f5-tiny, nobody", "F5_ASR_MODEL": str(asr)}
+    report = boot(environ)
+    assert report.error is None
+    assert load_settings(environ).pack_directories == {"f5-tiny": TINY}
+    assert environ["F5_ASR_DIR"] == str(asr)
+    assert [problem for problem in report.problems if problem.startswith("pack 'nobody' is left out")]
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_a_recogniser_that_cannot_be_had_is_a_problem(environ: dict[str, str]) -> None:
+    report = boot(environ | {"F5_ASR_MODEL": "faster-whisper-base"})
+    assert (report.error, report.problems) == (None, ["recogniser: the hub: not asked, HF_HUB_OFFLINE is set"])
 
 
 @pytest.mark.usefixtures("no_torch")

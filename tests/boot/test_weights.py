@@ -202,11 +202,12 @@ def test_layouts_of_runpod_and_huggingface_are_looked_at(tmp_path: Path) -> None
 
 def test_a_copy_says_what_it_is_and_brings_voices(roots: WeightRoots, hub: Hub) -> None:
     directory = resolve(NAME, roots=roots, tools=hub.tools).directory
-    assert directory.name == NAME  # the engine knows the published shapes by name
+    assert directory.name == NAME
     manifest = copies.read_manifest(directory)
     assert manifest is not None
     assert (manifest.source, manifest.revision, manifest.precision) == ("hub", PINNED, "fp16")
-    assert {"voices/joe.wav", "voices/joe.txt", *copies.REQUIRED} == set(manifest.files)
+    assert {"voices/joe.wav", "voices/joe.txt", "arch.json", *copies.REQUIRED} == set(manifest.files)
+    assert json.loads((directory / "arch.json").read_text()) == NAME  # for the engine: a published shape
     assert len(manifest.origin) == 3
     assert sorted(path.name for path in directory.parent.iterdir()) == [NAME]  # no lease, no leftovers
 
@@ -303,7 +304,7 @@ def test_offline_without_any_copy(roots: WeightRoots, hub: Hub) -> None:
 
 
 def test_an_unknown_name_lists_the_known(roots: WeightRoots, hub: Hub) -> None:
-    with pytest.raises(ModelUnavailable, match="F5TTS_Base, F5TTS_v1_Base"):
+    with pytest.raises(ModelUnavailable, match=r"F5TTS_Base, F5TTS_Finnish, .*, F5TTS_v1_Base"):
         resolve("F5TTS_v2", roots=roots, tools=hub.tools)
 
 

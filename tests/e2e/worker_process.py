@@ -30,7 +30,13 @@ def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -
         for name, value in os.environ.items()
         if not name.lower().endswith("_proxy") and not name.startswith(("F5_", "RUNPOD_"))
     }
-    ours |= {"HOME": str(home), "F5_MODEL": "f5-tiny", "F5_DEVICE": "cpu", "RUNPOD_DEBUG_LEVEL": "INFO"}
+    ours |= {
+        "HOME": str(home),
+        "F5_MODEL": "f5-tiny",
+        "F5_DEVICE": "cpu",
+        "F5_ASR_MODEL": "off",
+        "RUNPOD_DEBUG_LEVEL": "INFO",
+    }
     if api is not None:
         ours |= {
             # `$ID` and `$RUNPOD_POD_ID` are for the SDK to fill in.

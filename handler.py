@@ -16,7 +16,7 @@ from f5_worker.boot.report import read_report
 from f5_worker.edge import Edge, FailedEdge
 from f5_worker.errors import GpuLost, HostUnfit, WorkerError
 from f5_worker.load import load_service
-from f5_worker.pipeline import Service
+from f5_worker.service import Service
 from f5_worker.settings import load_settings, unknown_variables
 
 
@@ -27,8 +27,12 @@ def sdk_config(service: Service) -> dict[str, Any]:
     def stop_worker() -> None:
         config["refresh_worker"] = True
 
-    jobs = service.settings.concurrency
-    config.update(handler=Edge(service, stop_worker).answer, concurrency_modifier=lambda current: jobs)
+    jobs, edge = service.settings.concurrency, Edge(service, stop_worker)
+    config["concurrency_modifier"] = lambda current: jobs
+    if service.settings.streaming:  # the SDK takes one form or the other, for the life of the worker
+        config.update(handler=edge.stream, return_aggregate_stream=True)
+    else:
+        config["handler"] = edge.answer
     return config
 
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from f5_worker import __version__, log
+from f5_worker import __version__, actions, log
 from f5_worker.boot.report import read_report
 from f5_worker.control import JobControl
 from f5_worker.delivery.inline import check_fits
-from f5_worker.delivery.save import save
 from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, QueueFull, WorkerError
-from f5_worker.pipeline import Service, synthesize
-from f5_worker.schema import DiagnoseInput, HealthInput, HealthReply, SynthesizeInput, parse_input
+from f5_worker.progress import Progress, send_to_runpod
+from f5_worker.replies import HealthReply
+from f5_worker.schema import DiagnoseInput, HealthInput, parse_input
+from f5_worker.service import Service
+from f5_worker.shapes.shape import Shape, shape_of
 
 Reply = dict[str, Any]
+T = TypeVar("T")
+
+MAX_PIECE_BYTES = 950_000  # RunPod takes 1 MB for one item of a stream
 
 
 class Edge:
@@ -40,66 +46,111 @@ class Edge:
         """The reply to one job; every failure becomes `{"error": "CODE: what; what to do"}`."""
         job_id = str(job.get("id", ""))
         try:
-            reply = await self._do(job_id, job.get("input"))
+            shape = shape_of(job.get("input"), job_id)
+            reply = shape.reply(await self._reply(job, shape))
             check_fits(reply, self._settings.max_reply_bytes)
             return reply
-        except WorkerError as error:
-            if isinstance(error, GpuLost):
-                self._stop_worker()
-            log.for_job(job_id).log(logging.INFO if isinstance(error, InputError) else logging.ERROR, error.code)
-            return {"error": str(error)}
         except Exception as error:  # noqa: BLE001 - the edge: an escaping error would post a traceback
-            log.failure(job_id, error)
-            return {"error": str(InternalError("the worker failed on this job; its log names the place"))}
+            return self._failed(job_id, error)
 
-    async def _do(self, job_id: str, value: object) -> Reply:
-        request = parse_input(value)
-        if isinstance(request, HealthInput):
+    async def stream(self, job: Mapping[str, Any]) -> AsyncIterator[Reply | str]:
+        """The same for a worker that streams: pieces as they are made, then the rest of the reply.
+
+        What does not stream is one item. After an error nothing follows (runpod 1.12.0 drops it).
+        """
+        job_id = str(job.get("id", ""))
+        try:
+            shape = shape_of(job.get("input"), job_id)
+            if not (shape.streams and actions.speaks(shape.request)):
+                reply = shape.reply(await self._reply(job, shape))
+                check_fits(reply, min(self._settings.max_reply_bytes, MAX_PIECE_BYTES))
+                yield reply
+                return
+            with self._admitted(job, send=False) as control:
+                async for item in self._pieces(lambda: actions.stream(job, shape, self._service, control)):
+                    yield item
+        except Exception as error:  # noqa: BLE001 - see `answer`
+            yield self._failed(job_id, error)
+
+    async def _reply(self, job: Mapping[str, Any], shape: Shape) -> Reply:
+        if isinstance(shape.request, HealthInput):
             return self._health()
-        if isinstance(request, DiagnoseInput):
+        if isinstance(shape.request, DiagnoseInput):
             return diagnosis()
+        received = time.monotonic()
+        with self._admitted(job) as control:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._threads,
+                lambda: actions.answer(job, shape.request, self._service, control, time.monotonic() - received),
+            )
+
+    @contextmanager
+    def _admitted(self, job: Mapping[str, Any], *, send: bool = True) -> Iterator[JobControl]:
+        """Count the job as running; when it is cancelled its thread stops at the model's next step."""
         if self._running >= self._settings.concurrency + self._settings.queue_jobs:
             raise QueueFull(
                 f"{self._running} jobs are here already, at most {self._settings.concurrency} run and "
                 f"{self._settings.queue_jobs} wait (F5_CONCURRENCY, F5_QUEUE_JOBS); send it again later"
             )
-        control = JobControl(self._settings.job_timeout_s, log.progress(job_id))
-        received = time.monotonic()
+        control = JobControl(self._settings.job_timeout_s, Progress(job, send_to_runpod if send else None))
         self._running += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._threads, lambda: self._synthesize(job_id, request, control, received)
-            )
-        except asyncio.CancelledError:
-            control.cancel()  # the thread stops at the model's next step
-            log.for_job(job_id).info("cancelled")
+            yield control
+        except (asyncio.CancelledError, GeneratorExit):
+            control.cancel()
+            log.for_job(str(job.get("id", ""))).info("cancelled")
             raise
         finally:
             self._running -= 1
 
-    def _synthesize(self, job_id: str, request: SynthesizeInput, control: JobControl, received: float) -> Reply:
-        control.check()
-        reply = synthesize(request, self._service, control, queued_s=time.monotonic() - received)
-        if self._settings.save_dir is not None:
-            save(reply, self._settings.save_dir, job_id)
-        metrics = reply.metrics
-        log.for_job(job_id).info(
-            "done: %.1f s of %s in %.0f ms, RTF %.3f, NFE %d",
-            reply.audio.duration_s, request.format, metrics.total_ms, metrics.rtf, metrics.nfe,
-        )  # fmt: skip
-        return reply.model_dump()
+    async def _pieces(self, work: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        """What a generator yields, run in a job's thread."""
+        loop, items = asyncio.get_running_loop(), asyncio.Queue[tuple[bool, Any]]()
+
+        def run() -> None:
+            try:
+                for item in work():
+                    loop.call_soon_threadsafe(items.put_nowait, (True, item))
+            except Exception as error:  # noqa: BLE001 - raised again in the loop's thread
+                loop.call_soon_threadsafe(items.put_nowait, (False, error))
+            else:
+                loop.call_soon_threadsafe(items.put_nowait, (False, None))
+
+        self._threads.submit(run)
+        while True:
+            more, item = await items.get()
+            if more:
+                yield item
+            elif item is None:
+                return
+            else:
+                raise item
+
+    def _failed(self, job_id: str, error: Exception) -> Reply:
+        if not isinstance(error, WorkerError):
+            log.failure(job_id, error)
+            return {"error": str(InternalError("the worker failed on this job; its log names the place"))}
+        if isinstance(error, GpuLost):
+            self._stop_worker()
+        log.for_job(job_id).log(logging.INFO if isinstance(error, InputError) else logging.ERROR, error.code)
+        return {"error": str(error)}
 
     def _health(self) -> Reply:
+        service = self._service
         return HealthReply(
             version=__version__,
-            model=self._service.model,
-            device=self._service.device,
-            precision=self._service.precision,
-            voices=self._service.voices.names(),
+            model=service.models.default.name,
+            models=service.models.names(),
+            device=service.models.default.device,
+            precision=service.models.default.precision,
+            voices=service.voices.names_here(),
+            recogniser=service.recogniser is not None,
+            bucket=service.bucket_state,
+            streaming=self._settings.streaming,
             uptime_s=round(time.monotonic() - self._started, 1),
             jobs_running=self._running,
-        ).model_dump()
+        ).to_json()
 
 
 class FailedEdge:

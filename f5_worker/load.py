@@ -1,19 +1,30 @@
-"""From settings to a service that is ready for jobs: load the model, run it once, open its voices."""
+"""From settings to a service that is ready for jobs: load the model, run it once, open voices, ears and bucket."""
 
 from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
+from f5_worker.delivery.s3 import folder
 from f5_worker.engine.batcher import Batcher, Segment
-from f5_worker.engine.config import HOP_SAMPLES, SAMPLE_RATE
+from f5_worker.engine.config import HOP_SAMPLES, MAX_SEGMENT_FRAMES, SAMPLE_RATE
+from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
-from f5_worker.pipeline import Service
+from f5_worker.models import Models
+from f5_worker.net.bucket import Bucket
+from f5_worker.net.bucket_config import bucket_from_env
+from f5_worker.service import Service
 from f5_worker.settings import Settings
 from f5_worker.text.tokens import tokenize
-from f5_worker.voice.library import Library
+from f5_worker.voice.library import Library, open_stores
+from f5_worker.voice.reference import examine, prepare
+from f5_worker.voice.transcribe import recogniser_from
+
+CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 
 
 def load_service(settings: Settings) -> Service:
@@ -21,32 +32,78 @@ def load_service(settings: Settings) -> Service:
 
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
+        SettingsInvalid: the bucket's variables contradict each other, or voices are to be kept in none.
+        StorageFailed: results are to go to the bucket, always, and it does not take them.
     """
     logger.info("loading %s", settings.model)
     started = time.monotonic()
     # Threads that spin while they wait take the cores they wait for, wherever cores are shared or limited:
     # one other busy process made a synthesis on two cores more than ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
-    from f5_worker.engine.engine import load_engine  # torch: seconds and half a gigabyte, not at import
+    bucket = open_bucket(settings)
+    with ThreadPoolExecutor(1, thread_name_prefix="probe") as beside:
+        probed = beside.submit(bucket.probe, folder(settings.s3_prefix)) if bucket else None
+        from f5_worker.engine.engine import load_checkpoint, load_engine  # torch: seconds, not at import
 
-    engine = load_engine(settings)
-    loaded = time.monotonic()
-    tokenize("one, two")  # reads a dictionary, once
-    engine.speak(_warm_up_segment())
-    ready = time.monotonic()
-    logger.info(
-        "%s ready on %s in %s: loaded in %.1f s, first run %.1f s",
-        engine.name, engine.device, engine.precision, loaded - started, ready - loaded,
-    )  # fmt: skip
+        engine = load_engine(settings)
+        loaded = time.monotonic()
+        tokenize("one, two")  # reads a dictionary, once
+        engine.speak(_warm_up_segment())
+        ready = time.monotonic()
+        logger.info(
+            "%s ready on %s in %s: loaded in %.1f s, first run %.1f s",
+            engine.name, engine.device, engine.precision, loaded - started, ready - loaded,
+        )  # fmt: skip
+        bucket_state = _judged(probed, settings)
+    recogniser = recogniser_from(settings)
+    batcher = Batcher(engine, _batch_frames(engine.device, settings))
     return Service(
         settings=settings,
-        model=engine.name,
-        device=engine.device,
-        precision=engine.precision,
-        vocabulary=engine.vocabulary,
-        voices=Library(engine.directory / "voices", settings),
-        batcher=Batcher(engine.speak),
+        models=Models(
+            engine,
+            settings.pack_directories,
+            lambda name, directory: load_checkpoint(name, directory, settings, batcher.run),
+            settings,
+        ),
+        voices=Library(
+            engine.directory / "voices",
+            settings,
+            stores=open_stores(settings, bucket),
+            prepare=partial(prepare, recogniser=recogniser),
+            examine=partial(examine, recogniser=recogniser),
+            prepare_shipped=prepare,
+        ),
+        batcher=batcher,
+        recogniser=recogniser,
+        bucket=bucket,
+        bucket_state=bucket_state,
     )
+
+
+def open_bucket(settings: Settings) -> Bucket | None:
+    """The operator's bucket, if the environment names one."""
+    config = bucket_from_env(os.environ)
+    return None if config is None else Bucket(config, settings)
+
+
+def _judged(probed: Future[None] | None, settings: Settings) -> str:
+    """What the probe of the bucket found, for `health`; fatal only where every result is to go there."""
+    if probed is None:
+        return "none"
+    try:
+        probed.result()
+    except StorageFailed as error:
+        if settings.delivery == "s3":
+            raise
+        logger.error("the bucket cannot be used: %s", error.message)
+        return str(error)
+    return "ok"
+
+
+def _batch_frames(device: str, settings: Settings) -> int:
+    """A CPU gains nothing from larger forwards, and a job stops only between two: room for one of the longest
+    segments, or for a usual one of a long job and a short job beside it."""
+    return min(settings.batch_frames, CPU_BATCH_FRAMES) if device == "cpu" else settings.batch_frames
 
 
 def _warm_up_segment() -> Segment:

@@ -6,9 +6,7 @@ import json
 import logging
 import os
 import sys
-import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 logger = logging.getLogger("f5_worker")
@@ -38,19 +36,6 @@ def configure(level: str) -> None:
 def for_job(job_id: str) -> logging.LoggerAdapter[logging.Logger]:
     """A logger whose lines carry the job's id."""
     return logging.LoggerAdapter(logger, {"job": job_id})
-
-
-def progress(job_id: str, every_s: float = 1.0) -> Callable[[float], None]:
-    """A callback for shares of work done, 0..1, that logs the percentage at most every `every_s` seconds."""
-    last = time.monotonic()
-
-    def report(share: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= every_s:
-            last = time.monotonic()
-            for_job(job_id).info("%3.0f %%", share * 100)
-
-    return report
 
 
 def failure(job_id: str, error: Exception) -> None:

@@ -6,7 +6,8 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/load.py does; before anything imports torch
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
@@ -15,7 +16,8 @@ import pytest
 
 from f5_worker.engine.batcher import Batcher, Samples, Segment
 from f5_worker.engine.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
-from f5_worker.pipeline import Service
+from f5_worker.models import Models
+from f5_worker.service import Service
 from f5_worker.settings import Settings
 from f5_worker.text.tokens import Vocabulary
 from f5_worker.voice.library import Library
@@ -38,7 +40,13 @@ def tiny() -> Path:
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(model="f5-tiny", device="cpu")
+    return Settings(model="f5-tiny", device="cpu", max_reply_bytes=100_000_000)
+
+
+@dataclass
+class ToneState:
+    segment: Segment
+    step: int = 0
 
 
 class ToneDevice:
@@ -47,18 +55,31 @@ class ToneDevice:
     The tone's pitch follows the seed, so that equal sound means equal seed. `before` runs at each step.
     """
 
+    name, device, precision, n_bytes = "tones", "cpu", "fp32", 0
+
     def __init__(self) -> None:
+        self.vocabulary = Vocabulary.load(TINY / "vocab.txt")
         self.segments: list[Segment] = []
         self.before: Callable[[Segment, int], None] = lambda segment, step: None
 
-    def speak(self, segment: Segment, on_step: Callable[[int], None]) -> Samples:
-        for step in range(segment.nfe):
-            on_step(step)
-            self.before(segment, step)
-        self.segments.append(segment)
-        frames = segment.frames - mel_frames(len(segment.reference))
-        time_s = np.arange((frames - 1) * HOP_SAMPLES) / SAMPLE_RATE
-        return (0.2 * np.sin(2 * np.pi * (200 + segment.seed % 400) * time_s)).astype(np.float32)
+    def begin(self, segment: Segment) -> ToneState:
+        return ToneState(segment)
+
+    def step(self, states: Sequence[ToneState]) -> None:
+        for state in states:
+            self.before(state.segment, state.step)
+        for state in states:
+            state.step += 1
+
+    def finish(self, states: Sequence[ToneState]) -> list[Samples]:
+        self.segments += [state.segment for state in states]
+        return [_tone(state.segment) for state in states]
+
+
+def _tone(segment: Segment) -> Samples:
+    frames = segment.frames - mel_frames(len(segment.reference))
+    time_s = np.arange((frames - 1) * HOP_SAMPLES) / SAMPLE_RATE
+    return (0.2 * np.sin(2 * np.pi * (200 + segment.seed % 400) * time_s)).astype(np.float32)
 
 
 @pytest.fixture
@@ -69,13 +90,10 @@ def device() -> ToneDevice:
 @pytest.fixture
 def service(device: ToneDevice, settings: Settings, tiny: Path) -> Iterator[Service]:
     """All of the worker but the model."""
-    batcher = Batcher(device.speak)
+    batcher = Batcher(device, settings.batch_frames)
     yield Service(
         settings=settings,
-        model="tones",
-        device="cpu",
-        precision="fp32",
-        vocabulary=Vocabulary.load(tiny / "vocab.txt"),
+        models=Models(device, {}, lambda name, directory: device, settings),
         voices=Library(tiny / "voices", settings),
         batcher=batcher,
     )

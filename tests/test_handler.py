@@ -20,7 +20,7 @@ import handler
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.batcher import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
-from f5_worker.pipeline import Service
+from f5_worker.service import Service
 from tests.conftest import ROOT, ToneDevice
 
 JOB = {"id": "job-1", "input": {"text": "Hello there, this is a test.", "voice": "joe", "nfe_step": 4, "seed": 3}}

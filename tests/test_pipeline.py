@@ -22,8 +22,11 @@ from f5_worker.errors import (
     TranscriptMismatch,
     UnknownVoice,
 )
-from f5_worker.pipeline import Service, synthesize
-from f5_worker.schema import SynthesizeInput, SynthesizeReply
+from f5_worker.pipeline import speak as speak_job
+from f5_worker.replies import SynthesizeReply
+from f5_worker.schema import SynthesizeInput
+from f5_worker.service import Service
+from f5_worker.session import Job
 from tests.conftest import TINY, ToneDevice
 
 TEXT = "The first sentence is here. And then comes another one!"
@@ -32,7 +35,9 @@ LONG = " ".join(f"Sentence number {word} goes by, and it says so." for word in [
 
 def speak(service: Service, **fields: Any) -> SynthesizeReply:
     job = SynthesizeInput.model_validate({"text": TEXT, "voice": "joe", "seed": 1} | fields)
-    return synthesize(job, service, JobControl(60))
+    reply = speak_job(Job(job, service, JobControl(60)))
+    assert isinstance(reply, SynthesizeReply)
+    return reply
 
 
 def samples_of(reply: SynthesizeReply) -> np.ndarray[Any, Any]:
@@ -154,7 +159,7 @@ def test_a_cancelled_job_gives_the_device_back(service: Service, device: ToneDev
 
     device.before = cancel
     with pytest.raises(JobCancelled):
-        synthesize(SynthesizeInput(text=LONG, voice="joe"), service, control)
+        speak_job(Job(SynthesizeInput(text=LONG, voice="joe"), service, control))
     assert reached.is_set()
     device.before = lambda segment, step: None
     assert speak(service).audio.duration_s > 1

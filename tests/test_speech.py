@@ -15,8 +15,10 @@ import pytest
 from f5_worker.audio.decode import decode
 from f5_worker.control import JobControl
 from f5_worker.load import load_service
-from f5_worker.pipeline import Service, synthesize
+from f5_worker.pipeline import speak
 from f5_worker.schema import SynthesizeInput
+from f5_worker.service import Service
+from f5_worker.session import Job
 from f5_worker.settings import Settings
 from tests.listen import transcribe, word_error_rate
 
@@ -43,8 +45,8 @@ def speaker() -> Iterator[Service]:
 
 def say(speaker: Service, text: str, **fields: Any) -> np.ndarray[Any, Any]:
     job = SynthesizeInput.model_validate({"text": text, "voice": "joe", "seed": 1} | fields)
-    reply = synthesize(job, speaker, JobControl(300))
-    return decode(base64.b64decode(reply.audio.base64), max_bytes=10**9, max_s=600).samples
+    reply = speak(Job(job, speaker, JobControl(300)))
+    return decode(base64.b64decode(reply.audio.base64 or ""), max_bytes=10**9, max_s=600).samples
 
 
 def published_wer(directory: Path) -> float:

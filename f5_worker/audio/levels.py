@@ -77,7 +77,15 @@ def speech_regions(
 
 
 def trim(samples: Samples, keep_s: float, *, tail_s: float | None = None, softest_db: float = 40.0) -> Samples:
-    """The signal without its silent edges; empty if there is no sound in it.
+    """The signal without its silent edges; empty if there is no sound in it. Arguments as in `sound_span`."""
+    begin, end = sound_span(samples, keep_s, tail_s=tail_s, softest_db=softest_db)
+    return samples[begin:end]
+
+
+def sound_span(
+    samples: Samples, keep_s: float, *, tail_s: float | None = None, softest_db: float = 40.0
+) -> tuple[int, int]:
+    """Where the sound begins and ends, in samples; `(0, 0)` if there is none.
 
     Args:
         keep_s: seconds of silence that stay before the sound, and after it unless `tail_s` is given.
@@ -85,10 +93,10 @@ def trim(samples: Samples, keep_s: float, *, tail_s: float | None = None, softes
     """
     regions = speech_regions(samples, softest_db=softest_db)
     if not regions:
-        return samples[:0]
+        return 0, 0
     after_s = keep_s if tail_s is None else tail_s
     begin = max(0, regions[0][0] - round(keep_s * SAMPLE_RATE))
-    return samples[begin : regions[-1][1] + round(after_s * SAMPLE_RATE)]
+    return begin, min(len(samples), regions[-1][1] + round(after_s * SAMPLE_RATE))
 
 
 def _frame_db(samples: Samples, sample_rate: int) -> NDArray[np.float64]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from f5_worker.delivery.artifacts import Artifact, Delivered
 from f5_worker.errors import InternalError, ResultTooLarge
 
-# What each second takes inside a reply, base64 included; for the advice in an error.
-_REPLY_BYTES_PER_S = {"opus": 11_000, "mp3": 22_000}
+# What each second takes inside a reply, base64 included; the best first.
+REPLY_BYTES_PER_S = {"mp3": 22_000, "opus": 11_000}
 
 
 def encode_base64(data: bytes) -> str:
@@ -19,6 +20,27 @@ def encode_base64(data: bytes) -> str:
 
 def decode_base64(text: str) -> bytes:
     return base64.b64decode(text)
+
+
+def embed(artifacts: Sequence[Artifact]) -> list[Delivered]:
+    """The files themselves, in the same order: subtitles as text, sound as base64."""
+    return [
+        Delivered(artifact.name, len(artifact.data), text=artifact.data.decode())
+        if artifact.is_text
+        else Delivered(artifact.name, len(artifact.data), base64=encode_base64(artifact.data))
+        for artifact in artifacts
+    ]
+
+
+def embedded_bytes(artifacts: Sequence[Artifact]) -> int:
+    """What the files take inside a reply, to the byte, without the names of their fields.
+
+    The SDK posts JSON in plain ASCII, so a letter beyond that takes 6 bytes.
+    """
+    return sum(
+        len(json.dumps(artifact.data.decode())) if artifact.is_text else (len(artifact.data) + 2) // 3 * 4 + 2
+        for artifact in artifacts
+    )
 
 
 def check_fits(reply: Mapping[str, Any], max_bytes: int) -> None:
@@ -36,16 +58,20 @@ def check_fits(reply: Mapping[str, Any], max_bytes: int) -> None:
     except (TypeError, ValueError) as error:
         raise InternalError("the reply could not be written as JSON; please report this job") from error
     if size > max_bytes:
-        raise ResultTooLarge(
-            f"the reply is {size / 1e6:.1f} MB, more than the {max_bytes / 1e6:.1f} MB that it may have "
-            f"(F5_MAX_REPLY_BYTES); {_advice(reply, max_bytes)}"
-        )
+        audio = reply.get("audio") or {}
+        raise too_large(size, max_bytes, audio.get("duration_s", 0.0), audio.get("format"))
 
 
-def _advice(reply: Mapping[str, Any], max_bytes: int) -> str:
-    audio = reply.get("audio") or {}
-    duration_s, used = audio.get("duration_s", 0.0), audio.get("format")
-    for name, rate in reversed(_REPLY_BYTES_PER_S.items()):
-        if name != used and duration_s * rate < max_bytes:
+def too_large(size_bytes: int, max_bytes: int, duration_s: float, format: str | None) -> ResultTooLarge:
+    """The error for a reply of `size_bytes` with `duration_s` of sound in `format`."""
+    return ResultTooLarge(
+        f"the reply is {size_bytes / 1e6:.1f} MB, more than the {max_bytes / 1e6:.1f} MB that it may have "
+        f"(F5_MAX_REPLY_BYTES); {_advice(max_bytes, duration_s, format)}"
+    )
+
+
+def _advice(max_bytes: int, duration_s: float, format: str | None) -> str:
+    for name, rate in REPLY_BYTES_PER_S.items():
+        if name != format and duration_s * rate < max_bytes:
             return f"ask for format {name!r}, about {duration_s * rate / 1e6:.1f} MB, or send the text in parts"
     return "send the text in parts"

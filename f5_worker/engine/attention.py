@@ -1,38 +1,85 @@
-"""Self-attention with rotary positions, in F5's flavour.
+"""Self-attention with rotary positions, in F5's flavour, over rows of different lengths.
 
-Legend: b batch, h heads, n frames, d width of one head.
+Legend: n frames of all rows together, h heads, d width of one head.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from f5_worker.engine.packed import Rows
 
-def rotary_tables(
-    n: int, dim_head: int, device: torch.device, dtype: torch.dtype, base: float = 10_000.0
-) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of positions 0..n-1, each `[n, d]`, in interleaved pairs as in GPT-J.
+Attend = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]
+"""Query, key, value `[n, h, d]` -> `[n, h, d]`, each row with itself alone."""
+
+
+def attend_dense(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """torch's own attention for each run of rows of one length: everywhere, in every precision, exact."""
+    done, begin = [], 0
+    for run in rows.runs():
+        end = begin + run[0] * run[1]
+        q, k, v = (x[begin:end].view(*run, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
+        done.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1))
+        begin = end
+    return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def attend_flash(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """flash-attn, where boot left it installed: it had to prove itself on this GPU (boot/verify_child.py)."""
+    from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found, unused-ignore]
+
+    edges, longest = rows.cumulative, rows.longest
+    out: Tensor = flash_attn_varlen_func(query, key, value, edges, edges, longest, longest)
+    return out
+
+
+def attend_varlen(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """torch's own variable-length flash attention (torch >= 2.10)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    edges, longest = rows.cumulative, rows.longest
+    return cast(Tensor, varlen_attn(query, key, value, edges, edges, longest, longest))
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype, *, flash: bool = True) -> Attend:
+    """The backend for a model on `device` in `dtype`; what takes all rows in one launch takes half precision on CUDA.
+
+    flash: flash-attn may be used where it is installed; not if nobody proved it (`F5_FLASH_ATTN=off`).
+    """
+    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
+        if flash and find_spec("flash_attn") is not None:
+            return attend_flash
+        if find_spec("torch.nn.attention.varlen") is not None:
+            return attend_varlen
+    return attend_dense
+
+
+def rotary_tables(n: int, dim_head: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of positions 0..n-1, each `[n, d]` fp32, in interleaved pairs as in GPT-J.
 
     Angles are computed in fp32 whatever the model's precision: fp16 loses whole frames above 2048.
     (x_transformers `RotaryEmbedding`; upstream rounds its frequencies with the weights.)
     """
-    frequency = 1.0 / base ** (torch.arange(0, dim_head, 2, device=device).float() / dim_head)
-    positions = torch.arange(n, device=device, dtype=torch.float32)
-    angles = torch.outer(positions, frequency).repeat_interleave(2, dim=-1)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+    frequency = 1.0 / base ** (torch.arange(0, dim_head, 2).float() / dim_head)
+    angles = torch.outer(torch.arange(n, dtype=torch.float32), frequency).repeat_interleave(2, dim=-1)
+    return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x0, x1) of `x [b, h, n, d]` by its position's angle."""
+    """Turn each pair (x0, x1) of `x [n, h, d]` by its position's angle, `cos` and `sin` `[n, d]`."""
     pairs = x.view(*x.shape[:-1], -1, 2)
     turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x * cos + turned * sin
+    return x * cos.unsqueeze(1) + turned * sin.unsqueeze(1)
 
 
 class Attention(nn.Module):
-    """Attention over all frames of a segment; parameter names are upstream's.
+    """Attention of each frame with all of its row; parameter names are upstream's but for `to_qkv`.
 
     `rotary_heads`: number of leading heads that see positions, None for all (`pe_attn_head`;
     the first F5 release turned only one head).
@@ -43,24 +90,18 @@ class Attention(nn.Module):
         inner = heads * dim_head
         self.heads = heads
         self.rotary_heads = rotary_heads
-        self.to_q = nn.Linear(dim, inner)
-        self.to_k = nn.Linear(dim, inner)
-        self.to_v = nn.Linear(dim, inner)
+        self.to_qkv = nn.Linear(dim, 3 * inner)  # upstream's to_q, to_k, to_v, one above the other
         self.to_out = nn.ModuleList([nn.Linear(inner, dim)])  # a list, as upstream's has a dropout behind it
         self.q_norm = nn.RMSNorm(dim_head, eps=1e-6) if qk_norm else nn.Identity()
         self.k_norm = nn.RMSNorm(dim_head, eps=1e-6) if qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """`x [b, n, dim]` -> `[b, n, dim]`; every row of the batch has its full length."""
-        query = self._position(self.q_norm(self._heads(self.to_q(x))), cos, sin)
-        key = self._position(self.k_norm(self._heads(self.to_k(x))), cos, sin)
-        value = self._heads(self.to_v(x))
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        out: Tensor = self.to_out[0](mixed.transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, attend: Attend) -> Tensor:
+        """`x [n, dim]` -> `[n, dim]`."""
+        query, key, value = self.to_qkv(x).view(len(x), 3, self.heads, -1).unbind(1)
+        query = self._position(self.q_norm(query), cos, sin)
+        key = self._position(self.k_norm(key), cos, sin)
+        out: Tensor = self.to_out[0](attend(query, key, value, rows).flatten(1))
         return out
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
     def _position(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         if self.rotary_heads is None:

@@ -1,101 +1,105 @@
 """The one owner of the device: all jobs hand their segments here, nobody else launches kernels.
 
-One segment at a time for now; jobs take turns, so a short job never waits behind a whole audiobook.
+A thread of its own steps the segments of all jobs side by side. Before each step those that are done leave, those
+of cancelled jobs are dropped, and new ones join (turns.py says which). A forward mixes segments of one model only;
+the models of several take a step each.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-
-import numpy as np
-from numpy.typing import NDArray
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from f5_worker.control import JobControl
+from f5_worker.engine.turns import Flight, Job, Samples, Segment, Speaker, Spoken, Turns
+from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
-Samples = NDArray[np.float32]
+__all__ = ["Batcher", "Samples", "Segment", "Speaker", "Spoken"]
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Segment:
-    """One piece of text that the model speaks in one go.
-
-    reference: the reference clip, `[nw]` at 24 kHz. tokens: vocabulary indices of reference and target text.
-    frames: mel frames of reference and target together. nfe: steps. guidance: CFG strength. sway: coefficient.
-    """
-
-    reference: Samples
-    tokens: tuple[int, ...]
-    frames: int
-    nfe: int
-    guidance: float
-    sway: float | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A segment's sound, `[nw]` at 24 kHz, and how long it waited for the device and was worked on."""
-
-    samples: Samples
-    waited_s: float
-    worked_s: float
-
-
-Speak = Callable[[Segment, Callable[[int], None]], Samples]
-
-
-@dataclass
-class _Job:
-    control: JobControl
-    todo: deque[Segment]
-    total: int
-    ready_at: float
-    done: queue.SimpleQueue[Spoken | Exception] = field(default_factory=queue.SimpleQueue)
-    abandoned: bool = False
+CAUTIOUS_STEPS = 200  # after the device was full: steps until twice the frames are tried again
 
 
 class Batcher:
-    """Runs `speak(segment, on_step)` in a thread of its own for the segments of all jobs, in turns."""
+    """Runs the segments of all jobs on their speakers.
 
-    def __init__(self, speak: Speak) -> None:
-        self._speak = speak
-        self._jobs: deque[_Job] = deque()
+    Args:
+        speaker: the model of jobs that name none.
+        batch_frames: bound on the mel frames of the segments on the device, the unconditional half counted
+            (F5_BATCH_FRAMES).
+    """
+
+    def __init__(self, speaker: Speaker[Any], batch_frames: int) -> None:
+        self._speaker = speaker
+        self._batch_frames = batch_frames
+        self._forward_frames = batch_frames  # at most so many in one forward; fewer after the device was full
+        self._calm_steps = 0
+        self._turns = Turns(batch_frames)
+        self._flights: list[Flight] = []
+        self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
 
-    def submit(self, segments: Sequence[Segment], control: JobControl) -> Iterator[Spoken]:
-        """Queue a job's segments at once; yield their sound in order, each as soon as it is there.
+    def submit(
+        self,
+        segments: Sequence[Segment],
+        control: JobControl,
+        *,
+        speaker: Speaker[Any] | None = None,
+        early: bool = False,
+    ) -> Iterator[Spoken]:
+        """Queue a job's segments at once; yield their sound in order, each as soon as it and those before are there.
 
         An error of a segment is raised here, for this job alone. Leaving the iterator early drops the rest.
+
+        Args:
+            speaker: the model that speaks them, if not the usual one.
+            early: the first is wanted as soon as can be, for somebody listens: the others hold back until then.
         """
-        job = _Job(control, deque(segments), len(segments), time.monotonic())
+        job = Job(segments, control, speaker or self._speaker, early)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            self._jobs.append(job)
+            self._turns.jobs.append(job)
             self._changed.notify()
         return self._results(job)
 
+    def run(self, work: Callable[[], T]) -> T:
+        """Do something else with the device, such as moving a model there, between two steps; wait for its result."""
+        done: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:  # noqa: BLE001 - the caller's thread raises it
+                done.set_exception(error)
+
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._calls.append(call)
+            self._changed.notify()
+        return done.result()
+
     def close(self) -> None:
-        """Stop after the segment in work; jobs that wait are dropped."""
+        """Stop after the step in work; jobs that are not done are cancelled."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
 
     @staticmethod
-    def _results(job: _Job) -> Iterator[Spoken]:
+    def _results(job: Job) -> Iterator[Spoken]:
         try:
             for _ in range(job.total):
-                result = job.done.get()
+                result = job.results.get()
                 if isinstance(result, Exception):
                     raise result
                 yield result
@@ -103,36 +107,142 @@ class Batcher:
             job.abandoned = True
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
-            segment = job.todo.popleft()
-            started = time.monotonic()
-            try:
-                samples = self._speak(segment, partial(_on_step, job, segment.nfe))
-            except Exception as error:  # noqa: BLE001 - the job's own thread raises it; this one must live on
-                job.abandoned = True
-                job.done.put(error)
-                continue
-            ended = time.monotonic()
-            job.done.put(Spoken(samples, started - job.ready_at, ended - started))
-            job.ready_at = ended
-            with self._changed:
-                if job.todo:
-                    self._jobs.append(job)
+        while self._wait():
+            while self._calls:
+                self._calls.popleft()()
+            self._each_job(self._turns.jobs, lambda job: job.control.check())
+            self._begin()
+            self._each_job([flight.job for flight in self._flights], Job.tell_progress)
+            for speaker in dict.fromkeys(flight.job.speaker for flight in self._flights):
+                self._step([flight for flight in self._flights if flight.job.speaker is speaker])
+            self._land()
+        for call in self._calls:  # whoever waits for one must not wait for ever
+            call()
+        for job in self._turns.jobs:
+            job.fail(JobCancelled("the worker stops; send the job again"))
 
-    def _next(self) -> _Job | None:
+    def _wait(self) -> bool:
+        """Until there is something to do; False when closed."""
         with self._changed:
-            while True:
-                if self._closed:
-                    return None
-                if not self._jobs:
-                    self._changed.wait()
-                    continue
-                job = self._jobs.popleft()
-                if not job.abandoned:
-                    return job
+            while not (self._closed or self._calls or self._turns.jobs):
+                self._changed.wait()
+            return not self._closed
+
+    def _each_job(self, jobs: Sequence[Job], ask: Callable[[Job], None]) -> None:
+        """Ask each job once; what one raises ends it."""
+        for job in dict.fromkeys(jobs):
+            try:
+                ask(job)
+            except Exception as error:  # noqa: BLE001 - the job's own thread raises it; this one must live on
+                job.fail(error)
+        self._drop_ended()
+
+    def _begin(self) -> None:
+        """Bring new segments to the device while there is room."""
+        while True:
+            with self._changed:
+                flight = self._turns.next(sum(flight.segment.forward_frames for flight in self._flights))
+            if flight is None:
+                return
+            self._flights.append(flight)
+            self._attempt([flight], _begin)
+            self._drop_ended()
+
+    def _step(self, flights: list[Flight]) -> None:
+        self._calm_steps += 1
+        if self._calm_steps >= CAUTIOUS_STEPS:
+            self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
+            self._calm_steps = 0
+        for group in _groups(flights, self._forward_frames):
+            self._attempt(group, _step)
+
+    def _land(self) -> None:
+        """Turn what has done all its steps into sound."""
+        self._drop_ended()
+        done = [flight for flight in self._flights if flight.step == flight.segment.nfe]
+        for speaker in dict.fromkeys(flight.job.speaker for flight in done):
+            self._attempt([flight for flight in done if flight.job.speaker is speaker], _finish)
+        for flight in done:
+            if flight.samples is not None:
+                flight.job.land(flight.index, Spoken(flight.samples, flight.waited_s, flight.worked_s))
+        self._flights = [flight for flight in self._flights if flight not in done]
+        self._drop_ended()
+
+    def _attempt(self, flights: list[Flight], work: Callable[[list[Flight]], None], again: bool = False) -> None:
+        """Do `work` for all together; if that fails, for halves, until only the segment at fault fails its job.
+
+        A full device is tried once more with a single segment: what its neighbours used is free by then.
+        """
+        flights = [flight for flight in flights if not flight.job.ended]
+        if not flights:
+            return
+        began = time.monotonic()
+        try:
+            work(flights)
+            fault = None
+        except Exception as error:  # noqa: BLE001 - the job's own thread raises it; this one must live on
+            fault = error
+        _share(flights, time.monotonic() - began)
+        if fault is None:
+            return
+        full = isinstance(fault, OutOfMemory)
+        if full:
+            self._forward_frames = max(1, min(self._forward_frames, _frames(flights)) // 2)
+            self._calm_steps = 0
+        if isinstance(fault, GpuLost):
+            for flight in self._flights:
+                flight.job.fail(fault)
+        elif len(flights) > 1:
+            middle = len(flights) // 2
+            self._attempt(flights[:middle], work, again=True)
+            self._attempt(flights[middle:], work, again=True)
+        elif full and not again:
+            self._attempt(flights, work, again=True)
+        else:
+            flights[0].job.fail(fault)
+
+    def _drop_ended(self) -> None:
+        with self._changed:
+            self._turns.jobs = [job for job in self._turns.jobs if not (job.ended or job.abandoned)]
+        self._flights = [flight for flight in self._flights if not (flight.job.ended or flight.job.abandoned)]
 
 
-def _on_step(job: _Job, nfe: int, step: int) -> None:
-    job.control.check()
-    spoken = job.total - len(job.todo) - 1
-    job.control.on_progress((spoken + step / nfe) / job.total)
+def _begin(flights: list[Flight]) -> None:
+    for flight in flights:
+        flight.state = flight.job.speaker.begin(flight.segment)
+
+
+def _step(flights: list[Flight]) -> None:
+    flights[0].job.speaker.step([flight.state for flight in flights])
+    for flight in flights:
+        flight.step += 1
+        flight.job.stepped()
+
+
+def _finish(flights: list[Flight]) -> None:
+    sounds = flights[0].job.speaker.finish([flight.state for flight in flights])
+    for flight, samples in zip(flights, sounds, strict=True):
+        flight.samples = samples
+
+
+def _frames(flights: Sequence[Flight]) -> int:
+    return sum(flight.segment.forward_frames for flight in flights)
+
+
+def _share(flights: Sequence[Flight], spent_s: float) -> None:
+    """Book the device's time to the segments by their frames."""
+    total = _frames(flights)
+    for flight in flights:
+        flight.worked_s += spent_s * flight.segment.forward_frames / total
+
+
+def _groups(flights: Sequence[Flight], limit: int) -> Iterator[list[Flight]]:
+    """In order, each of at most `limit` frames or of one segment."""
+    group: list[Flight] = []
+    for flight in flights:
+        if group and _frames(group) + flight.segment.forward_frames > limit:
+            yield group
+            group = []
+        group.append(flight)
+    if group:
+        yield group

@@ -17,6 +17,7 @@ HOP_SAMPLES = 256  # one mel frame; 24_000 / 256 = 93.75 frames a second
 MEL_BANDS = 100
 FRAMES_PER_S = SAMPLE_RATE / HOP_SAMPLES
 MAX_SEGMENT_FRAMES = 4096  # 43.7 s, reference included; the models were trained on up to 30 s
+NO_GUIDANCE = 1e-5  # upstream leaves out the unconditional branch below this strength
 
 
 def mel_frames(n_samples: int) -> int:

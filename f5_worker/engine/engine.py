@@ -5,40 +5,49 @@ Legend: n frames, nr of the reference, m mel bands, nw samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from f5_worker.engine.attention import choose_attention
 from f5_worker.engine.batcher import Samples, Segment
-from f5_worker.engine.config import read_arch
+from f5_worker.engine.checkpoint import find_model, load_model, load_vocoder, required
 from f5_worker.engine.mel import log_mel
 from f5_worker.engine.model import DiT
-from f5_worker.engine.sampler import draw_noise, sample, time_points
-from f5_worker.engine.uninitialised import Uninitialised
+from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
 from f5_worker.engine.vocoder import Vocos
-from f5_worker.errors import GpuLost, HostUnfit, ModelUnavailable, OutOfMemory, WorkerError
-from f5_worker.settings import REPOSITORY, Settings
+from f5_worker.errors import GpuLost, HostUnfit, OutOfMemory, WorkerError
+from f5_worker.settings import Settings
 from f5_worker.text.tokens import Vocabulary
 
 _PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_DERIVED = ("mel_spec.", "transformer.rotary_embed.", "transformer.text_embed.freqs_cis", "initted", "step")
+MAX_SCHEDULES = 8  # tables kept; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
+MAX_REFERENCES = 64  # mels kept; one of the longest reference takes 0.5 MB
 
 
-@dataclass(frozen=True)
 class Engine:
-    """What it takes to turn segments into sound."""
+    """What it takes to turn segments into sound. Only the batcher's thread calls `begin`, `step` and `finish`.
 
-    name: str
-    directory: Path
-    vocabulary: Vocabulary
-    model: DiT
-    vocoder: Vocos
+    All three leave what they were given as it was when they raise:
+    OutOfMemory when the device is full (fewer segments, or the next job, may fit),
+    GpuLost when the CUDA context is broken for good.
+    """
+
+    def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
+        self.name = name
+        self.directory = directory
+        self.vocabulary = vocabulary
+        self.model = model
+        self.vocoder = vocoder
+        self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)
+        self._reference = lru_cache(MAX_REFERENCES)(self._make_reference)
+        self._crew: tuple[list[Flow], Crew] | None = None
 
     @property
     def device(self) -> str:
@@ -49,32 +58,67 @@ class Engine:
     def precision(self) -> str:
         return next(name for name, dtype in _PRECISIONS.items() if dtype == self.model.dtype)
 
-    def speak(self, segment: Segment, on_step: Callable[[int], None] = lambda step: None) -> Samples:
-        """The target part of a segment as sound, `[nw]` at 24 kHz. Only the batcher's thread calls this.
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the weights and their tables take."""
+        modules = (self.model, self.vocoder)
+        return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
 
-        Raises:
-            OutOfMemory: the device is full; the next job may fit.
-            GpuLost: the CUDA context is broken for good.
-        """
+    def begin(self, segment: Segment) -> Flow:
+        """A segment before its first step: everything that no step changes is computed here."""
         with _device_faults_named(), torch.inference_mode():
-            mel = self._mel(segment, on_step)
-            samples: Samples = self.vocoder(mel.unsqueeze(0)).squeeze(0).cpu().numpy()
-            return samples
+            return Flow.begin(
+                self.model,
+                self._reference(_Clip(segment.reference)),
+                torch.tensor(segment.tokens, device=self.model.device),
+                draw_noise(segment.seed, segment.frames).to(self.model.device),
+                self._schedule(segment.nfe, segment.sway),
+                segment.guidance,
+            )
 
-    def _mel(self, segment: Segment, on_step: Callable[[int], None]) -> Tensor:
-        """Mel of the target alone, `[n - nr, m]`."""
-        device = self.model.device
-        reference = log_mel(torch.from_numpy(segment.reference).to(device))
-        mel = sample(
-            self.model,
-            reference,
-            torch.tensor(segment.tokens, device=device),
-            draw_noise(segment.seed, segment.frames).to(device),
-            time_points(segment.nfe, segment.sway),
-            segment.guidance,
-            on_step,
-        )
-        return mel[len(reference) :]
+    def step(self, flows: Sequence[Flow]) -> None:
+        """The next step of each, in one forward."""
+        with _device_faults_named(), torch.inference_mode():
+            if self._crew is None or self._crew[0] != list(flows):
+                self._crew = None  # its tensors make room for the new crew's
+                self._crew = list(flows), Crew(self.model, flows)
+            self._crew[1].step()
+
+    def finish(self, flows: Sequence[Flow]) -> list[Samples]:
+        """The targets' sound, each `[nw]` at 24 kHz."""
+        self._crew = None
+        with _device_faults_named(), torch.inference_mode():
+            return [sound.cpu().numpy() for sound in self.vocoder([flow.target for flow in flows])]
+
+    def speak(self, segment: Segment) -> Samples:
+        """One segment from text to sound, where there is no batcher: warming up, measuring."""
+        flow = self.begin(segment)
+        for _ in range(segment.nfe):
+            self.step([flow])
+        return self.finish([flow])[0]
+
+    def _make_schedule(self, nfe: int, sway: float | None) -> Schedule:
+        return Schedule.of(self.model, time_points(nfe, sway))
+
+    def _make_reference(self, clip: _Clip) -> Tensor:
+        return log_mel(torch.from_numpy(clip.samples).to(self.model.device))
+
+
+class _Clip:
+    """A reference as a key: the same array, which the key keeps alive, so that no other can take its identity.
+
+    All segments of a job, and all jobs of a kept voice, share one array. To compare contents would cost more than
+    the mel does: it means to hash up to a megabyte on the device's thread for each segment.
+    """
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __hash__(self) -> int:
+        return id(self.samples)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Clip) and other.samples is self.samples
 
 
 def load_engine(settings: Settings) -> Engine:
@@ -82,78 +126,41 @@ def load_engine(settings: Settings) -> Engine:
 
     Raises:
         ModelUnavailable: files are missing or do not belong together.
+        HostUnfit: there is no such device.
     """
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
+    return load_checkpoint(Path(settings.model).name, settings.model_dir or find_model(settings), settings)
+
+
+def load_checkpoint(
+    name: str,
+    directory: Path,
+    settings: Settings,
+    on_device: Callable[[Callable[[], Engine]], Engine] = lambda work: work(),
+) -> Engine:
+    """Load the checkpoint in `directory`; any thread may.
+
+    Args:
+        on_device: runs what touches the device; `Batcher.run` while jobs run.
+
+    Raises:
+        ModelUnavailable, HostUnfit: as `load_engine`.
+        OutOfMemory: the device has no room for it.
+    """
     device = _device(settings)
     precision = settings.precision if settings.precision != "auto" else ("fp16" if device == "cuda" else "fp32")
-    directory = settings.model_dir or find_model(settings)
-    vocabulary = Vocabulary.load(_required(directory, "vocab.txt"))
+    vocabulary = Vocabulary.load(required(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
-    with _device_faults_named():
-        model, vocoder = model.to(device, _PRECISIONS[precision]), vocoder.to(device)
-    return Engine(Path(settings.model).name, directory, vocabulary, model, vocoder)
 
+    def move() -> Engine:
+        with _device_faults_named():
+            model.to(device, _PRECISIONS[precision])
+            vocoder.to(device)
+        model.attend = choose_attention(model.device, model.dtype, flash=settings.flash_attn != "off")
+        return Engine(name, directory, vocabulary, model, vocoder)
 
-def find_model(settings: Settings) -> Path:
-    """The directory of the model that the settings name."""
-    places = [REPOSITORY / "models" / settings.model, settings.models_dir / settings.model]
-    for place in places:  # an absolute F5_MODEL stands for itself in both
-        if place.is_dir():
-            return place
-    raise ModelUnavailable(
-        f"F5_MODEL={settings.model!r} was found neither in {places[0].parent} nor in {places[1].parent}; "
-        "start model_cache_init.py instead, which fetches it, or name one that is there, such as f5-tiny"
-    )
-
-
-def load_model(directory: Path, vocabulary_size: int) -> DiT:
-    """The transformer in `directory`, on the CPU, in the precision of its file."""
-    weights = _read(_required(directory, "model.safetensors"))
-    kept = {name: tensor for name, tensor in _plain_names(weights).items() if not name.startswith(_DERIVED)}
-    kept = {name.removeprefix("transformer."): tensor for name, tensor in kept.items()}
-    rows = len(kept.get("text_embed.text_embed.weight", ())) - 1
-    if rows != vocabulary_size:
-        raise ModelUnavailable(
-            f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with {rows}; "
-            "use the vocab.txt that came with it"
-        )
-    with Uninitialised():
-        model = DiT(read_arch(directory), vocabulary_size)
-    try:
-        model.load_state_dict(kept, assign=True)
-    except RuntimeError as error:
-        raise ModelUnavailable(f"model {directory.name!r}: weights and architecture differ: {error}") from None
-    return model.eval().requires_grad_(False)
-
-
-def load_vocoder(directory: Path) -> Vocos:
-    """The vocoder in `directory`, on the CPU, fp32."""
-    weights = _read(_required(directory, "vocoder.safetensors"))
-    try:
-        return Vocos.from_weights(weights)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise ModelUnavailable(f"model {directory.name!r}: vocoder.safetensors is no Vocos: {error}") from None
-
-
-def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("ema_model."): tensor for name, tensor in weights.items()}
-
-
-def _required(directory: Path, name: str) -> Path:
-    path = directory / name
-    if not path.is_file():
-        raise ModelUnavailable(f"model {directory.name!r} has no {name}; its directory is incomplete")
-    return path
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelUnavailable(
-            f"{path.name} of model {path.parent.name!r} cannot be read ({error}); copy it there again"
-        ) from None
+    return on_device(move)
 
 
 def _device(settings: Settings) -> str:
@@ -179,6 +186,7 @@ def _device_faults_named() -> Iterator[None]:
 def _device_fault(error: RuntimeError) -> WorkerError | None:
     """What a failure of the device means for the job and for the process; None if it is none."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
+        traceback.clear_frames(error.__traceback__)  # what was computed until then would live as long as the error
         torch.cuda.empty_cache()
         return OutOfMemory("the GPU has no room for this job now; send it again, or send a shorter text")
     if "CUDA error" in str(error):  # sticky: every later call in this process fails as well

@@ -3,41 +3,48 @@
 Equal to `f5_tts.model.backbones.dit.DiT` of f5-tts 1.1.22, but split by what changes when:
 once a segment (`condition`), once a schedule (`modulations`), once a step (`forward`).
 
-Legend: b batch, n frames, nt text tokens, d model width, m mel bands, s steps.
+Segments of different lengths go through one forward side by side (packed.py), each at its own time.
+
+Legend: b rows of a segment (1, or 2 with guidance), n frames, nt text tokens, d model width, m mel bands, s steps,
+t times that meet in one forward.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from f5_worker.engine.attention import Attention, rotary_tables
-from f5_worker.engine.config import Arch
+from f5_worker.engine.attention import Attend, Attention, attend_dense, rotary_tables
+from f5_worker.engine.config import MAX_SEGMENT_FRAMES, Arch
+from f5_worker.engine.packed import Rows, convolve_apart
 
 TIME_FEATURES = 256
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What stays the same over the steps of one segment.
+class Packed:
+    """What stays the same over the steps of the segments that go through a forward together.
 
-    fixed: `[b, n, d]`, the part of the input projection that does not depend on the noisy mel;
-    row 0 is conditioned on reference and text, row 1 (with guidance) on neither.
-    cos, sin: `[n, dim_head]`.
+    fixed: `[n, d]`, the part of the input projection that does not depend on the noisy mel. First the rows that are
+    conditioned on reference and text, one a segment; then the unconditional ones of the segments with guidance,
+    which come first among the segments. cos, sin: `[n, dim_head]`. segment: `[n]`, the segment that each frame is of.
     """
 
+    rows: Rows
     fixed: Tensor
     cos: Tensor
     sin: Tensor
+    segment: Tensor
 
 
 @dataclass(frozen=True)
 class Modulations:
-    """AdaLN shifts, scales and gates for every step: blocks `[s, depth, 6, d]`, out `[s, 2, d]`."""
+    """AdaLN shifts, scales and gates: blocks `[s, depth, 6, d]`, out `[s, 2, d]`; s is t in a forward."""
 
     blocks: Tensor
     out: Tensor
@@ -84,19 +91,20 @@ class TextEmbedding(nn.Module):
         self.spread = arch.text_embedding_average_upsampling
         self.text_embed = nn.Embedding(vocabulary_size + 1, arch.text_dim)  # row 0 is the filler
         self.text_blocks = nn.ModuleList(TextBlock(arch.text_dim) for _ in range(arch.conv_layers))
+        self.register_buffer("positions", _text_positions(MAX_SEGMENT_FRAMES, arch.text_dim), persistent=False)
 
-    def forward(self, tokens: Tensor, n: int, *, drop: bool) -> Tensor:
-        """`tokens [nt]` (without filler) -> `[n, text_dim]`; `drop` is the unconditional branch."""
+    def forward(self, tokens: Tensor, n: int, *, guided: bool) -> Tensor:
+        """`tokens [nt]` (without filler) -> `[b, n, text_dim]`, row 1 for the unconditional branch."""
         tokens = F.pad(tokens[:n] + 1, (0, max(0, n - len(tokens))))
         filler = (tokens == 0).unsqueeze(-1)
-        x: Tensor = self.text_embed(torch.zeros_like(tokens) if drop else tokens)
+        x: Tensor = self.text_embed(torch.stack((tokens, torch.zeros_like(tokens))) if guided else tokens.unsqueeze(0))
         if len(self.text_blocks) > 0:
-            x = x + _text_positions(n, x)
+            x = x + self.positions[:n]  # type: ignore[index]
             x = x.masked_fill(filler, 0.0) if self.mask_padding else x
             for block in self.text_blocks:
-                x = block(x.unsqueeze(0)).squeeze(0)
+                x = block(x)
                 x = x.masked_fill(filler, 0.0) if self.mask_padding else x
-        return x[self._even(int((~filler).sum()), n)] if self.spread else x
+        return x[:, self._even(int((~filler).sum()), n)] if self.spread else x
 
     def _even(self, nt: int, n: int) -> Tensor:
         """Frame -> token: each token `n // nt` frames, the last `n % nt` tokens one more, as upstream spreads."""
@@ -122,16 +130,17 @@ class TimeEmbedding(nn.Module):
 
 
 class ConvPosition(nn.Module):
-    """Convolutional position embedding, `[b, n, d]` -> `[b, n, d]`."""
+    """Convolutional position embedding, `[n, d]` -> `[n, d]`."""
 
     def __init__(self, dim: int, kernel: int = 31, groups: int = 16) -> None:
         super().__init__()
         convolutions = (nn.Conv1d(dim, dim, kernel, groups=groups, padding=kernel // 2) for _ in range(2))
         self.conv1d = nn.Sequential(next(convolutions), nn.Mish(), next(convolutions), nn.Mish())
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv1d(x.transpose(1, 2)).transpose(1, 2)
-        return out
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        for layer in self.conv1d:
+            x = convolve_apart(x, rows, layer) if isinstance(layer, nn.Conv1d) else layer(x)
+        return x
 
 
 class InputEmbedding(nn.Module):
@@ -147,9 +156,11 @@ class InputEmbedding(nn.Module):
         """The part that does not depend on the noise: `[b, n, m]`, `[b, n, text_dim]` -> `[b, n, d]`."""
         return F.linear(torch.cat((reference, text), dim=-1), self.proj.weight[:, self.mel_dim :], self.proj.bias)
 
-    def forward(self, x: Tensor, fixed: Tensor) -> Tensor:
-        projected = F.linear(x, self.proj.weight[:, : self.mel_dim]) + fixed
-        out: Tensor = self.conv_pos_embed(projected) + projected
+    def forward(self, x: Tensor, fixed: Tensor, rows: Rows) -> Tensor:
+        """`x` of the segments once, though those with guidance have two rows -> `[n, d]`."""
+        noisy = F.linear(x, self.proj.weight[:, : self.mel_dim])
+        projected = torch.cat((noisy, noisy[: len(fixed) - len(x)])) + fixed
+        out: Tensor = self.conv_pos_embed(projected, rows) + projected
         return out
 
 
@@ -189,12 +200,12 @@ class Block(nn.Module):
         self.attn = Attention(arch.dim, arch.heads, arch.dim_head, arch.qk_norm is not None, arch.pe_attn_head)
         self.ff = FeedForward(arch.dim, arch.ff_mult)
 
-    def forward(self, x: Tensor, modulation: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """`x [b, n, d]`, `modulation [6, d]` -> `[b, n, d]`."""
-        shift, scale, gate, ff_shift, ff_scale, ff_gate = modulation.unbind(0)
-        x = x + gate * self.attn(_norm(x) * (1 + scale) + shift, cos, sin)
-        out: Tensor = x + ff_gate * self.ff(_norm(x) * (1 + ff_scale) + ff_shift)
-        return out
+    def forward(self, x: Tensor, modulation: Tensor, packed: Packed, times: Tensor | None, attend: Attend) -> Tensor:
+        """`x [n, d]`, `modulation [t, 6, d]`, `times [n]`: which of t (None for the only one) -> `[n, d]`."""
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = modulation.unbind(1)
+        mixed = self.attn(_modulated(x, shift, scale, times), packed.cos, packed.sin, packed.rows, attend)
+        x = _gated(x, mixed, gate, times)
+        return _gated(x, self.ff(_modulated(x, ff_shift, ff_scale, times)), ff_gate, times)
 
 
 class DiT(nn.Module):
@@ -210,6 +221,10 @@ class DiT(nn.Module):
         self.long_skip_connection = nn.Linear(arch.dim * 2, arch.dim, bias=False) if arch.long_skip_connection else None
         self.norm_out = AdaNorm(arch.dim, parts=2)
         self.proj_out = nn.Linear(arch.dim, arch.mel_dim)
+        self.attend: Attend = attend_dense
+        cos, sin = rotary_tables(MAX_SEGMENT_FRAMES, arch.dim_head)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -219,8 +234,8 @@ class DiT(nn.Module):
     def device(self) -> torch.device:
         return self.proj_out.weight.device
 
-    def condition(self, reference: Tensor, tokens: Tensor, n: int, *, guided: bool) -> Condition:
-        """Everything about a segment that no step changes.
+    def condition(self, reference: Tensor, tokens: Tensor, n: int, *, guided: bool) -> Tensor:
+        """What no step changes of a segment: its part of `Packed.fixed`, `[b, n, d]`.
 
         Args:
             reference: mel of the reference clip, `[nr, m]`, nr < n.
@@ -228,13 +243,20 @@ class DiT(nn.Module):
             n: frames of reference and target together.
             guided: add the unconditional row that classifier-free guidance needs.
         """
-        known = F.pad(reference.to(self.dtype), (0, 0, 0, n - len(reference)))
-        text = self.text_embed(tokens, n, drop=False)
-        rows = [self.input_embed.fixed(known, text)]
-        if guided:
-            nothing = self.text_embed(tokens, n, drop=True)
-            rows.append(self.input_embed.fixed(torch.zeros_like(known), nothing))
-        return Condition(torch.stack(rows), *rotary_tables(n, self.arch.dim_head, self.device, self.dtype))
+        text = self.text_embed(tokens, n, guided=guided)
+        known = F.pad(reference.to(self.dtype), (0, 0, 0, n - len(reference))).unsqueeze(0)
+        known = torch.cat((known, torch.zeros_like(known))) if guided else known
+        return self.input_embed.fixed(known, text)
+
+    def pack(self, conditions: Sequence[Tensor]) -> Packed:
+        """Put segments side by side; `conditions`: as from `condition`, those with guidance first."""
+        parts = [condition[0] for condition in conditions]
+        parts += [condition[1] for condition in conditions if len(condition) > 1]
+        rows = Rows.of([len(part) for part in parts], self.device)
+        numbers = torch.arange(len(parts)) % len(conditions)
+        segment = numbers.repeat_interleave(torch.tensor(rows.lengths)).to(self.device)
+        cos, sin = self.cos[rows.positions], self.sin[rows.positions]  # type: ignore[index]
+        return Packed(rows, torch.cat(parts), cos, sin, segment)
 
     def modulations(self, times: Tensor) -> Modulations:
         """Adaptive norms for all steps of a schedule: they depend on nothing but the time, `times [s]`."""
@@ -242,26 +264,41 @@ class DiT(nn.Module):
         blocks = torch.stack([block.attn_norm(time) for block in self.transformer_blocks], dim=1)  # type: ignore[operator]
         return Modulations(blocks, self.norm_out(time))
 
-    def forward(self, x: Tensor, step: int, condition: Condition, modulations: Modulations) -> Tensor:
-        """Velocity of `x [n, m]` at a step of the schedule, `[b, n, m]` in the order of the condition's rows."""
-        h: Tensor = self.input_embed(x.to(self.dtype), condition.fixed)
+    def forward(self, x: Tensor, packed: Packed, modulations: Modulations) -> Tensor:
+        """Velocity of every row.
+
+        Args:
+            x: noisy mel of the segments, one after another, `[frames, m]`.
+            modulations: one time for all segments, or one for each.
+
+        Returns:
+            `[n, m]`: of the conditioned rows, then of the unconditional ones.
+        """
+        times = None if len(modulations.out) == 1 else packed.segment
+        h: Tensor = self.input_embed(x.to(self.dtype), packed.fixed, packed.rows)
         residual = h
-        for block, modulation in zip(self.transformer_blocks, modulations.blocks[step], strict=True):
-            h = block(h, modulation, condition.cos, condition.sin)
+        for block, modulation in zip(self.transformer_blocks, modulations.blocks.unbind(1), strict=True):
+            h = block(h, modulation, packed, times, self.attend)
         if self.long_skip_connection is not None:
             h = self.long_skip_connection(torch.cat((h, residual), dim=-1))
-        scale, shift = modulations.out[step].unbind(0)
-        out: Tensor = self.proj_out(_norm(h) * (1 + scale) + shift)
+        scale, shift = modulations.out.unbind(1)
+        out: Tensor = self.proj_out(_modulated(h, shift, scale, times))
         return out
 
 
-def _norm(x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+def _modulated(x: Tensor, shift: Tensor, scale: Tensor, times: Tensor | None) -> Tensor:
+    """Layer norm, scaled and shifted as each frame's time says: `x [n, d]`, `shift` and `scale` `[t, d]`."""
+    if times is not None:
+        shift, scale = shift[times], scale[times]
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
 
 
-def _text_positions(n: int, like: Tensor, theta: float = 10_000.0) -> Tensor:
-    """Cosines, then sines, of text positions 0..n-1, `[n, d]` (upstream `precompute_freqs_cis`)."""
-    dim = like.shape[-1]
-    rates = 1.0 / theta ** (torch.arange(0, dim, 2, device=like.device)[: dim // 2].float() / dim)
-    angles = torch.outer(torch.arange(n, device=like.device), rates)
-    return torch.cat((angles.cos(), angles.sin()), dim=-1).to(like.dtype)
+def _gated(x: Tensor, branch: Tensor, gate: Tensor, times: Tensor | None) -> Tensor:
+    return x + (gate if times is None else gate[times]) * branch
+
+
+def _text_positions(n: int, dim: int, theta: float = 10_000.0) -> Tensor:
+    """Cosines, then sines, of text positions 0..n-1, `[n, d]` fp32 (upstream `precompute_freqs_cis`)."""
+    rates = 1.0 / theta ** (torch.arange(0, dim, 2)[: dim // 2].float() / dim)
+    angles = torch.outer(torch.arange(n), rates)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)

@@ -1,20 +1,20 @@
 """From noise to mel: Euler steps along the model's velocity field, with classifier-free guidance.
 
-Equal to `f5_tts.model.cfm.CFM.sample` of f5-tts 1.1.22 for one segment.
+Equal to `f5_tts.model.cfm.CFM.sample` of f5-tts 1.1.22 for each segment, whatever its company.
 
-Legend: n frames of reference and target together, nr of the reference, m mel bands.
+Legend: n frames of reference and target together, nr of the reference, m mel bands, s steps.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from f5_worker.engine.config import MEL_BANDS
-from f5_worker.engine.model import DiT
+from f5_worker.engine.config import MEL_BANDS, NO_GUIDANCE
+from f5_worker.engine.model import DiT, Modulations
 
 # Empirically pruned step sampling (arXiv 2505.19931): which of 32 even steps to keep for few evaluations.
 EPSS = {
@@ -25,7 +25,6 @@ EPSS = {
     12: (0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32),
     16: (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32),
 }
-NO_GUIDANCE = 1e-5  # upstream skips the unconditional branch below this strength
 
 
 def time_points(nfe: int, sway: float | None) -> Tensor:
@@ -44,37 +43,98 @@ def draw_noise(seed: int, n: int) -> Tensor:
     return torch.randn(n, MEL_BANDS, generator=torch.Generator().manual_seed(seed))
 
 
-def sample(
-    model: DiT,
-    reference: Tensor,
-    tokens: Tensor,
-    noise: Tensor,
-    times: Tensor,
-    guidance: float,
-    on_step: Callable[[int], None] = lambda step: None,
-) -> Tensor:
-    """Mel of the whole segment, `[n, m]` fp32; its first nr frames are the reference's own.
+@dataclass(frozen=True)
+class Schedule:
+    """The steps that a segment takes: the model's modulations at each, and how far each goes, `[s]` fp32."""
 
-    Args:
-        reference: `[nr, m]`, nr < n.
-        tokens: vocabulary indices of reference and target text.
-        noise: `[n, m]`; its length decides the duration.
-        times: as from `time_points`.
-        guidance: strength of classifier-free guidance, 0 for none.
-        on_step: called before each step with its number; may raise to stop.
+    modulations: Modulations
+    widths: Tensor
+
+    @classmethod
+    def of(cls, model: DiT, times: Tensor) -> Schedule:
+        """`times`: as from `time_points`."""
+        times = times.to(model.device)
+        return cls(model.modulations(times[:-1]), times.diff())
+
+
+@dataclass(eq=False)
+class Flow:
+    """A segment on its way from noise to mel.
+
+    x: `[n, m]` fp32, after `step` steps. guidance: strength of classifier-free guidance, 0 for none.
     """
-    guided = guidance >= NO_GUIDANCE
-    condition = model.condition(reference, tokens, len(noise), guided=guided)
-    modulations = model.modulations(times[:-1].to(model.device))
-    x = noise
-    for step, width in enumerate(times.diff().tolist()):
-        on_step(step)
-        velocity = model(x, step, condition, modulations).float()
-        x = x + width * _guide(velocity, guidance if guided else 0.0)
-    return torch.cat((reference.float(), x[len(reference) :]))
+
+    reference: Tensor
+    condition: Tensor
+    schedule: Schedule
+    guidance: float
+    x: Tensor
+    step: int = 0
+
+    @classmethod
+    def begin(
+        cls, model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, schedule: Schedule, guidance: float
+    ) -> Flow:
+        """`reference [nr, m]`, nr < n; `noise [n, m]`, whose length decides the duration."""
+        guided = guidance >= NO_GUIDANCE
+        condition = model.condition(reference, tokens, len(noise), guided=guided)
+        return cls(reference, condition, schedule, guidance if guided else 0.0, noise)
+
+    @property
+    def target(self) -> Tensor:
+        """Mel of what follows the reference, `[n - nr, m]` fp32."""
+        return self.x[len(self.reference) :]
 
 
-def _guide(velocity: Tensor, strength: float) -> Tensor:
-    if math.isclose(strength, 0.0):
-        return velocity[0]
-    return velocity[0] + (velocity[0] - velocity[1]) * strength
+class Crew:
+    """Segments that take their next step in one forward, wherever each is in its own schedule.
+
+    What does not change from step to step is packed once: keep the crew while its flows stay the same.
+    """
+
+    def __init__(self, model: DiT, flows: Sequence[Flow]) -> None:
+        self._model = model
+        self._flows = sorted(flows, key=lambda flow: len(flow.condition), reverse=True)  # with guidance first
+        self._packed = model.pack([flow.condition for flow in self._flows])
+        guided = [flow for flow in self._flows if len(flow.condition) > 1]
+        strengths = [torch.full((len(flow.x), 1), flow.guidance) for flow in guided]
+        self._strength = torch.cat([torch.empty(0, 1), *strengths]).to(model.device)
+
+    def step(self) -> None:
+        """One Euler step for each flow. Nothing has changed if it raises."""
+        lengths = [len(flow.x) for flow in self._flows]
+        x = torch.cat([flow.x for flow in self._flows])
+        velocity = self._guide(self._model(x, self._packed, self._modulations()).float(), len(x))
+        widths = torch.stack([flow.schedule.widths[flow.step] for flow in self._flows])
+        moved = x + widths[self._packed.segment[: len(x)]].unsqueeze(1) * velocity
+        for flow, part in zip(self._flows, moved.split_with_sizes(lengths), strict=True):
+            flow.x = part
+            flow.step += 1
+
+    def _modulations(self) -> Modulations:
+        """Of each flow's own step; one for all where they are the same."""
+        first, *others = self._flows
+        steps = self._flows
+        if all(flow.schedule is first.schedule and flow.step == first.step for flow in others):
+            steps = [first]
+        return Modulations(
+            torch.stack([flow.schedule.modulations.blocks[flow.step] for flow in steps]),
+            torch.stack([flow.schedule.modulations.out[flow.step] for flow in steps]),
+        )
+
+    def _guide(self, velocity: Tensor, n: int) -> Tensor:
+        """`[n + unconditional, m]` -> `[n, m]`."""
+        guided, plain = velocity[:n].split_with_sizes([len(self._strength), n - len(self._strength)])
+        return torch.cat((guided + (guided - velocity[n:]) * self._strength, plain))
+
+
+def sample(model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, times: Tensor, guidance: float) -> Tensor:
+    """Mel of one segment alone, `[n, m]` fp32; its first nr frames are the reference's own.
+
+    The arguments are those of `Flow.begin`; times: as from `time_points`.
+    """
+    flow = Flow.begin(model, reference, tokens, noise, Schedule.of(model, times), guidance)
+    crew = Crew(model, [flow])
+    for _ in times[1:]:
+        crew.step()
+    return torch.cat((reference.float(), flow.target))

@@ -2,25 +2,26 @@
 
 Parameter names are those of the published checkpoint `charactr/vocos-mel-24khz`; sizes are read from the weights.
 
-Legend: b batch, n frames, d width, m mel bands, nw samples.
+Legend: n frames (of several segments, one after another), d width, m mel bands, nw samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from f5_worker.engine.config import HOP_SAMPLES, N_FFT
+from f5_worker.engine.packed import Rows, convolve_apart
 from f5_worker.engine.uninitialised import Uninitialised
 
 MAX_MAGNITUDE = 1e2  # upstream's guard against a runaway exponential
 
 
 class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution and a scaled two-layer residual, `[b, d, n]` -> `[b, d, n]`."""
+    """Depthwise convolution and a scaled two-layer residual, `[n, d]` -> `[n, d]`."""
 
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
@@ -30,14 +31,14 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv2 = nn.Linear(inner, dim)
         self.gamma = nn.Parameter(torch.ones(dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        mixed = self.norm(self.dwconv(x).transpose(1, 2))
-        out: Tensor = x + (self.gamma * self.pwconv2(F.gelu(self.pwconv1(mixed)))).transpose(1, 2)
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        mixed = self.norm(convolve_apart(x, rows, self.dwconv))
+        out: Tensor = x + self.gamma * self.pwconv2(F.gelu(self.pwconv1(mixed)))
         return out
 
 
 class Backbone(nn.Module):
-    """Mel frames to hidden frames, `[b, m, n]` -> `[b, n, d]`."""
+    """Mel frames to hidden frames, `[n, m]` -> `[n, d]`."""
 
     def __init__(self, mel_dim: int, dim: int, inner: int, layers: int) -> None:
         super().__init__()
@@ -46,11 +47,11 @@ class Backbone(nn.Module):
         self.convnext = nn.ModuleList(ConvNeXtBlock(dim, inner) for _ in range(layers))
         self.final_layer_norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        x = self.norm(self.embed(mel).transpose(1, 2)).transpose(1, 2)
+    def forward(self, mel: Tensor, rows: Rows) -> Tensor:
+        x = self.norm(convolve_apart(mel, rows, self.embed))
         for block in self.convnext:
-            x = block(x)
-        out: Tensor = self.final_layer_norm(x.transpose(1, 2))
+            x = block(x, rows)
+        out: Tensor = self.final_layer_norm(x)
         return out
 
 
@@ -82,10 +83,15 @@ class Vocos(nn.Module):
         vocoder.load_state_dict(kept, assign=True)
         return vocoder.eval().requires_grad_(False)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """`mel [b, n, m]` -> `[b, (n - 1) * HOP_SAMPLES]`, centred as the mel was."""
-        hidden = self.head.out(self.backbone(mel.float().transpose(1, 2))).transpose(1, 2)
-        magnitude, phase = hidden.chunk(2, dim=1)
-        spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
-        window = torch.hann_window(N_FFT, device=mel.device)
-        return torch.istft(spectrum, N_FFT, HOP_SAMPLES, window=window, center=True)
+    def forward(self, mels: Sequence[Tensor]) -> list[Tensor]:
+        """Each `[n, m]` -> `[(n - 1) * HOP_SAMPLES]`, centred as the mel was, and untouched by the others."""
+        rows = Rows.of([len(mel) for mel in mels], mels[0].device)
+        hidden = self.head.out(self.backbone(torch.cat(list(mels)).float(), rows))
+        window = torch.hann_window(N_FFT, device=hidden.device)
+        return [_sound(part.T, window) for part in hidden.split_with_sizes(rows.lengths)]
+
+
+def _sound(hidden: Tensor, window: Tensor) -> Tensor:
+    magnitude, phase = hidden.chunk(2)
+    spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
+    return torch.istft(spectrum, N_FFT, HOP_SAMPLES, window=window, center=True)

@@ -56,7 +56,7 @@ _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _URL_SAFE = "/%:@!$&'()*+,;=~?-._"
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """A checked URL, in the pieces that a connection needs."""
 
     scheme: str
@@ -70,7 +70,7 @@ class _Target(NamedTuple):
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-class _Limits(NamedTuple):
+class Limits(NamedTuple):
     """What one fetch may take: bytes of body, seconds, and the monotonic time at which these are over."""
 
     max_bytes: int
@@ -109,9 +109,9 @@ def fetch(url: str, settings: Settings, *, max_bytes: int) -> bytes:
         FetchRefused: a URL that this worker does not open; nothing was sent there.
         FetchFailed: the server did not deliver.
     """
-    limits = _Limits(max_bytes, settings.fetch_timeout_s, time.monotonic() + settings.fetch_timeout_s)
+    limits = Limits(max_bytes, settings.fetch_timeout_s, time.monotonic() + settings.fetch_timeout_s)
     for _ in range(MAX_REDIRECTS + 1):
-        target = _check_url(url, settings)
+        target = check_url(url, settings)
         answer = _get(target, limits)
         if isinstance(answer, bytes):
             return answer
@@ -140,7 +140,7 @@ def _private_allowed() -> bool:
     return os.environ.get(ALLOW_PRIVATE, "").strip().lower() in _YES
 
 
-def _check_url(url: str, settings: Settings) -> _Target:
+def check_url(url: str, settings: Settings) -> Target:
     """Everything about a URL that can be judged without looking its host up."""
     if len(url) > MAX_URL_CHARS or _FORBIDDEN_IN_URL.search(url):
         raise FetchRefused(
@@ -161,7 +161,7 @@ def _check_url(url: str, settings: Settings) -> _Target:
         raise FetchRefused(f"port {port} of {host} is not opened, only 443 and 80; use one of these")
     path = quote(parts.path, safe=_URL_SAFE) or "/"
     query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
-    return _Target(parts.scheme, host, port or PORTS[parts.scheme], path + query)
+    return Target(parts.scheme, host, port or PORTS[parts.scheme], path + query)
 
 
 def _ascii_host(host: str) -> str:
@@ -184,14 +184,14 @@ def _ascii_host(host: str) -> str:
     return name
 
 
-def _joined(target: _Target, location: str) -> str:
+def _joined(target: Target, location: str) -> str:
     try:
         return urljoin(f"{target.scheme}://{target.authority}{target.path}", location)
     except ValueError:
         raise FetchFailed(f"{target.host} redirects to a malformed URL; send the final URL") from None
 
 
-def _addresses(target: _Target) -> list[str]:
+def resolve(target: Target) -> list[str]:
     """Where a host is, if all of its addresses are public; a private one among them is an attack."""
     from runpod.serverless.utils import rp_ssrf  # 1.6 s, so not before it is needed
 
@@ -214,16 +214,16 @@ def _disguised(address: str) -> bool:
     return parsed.is_site_local or any(parsed in network for network in _WRAPPING)
 
 
-def _not_public(target: _Target) -> FetchRefused:
+def _not_public(target: Target) -> FetchRefused:
     return FetchRefused(f"{target.host} is not at a public address; send the clip inline")
 
 
-def _get(target: _Target, limits: _Limits) -> bytes | str:
+def _get(target: Target, limits: Limits) -> bytes | str:
     """One request: the body, or where it is to be found instead."""
-    addresses = _addresses(target)
+    addresses = resolve(target)
     try:
         with (
-            _dial(target, addresses, limits) as line,
+            dial(target, addresses, limits) as line,
             _hang_up(line, limits),
             _secured(line, target) as channel,
         ):
@@ -233,7 +233,7 @@ def _get(target: _Target, limits: _Limits) -> bytes | str:
         raise FetchFailed(f"{target.host} did not deliver ({_reason(error)}); try again later") from None
 
 
-def _dial(target: _Target, addresses: list[str], limits: _Limits) -> socket.socket:
+def dial(target: Target, addresses: list[str], limits: Limits) -> socket.socket:
     """A connection to the first address that answers."""
     for address in addresses:
         left_s = limits.deadline - time.monotonic()
@@ -247,7 +247,7 @@ def _dial(target: _Target, addresses: list[str], limits: _Limits) -> socket.sock
 
 
 @contextmanager
-def _hang_up(line: socket.socket, limits: _Limits) -> Iterator[None]:
+def _hang_up(line: socket.socket, limits: Limits) -> Iterator[None]:
     """Cut the connection at the deadline, wherever it is then: in the handshake, the header or the body.
 
     A socket's own timeout starts anew with each byte, so a slow drip would never meet it.
@@ -269,7 +269,7 @@ def _hang_up(line: socket.socket, limits: _Limits) -> Iterator[None]:
         own.close()
 
 
-def _secured(line: socket.socket, target: _Target) -> socket.socket:
+def _secured(line: socket.socket, target: Target) -> socket.socket:
     """The line itself for http; for https TLS over it, certified for the host's name."""
     return line if target.scheme == "http" else _tls_context().wrap_socket(line, server_hostname=target.host)
 
@@ -281,7 +281,7 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _exchange(channel: socket.socket, target: _Target, limits: _Limits) -> bytes | str:
+def _exchange(channel: socket.socket, target: Target, limits: Limits) -> bytes | str:
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.sock = channel
     headers = {"Host": target.authority, "User-Agent": "f5-worker", "Accept": "*/*", "Connection": "close"}
@@ -298,7 +298,7 @@ def _exchange(channel: socket.socket, target: _Target, limits: _Limits) -> bytes
         return _read(response, target, limits)
 
 
-def _read(response: http.client.HTTPResponse, target: _Target, limits: _Limits) -> bytes:
+def _read(response: http.client.HTTPResponse, target: Target, limits: Limits) -> bytes:
     declared = response.length
     if declared is not None and declared > limits.max_bytes:
         raise _too_large(target, f"{declared} bytes", limits)
@@ -313,14 +313,14 @@ def _read(response: http.client.HTTPResponse, target: _Target, limits: _Limits) 
     return bytes(body)
 
 
-def _too_large(target: _Target, size: str, limits: _Limits) -> FetchFailed:
+def _too_large(target: Target, size: str, limits: Limits) -> FetchFailed:
     return FetchFailed(
         f"{target.host} sends {size}, at most {limits.max_bytes} ({variable('reference_max_bytes')}); "
         "send a shorter or compressed recording"
     )
 
 
-def _check_deadline(target: _Target, limits: _Limits) -> None:
+def _check_deadline(target: Target, limits: Limits) -> None:
     if time.monotonic() >= limits.deadline:
         raise FetchFailed(
             f"{target.host} took longer than {limits.total_s:g} s ({variable('fetch_timeout_s')}); "

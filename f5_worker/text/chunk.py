@@ -11,17 +11,19 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from f5_worker.text.normalize import has_speech
+from f5_worker.text.normalize import Normalized, has_speech
 
 WINDOW_S = 22.0  # reference and target together, as upstream allows (utils_infer.py, `max_chars`)
 MIN_BUDGET_BYTES = 40  # a slow or long reference leaves room for less; shorter pieces sound chopped
+MIN_FIRST_BYTES = 20  # of a first piece that is short on purpose, and of what it leaves
 
 PAUSES_S = (0.6, 0.35, 0.2, 0.05, 0.0)  # after a piece that ends at a line, sentence, clause, space, character
-LINE, SENTENCE, CHARACTER = 0, 1, 4
+LINE, SENTENCE, CLAUSE, CHARACTER = 0, 1, 2, 4
 
 _CLOSERS = r"""["'”’»)\]}」』）】》]*"""
-_SENTENCE = re.compile(rf"[.!?…]+{_CLOSERS}\s+|[。！？।॥؟۔]+{_CLOSERS}\s*")
-_CLAUSE = re.compile(rf"[,;:،؛]+{_CLOSERS}\s+|[，；：、]+{_CLOSERS}\s*|\s-\s+")
+# A run of marks is looked at once, from its beginning: from each of its marks it would take quadratic time.
+_SENTENCE = re.compile(rf"(?<![.!?…])[.!?…]+{_CLOSERS}\s+|[。！？।॥؟۔]+{_CLOSERS}\s*")
+_CLAUSE = re.compile(rf"(?<![,;:،؛])[,;:،؛]+{_CLOSERS}\s+|[，；：、]+{_CLOSERS}\s*|\s-\s+")
 _SPACE = re.compile(r"\s+")
 _CJK = "[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]"
 _SPACE_OR_CJK = re.compile(rf"\s+|{_CJK}(?!\s)")
@@ -37,10 +39,15 @@ _ABBREVIATED = re.compile(r"""([^\s("'“‘\[]+)\.\s+$""")
 
 @dataclass(frozen=True)
 class Chunk:
-    """One piece of text and the pause that belongs after it."""
+    """One piece of text and the pause that belongs after it.
+
+    positions: for each of its characters the index in the normalised text; of what was added, that of the
+    character before it.
+    """
 
     text: str
     pause_s: float
+    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,63 @@ def byte_budget(transcript_bytes: int, reference_s: float, speed: float) -> int:
     return max(MIN_BUDGET_BYTES, int(transcript_bytes / reference_s * room_s * speed))
 
 
-def chunk(text: str, max_bytes: int) -> list[Chunk]:
-    """Cut a normalised text into pieces of at most `max_bytes`; all its words are kept, in order."""
-    groups = _balanced(_packed(_spoken(_atoms(text, max_bytes, 0), max_bytes), max_bytes))
-    return [Chunk(_as_spoken(group), PAUSES_S[group[-1].rank]) for group in groups]
+def chunk(text: str, max_bytes: int, first_bytes: int | None = None) -> list[Chunk]:
+    """Cut a normalised text into pieces of at most `max_bytes`; all its words are kept, in order.
+
+    Args:
+        first_bytes: length aimed at for the first piece, so that it can be heard early; it still ends at a
+            clause or a sentence, and is as long as the others where there is none.
+    """
+    atoms = _spoken(_atoms(text, max_bytes, 0), max_bytes)
+    groups = _balanced(_packed(atoms, max_bytes))
+    if first_bytes is not None and (first := _early(text, first_bytes, max_bytes)):
+        rest = _spoken(_atoms(text[len(_text(first)) :], max_bytes, 0), max_bytes)
+        groups = [first, *_balanced(_packed(rest, max_bytes))]
+    pieces, at = [], 0
+    for group in groups:
+        spoken = _as_spoken(group)
+        positions = _positions(text, spoken, at)
+        at = positions[-1] + 1
+        pieces.append(Chunk(spoken, PAUSES_S[group[-1].rank], positions))
+    return pieces
+
+
+def origins(piece: Chunk, normalized: Normalized) -> tuple[tuple[int, int], ...]:
+    """For each character of a piece its `(begin, end)` in the text as the caller sent it."""
+    return tuple(normalized.origin[at] for at in piece.positions)
+
+
+def _early(text: str, first_bytes: int, max_bytes: int) -> list[_Atom]:
+    """The beginning of a text up to the last clause that ends within `first_bytes`, or the first that ends after."""
+    taken: list[_Atom] = []
+    best: list[_Atom] = []
+    for atom in _atoms(text, first_bytes, 0):
+        taken = [*taken, atom]
+        size = _size(_text(taken))
+        if size > max_bytes or (best and size > first_bytes):
+            break
+        if atom.rank <= CLAUSE and size >= MIN_FIRST_BYTES and has_speech(_text(taken)):
+            best = taken
+            if size > first_bytes:
+                break
+    rest = text[len(_text(best)) :]
+    return best if has_speech(rest) and _size(rest) >= MIN_FIRST_BYTES else []
+
+
+def _positions(text: str, spoken: str, at: int) -> tuple[int, ...]:
+    """Where each character of a piece is in the text, from `at` on: in order, past white space and lone signs."""
+    found: list[int] = []
+    for char in spoken:
+        if char.isspace():
+            found.append(max(at - 1, 0))
+            continue
+        there = at
+        while there < len(text) and text[there] != char and not text[there].isalnum():
+            there += 1
+        if there < len(text) and text[there] == char:
+            at = there + 1
+        found.append(max(at - 1, 0))
+    return tuple(found)
 
 
 def _as_spoken(group: list[_Atom]) -> str:
@@ -108,10 +168,10 @@ def _lines(text: str) -> Iterator[str]:
 def _sentences(text: str) -> Iterator[str]:
     """Abbreviations, initials and decimals do not end a sentence."""
     ends = (match.end() for match in _SENTENCE.finditer(text))
-    return _cut(text, (end for end in ends if not _is_abbreviated(text[max(0, end - 40) : end])))
+    return _cut(text, (end for end in ends if not is_abbreviated(text[max(0, end - 40) : end])))
 
 
-def _is_abbreviated(text: str) -> bool:
+def is_abbreviated(text: str) -> bool:
     match = _ABBREVIATED.search(text)
     if match is None:
         return False

@@ -1,4 +1,4 @@
-"""Text as a person wrote it to text as the model reads it. Numbers and abbreviations stay as they are."""
+"""Text as a person wrote it to text as the model reads it, and back from each character to where it was written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import unicodedata
 
 from f5_worker.errors import TextUnspeakable
+from f5_worker.text.expand import expansions
+from f5_worker.text.traced import Traced
 
 # Typographic signs to those that upstream's vocabularies know.
 _PLAIN = str.maketrans(
@@ -33,19 +35,26 @@ _SPACE_BEFORE_SIGN = re.compile(r" ([.,;:!?]+(?:\s|$))")
 _LOOSE_JOINER = re.compile(rf"(?<!\w)[{_JOINERS}]|[{_JOINERS}](?!\w)")  # left over from emoji
 
 
-def normalize(text: str) -> str:
+_LINE_ENDS = re.compile(r"\r\n?")
+
+Normalized = Traced  # the text as it is read, and where each character of it is from
+
+
+def normalize(text: str, *, language: str = "en", expand: bool = True) -> Normalized:
     """The text as it will be spoken; line breaks remain where they end a title or a paragraph.
 
     A break before a small letter is taken for a wrapped line. Linear in the length of the text, whatever it holds.
+
+    Args:
+        language: ISO 639-1; says how numbers are read.
+        expand: write out numbers, units and abbreviations.
     """
-    plain = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").translate(_PLAIN)
-    spoken = "".join(character for character in plain if _is_spoken(character))
-    spoken = _LOOSE_JOINER.sub("", spoken)
-    spoken = _DOTS.sub("...", _REPEATED.sub(r"\1", spoken))
-    spoken = _SPACES.sub(" ", spoken)
-    spoken = _WRAPPED.sub(lambda match: " " if match[1].islower() else match[0], spoken)
-    spoken = _LINES.sub(lambda match: "\n\n" if match[0].count("\n") > 1 else "\n", spoken)
-    return _SPACE_BEFORE_SIGN.sub(r"\1", spoken).strip()
+    plain = Traced.of(text).composed().sub(_LINE_ENDS, "\n").translated(_PLAIN).kept(_is_spoken)
+    spoken = plain.sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
+    spoken = spoken.sub(_WRAPPED, lambda match: " " if match[1].islower() else match[0])
+    spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")
+    spoken = spoken.sub(_SPACE_BEFORE_SIGN, r"\1").stripped()
+    return spoken.replaced(expansions(spoken.text, language)) if expand else spoken
 
 
 def ensure_speakable(text: str, sent_chars: int) -> None:

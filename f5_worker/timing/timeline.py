@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Source = Literal["aligned", "estimated"]
@@ -37,3 +37,17 @@ class Timeline:
     characters: tuple[tuple[float, float], ...]
     duration_s: float
     source: Source
+
+
+def shifted(timeline: Timeline, shift_s: float, duration_s: float) -> Timeline:
+    """The same later by `shift_s`, in audio of `duration_s`: what falls outside is moved to its edge."""
+
+    def at(time_s: float) -> float:
+        return min(max(time_s + shift_s, 0.0), duration_s)
+
+    return replace(
+        timeline,
+        words=tuple(replace(word, start_s=at(word.start_s), end_s=at(word.end_s)) for word in timeline.words),
+        characters=tuple((at(start_s), at(end_s)) for start_s, end_s in timeline.characters),
+        duration_s=duration_s,
+    )

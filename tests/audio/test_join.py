@@ -1,4 +1,4 @@
-"""Seams neither click nor swallow, and the bounds say where each segment is."""
+"""Seams neither click nor swallow, the bounds say where each segment is, and what is streamed is the whole."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.audio.join import PEAK, SILENT_SEGMENT_S, fit, join
-from f5_worker.audio.levels import SAMPLE_RATE, Samples
+from f5_worker.audio.join import FADE_OUT_S, PEAK, SILENT_SEGMENT_S, Fitter, Joiner, faded, fit, join
+from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from tests.audio.signals import noise, silence, tone
 
 # The largest step from sample to sample of a 220 Hz tone of level 0.5.
@@ -74,10 +74,12 @@ def test_the_number_of_pauses_is_checked() -> None:
 
 
 @pytest.mark.parametrize("cross_fade_s", [None, 0.0, 0.15])
-def test_one_gain_keeps_the_peak(cross_fade_s: float | None) -> None:
-    joined = join([tone(0.5, 1.5), tone(0.5, 0.3)], pauses_s=[0.2], cross_fade_s=cross_fade_s)
+def test_a_segment_too_loud_is_turned_down_alone(cross_fade_s: float | None) -> None:
+    segments = [tone(0.5, 0.3), tone(0.5, 1.5), tone(0.5, 0.3)]
+    joined = join(segments, pauses_s=[0.2, 0.2], cross_fade_s=cross_fade_s)
     assert np.abs(joined.samples).max() == pytest.approx(PEAK, abs=1e-3)
-    assert np.abs(joined.samples[-7_000:-2_000]).max() == pytest.approx(0.3 * PEAK / 1.5, rel=0.01)
+    for part in (joined.samples[2_000:7_000], joined.samples[-7_000:-2_000]):
+        assert np.abs(part).max() == pytest.approx(0.3, rel=0.01)
 
 
 def test_the_cross_fade_is_upstreams() -> None:
@@ -116,6 +118,88 @@ def test_fit_is_exact_and_silent_at_a_cut(n: int) -> None:
     if 0 < n < len(signal):
         assert abs(float(fitted[-1])) < 0.01
         assert np.array_equal(fitted[: max(0, n - 480)], signal[: max(0, n - 480)])
+
+
+SEGMENT = st.builds(
+    lambda lead, sound, tail, level: np.concatenate([silence(lead), noise(sound, level), silence(tail)]),
+    *[st.sampled_from([0.0, 0.0003, 0.02, 0.11]) for _ in range(3)],
+    st.sampled_from([0.02, 0.1, 0.6]),  # the last one exceeds PEAK
+)
+SPOKEN = st.lists(st.tuples(SEGMENT, st.sampled_from([0.0, 0.00004, 0.01, 0.2])), max_size=6)
+CROSS_FADE_S = st.one_of(st.none(), st.sampled_from([0.0, 0.00005, 0.01, 0.05, 0.3]))
+
+
+def push_all(joiner: Joiner, spoken: list[tuple[Samples, float]]) -> Samples:
+    return np.concatenate([*(joiner.push(*item) for item in spoken), joiner.finish()])
+
+
+@given(SPOKEN, CROSS_FADE_S, st.booleans())
+def test_streamed_segments_are_the_whole(
+    spoken: list[tuple[Samples, float]], cross_fade_s: float | None, trim: bool
+) -> None:
+    """The whole is also put together anew here, with all segments at hand."""
+    joiner = Joiner(cross_fade_s=cross_fade_s, trim=trim)
+    samples = push_all(joiner, spoken)
+    segments, pauses_s = [segment for segment, _ in spoken], [pause_s for _, pause_s in spoken[:-1]]
+    joined = join(segments, pauses_s=pauses_s, cross_fade_s=cross_fade_s, trim=trim)
+    assert np.array_equal(samples, joined.samples)
+    assert joiner.bounds == joined.bounds
+    if cross_fade_s is not None:
+        assert np.array_equal(samples, overlapped(segments, round(cross_fade_s * SAMPLE_RATE)))
+    assert np.abs(samples).max(initial=0.0) <= PEAK * 1.000001
+
+
+def overlapped(segments: list[Samples], cross_fade: int) -> Samples:
+    whole = np.zeros(sum(map(len, segments)), np.float32)
+    end = previous = 0
+    for segment in (limit_peak(segment, PEAK) for segment in segments):
+        shared = min(cross_fade, previous, len(segment))
+        rising = np.linspace(0, 1, shared, dtype=np.float32)
+        whole[end - shared : end] *= rising[::-1]
+        whole[end - shared : end] += segment[:shared] * rising
+        whole[end : end - shared + len(segment)] = segment[shared:]
+        end, previous = end - shared + len(segment), len(segment)
+    return whole[:end]
+
+
+def test_a_segment_is_sent_when_it_comes_and_its_pause_with_the_next() -> None:
+    joiner = Joiner(cross_fade_s=None)
+    first = joiner.push(tone(0.5), 0.25)
+    assert len(first) == 12_000
+    assert joiner.bounds == ((0.0, 0.5),)
+    second = joiner.push(tone(0.5), 0.25)
+    assert len(second) == 18_000
+    assert not second[:6_000].any()
+    assert len(joiner.finish()) == 0
+
+
+def test_a_cross_fade_is_held_back_and_no_more() -> None:
+    joiner = Joiner(cross_fade_s=0.1)
+    assert len(joiner.push(tone(0.5), 9.0)) == 12_000 - 2_400
+    assert len(joiner.push(tone(0.5), 9.0)) == 12_000 - 2_400
+    assert len(joiner.finish()) == 2_400
+
+
+@given(
+    st.lists(st.integers(0, 900), max_size=8),
+    st.one_of(st.integers(0, 4_000), st.sampled_from([479, 480, 481])),
+)
+def test_streamed_fitting_is_fitting_the_whole(lengths: list[int], n_samples: int) -> None:
+    signal = noise(sum(lengths) / SAMPLE_RATE)
+    fitter = Fitter(n_samples)
+    sent, given_away = [], 0
+    for part in np.split(signal, np.cumsum(lengths)):
+        given_away += len(part)
+        sent.append(fitter.push(part))
+        # All that lies before a fade which might still come.
+        safe = n_samples if given_away > n_samples else n_samples - round(FADE_OUT_S * SAMPLE_RATE)
+        assert sum(map(len, sent)) >= min(given_away, safe)
+    streamed = np.concatenate([*sent, fitter.finish()])
+    assert np.array_equal(streamed, fit(signal, n_samples))
+    if len(signal) <= n_samples:
+        assert np.array_equal(streamed, np.pad(signal, (0, n_samples - len(signal))))
+    else:
+        assert np.array_equal(streamed, faded(signal[:n_samples], fade_in_s=0.0))
 
 
 def test_inputs_are_left_alone() -> None:

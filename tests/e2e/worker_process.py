@@ -28,7 +28,7 @@ def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -
     ours = {
         name: value
         for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and not name.startswith(("F5_", "RUNPOD_"))
+        if not name.lower().endswith("_proxy") and not name.startswith(("F5_", "RUNPOD_", "S3_", "AWS_", "BUCKET_"))
     }
     ours |= {
         "HOME": str(home),

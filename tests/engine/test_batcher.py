@@ -2,38 +2,63 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from f5_worker.control import JobControl
+from f5_worker.engine import batcher as batcher_module
 from f5_worker.engine.batcher import Batcher, Samples, Segment
-from f5_worker.errors import JobCancelled, JobTimeout, OutOfMemory
+from f5_worker.engine.turns import Flight, Job
+from f5_worker.errors import GpuLost, JobCancelled, JobTimeout, OutOfMemory
 
 
 def segment(seed: int, nfe: int = 4) -> Segment:
     return Segment(np.zeros(10, np.float32), (1, 2), frames=20, nfe=nfe, guidance=2.0, sway=-1.0, seed=seed)
 
 
+@dataclass
+class State:
+    segment: Segment
+    step: int = 0
+
+
 class Device:
-    """Speaks a segment as its own seed; can be held before it starts, and told to fail."""
+    """Speaks a segment as its own seed; can be held before a step, told to fail, and has room for `room` frames."""
 
     def __init__(self) -> None:
         self.spoken: list[int] = []
+        self.forwards: list[list[tuple[int, int]]] = []  # (seed, step) of what went through each
         self.gate = threading.Event()
         self.gate.set()
         self.fail: dict[int, Exception] = {}
+        self.room = 10**9
 
-    def speak(self, segment: Segment, on_step: Callable[[int], None]) -> Samples:
-        for step in range(segment.nfe):
-            on_step(step)
-            assert self.gate.wait(10)
-        self.spoken.append(segment.seed)
-        if segment.seed in self.fail:
-            raise self.fail[segment.seed]
-        return np.full(4, segment.seed, np.float32)
+    def begin(self, segment: Segment) -> State:
+        return State(segment)
+
+    def step(self, states: Sequence[State]) -> None:
+        assert self.gate.wait(10)
+        if sum(state.segment.forward_frames for state in states) > self.room:
+            raise OutOfMemory("full")
+        for state in states:
+            if state.segment.seed in self.fail:
+                raise self.fail[state.segment.seed]
+        self.forwards.append([(state.segment.seed, state.step) for state in states])
+        for state in states:
+            state.step += 1
+
+    def finish(self, states: Sequence[State]) -> list[Samples]:
+        assert all(state.step == state.segment.nfe for state in states)
+        self.spoken += [state.segment.seed for state in states]
+        return [np.full(4, state.segment.seed, np.float32) for state in states]
+
+
+BATCH_FRAMES = 160  # four segments with guidance; later ones of a job may take two
 
 
 @pytest.fixture
@@ -43,7 +68,7 @@ def device() -> Device:
 
 @pytest.fixture
 def batcher(device: Device) -> Iterator[Batcher]:
-    batcher = Batcher(device.speak)
+    batcher = Batcher(device, BATCH_FRAMES)
     yield batcher
     device.gate.set()
     batcher.close()
@@ -57,17 +82,97 @@ def test_segments_come_back_in_order(batcher: Batcher) -> None:
     assert seeds(batcher.submit([segment(i) for i in range(5)], JobControl(60))) == [0, 1, 2, 3, 4]
 
 
-def test_jobs_take_turns_so_that_a_short_one_does_not_wait_behind_a_book(batcher: Batcher, device: Device) -> None:
+def hold(device: Device, batcher: Batcher) -> None:
+    """Put a step in work that lasts until the gate is opened: what is submitted meanwhile comes together."""
     device.gate.clear()
-    book = batcher.submit([segment(i) for i in range(10)], JobControl(60))
-    note = batcher.submit([segment(100)], JobControl(60))
+    began = threading.Event()
+    batcher.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
+    assert began.wait(10)
+
+
+def test_segments_of_all_jobs_share_a_step(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    jobs = [batcher.submit([segment(i, nfe=2 + i)], JobControl(60)) for i in range(3)]
     device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0], [1], [2]]
+    assert device.forwards[1:] == [
+        [(0, 0), (1, 0), (2, 0)],
+        [(0, 1), (1, 1), (2, 1)],
+        [(1, 2), (2, 2)],
+        [(2, 3)],
+    ]
+
+
+def test_a_short_job_joins_a_book_at_the_next_step(batcher: Batcher, device: Device) -> None:
+    reached, go = threading.Event(), threading.Event()
+
+    def wait_there(share: float) -> None:
+        if device.forwards and not reached.is_set():
+            reached.set()
+            assert go.wait(10)
+
+    book = batcher.submit([segment(i) for i in range(10)], JobControl(60, wait_there))
+    assert reached.wait(10)
+    note = batcher.submit([segment(100)], JobControl(60))
+    go.set()
     assert seeds(note) == [100]
     assert seeds(book) == list(range(10))
-    assert device.spoken.index(100) <= 1
+    assert any((100, 0) in forward for forward in device.forwards[:3])  # one step before, one in work
+    assert all(20 * 2 * len(forward) <= BATCH_FRAMES for forward in device.forwards)
 
 
-def test_an_error_ends_its_own_job_only(batcher: Batcher, device: Device) -> None:
+def test_results_come_in_order_though_later_segments_are_done_first(batcher: Batcher, device: Device) -> None:
+    results = batcher.submit([segment(0, nfe=9), segment(1, nfe=2)], JobControl(60))
+    assert seeds(results) == [0, 1]
+    assert device.spoken == [1, 0]
+
+
+def test_each_job_is_spoken_by_its_own_model_and_models_take_a_step_each(batcher: Batcher, device: Device) -> None:
+    other = Device()
+    hold(device, batcher)
+    ours = batcher.submit([segment(0)], JobControl(60))
+    theirs = batcher.submit([segment(2)], JobControl(60), speaker=other)
+    device.gate.set()
+    assert seeds(theirs) == [2]
+    assert seeds(ours) == [0]
+    assert other.forwards == [[(2, step)] for step in range(4)]
+    assert device.forwards[1:] == [[(0, step)] for step in range(4)]
+
+
+def test_something_else_may_use_the_device_between_steps(batcher: Batcher) -> None:
+    assert batcher.run(lambda: threading.current_thread().name) == "device"
+    with pytest.raises(ZeroDivisionError):
+        batcher.run(lambda: 1 // 0)
+    assert seeds(batcher.submit([segment(0)], JobControl(60))) == [0]
+
+
+def test_a_full_device_takes_fewer_at_a_time(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    jobs = [batcher.submit([segment(i)], JobControl(60)) for i in range(4)]
+    device.room = 2 * 40
+    device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0], [1], [2], [3]]
+    assert [len(forward) for forward in device.forwards[1:]] == [2] * 8
+
+
+def test_after_a_while_a_device_that_was_full_is_given_more_again(
+    batcher: Batcher, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher_module, "CAUTIOUS_STEPS", 4)
+    hold(device, batcher)
+    device.room = 40
+
+    def room_again(share: float) -> None:
+        if share > 0:
+            device.room = 10**9
+
+    jobs = [batcher.submit([segment(i, nfe=8)], JobControl(60, room_again)) for i in range(2)]
+    device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0], [1]]
+    assert [len(forward) for forward in device.forwards[1:]] == [1] * 8 + [2] * 4
+
+
+def test_a_segment_that_does_not_fit_even_alone_ends_its_own_job_only(batcher: Batcher, device: Device) -> None:
     device.fail[1] = OutOfMemory("full")
     failing = batcher.submit([segment(0), segment(1), segment(2)], JobControl(60))
     other = batcher.submit([segment(7), segment(8)], JobControl(60))
@@ -76,6 +181,26 @@ def test_an_error_ends_its_own_job_only(batcher: Batcher, device: Device) -> Non
     assert seeds(other) == [7, 8]
     assert 2 not in device.spoken
     assert seeds(batcher.submit([segment(9)], JobControl(60))) == [9]
+
+
+def test_a_device_that_is_full_for_a_moment_is_tried_once_more(batcher: Batcher, device: Device) -> None:
+    class Once(dict[int, Exception]):
+        def __getitem__(self, seed: int) -> Exception:
+            return self.pop(seed)
+
+    device.fail = Once({0: OutOfMemory("full")})
+    assert seeds(batcher.submit([segment(0)], JobControl(60))) == [0]
+    assert device.fail == {}
+
+
+def test_a_lost_gpu_ends_all_jobs_that_are_on_it(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    jobs = [batcher.submit([segment(i)], JobControl(60)) for i in range(2)]
+    device.fail[1] = GpuLost("gone")
+    device.gate.set()
+    for job in jobs:
+        with pytest.raises(GpuLost):
+            seeds(job)
 
 
 def test_an_unforeseen_error_does_not_end_the_device_thread(batcher: Batcher, device: Device) -> None:
@@ -109,12 +234,12 @@ def test_a_job_past_its_time_stops(batcher: Batcher) -> None:
 def test_leaving_the_results_early_drops_the_rest(batcher: Batcher, device: Device) -> None:
     held = threading.Event()
 
-    def hold_the_second(share: float) -> None:
-        if share > 0.25 and not held.is_set():
+    def hold_the_third(share: float) -> None:
+        if share >= 0.5 and not held.is_set():
             device.gate.clear()
             held.set()
 
-    results = batcher.submit([segment(i) for i in range(3)], JobControl(60, hold_the_second))
+    results = batcher.submit([segment(i) for i in range(4)], JobControl(60, hold_the_third))
     assert float(next(results).samples[0]) == 0
     assert held.wait(10)
     results.close()  # type: ignore[attr-defined]
@@ -126,17 +251,45 @@ def test_leaving_the_results_early_drops_the_rest(batcher: Batcher, device: Devi
 def test_progress_runs_over_the_whole_job(batcher: Batcher) -> None:
     shares: list[float] = []
     list(batcher.submit([segment(i, nfe=2) for i in range(2)], JobControl(60, shares.append)))
-    assert shares == [0, 0.25, 0.5, 0.75]
+    assert shares == [0, 0.5]  # both side by side
 
 
-def test_times_are_of_this_job(batcher: Batcher) -> None:
-    first, second = batcher.submit([segment(0), segment(1)], JobControl(60))
-    assert first.waited_s >= 0
-    assert second.worked_s >= 0
+def test_no_segments_are_no_work(batcher: Batcher) -> None:
+    assert seeds(batcher.submit([], JobControl(60))) == []
+
+
+def test_the_device_is_booked_to_the_jobs_by_their_frames(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    small = batcher.submit([segment(0, nfe=1)], JobControl(60))
+    large = batcher.submit([dataclasses.replace(segment(1, nfe=1), frames=60)], JobControl(60))
+    device.gate.set()
+    (one,), (_,) = small, large
+    assert device.forwards[1] == [(0, 0), (1, 0)]
+    assert one.waited_s > 0
+    assert one.worked_s > 0
+    flights = [Flight(Job([], JobControl(60), device, False), 0, piece, 0.0) for piece in (segment(0), segment(1))]
+    flights[1].segment = dataclasses.replace(flights[1].segment, frames=60)
+    batcher_module._share(flights, 4.0)
+    assert [flight.worked_s for flight in flights] == [1.0, 3.0]
+
+
+def test_closing_tells_the_jobs_that_are_not_done(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    waiting = batcher.submit([segment(1)], JobControl(60))
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    while not batcher._closed:
+        closing.join(0.001)
+    device.gate.set()
+    closing.join(10)
+    with pytest.raises(JobCancelled, match="the worker stops"):
+        seeds(waiting)
 
 
 def test_a_closed_batcher_takes_no_jobs(device: Device) -> None:
-    batcher = Batcher(device.speak)
+    batcher = Batcher(device, BATCH_FRAMES)
     batcher.close()
     with pytest.raises(RuntimeError):
         batcher.submit([segment(0)], JobControl(60))
+    with pytest.raises(RuntimeError):
+        batcher.run(lambda: None)

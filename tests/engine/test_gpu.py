@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from f5_worker.engine.attention import Attend, attend_dense, attend_flash, attend_varlen
 from f5_worker.engine.batcher import Segment
 from f5_worker.engine.config import PUBLISHED
 from f5_worker.engine.engine import load_engine
 from f5_worker.engine.model import DiT
-from f5_worker.engine.sampler import draw_noise, sample, time_points
+from f5_worker.engine.packed import Rows
+from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, sample, time_points
 from f5_worker.errors import OutOfMemory
 from f5_worker.settings import Settings
 from tests.conftest import ROOT
@@ -97,6 +99,63 @@ def test_the_small_model_speaks_the_same_on_both_devices() -> None:
     assert difference < 1e-2
     again = load_engine(Settings(model="f5-tiny", device="cuda", precision="fp32")).speak(segment)
     assert np.array_equal(again, sounds[1])
+
+
+RAGGED = (300, 1, 977, 977, 64)
+
+
+@pytest.mark.parametrize("attend", [attend_flash, attend_varlen])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_attention_in_one_launch_is_dense_attention(attend: Attend, dtype: torch.dtype) -> None:
+    pytest.importorskip("flash_attn" if attend is attend_flash else "torch.nn.attention.varlen")
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(sum(RAGGED), 3, 16, 64, generator=generator).cuda().to(dtype).unbind(1)
+    rows = Rows.of(RAGGED, q.device)
+    expected = attend_dense(q.float(), k.float(), v.float(), rows)
+    difference = error(attend(q, k, v, rows), expected)
+    print(f"\n{attend.__name__} {dtype}: relative error {difference:.2e}")
+    assert difference <= {torch.float16: 2e-3, torch.bfloat16: 1.6e-2}[dtype]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
+@pytest.mark.parametrize("attend", [attend_dense, attend_flash, attend_varlen])
+def test_company_changes_nothing_at_full_size(
+    full_size: DiT, attend: Attend, dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if attend is not attend_dense:
+        pytest.importorskip("flash_attn" if attend is attend_flash else "torch.nn.attention.varlen")
+        if dtype is torch.float32:
+            pytest.skip("half precision only")
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(full_size.to(dtype), "attend", attend)
+    try:
+        together, apart = ([_begun(full_size, seed) for seed in range(8)] for _ in range(2))
+        with torch.inference_mode():
+            crew = Crew(full_size, together)
+            for _ in range(8):
+                crew.step()
+            for flow in apart:
+                alone = Crew(full_size, [flow])
+                for _ in range(8):
+                    alone.step()
+    finally:
+        full_size.float()
+    worst = max(error(a.target, b.target) for a, b in zip(together, apart, strict=True))
+    print(f"\n{attend.__name__} {dtype}: in company, relative difference at most {worst:.2e}")
+    assert worst <= bound
+
+
+def _begun(model: DiT, seed: int) -> Flow:
+    with torch.inference_mode():
+        return Flow.begin(
+            model,
+            torch.randn(300, 100, generator=torch.Generator().manual_seed(seed)).cuda(),
+            (torch.arange(100 + seed) % VOCABULARY).cuda(),
+            draw_noise(seed, 500 + 137 * seed).cuda(),
+            Schedule.of(model, time_points(8, -1.0 if seed % 2 else None)),
+            2.0 if seed % 3 else 0.0,
+        )
 
 
 def test_a_full_gpu_fails_one_job_and_serves_the_next() -> None:

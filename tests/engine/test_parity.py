@@ -10,30 +10,27 @@ import pytest
 import soundfile
 import torch
 
-from f5_worker.engine.config import Arch, mel_frames, read_arch
-from f5_worker.engine.engine import load_model, load_vocoder
+from f5_worker.engine.checkpoint import load_model, load_vocoder
+from f5_worker.engine.config import FRAMES_PER_S, Arch, mel_frames, read_arch
 from f5_worker.engine.mel import log_mel
 from f5_worker.engine.model import DiT
-from f5_worker.engine.sampler import EPSS, draw_noise, sample, time_points
+from f5_worker.engine.sampler import EPSS, Crew, Flow, Schedule, draw_noise, sample, time_points
 from f5_worker.engine.upstream import UpstreamSampler
-from tests.engine.conftest import SMALL, VOCABULARY
+from tests.engine.conftest import SMALL, SWITCHES, VOCABULARY, upstream_weights
 
 pytestmark = pytest.mark.model
 
 BOUND = 1e-4  # relative error of the mel, fp32
-SWITCHES = {
-    "v1": SMALL,
-    "base": dataclasses.replace(SMALL, text_mask_padding=False, pe_attn_head=1),
-    "spread text": dataclasses.replace(SMALL, text_embedding_average_upsampling=True),
-    "qk norm": dataclasses.replace(SMALL, qk_norm="rms_norm"),
-    "long skip": dataclasses.replace(SMALL, long_skip_connection=True),
-    "no text blocks": dataclasses.replace(SMALL, conv_layers=0),
-}
+# (seconds, NFE, guidance): each length once, costly ones where the text is short
+LENGTHS = [
+    (1.0, 32, 2.0), (1.5, 32, 0.0), (2.0, 16, 2.0), (3.0, 16, 0.0), (4.5, 7, 2.0),
+    (6.0, 7, 0.0), (9.0, 7, 2.0), (13.0, 7, 0.0), (20.0, 7, 0.0), (30.0, 7, 0.0),
+]  # fmt: skip
 
 
 def upstream_of(model: DiT, vocabulary: int) -> UpstreamSampler:
     arch = {key: value for key, value in dataclasses.asdict(model.arch).items() if key != "mel_dim"}
-    weights = {f"transformer.{key}": value for key, value in model.state_dict().items()}
+    weights = {f"transformer.{key}": value for key, value in upstream_weights(model).items()}
     return UpstreamSampler(arch, weights, vocabulary)
 
 
@@ -67,24 +64,56 @@ def test_every_switch_of_the_architecture(switch: str, guidance: float, make_mod
 
 
 @pytest.mark.parametrize("spread", [True, False])
-@pytest.mark.parametrize("frames", [450, 620, 1100])
-def test_the_small_model_that_ships(frames: int, spread: bool, tiny: Path, clip: torch.Tensor) -> None:
+def test_the_small_model_that_ships(spread: bool, tiny: Path, clip: torch.Tensor) -> None:
     vocabulary = len((tiny / "vocab.txt").read_text().splitlines())
     model = load_model(tiny, vocabulary).float()
     model.text_embed.spread = spread
     model.arch = dataclasses.replace(read_arch(tiny), text_embedding_average_upsampling=spread)
     upstream = upstream_of(model, vocabulary)
     reference = log_mel(clip)
-    tokens = torch.arange(120) % vocabulary
+    tokens, frames = torch.arange(120) % vocabulary, 450
     theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance=2.0, sway=-1.0, seed=9)
     ours = sample(model, reference, tokens, draw_noise(9, frames), time_points(8, -1.0), 2.0)
     assert relative_error(ours, theirs) <= BOUND
 
 
+def test_ten_lengths_in_one_batch_are_what_upstream_makes_of_each_alone(tiny: Path, clip: torch.Tensor) -> None:
+    vocabulary = len((tiny / "vocab.txt").read_text().splitlines())
+    model = load_model(tiny, vocabulary).float()
+    reference = log_mel(clip[:24_000])
+    wanted = [
+        (torch.arange(round(14 * s)) % vocabulary, len(reference) + round(s * FRAMES_PER_S)) for s, _, _ in LENGTHS
+    ]
+    flows = []
+    for seed, ((tokens, frames), (_, nfe, guidance)) in enumerate(zip(wanted, LENGTHS, strict=True)):
+        schedule = Schedule.of(model, time_points(nfe, -1.0))
+        flows.append(Flow.begin(model, reference, tokens, draw_noise(seed, frames), schedule, guidance))
+    while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
+        Crew(model, left).step()
+    upstream = upstream_of(model, vocabulary)
+    for seed, ((tokens, frames), (seconds, nfe, guidance)) in enumerate(zip(wanted, LENGTHS, strict=True)):
+        theirs = upstream.sample(reference, tokens, frames, nfe=nfe, guidance=guidance, sway=-1.0, seed=seed)
+        assert relative_error(flows[seed].target, theirs[len(reference) :]) <= BOUND, (seconds, nfe, guidance)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+@pytest.mark.parametrize("nfe", [7, 16, 32])
+def test_every_schedule_at_ten_lengths(nfe: int, guidance: float, make_model: Callable[[Arch], DiT]) -> None:
+    model = make_model(SMALL)
+    upstream = upstream_of(model, VOCABULARY)
+    reference = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
+    for seconds, _, _ in LENGTHS:
+        frames = 40 + round(seconds * FRAMES_PER_S)
+        tokens = torch.arange(round(14 * seconds)) % VOCABULARY
+        theirs = upstream.sample(reference, tokens, frames, nfe=nfe, guidance=guidance, sway=-1.0, seed=1)
+        ours = sample(model, reference, tokens, draw_noise(1, frames), time_points(nfe, -1.0), guidance)
+        assert relative_error(ours, theirs) <= BOUND, seconds
+
+
 def test_more_tokens_than_frames_are_cut_as_upstream_cuts_them(make_model: Callable[[Arch], DiT]) -> None:
     model = make_model(SMALL)
     n, tokens = 40, torch.arange(64) % VOCABULARY
-    ours = model.text_embed(tokens, n, drop=False)
+    ours = model.text_embed(tokens, n, guided=False)[0]
     theirs = upstream_of(model, VOCABULARY).cfm.transformer.text_embed(tokens.unsqueeze(0), n)[0]
     assert torch.allclose(ours, theirs, atol=1e-5)
 
@@ -120,4 +149,4 @@ def test_vocoder_is_vocos(tiny: Path, clip: torch.Tensor) -> None:
     backbone.load_state_dict(ours.backbone.state_dict())
     head.load_state_dict(ours.head.state_dict(), strict=False)  # the window is derived
     mel = log_mel(clip).unsqueeze(0)
-    assert relative_error(ours(mel), head(backbone(mel.transpose(1, 2)))) < 1e-5
+    assert relative_error(ours([mel[0]])[0], head(backbone(mel.transpose(1, 2)))[0]) < 1e-5

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.text.chunk import MIN_BUDGET_BYTES, PAUSES_S, byte_budget, chunk
+from f5_worker.text.chunk import MIN_BUDGET_BYTES, PAUSES_S, byte_budget, chunk, origins
 from f5_worker.text.normalize import has_speech, normalize
 
 
 def texts(text: str, max_bytes: int) -> list[str]:
-    return [piece.text for piece in chunk(normalize(text), max_bytes)]
+    return [piece.text for piece in chunk(normalize(text, expand=False).text, max_bytes)]
 
 
 def test_a_short_text_is_one_piece() -> None:
@@ -84,7 +84,9 @@ def test_lone_punctuation_is_no_piece_of_its_own() -> None:
 
 
 def test_the_pause_follows_what_ends_the_piece() -> None:
-    pieces = chunk(normalize("The first line.\nThe second, with a clause that goes on. A third one."), 26)
+    pieces = chunk(
+        normalize("The first line.\nThe second, with a clause that goes on. A third one.", expand=False).text, 26
+    )
     assert [(piece.text, piece.pause_s) for piece in pieces] == [
         ("The first line.", PAUSES_S[0]),
         ("The second, with a clause", PAUSES_S[3]),
@@ -111,7 +113,7 @@ def test_the_budget_is_upstreams() -> None:
 prose = st.text(alphabet="ab cd.e,f! ?\n;今天。é'\"-", max_size=300)
 
 
-@given(prose.map(normalize).filter(has_speech), st.integers(8, 80))
+@given(prose.map(lambda text: normalize(text, expand=False).text).filter(has_speech), st.integers(8, 80))
 def test_all_words_in_order_within_the_budget(text: str, max_bytes: int) -> None:
     pieces = chunk(text, max_bytes)
     letters = [c for c in text if c.isalnum()]
@@ -128,7 +130,7 @@ def test_no_word_is_ever_cut(words: list[str], max_bytes: int) -> None:
 
 def test_hostile_text_takes_linear_time() -> None:
     for text in ("." * 20_000 + "a", "a" * 20_000, "a. " * 6_000, "(" * 20_000 + "a", "a,,,, " * 3_000, "Mr. " * 5_000):
-        assert chunk(normalize(text), 120)
+        assert chunk(normalize(text, expand=False).text, 120)
 
 
 @pytest.mark.parametrize(
@@ -143,3 +145,44 @@ def test_hostile_text_takes_linear_time() -> None:
 )
 def test_signs_and_vowel_marks_are_kept_when_a_sentence_is_cut(text: str, max_bytes: int) -> None:
     assert "".join("".join(texts(text, max_bytes)).split()) == "".join(text.split())
+
+
+@given(prose, st.integers(40, 120), st.none() | st.integers(20, 60))
+def test_every_character_of_a_piece_has_its_place(text: str, max_bytes: int, first_bytes: int | None) -> None:
+    read = normalize(text, expand=False)
+    if not has_speech(read.text):
+        return
+    pieces = chunk(read.text, max_bytes, first_bytes)
+    places = [place for piece in pieces for place in piece.positions]
+    assert places == sorted(places)
+    said = [(char, place) for piece in pieces for char, place in zip(piece.text, piece.positions, strict=True)]
+    letters = [(char, place) for char, place in said if char.isalnum()]
+    assert letters == [(char, at) for at, char in enumerate(read.text) if char.isalnum()]
+    for piece in pieces:
+        assert len(origins(piece, read)) == len(piece.text)
+
+
+STORY = "When the rain stopped, we went out to see the garden. It was full of birds, and of light. " * 4
+
+
+def test_a_short_first_piece_ends_at_a_clause() -> None:
+    pieces = chunk(STORY.strip(), 200, 30)
+    assert pieces[0].text == "When the rain stopped,"
+    assert pieces[0].pause_s == PAUSES_S[2]
+    assert " ".join(piece.text for piece in pieces) == STORY.strip()
+    assert len(pieces[1].text) > 60
+
+
+def test_a_first_piece_is_never_cut_inside_a_clause() -> None:
+    assert chunk(STORY.strip(), 200, 20)[0].text == "When the rain stopped,"
+    one = "A sentence that goes on and on without any comma until it is over."
+    assert [piece.text for piece in chunk(one, 200, 20)] == [one]
+
+
+def test_a_short_text_is_left_whole() -> None:
+    assert [piece.text for piece in chunk("Yes, of course.", 200, 20)] == ["Yes, of course."]
+
+
+def test_mixed_marks_take_linear_time() -> None:
+    for marks in (".!" * 10_000, ",;" * 10_000, '."' * 10_000):
+        chunk("a " + marks + " b", 120)

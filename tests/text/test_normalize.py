@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,26 +34,54 @@ from f5_worker.text.normalize import ensure_speakable, normalize
     ],
 )
 def test_written_and_read(written: str, read: str) -> None:
-    assert normalize(written) == read
+    assert normalize(written, expand=False).text == read
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "?!", "🙂🙂", "— « »", "\u200b", "***"])
 def test_nothing_to_say_is_an_error(text: str) -> None:
     with pytest.raises(TextUnspeakable, match=f"none of its {len(text)} characters"):
-        ensure_speakable(normalize(text), len(text))
+        ensure_speakable(normalize(text, expand=False).text, len(text))
 
 
 @pytest.mark.parametrize("text", ["a", "5", "你", "д", "ب", "🙂 ok"])
 def test_one_letter_is_enough(text: str) -> None:
-    ensure_speakable(normalize(text), len(text))
+    ensure_speakable(normalize(text, expand=False).text, len(text))
 
 
 @given(st.text(max_size=200))
 def test_reading_again_changes_nothing(text: str) -> None:
-    once = normalize(text)
-    assert normalize(once) == once
+    once = normalize(text, expand=False).text
+    assert normalize(once, expand=False).text == once
 
 
 def test_hostile_text_takes_linear_time() -> None:
     for text in ("\n" * 100_000, " " * 100_000, "!" * 100_000, "." * 100_000, " \n" * 50_000, "\u0301" * 100_000):
-        normalize(text)
+        normalize(text, expand=False)
+
+
+@given(st.text(alphabet="ab cd\u0301e\n…—🙂'\"!?.,\u200b\u1100\u1161\u11a8가é好。", max_size=120))
+def test_every_character_knows_where_it_is_from(text: str) -> None:
+    read = normalize(text, expand=False)
+    assert len(read.origin) == len(read.text)
+    begins = [begin for begin, _ in read.origin]
+    assert begins == sorted(begins)
+    for char, (begin, end) in zip(read.text, read.origin, strict=True):
+        assert 0 <= begin <= end <= len(text)
+        if char.isalnum():
+            assert unicodedata.normalize("NFC", char) in unicodedata.normalize("NFC", text[begin:end])
+
+
+@pytest.mark.parametrize(
+    ("text", "char", "written"),
+    [
+        ("Hi 🙂 you", "y", "y"),
+        ("wait… what", ".", "…"),
+        ("cafe\u0301 bar", "é", "e\u0301"),
+        ("a  — b", "-", "—"),
+        ("Hello , world", ",", ","),
+    ],
+)
+def test_changes_are_traced_to_what_was_written(text: str, char: str, written: str) -> None:
+    read = normalize(text, expand=False)
+    begin, end = read.origin[read.text.index(char)]
+    assert text[begin:end] == written

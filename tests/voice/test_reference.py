@@ -21,17 +21,14 @@ from f5_worker.errors import (
     ReferenceTooShort,
     ReferenceUnreadable,
     TranscriptMismatch,
+    TranscriptNeeded,
 )
 from f5_worker.settings import Settings
+from f5_worker.voice.letters import finish_transcript, spoken_letters
+from f5_worker.voice.pauses import CERTAIN, MAX_BREAKS, MAX_PAUSES, _certainty
 from f5_worker.voice.reference import (
-    CERTAIN,
-    MAX_BREAKS,
-    MAX_PAUSES,
     Reference,
-    _certainty,
-    finish_transcript,
     prepare,
-    spoken_letters,
 )
 from tests.audio.signals import file, noise, same, silence, speech, tone, words
 
@@ -265,6 +262,95 @@ class TestCut:
         assert reference.duration_s <= SETTINGS.reference_max_s
 
 
+def srt(times_s: Sequence[tuple[float, float]], texts: Sequence[str]) -> str:
+    def clock(at_s: float) -> str:
+        return (
+            f"{int(at_s) // 3600:02}:{int(at_s) // 60 % 60:02}:{int(at_s) % 60:02},{round(at_s % 1 * 1000) % 1000:03}"
+        )
+
+    lines = zip(times_s, texts, strict=True)
+    return "\n".join(f"{n}\n{clock(a)} --> {clock(b)}\n{text}\n" for n, ((a, b), text) in enumerate(lines, start=1))
+
+
+class TestTimes:
+    """Subtitles: sound and text are cut together where a line's time and a pause meet."""
+
+    LENGTHS, PAUSES = (4.0, 3.5, 5.0, 4.5), (0.4, 0.35, 0.5)
+    TIMES = ((0.0, 4.0), (4.4, 7.9), (8.25, 13.25), (13.75, 18.25))
+    TEXTS = tuple(said(LENGTHS))
+
+    def test_lines_and_sound_are_cut_together(self) -> None:
+        samples = speech(self.LENGTHS, self.PAUSES)
+        samples[: 8 * SAMPLE_RATE] += noise(8.0, 0.01, seed=9)
+        reference = made(samples, srt(self.TIMES, self.TEXTS))
+        first, second = self.TEXTS[2], self.TEXTS[3]
+        assert reference.transcript == f"{first} {second} "
+        assert reference.duration_s == pytest.approx(0.02 + 5.0 + 0.5 + 4.5 + 0.05, abs=0.03)
+        excerpt = samples[round(8.5 * SAMPLE_RATE) :][:2_400]
+        at = int(np.correlate(reference.samples[:SAMPLE_RATE], excerpt, "valid").argmax())
+        assert at / SAMPLE_RATE == pytest.approx(8.5 - 8.25 + 0.02, abs=0.03)
+        assert same(reference.samples[at:], excerpt) > 0.99
+        assert reference.warnings == (
+            "the recording has 18.2 s; its part from 8.2 to 18.2 s and the 161 characters that are said in it are used",
+        )
+
+    def test_a_short_clip_is_used_as_it_is(self) -> None:
+        reference = made(speech([3.0, 4.0], [0.4]), srt([(0.1, 3.2), (3.3, 7.5)], said([3.0, 4.0])))
+        assert reference.transcript == " ".join(said([3.0, 4.0])) + " "
+        assert reference.duration_s == pytest.approx(7.45, abs=0.03)
+        assert reference.warnings == ()
+
+    def test_a_short_clip_whose_times_are_rough(self) -> None:
+        reference = made(noise(5.0), srt([(0.9, 4.1)], said([5.0])))
+        assert reference.transcript == said([5.0])[0] + " "
+
+    def test_times_beyond_the_end_are_a_mismatch(self) -> None:
+        times_s = [(start_s + 140, end_s + 140) for start_s, end_s in self.TIMES]
+        with pytest.raises(TranscriptMismatch, match=r"reach to 158\.2 s and the recording has 18\.2 s"):
+            made(speech(self.LENGTHS, self.PAUSES), srt(times_s, self.TEXTS))
+
+    def test_words_too_many_for_the_sound_are_a_mismatch(self) -> None:
+        with pytest.raises(TranscriptMismatch, match=r"characters for 17\.\d s of speech, which is \d+\.\d letters"):
+            made(speech(self.LENGTHS, self.PAUSES), srt(self.TIMES, [text * 3 for text in self.TEXTS]))
+
+    def test_lines_may_be_of_a_part_only(self) -> None:
+        samples = np.concatenate([speech(self.LENGTHS, self.PAUSES), silence(0.5), noise(60.0)])
+        reference = made(samples, srt(self.TIMES, self.TEXTS))
+        assert reference.transcript.strip() in " ".join(self.TEXTS)
+        assert 5.0 <= reference.duration_s <= 12.0
+
+    def test_no_line_at_a_pause_is_too_long(self) -> None:
+        with pytest.raises(ReferenceTooLong, match=r"none of the transcript's 3 lines could be cut out.* 0 pauses"):
+            made(noise(20.0), srt([(1.0, 6.0), (6.0, 12.0), (12.0, 19.0)], said([6.0, 6.0, 7.0])))
+
+    def test_sounds_in_brackets_are_no_words(self) -> None:
+        texts = [f"[music] {self.TEXTS[0]}", "[applause]", self.TEXTS[2], f"♪ {self.TEXTS[3]}"]
+        reference = made(speech(self.LENGTHS, self.PAUSES), srt(self.TIMES, texts))
+        assert reference.transcript == f"{self.TEXTS[2]} {self.TEXTS[3]} "
+
+    def test_no_message_holds_the_transcript(self) -> None:
+        texts = [text.replace("abcde", "secret") for text in self.TEXTS]
+        for times_s in (self.TIMES, [(start_s + 50, end_s + 50) for start_s, end_s in self.TIMES]):
+            with pytest.raises(ReferenceProblem) as caught:
+                made(noise(18.25), srt(times_s, texts))
+            assert "secret" not in str(caught.value)
+
+    def test_chinese_lines_are_joined_without_spaces(self) -> None:
+        texts = ["字" * round(length_s * 4) + "。" for length_s in self.LENGTHS]
+        reference = made(speech(self.LENGTHS, self.PAUSES), srt(self.TIMES, texts))
+        assert reference.transcript in "".join(texts)
+
+
+class TestWithoutWords:
+    def test_they_are_needed(self) -> None:
+        with pytest.raises(TranscriptNeeded, match=r"no recogniser to find them \(F5_ASR_MODEL\); send its transcript"):
+            prepare(file(noise(4.0)), None, SETTINGS)
+
+    def test_the_sound_is_looked_at_first(self) -> None:
+        with pytest.raises(ReferenceSilent):
+            prepare(file(silence(4.0)), None, SETTINGS)
+
+
 class TestCertainty:
     """The matching alone, with speakers as they are."""
 
@@ -336,7 +422,7 @@ class TestWarnings:
         return " | ".join(made(samples, words(round(length_s * 9)), rate=rate).warnings)
 
     def test_clipping(self) -> None:
-        assert "% of the recording is clipped" in self.warned(np.clip(noise(5.0, 0.8), -1, 1))
+        assert "% of the clip is clipped" in self.warned(np.clip(noise(5.0, 0.8), -1, 1))
 
     def test_a_low_rate(self) -> None:
         assert "8000 Hz" in self.warned(noise(5.0, rate=8_000), 8_000)

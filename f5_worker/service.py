@@ -1,0 +1,48 @@
+"""What jobs need of the worker: everything here is loaded once and shared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from f5_worker.engine.batcher import Batcher
+from f5_worker.models import Models
+from f5_worker.net.bucket import Bucket
+from f5_worker.settings import Settings
+from f5_worker.voice.library import Library
+from f5_worker.voice.transcribe import Recogniser
+
+
+@dataclass(frozen=True)
+class Service:
+    """The worker's parts. `recogniser` and `bucket` are None where there is none.
+
+    bucket_state: `none`, `ok`, or what its probe at start found wrong.
+    """
+
+    settings: Settings
+    models: Models
+    voices: Library
+    batcher: Batcher
+    recogniser: Recogniser | None = None
+    bucket: Bucket | None = None
+    bucket_state: str = "none"
+
+
+class Stopwatch:
+    """Milliseconds of each stage; a stage entered twice adds up."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.ms[name] = self.ms.get(name, 0.0) + (time.monotonic() - begun) * 1e3
+
+    def total_ms(self) -> float:
+        return (time.monotonic() - self.started) * 1e3

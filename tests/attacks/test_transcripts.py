@@ -1,0 +1,81 @@
+"""Transcripts made to harm: each is read or refused in a time that grows with its length only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from f5_worker.errors import SubtitlesUnreadable
+from f5_worker.voice.cues import MAX_CUES
+from f5_worker.voice.transcript import parse_transcript
+
+CUE = "00:00:01,000 --> 00:00:02,000\n"
+HEAD = "Start (s),End (s),Segment\n"
+# Quadratic work on so many characters takes minutes, linear work a part of a second.
+SIZE, LIMIT_S = 100_000, 10.0
+
+HOSTILE: dict[str, Callable[[], str]] = {
+    "arrows": lambda: "-->" * (SIZE // 3),
+    "arrow lines": lambda: "-->\n" * (SIZE // 4),
+    "digits": lambda: "1" * SIZE,
+    "digit lines": lambda: "1\n" * (SIZE // 2),
+    "colons": lambda: "1:" * (SIZE // 2),
+    "clocks": lambda: "00:00:00,000 " * (SIZE // 13),
+    "a cue of digits": lambda: CUE + "1\n" * (SIZE // 2),
+    "a cue of blank lines": lambda: "1\n" + CUE + "\n" * SIZE,
+    "settings": lambda: CUE[:-1] + " a:b" * (SIZE // 4) + "\n",
+    "almost settings": lambda: CUE[:-1] + " a:b" * (SIZE // 4) + " !\n",
+    "spaces in times": lambda: "00:00:01,000" + " " * SIZE + "x",
+    "open tags": lambda: CUE + "<i" * (SIZE // 2),
+    "angles": lambda: CUE + "<" * SIZE,
+    "open voices": lambda: CUE + "<v." * (SIZE // 3),
+    "voices of spaces": lambda: CUE + "<v " + " " * SIZE,
+    "braces": lambda: CUE + "{\\" * (SIZE // 2),
+    "brackets": lambda: CUE + "[" * SIZE,
+    "spaces": lambda: CUE + " " * SIZE + "x",
+    "one tag of a vtt": lambda: "WEBVTT\n\n" + CUE + "<" + "a" * SIZE,
+    "entities": lambda: "WEBVTT\n\n" + CUE + "&amp" * (SIZE // 4),
+    "notes": lambda: "WEBVTT\n\n" + "NOTE\n\n" * (SIZE // 6),
+    "carriage returns": lambda: "\r" * SIZE + "x",
+    "commas": lambda: "," * SIZE,
+    "a row of commas": lambda: HEAD + "0,1," + "," * SIZE,
+    "rows of commas": lambda: HEAD + "0,1,,,\n" * (SIZE // 7),
+    "an open quote": lambda: HEAD + '0,1,"' + "a\n" * (SIZE // 2),
+    "quotes": lambda: HEAD + '"' * SIZE,
+    "a number": lambda: HEAD + "9" * SIZE + ",1,a",
+    "a name": lambda: "start" * (SIZE // 5) + ",end,text",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_text_takes_long(name: str) -> None:
+    text = HOSTILE[name]()
+    started = time.process_time()
+    with suppress(SubtitlesUnreadable):
+        parse_transcript(text)
+    assert time.process_time() - started < LIMIT_S
+
+
+@pytest.mark.parametrize("row", ["00:00:01,000 --> 00:00:02,000\na\n\n", "0.0,1.0,a\n"])
+def test_the_number_of_cues_is_bounded(row: str) -> None:
+    assert len(parse_transcript(row * MAX_CUES).cues) == MAX_CUES
+    with pytest.raises(SubtitlesUnreadable, match=f"more than {MAX_CUES} cues"):
+        parse_transcript(row * (MAX_CUES + 1))
+
+
+@pytest.mark.parametrize("huge", ["9" * 5_000, "٣", "1e99", "0x10", "1_000", "inf", "١٢:٠٠:٠٠"])
+def test_numbers_of_unusual_make_are_refused_by_line(huge: str) -> None:
+    with pytest.raises(SubtitlesUnreadable, match=r"line [12] of the transcript: "):
+        parse_transcript(f"{HEAD}0,{huge},a")
+    with pytest.raises(SubtitlesUnreadable, match="line 2 of the transcript: "):
+        parse_transcript(f"1\n00:00:01,000 --> {huge}:00:00,000\na")
+
+
+def test_an_error_repeats_nothing_of_the_text() -> None:
+    for text in (f"{HEAD}0,SECRET,a", f"{HEAD}SECRET", "1\n00:00:01,000 --> SECRET\nSECRET"):
+        with pytest.raises(SubtitlesUnreadable) as caught:
+            parse_transcript(text)
+        assert "SECRET" not in str(caught.value)

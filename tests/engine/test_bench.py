@@ -1,0 +1,30 @@
+"""The benchmark runs, so that it is there when a GPU is."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.model
+def test_the_benchmark_measures_both_and_writes_it_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["--cases", "tiny", "--rounds", "1", "--reference-s", "0.5", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["engine.py", *asked])
+    monkeypatch.setenv("F5_MODEL", "f5-tiny")
+    monkeypatch.setenv("F5_DEVICE", "cpu")
+    runpy.run_path(str(ROOT / "bench" / "engine.py"), run_name="__main__")
+    (written,) = tmp_path.iterdir()
+    assert written.name.startswith("engine-cpu-")
+    result = json.loads(written.read_text())
+    assert result["model"] == "f5-tiny"
+    assert len(result["cases"]) == 2
+    for row in result["cases"].values():
+        for side in (row["upstream"], row["ours"]):
+            assert 0 < side["first_audio_s"] <= side["latency_p50_s"] <= side["latency_p95_s"]
+            assert side["rtf"] * side["audio_s_per_s"] == pytest.approx(1, rel=0.05)

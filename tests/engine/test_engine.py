@@ -1,0 +1,129 @@
+"""The loaded engine under the batcher: f5-tiny itself, as jobs meet it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from f5_worker.control import JobControl
+from f5_worker.engine.batcher import Batcher, Samples, Segment
+from f5_worker.engine.engine import Engine, load_checkpoint, load_engine
+from f5_worker.engine.model import DiT
+from f5_worker.errors import GpuLost, OutOfMemory
+from f5_worker.settings import Settings
+from tests.conftest import TINY
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return load_engine(Settings(model="f5-tiny", device="cpu"))
+
+
+@pytest.fixture
+def batcher(engine: Engine) -> Iterator[Batcher]:
+    batcher = Batcher(engine, 24_000)
+    yield batcher
+    batcher.close()
+
+
+def segment(seed: int, *, nfe: int = 4, guidance: float = 2.0, reference: Samples | None = None) -> Segment:
+    if reference is None:
+        reference = np.random.default_rng(seed).normal(0, 0.1, 12_000).astype(np.float32)
+    return Segment(reference, tuple(range(20 + seed)), 120 + 31 * seed, nfe, guidance, -1.0, seed)
+
+
+def test_jobs_at_once_sound_as_each_alone(engine: Engine, batcher: Batcher) -> None:
+    jobs = [
+        [segment(0), segment(1, nfe=6)],
+        [segment(2, guidance=0.0)],
+        [segment(3, nfe=5, guidance=1.0)],
+    ]
+
+    def speak(segments: list[Segment]) -> list[Samples]:
+        return [spoken.samples for spoken in batcher.submit(segments, JobControl(60))]
+
+    with ThreadPoolExecutor() as threads:
+        together = list(threads.map(speak, jobs))
+    for segments, sounds in zip(jobs, together, strict=True):
+        for piece, sound in zip(segments, sounds, strict=True):
+            apart = engine.speak(piece)
+            assert np.linalg.norm(sound - apart) <= 1e-5 * np.linalg.norm(apart)
+
+
+def test_models_side_by_side(engine: Engine, batcher: Batcher) -> None:
+    pack = load_checkpoint("pack", TINY, Settings(model="f5-tiny", device="cpu"), batcher.run)
+    assert pack.name == "pack"
+    assert pack.n_bytes == engine.n_bytes > 50_000_000
+    jobs = [batcher.submit([segment(0)], JobControl(60), speaker=speaker) for speaker in (None, pack)]
+    sounds = [next(job).samples for job in jobs]
+    assert np.array_equal(sounds[0], sounds[1])
+
+
+def test_a_reference_is_analysed_once_for_all_its_segments(engine: Engine) -> None:
+    reference = np.full(12_000, 0.1, np.float32)
+    first, second = engine.begin(segment(0, reference=reference)), engine.begin(segment(1, reference=reference))
+    assert second.reference is first.reference
+    assert second.schedule is first.schedule
+    changed = reference.copy()
+    changed[:6_000] = 0.0
+    assert not torch.equal(engine.begin(segment(0, reference=changed)).reference, first.reference)
+
+
+def out_of_memory_above(frames: int, model: DiT, monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[torch.Tensor]]:
+    """Let the model fail as a full GPU does; the tensors that it had made by then."""
+    made = []
+    forward = DiT.forward
+
+    def full(self: DiT, x: torch.Tensor, packed: object, modulations: object) -> torch.Tensor:
+        if len(packed.fixed) > frames:  # type: ignore[attr-defined]
+            activations = torch.zeros(1000)
+            made.append(weakref.ref(activations))
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return forward(self, x, packed, modulations)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DiT, "forward", full)
+    return made
+
+
+def test_a_full_gpu_takes_fewer_and_the_numbers_stay(
+    engine: Engine, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [segment(seed) for seed in range(3)]
+    apart = [engine.speak(piece) for piece in pieces]
+    made = out_of_memory_above(400, engine.model, monkeypatch)
+    together = [spoken.samples for spoken in batcher.submit(pieces, JobControl(60))]
+    assert made
+    for sound, expected in zip(together, apart, strict=True):
+        assert np.linalg.norm(sound - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+def test_a_segment_too_large_for_the_gpu_fails_alone_and_leaves_nothing_behind(
+    engine: Engine, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = out_of_memory_above(350, engine.model, monkeypatch)
+    large, small = batcher.submit([segment(3)], JobControl(60)), batcher.submit([segment(0)], JobControl(60))
+    with pytest.raises(OutOfMemory, match="no room for this job") as caught:
+        list(large)
+    assert len(list(small)) == 1
+    assert len(made) >= 2  # tried once more
+    assert caught.value.__cause__ is not None  # what failed can still be read
+    assert all(tensor() is None for tensor in made)
+    assert len(list(batcher.submit([segment(1)], JobControl(60)))) == 1
+
+
+def test_a_broken_context_is_told_from_a_full_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*arguments: object) -> torch.Tensor:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    flow = engine.begin(segment(0))
+    monkeypatch.setattr(DiT, "forward", lost)
+    with pytest.raises(GpuLost):
+        engine.step([flow])
+    assert flow.step == 0

@@ -1,0 +1,108 @@
+"""The rule by which segments come to the device, without a device."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5_worker.control import JobControl
+from f5_worker.engine.turns import PATIENCE, Flight, Job, Segment, Speaker, Spoken, Turns
+
+SEGMENT = Segment(np.zeros(10, np.float32), (1, 2), frames=500, nfe=4, guidance=2.0, sway=-1.0, seed=0)
+SPEAKER: Speaker[object] = object()  # type: ignore[assignment]
+
+
+def job(n_segments: int, frames: int = 500, *, early: bool = False) -> Job:
+    return Job([dataclasses.replace(SEGMENT, frames=frames)] * n_segments, JobControl(60), SPEAKER, early)
+
+
+def land(flight: Flight) -> None:
+    flight.job.land(flight.index, Spoken(np.zeros(1, np.float32), 0.0, 0.0))
+
+
+def all_that_fit(turns: Turns, flying: list[Flight]) -> None:
+    while flight := turns.next(sum(f.segment.forward_frames for f in flying)):
+        flying.append(flight)
+
+
+def test_the_unconditional_half_is_counted() -> None:
+    assert SEGMENT.forward_frames == 1000
+    assert dataclasses.replace(SEGMENT, guidance=0.0).forward_frames == 500
+
+
+def test_later_segments_leave_room_for_a_first_one() -> None:
+    turns, flying = Turns(8_000), list[Flight]()
+    turns.jobs.append(book := job(20))
+    all_that_fit(turns, flying)
+    assert len(flying) == 4
+    turns.jobs.append(note := job(1, frames=2_000))
+    all_that_fit(turns, flying)
+    assert [flight.job for flight in flying] == [book] * 4 + [note]
+
+
+def test_a_segment_larger_than_the_room_comes_alone() -> None:
+    turns, flying = Turns(4_096), list[Flight]()
+    turns.jobs += [job(1, frames=4_000), job(1)]
+    all_that_fit(turns, flying)
+    assert [flight.segment.frames for flight in flying] == [4_000]
+
+
+def test_jobs_take_turns_after_their_first_segments() -> None:
+    turns, flying = Turns(100_000), list[Flight]()
+    jobs = [job(3) for _ in range(3)]
+    turns.jobs += jobs
+    all_that_fit(turns, flying)
+    assert [jobs.index(flight.job) for flight in flying] == [0, 1, 2] * 3
+    assert [flight.index for flight in flying] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_a_listener_hears_the_first_before_the_others_begin() -> None:
+    turns, flying = Turns(100_000), list[Flight]()
+    turns.jobs.append(job(3, early=True))
+    all_that_fit(turns, flying)
+    assert len(flying) == 1
+    land(flying[0])
+    all_that_fit(turns, flying)
+    assert [flight.index for flight in flying] == [0, 1, 2]
+
+
+def test_a_stream_of_short_jobs_does_not_starve_a_long_one() -> None:
+    turns = Turns(4_096)
+    turns.jobs.append(book := job(5))
+    land(turns.next(0))  # type: ignore[arg-type]
+    begun = []
+    for _ in range(4 * (PATIENCE + 1)):
+        turns.jobs.append(job(1))
+        flight = turns.next(0)
+        assert flight is not None
+        begun.append(flight.job)
+        land(flight)
+    assert [index for index, other in enumerate(begun) if other is book] == [8, 17, 26, 35]
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 6), st.integers(100, 4_096)), min_size=1, max_size=12),
+    order=st.lists(st.integers(0, 99), min_size=60, max_size=60),
+)
+def test_memory_is_bounded_and_nobody_waits_for_more_than_is_promised(
+    sizes: list[tuple[int, int]], order: list[int]
+) -> None:
+    """Jobs of any size arrive and land at any time."""
+    turns, flying, waits = Turns(24_000), list[Flight](), dict[Job, int]()
+    arriving = [job(n, frames) for n, frames in sizes]
+    for choice in order:
+        if arriving and choice % 2:
+            turns.jobs.append(arriving.pop())
+            waits[turns.jobs[-1]] = 0
+        elif flying:
+            land(flying.pop(choice % len(flying)))
+        while flight := turns.next(sum(f.segment.forward_frames for f in flying)):
+            flying.append(flight)
+            waits = {other: count + 1 for other, count in waits.items() if other.next_segment or other is flight.job}
+            waits[flight.job] = 0
+        assert sum(f.segment.forward_frames for f in flying) <= 24_000
+        assert flying or not any(waiting.next_segment for waiting in turns.jobs)
+        assert max(waits.values(), default=0) <= PATIENCE + len(sizes)

@@ -58,9 +58,9 @@ def whole(job: SpeechRequest, service: Service) -> SpeechReply:
         {"cross_fade_s": 0.15},
         {"fix_duration_s": 30.0},
         {"pad_start_s": 0.5, "pad_end_s": 0.25},
-        {"loudness_lufs": -20.0, "trim_silence": True},
+        pytest.param({"loudness_lufs": -20.0, "trim_silence": True}, marks=pytest.mark.slow),
         {"format": "opus"},
-        {"format": "aac"},
+        pytest.param({"format": "aac"}, marks=pytest.mark.slow),
     ],
 )
 def test_the_pieces_joined_are_the_whole_file(service: Service, fields: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from f5_worker.audio.loudness import MAX_LIMITED_DB, TRUE_PEAK_DB, level, lufs, 
 from tests.audio.signals import noise, same, silence, speech, tone
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.slow  # the meter brings scipy, whose import takes seconds
+
 # -26 LUFS with true peaks of -6 dBTP: a voice with high peaks, hard to bring up.
 VOICE = decode((TINY / "voices" / "joe.wav").read_bytes(), max_bytes=10**6, max_s=60.0).samples
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,19 @@ def test_nothing_private_is_told(rig: Rig) -> None:
 def assert_silent_about(told: str, *secrets: Any) -> None:
     found = [(secret, line[:300]) for secret in secrets for line in told.splitlines() if secret in line]
     assert not found
+
+
+def test_a_long_job_says_how_far_it_is(rig: Rig) -> None:
+    job_id = rig.api.submit(LONG)
+    deadline = time.monotonic() + 60
+    while not progress(rig) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    rig.api.cancel(job_id)
+    assert progress(rig)
+    assert all(0 < share < 1 for share in progress(rig))
+
+
+def progress(rig: Rig) -> list[float]:
+    """The shares posted for any job so far."""
+    bodies = [json.loads(body) for body in rig.api.posted]
+    return [body["output"]["progress"] for body in bodies if body.get("status") == "IN_PROGRESS"]

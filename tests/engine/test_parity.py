@@ -98,11 +98,11 @@ def test_ten_lengths_in_one_batch_are_what_upstream_makes_of_each_alone(tiny: Pa
 
 @pytest.mark.parametrize("guidance", [0.0, 2.0])
 @pytest.mark.parametrize("nfe", [7, 16, 32])
-def test_every_schedule_at_ten_lengths(nfe: int, guidance: float, make_model: Callable[[Arch], DiT]) -> None:
+def test_every_schedule_with_and_without_guidance(nfe: int, guidance: float, make_model: Callable[[Arch], DiT]) -> None:
     model = make_model(SMALL)
     upstream = upstream_of(model, VOCABULARY)
     reference = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
-    for seconds, _, _ in LENGTHS:
+    for seconds in (1.0, 4.0):
         frames = 40 + round(seconds * FRAMES_PER_S)
         tokens = torch.arange(round(14 * seconds)) % VOCABULARY
         theirs = upstream.sample(reference, tokens, frames, nfe=nfe, guidance=guidance, sway=-1.0, seed=1)

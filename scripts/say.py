@@ -2,7 +2,7 @@
 
     python scripts/say.py --url http://localhost:8000 --text "Hello." --voice joe --out hello.wav
     RUNPOD_API_KEY=... python scripts/say.py --endpoint ENDPOINT_ID --text "Hello." \\
-        --reference clip.wav --transcript "What is said in the clip." --out hello.mp3
+        --reference clip.wav --transcript @clip.srt --out hello.mp3 --captions srt,ass
 """
 
 from __future__ import annotations
@@ -22,7 +22,15 @@ from typing import Any
 import requests
 
 RUNPOD_API = "https://api.runpod.ai/v2"
-FORMAT_OF_SUFFIX = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".opus": "opus", ".ogg": "opus", ".pcm": "pcm_s16le"}
+FORMAT_OF_SUFFIX = {
+    ".wav": "wav",
+    ".flac": "flac",
+    ".mp3": "mp3",
+    ".opus": "opus",
+    ".ogg": "opus",
+    ".aac": "aac",
+    ".pcm": "pcm_s16le",
+}
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}
 POLL_S = 1.0
 REQUEST_TIMEOUT_S = 330.0  # /runsync holds a request for up to 300 s
@@ -52,16 +60,17 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sync", action="store_true", help="use /runsync on the endpoint, too (default there: /run)")
     parser.add_argument("--text", required=True, help="what to say; @file reads a file")
     voice = parser.add_mutually_exclusive_group(required=True)
-    voice.add_argument("--voice", help="a voice that ships with the model")
+    voice.add_argument("--voice", help="a voice of the library")
     voice.add_argument("--reference", help="a clip of the voice: a file, or an https URL")
-    parser.add_argument("--transcript", help="what is said in the clip; @file reads a file")
+    parser.add_argument("--transcript", help="what is said in the clip, also SRT, VTT or CSV; @file reads a file")
+    parser.add_argument("--captions", help="subtitles beside --out: any of srt,vtt,ass,csv,json")
     parser.add_argument("--out", type=Path, default=Path("out.wav"), help="its suffix chooses the format")
     parser.add_argument("--quality", choices=("fast", "balanced", "best"))
     parser.add_argument("--speed", type=float)
     parser.add_argument("--seed", type=int)
     arguments = parser.parse_args(argv)
-    if (arguments.reference is None) != (arguments.transcript is None):
-        parser.error("--reference and --transcript go together")
+    if arguments.transcript is not None and arguments.reference is None:
+        parser.error("--transcript belongs to a --reference")
     if arguments.out.suffix not in FORMAT_OF_SUFFIX:
         parser.error(f"--out must end in one of {', '.join(FORMAT_OF_SUFFIX)}")
     return arguments
@@ -78,7 +87,11 @@ def build_input(arguments: argparse.Namespace) -> dict[str, Any]:
         "format": FORMAT_OF_SUFFIX[arguments.out.suffix],
     }
     if arguments.reference is not None:
-        job["reference"] = {"audio": _audio(arguments.reference), "transcript": _text(arguments.transcript)}
+        job["reference"] = {"audio": _audio(arguments.reference)}
+        if arguments.transcript is not None:
+            job["reference"]["transcript"] = _text(arguments.transcript)
+    if arguments.captions is not None:
+        job["captions"] = {"formats": arguments.captions.split(",")}
     return {name: value for name, value in job.items() if value is not None}
 
 
@@ -121,6 +134,8 @@ class Client:
         if state["status"] != "COMPLETED":
             raise SayError(str(state.get("error") or f"the job ended as {state['status']}"))
         output = state.get("output")
+        if isinstance(output, list):
+            output = joined(output)
         if not isinstance(output, dict):
             raise SayError("the job completed without output; its result was probably too large to post")
         return output
@@ -150,16 +165,37 @@ class Client:
         return state
 
 
+def joined(items: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """A streaming worker's items as one reply."""
+    if not items or "final" not in items[-1]:
+        return None
+    *chunks, last = items
+    sound = b"".join(base64.b64decode(chunk["audio"]["base64"]) for chunk in chunks)
+    return {**last, "audio": {**last["audio"], "base64": base64.b64encode(sound).decode("ascii")}}
+
+
 def save(output: dict[str, Any], path: Path) -> None:
-    """Write the audio and print what it is."""
+    """Write the audio, and subtitles beside it, and print what they are."""
     audio = output["audio"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(base64.b64decode(audio["base64"]))
+    path.write_bytes(base64.b64decode(audio["base64"]) if "base64" in audio else _download(audio))
+    for name, file in output.get("captions", {}).items():
+        text = file["content"].encode() if "content" in file else _download(file)
+        path.with_suffix(f".{name}").write_bytes(text)
     for warning in output.get("warnings", []):
         print(f"say: warning: {warning}", file=sys.stderr)
     print(
         f"{path}: {audio['duration_s']:.2f} s, seed {output['seed']}, {output['model']}, RTF {output['metrics']['rtf']}"
     )
+
+
+def _download(file: dict[str, Any]) -> bytes:
+    if "url" not in file:
+        raise SayError(f"the result is in the bucket as {file['key']}, which gives no links; fetch it there")
+    answer = requests.get(file["url"], timeout=REQUEST_TIMEOUT_S)
+    if not answer.ok:
+        raise SayError(f"the bucket answered {answer.status_code} to the link of the result")
+    return answer.content
 
 
 @contextmanager

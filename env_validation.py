@@ -50,11 +50,11 @@ def problems(environ: dict[str, str]) -> tuple[list[str], bool]:
     fatal = policy == "fail" and resolved.verdict.faulty
 
     from f5_worker.errors import SettingsInvalid  # pydantic: only once the allocator string is judged
-    from f5_worker.net.bucket_config import bucket_warnings
+    from f5_worker.net.bucket_config import bucket_for, bucket_warnings
     from f5_worker.settings import load_settings, unknown_variables
 
     try:
-        load_settings(environ)
+        bucket_for(load_settings(environ), environ)
         lines += [f"warning: {warning}" for warning in bucket_warnings(environ)]
     except SettingsInvalid as error:
         lines += [f"error: {fault}" for fault in error.faults]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
@@ -28,13 +29,13 @@ def speaks(request: Request | Download) -> bool:
 
 
 def answer(
-    raw: Mapping[str, Any], request: Request | Download, service: Service, control: JobControl, queued_s: float
+    raw: Mapping[str, Any], request: Request | Download, service: Service, control: JobControl, received: float
 ) -> Reply:
     """The whole reply.
 
     Args:
         raw: the job as RunPod sent it.
-        queued_s: how long it waited for a thread.
+        received: when it came, `time.monotonic()`; it may have waited for a thread since.
 
     Raises:
         WorkerError
@@ -44,16 +45,18 @@ def answer(
         return _download(request, service)
     if isinstance(request, get_args(VoiceRequest)):
         return voices.answer(request, service)
-    job = _job(raw, request, service, control, queued_s)
+    job = _job(raw, request, service, control, received)
     reply = speak(job)
     _done(job, reply)
     return reply.to_json()
 
 
-def stream(raw: Mapping[str, Any], shape: Shape, service: Service, control: JobControl) -> Iterator[Reply | str]:
+def stream(
+    raw: Mapping[str, Any], shape: Shape, service: Service, control: JobControl, received: float
+) -> Iterator[Reply | str]:
     """The pieces of a reply in the caller's words."""
     control.check()
-    job = _job(raw, shape.request, service, control, 0.0)
+    job = _job(raw, shape.request, service, control, received)
     for piece in stream_pieces(job):
         if isinstance(piece, ChunkReply):
             yield shape.piece(piece)
@@ -62,10 +65,10 @@ def stream(raw: Mapping[str, Any], shape: Shape, service: Service, control: JobC
             yield shape.last(piece)
 
 
-def _job(raw: Mapping[str, Any], request: Any, service: Service, control: JobControl, queued_s: float) -> Job:
+def _job(raw: Mapping[str, Any], request: Any, service: Service, control: JobControl, received: float) -> Job:
     own = raw.get("s3Config")
     bucket = None if own is None else Bucket(bucket_from_job(own, service.settings), service.settings)
-    return Job(request, service, control, str(raw.get("id", "")), bucket, queued_s)
+    return Job(request, service, control, str(raw.get("id", "")), bucket, time.monotonic() - received)
 
 
 def _done(job: Job, reply: SpeechReply) -> None:

@@ -66,8 +66,9 @@ class Edge:
                 check_fits(reply, min(self._settings.max_reply_bytes, MAX_PIECE_BYTES))
                 yield reply
                 return
+            received = time.monotonic()
             with self._admitted(job, send=False) as control:
-                async for item in self._pieces(lambda: actions.stream(job, shape, self._service, control)):
+                async for item in self._pieces(lambda: actions.stream(job, shape, self._service, control, received)):
                     yield item
         except Exception as error:  # noqa: BLE001 - see `answer`
             yield self._failed(job_id, error)
@@ -82,7 +83,7 @@ class Edge:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
                 self._threads,
-                lambda: actions.answer(job, shape.request, self._service, control, time.monotonic() - received),
+                lambda: actions.answer(job, shape.request, self._service, control, received),
             )
 
     @contextmanager

@@ -16,7 +16,7 @@ from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
 from f5_worker.models import Models
 from f5_worker.net.bucket import Bucket
-from f5_worker.net.bucket_config import bucket_from_env
+from f5_worker.net.bucket_config import bucket_for
 from f5_worker.service import Service
 from f5_worker.settings import Settings
 from f5_worker.text.tokens import tokenize
@@ -82,7 +82,7 @@ def load_service(settings: Settings) -> Service:
 
 def open_bucket(settings: Settings) -> Bucket | None:
     """The operator's bucket, if the environment names one."""
-    config = bucket_from_env(os.environ)
+    config = bucket_for(settings, os.environ)
     return None if config is None else Bucket(config, settings)
 
 

@@ -119,6 +119,8 @@ class SynthesizeInput(_Speaking, _Returning):
     def _consistent(self) -> SynthesizeInput:
         if self.voice is not None and self.reference is not None:
             raise ValueError('give either voice: "<name>" or reference: {audio, transcript}')
+        if self.fix_duration_s is not None and self.trim_silence:
+            raise ValueError("give either fix_duration_s or trim_silence")
         _one_quality(self)
         return self
 

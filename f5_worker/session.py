@@ -10,12 +10,20 @@ from dataclasses import dataclass, field
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.control import JobControl
+from f5_worker.errors import InvalidInput
 from f5_worker.models import Model
 from f5_worker.net.bucket import Bucket
 from f5_worker.net.fetch import read_audio_source
 from f5_worker.perform import Heard, perform
 from f5_worker.plan import Manner, Plan, make_plan, natural_s, speed_for
-from f5_worker.schema import MAX_SEED, NFE_OF_QUALITY, ReferenceInput, SpeechRequest, SynthesizeInput
+from f5_worker.schema import (
+    MAX_SEED,
+    MAX_SUBTITLE_CHARS,
+    NFE_OF_QUALITY,
+    ReferenceInput,
+    SpeechRequest,
+    SynthesizeInput,
+)
 from f5_worker.service import Service, Stopwatch
 from f5_worker.text.language import language_by_script
 from f5_worker.timing.align import Aligned, Aligner, WhisperAligner
@@ -137,7 +145,13 @@ def read_transcript(given: str | None, service: Service) -> str | None:
     """A caller's transcript: itself, or what lies at its address."""
     if given is None or not _ADDRESS.fullmatch(given):
         return given
-    return decode_transcript(read_audio_source(given.strip(), service.settings))
+    text = decode_transcript(read_audio_source(given.strip(), service.settings))
+    if len(text) > MAX_SUBTITLE_CHARS:
+        raise InvalidInput(
+            f"the transcript at that address has {len(text)} characters, at most {MAX_SUBTITLE_CHARS}; "
+            "send that of a shorter recording"
+        )
+    return text
 
 
 def caller_warnings(request: SpeechRequest, reference: Reference) -> list[str]:

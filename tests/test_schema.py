@@ -78,6 +78,7 @@ def test_an_unknown_action_is_never_a_synthesis(action: object) -> None:
         ({"captions": {"style": {"mod": "word"}}}, "unknown field 'captions.style.mod', did you mean 'mode'?"),
         ({"loudness_lufs": -5}, "loudness_lufs=-5"),
         ({"language": "English"}, "language"),
+        ({"fix_duration_s": 3.0, "trim_silence": True}, "give either fix_duration_s or trim_silence"),
         ({"voice": None, "reference": {"audio": "x", "transcrip": "y"}}, "did you mean 'transcript'?"),
         ({"voice": None, "reference": "clip.wav"}, "reference: input should be"),
     ],

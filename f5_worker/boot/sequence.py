@@ -19,7 +19,7 @@ from f5_worker.boot.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.report import BootReport
 from f5_worker.boot.weights import VOLUME, CopyPrecision, Located, WeightRoots, resolve
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
-from f5_worker.net.bucket_config import bucket_warnings
+from f5_worker.net.bucket_config import bucket_for, bucket_warnings
 from f5_worker.settings import Settings, join_packs, load_settings, unknown_variables
 
 INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
@@ -83,6 +83,7 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
         report.problems += unknown_variables(environ)
         try:
             settings = load_settings(environ)
+            bucket_for(settings, environ)
             report.problems += bucket_warnings(environ)
         except SettingsInvalid as error:
             report.error = str(error)

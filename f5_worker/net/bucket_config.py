@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 from f5_worker.errors import InvalidInput, SettingsInvalid
 from f5_worker.net import fetch
-from f5_worker.settings import Settings
+from f5_worker.settings import Settings, variable
 
 DEFAULT_REGION = "us-east-1"
 JOB = "s3Config"
@@ -121,6 +121,21 @@ def bucket_from_env(environ: Mapping[str, str]) -> BucketConfig | None:
         return _config(family.name, family, **values)
     except ValueError as error:
         raise SettingsInvalid(error.args) from None
+
+
+def bucket_for(settings: Settings, environ: Mapping[str, str]) -> BucketConfig | None:
+    """The operator's bucket, which some settings need.
+
+    Raises:
+        SettingsInvalid: as `bucket_from_env`, or a setting needs a bucket and there is none.
+    """
+    config = bucket_from_env(environ)
+    needs = [variable("delivery")] if settings.delivery == "s3" else []
+    needs += [variable("voices_s3_prefix")] if settings.voices_s3_prefix is not None else []
+    if config is None and needs:
+        names = ", ".join(FAMILIES[0].needed)
+        raise SettingsInvalid([f"{name} needs a bucket, and none is configured ({names})" for name in needs])
+    return config
 
 
 def bucket_warnings(environ: Mapping[str, str]) -> Iterator[str]:

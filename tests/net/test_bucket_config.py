@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.errors import FetchRefused, InvalidInput, SettingsInvalid
-from f5_worker.net.bucket_config import BucketConfig, bucket_from_env, bucket_from_job, bucket_warnings
+from f5_worker.net.bucket_config import BucketConfig, bucket_for, bucket_from_env, bucket_from_job, bucket_warnings
 from f5_worker.settings import Settings
 
 KEY, SECRET = "AKIAEXAMPLE000000000", "wJalr/XUtnFEMI+K7MDENG"
@@ -222,3 +222,12 @@ def test_plain_http_is_the_operators_to_allow() -> None:
 def test_keys_do_not_show() -> None:
     assert KEY not in repr(config(S3))
     assert SECRET not in repr(config(S3))
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"), [({"delivery": "s3"}, "F5_DELIVERY"), ({"voices_s3_prefix": "v/"}, "F5_VOICES_S3_PREFIX")]
+)
+def test_settings_that_need_a_bucket_say_so(fields: dict[str, Any], name: str) -> None:
+    assert bucket_for(Settings(), {}) is None
+    with pytest.raises(SettingsInvalid, match=f"{name} needs a bucket, and none is configured .S3_ENDPOINT_URL"):
+        bucket_for(Settings(**fields), {})

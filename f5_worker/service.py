@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from f5_worker.engine.batcher import Batcher
 from f5_worker.models import Models
 from f5_worker.net.bucket import Bucket
 from f5_worker.settings import Settings
 from f5_worker.voice.library import Library
+from f5_worker.voice.prepared import References
 from f5_worker.voice.transcribe import Recogniser
+
+CLIPS = 32  # of callers, kept prepared: who sends one sentence often sends the next in the same voice
 
 
 @dataclass(frozen=True)
 class Service:
     """The worker's parts. `recogniser` and `bucket` are None where there is none.
 
-    bucket_state: `none`, `ok`, or what its probe at start found wrong.
+    bucket_state: `none`, `ok`, or what its probe at start found wrong. clips: callers' own, prepared.
     """
 
     settings: Settings
@@ -29,6 +32,7 @@ class Service:
     recogniser: Recogniser | None = None
     bucket: Bucket | None = None
     bucket_state: str = "none"
+    clips: References = field(default_factory=lambda: References(CLIPS))
 
 
 class Stopwatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -135,9 +136,12 @@ def voice_of(request: SpeechRequest, name: str | None, service: Service) -> Take
 
 
 def own_reference(given: ReferenceInput, service: Service) -> Reference:
+    """The caller's clip, prepared once for all jobs that send the same."""
     data = read_audio_source(given.audio, service.settings)
-    return prepare(
-        data, read_transcript(given.transcript, service), service.settings, service.recogniser, given.language
+    words = read_transcript(given.transcript, service)
+    key = hashlib.sha256(repr((given.language, words)).encode() + data).hexdigest()
+    return service.clips.get(
+        key, key, lambda: prepare(data, words, service.settings, service.recogniser, given.language)
     )
 
 
@@ -181,10 +185,9 @@ def aligner_for(job: Job, language: str) -> Aligner | None:
 def manner_of(job: Job, text: str, voice: TakenVoice, model: Model) -> Manner:
     """How the model is asked: as the job says, else as the voice's defaults, else as is usual."""
     request, defaults = job.request, voice.defaults
-    languages = job.service.models.languages(model.name)
-    language = request.language or defaults.language or language_by_script(text)
+    known = next(iter(job.service.models.languages(model.name)), voice.reference.language)
     return Manner(
-        language=language or (languages[0] if languages else DEFAULT_LANGUAGE),
+        language=request.language or defaults.language or language_by_script(text) or known or DEFAULT_LANGUAGE,
         expand=request.normalize,
         nfe=request.nfe_step or NFE_OF_QUALITY[request.quality or defaults.quality or "balanced"],
         guidance=request.cfg_strength,

@@ -118,6 +118,16 @@ def test_the_callers_own_clip(service: Service) -> None:
     assert reply.audio.base64 == speak(service).audio.base64
 
 
+def test_the_same_clip_is_prepared_once(service: Service, device: ToneDevice) -> None:
+    clip = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
+    transcript = (TINY / "voices" / "joe.txt").read_text()
+    for words in (transcript, transcript, transcript.strip() + "!"):
+        speak(service, text="Hello there.", voice=None, reference={"audio": clip, "transcript": words})
+    first, again, other = [segment.reference for segment in device.segments]
+    assert first is again  # the engine keeps what it computes of an array
+    assert first is not other
+
+
 def test_a_transcript_of_something_else_is_refused(service: Service) -> None:
     clip = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
     with pytest.raises(TranscriptMismatch):

@@ -19,6 +19,7 @@ from f5_worker.net.bucket import Bucket
 from f5_worker.net.bucket_config import bucket_for
 from f5_worker.service import Service
 from f5_worker.settings import Settings
+from f5_worker.text.normalize import normalize
 from f5_worker.text.tokens import tokenize
 from f5_worker.voice.library import Library, open_stores
 from f5_worker.voice.reference import examine, prepare
@@ -47,7 +48,7 @@ def load_service(settings: Settings) -> Service:
 
         engine = load_engine(settings)
         loaded = time.monotonic()
-        tokenize("one, two")  # reads a dictionary, once
+        tokenize(normalize("1, 2").text)  # reads dictionaries, once
         engine.speak(_warm_up_segment())
         ready = time.monotonic()
         logger.info(

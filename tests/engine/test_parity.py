@@ -23,8 +23,8 @@ pytestmark = pytest.mark.model
 BOUND = 1e-4  # relative error of the mel, fp32
 # (seconds, NFE, guidance): each length once, costly ones where the text is short
 LENGTHS = [
-    (1.0, 32, 2.0), (1.5, 32, 0.0), (2.0, 16, 2.0), (3.0, 16, 0.0), (4.5, 7, 2.0),
-    (6.0, 7, 0.0), (9.0, 7, 2.0), (13.0, 7, 0.0), (20.0, 7, 0.0), (30.0, 7, 0.0),
+    (1.0, 32, 2.0), (1.3, 32, 0.0), (1.6, 16, 2.0), (2.0, 16, 0.0), (3.0, 7, 2.0),
+    (4.5, 7, 0.0), (6.0, 7, 2.0), (9.0, 7, 0.0), (14.0, 7, 0.0), (30.0, 7, 0.0),
 ]  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_the_small_model_that_ships(spread: bool, tiny: Path, clip: torch.Tensor
 def test_ten_lengths_in_one_batch_are_what_upstream_makes_of_each_alone(tiny: Path, clip: torch.Tensor) -> None:
     vocabulary = len((tiny / "vocab.txt").read_text().splitlines())
     model = load_model(tiny, vocabulary).float()
-    reference = log_mel(clip[:24_000])
+    reference = log_mel(clip[:12_000])
     wanted = [
         (torch.arange(round(14 * s)) % vocabulary, len(reference) + round(s * FRAMES_PER_S)) for s, _, _ in LENGTHS
     ]

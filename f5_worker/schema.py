@@ -145,6 +145,8 @@ class DubInput(_Speaking, _Returning):
     def _consistent(self) -> DubInput:
         if self.voice is not None and self.reference is not None:
             raise ValueError('give either voice: "<name>" or reference: {audio, transcript}')
+        if self.trim_silence or self.pad_start_s:
+            raise ValueError("trim_silence and pad_start_s would move the lines from their times; leave them out")
         _one_quality(self)
         return self
 

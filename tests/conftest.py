@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cpuinfo
 import hypothesis
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from f5_worker.service import Service
 from f5_worker.settings import Settings
 from f5_worker.text.tokens import Vocabulary
 from f5_worker.voice.library import Library
+
+cpuinfo.get_cpu_info = dict  # runpod asks as it is imported, and it takes a second of every process
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "models" / "f5-tiny"

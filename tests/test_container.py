@@ -185,6 +185,7 @@ def test_the_python_of_the_base_is_checked() -> None:
     assert (done.returncode == 0) == (sys.version_info[:2] == (3, 11)), done.stderr
 
 
+@pytest.mark.slow
 def test_the_files_of_the_image_import(tmp_path: Path) -> None:
     app = lay_out(tmp_path / "app")
     said = python("import handler, env_validation, model_cache_init, f5_worker.pipeline as p; print(p.__file__)", app)

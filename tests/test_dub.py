@@ -13,7 +13,7 @@ from f5_worker.control import JobControl
 from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, UnknownVoice
 from f5_worker.pipeline import speak
 from f5_worker.replies import DubReply
-from f5_worker.schema import DubInput
+from f5_worker.schema import DubInput, parse_input
 from f5_worker.service import Service
 from f5_worker.session import Job
 
@@ -108,3 +108,9 @@ def test_hours_are_refused_before_anything_is_spoken(service: Service) -> None:
 def test_the_same_seed_gives_the_same_track(service: Service) -> None:
     assert dub(service).audio.base64 == dub(service).audio.base64
     assert dub(service).audio.base64 != dub(service, seed=2).audio.base64
+
+
+@pytest.mark.parametrize("fields", [{"trim_silence": True}, {"pad_start_s": 1.0}])
+def test_nothing_moves_the_lines_from_their_times(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="would move the lines from their times"):
+        parse_input({"action": "dub", "subtitles": VTT, "voice": "joe", **fields})

@@ -68,13 +68,18 @@ def test_same_seed_same_samples_with_the_real_model(speaker: Service) -> None:
 
 
 def test_eight_jobs_at_once_give_what_each_gives_alone(speaker: Service) -> None:
-    def quick(seed: int) -> bytes:
-        return say(speaker, "Good morning.", nfe_step=4, seed=seed).tobytes()
+    """Side by side on the device a sum may round otherwise than alone; no sample moves by more than one 16-bit step."""
+
+    def quick(seed: int) -> np.ndarray[Any, Any]:
+        return say(speaker, "Good morning.", nfe_step=4, seed=seed)
 
     alone = [quick(seed) for seed in range(4)]
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(quick, [*range(4), *range(4)]))
-    assert together == alone * 2
+    for ours, theirs in zip(together, alone * 2, strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() <= 2**-15
+    assert not np.array_equal(alone[0], alone[1]), "another seed must sound otherwise, or nothing was compared"
 
 
 def test_the_recogniser_reads_the_shipped_voices(tiny: Path) -> None:

@@ -71,6 +71,7 @@ def test_the_pieces_joined_are_the_whole_file(service: Service, fields: dict[str
     assert last.audio.base64 is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["wav", "mp3"])
 def test_formats_with_a_streams_header_decode_to_the_same(service: Service, format: str) -> None:
     job = request(format=format)

@@ -1,83 +1,56 @@
-"""Numbers, signs and abbreviations as they are read aloud; F5 garbles digits (F5-TTS #300, #409, #563, #951).
+"""Numbers, signs and abbreviations written out as they are read aloud: the model garbles digits.
 
-English has rules for what people write: money, dates, times, units, telephone numbers, and more. In the other
-languages of num2words numbers, percentages and amounts of money are read; in all others nothing is touched. Rules
-are tried in order, what one has taken no later one sees, and every pattern is bounded, so that time is linear.
+English is read in full (`expand_english`); other languages have integers, decimals, percentages and amounts of money
+(`expand_foreign`). What neither knows stays as it is. Time is linear in the length of the text, whatever it holds.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from f5_worker.text import expand_english, numbers
-from f5_worker.text.numbers import Reader
+from f5_worker.text.expand_english import english
+from f5_worker.text.expand_foreign import foreign
+from f5_worker.text.expand_numbers import Piece
+
+_SET_APART = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
 
 
 class Expansion(NamedTuple):
-    """`text[begin:end]` is read as `text`."""
+    """`text` is said instead of what stands in `[begin, end)`."""
 
     begin: int
     end: int
     text: str
 
 
-Rule = tuple[re.Pattern[str], Callable[[re.Match[str], Reader], str | None]]
-
-UNTOUCHED = ("zh", "ja", "ko")  # read by the tokenizer, or written without the spaces that tell numbers apart
-
-
 def expansions(text: str, language: str) -> list[Expansion]:
-    """What to read instead of what is written: ascending, not overlapping."""
-    if language in UNTOUCHED or not numbers.knows(language):
-        return []
-    reader = Reader(language)
-    rules = expand_english.RULES if language == "en" else _rules(language)
-    taken = bytearray(len(text))
-    found = [expansion for rule in rules for expansion in _apply(rule, text, reader, taken)]
-    return sorted(found)
+    """What is said instead of what is written, in order, not overlapping.
+
+    Args:
+        text: in NFC; may hold line breaks.
+        language: ISO 639-1; nothing is expanded in one that has no rules.
+    """
+    return _apart(text, list(english(text) if language == "en" else foreign(text, language)))
 
 
-def _apply(rule: Rule, text: str, reader: Reader, taken: bytearray) -> Iterator[Expansion]:
-    pattern, read = rule
-    for match in pattern.finditer(text):
-        begin, end = match.span()
-        if any(taken[begin:end]):
-            continue
-        said = read(match, reader)
-        if said is not None:
-            taken[begin:end] = b"\x01" * (end - begin)
-            yield Expansion(begin, end, _apart(text, begin, end, said))
-
-
-def _apart(text: str, begin: int, end: int, said: str) -> str:
-    """With the spaces that keep a word apart from letters beside it."""
-    before = " " if begin and text[begin - 1].isalnum() else ""
-    after = " " if end < len(text) and text[end].isalnum() else ""
-    return f"{before}{said}{after}"
-
-
-def _rules(language: str) -> Sequence[Rule]:
-    """Amounts, percentages, numbers; with the language's own separators."""
-    number = numbers.pattern(language)
-    signs = "".join(numbers.CURRENCIES)
-    percent = numbers.PERCENT.get(language)
-    rules: list[Rule] = [
-        (re.compile(rf"(?P<sign>[{signs}])\s?(?P<n>{number})(?!\w)"), _money),
-        (re.compile(rf"(?<!\w)(?P<n>{number})\s?(?P<sign>[{signs}])"), _money),
+def _apart(text: str, pieces: list[Piece]) -> list[Expansion]:
+    """With a space where a reading would otherwise touch the letters, or the reading, beside it."""
+    begins = {begin for begin, _, _ in pieces}
+    return [
+        Expansion(begin, end, " " * left + said + " " * _touches(text[end : end + 1], end in begins))
+        for (begin, end, said), left in zip(pieces, _touching(text, pieces), strict=True)
     ]
-    if percent:
-        rules.append(
-            (re.compile(rf"(?<![\w.,])(?P<n>-?{number})\s?%"), lambda m, r: _joined(r.number(m["n"]), percent))
-        )
-    rules.append((re.compile(rf"(?<![\w.,])(?P<n>-?{number})(?![\w%])"), lambda m, r: r.number(m["n"])))
-    return rules
 
 
-def _money(match: re.Match[str], reader: Reader) -> str | None:
-    return reader.money(match["n"], numbers.CURRENCIES[match["sign"]])
+def _touching(text: str, pieces: list[Piece]) -> Iterable[bool]:
+    """For each piece whether it needs a space in front."""
+    last = 0
+    for begin, end, _ in pieces:
+        before = text[begin - 1 : begin]
+        yield begin > 0 and (begin == last or before.isalnum() or before in _SET_APART)
+        last = end
 
 
-def _joined(number: str | None, word: str) -> str | None:
-    return None if number is None else f"{number} {word}"
+def _touches(after: str, is_next: bool) -> bool:
+    return after.isalnum() and not is_next

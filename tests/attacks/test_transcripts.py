@@ -50,6 +50,7 @@ HOSTILE: dict[str, Callable[[], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_text_takes_long(name: str) -> None:
     text = HOSTILE[name]()
@@ -59,6 +60,7 @@ def test_no_text_takes_long(name: str) -> None:
     assert time.process_time() - started < LIMIT_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ["00:00:01,000 --> 00:00:02,000\na\n\n", "0.0,1.0,a\n"])
 def test_the_number_of_cues_is_bounded(row: str) -> None:
     assert len(parse_transcript(row * MAX_CUES).cues) == MAX_CUES

@@ -70,11 +70,13 @@ def test_the_sound_is_kept_and_in_its_place(format: str, rate: int) -> None:
     assert same(samples[:n][inner], expected[:n][inner]) > (0.99 if format in ("mp3", "opus", "aac") else 0.9999)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "rate"), EACH)
 def test_equal_samples_give_equal_bytes(format: str, rate: int) -> None:
     assert encode(SIGNAL.copy(), format, rate) == encoded(format, rate)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "rate"), EXACT)
 def test_short_sounds_lose_nothing(format: str, rate: int) -> None:
     for n in (100, 501, 7_777, 23_999):
@@ -140,6 +142,7 @@ def test_other_readers_agree(format: str, subtype: str) -> None:
         assert len(reader.read()) == 2 * len(SIGNAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "rate"), EACH)
 @given(cuts=st.lists(st.integers(0, len(SPEECH)), max_size=12))
 @settings(max_examples=2)
@@ -155,6 +158,7 @@ def test_streamed_samples_are_those_of_the_whole_file(format: str, rate: int) ->
     assert whole.endswith(sent[header_bytes:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "rate"), [(name, rate) for name, rate in EACH if name not in PCM])
 def test_streamed_codecs_decode_to_what_the_whole_file_does(format: str, rate: int) -> None:
     whole, sent = encode(SPEECH, format, rate), streamed(SPEECH, format, rate, range(0, len(SPEECH), 1_234))
@@ -194,6 +198,7 @@ def test_what_players_get_without_a_header(rate: int) -> None:
         assert same(shifted, tone(1.2345, 0.4, 330.0, rate)[rate // 10 : -rate // 10]) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["wav", "wav_f32", "flac", "mp3"])
 @given(n=st.integers(200, 60_000))
 @settings(max_examples=10)

@@ -48,6 +48,7 @@ def alone(model: DiT, seed: int, *, nfe: int = 5) -> torch.Tensor:
     return flow.target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_side_by_side_is_as_alone(switch: str, make_model: MakeModel) -> None:
     model = make_model(SWITCHES[switch])

@@ -126,8 +126,8 @@ def test_company_changes_nothing_at_full_size(
         pytest.importorskip("flash_attn" if attend is attend_flash else "torch.nn.attention.varlen")
         if dtype is torch.float32:
             pytest.skip("half precision only")
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    torch.backends.cuda.matmul.allow_tf32 = False  # not by monkeypatch, which cannot put it back
+    torch.backends.cudnn.allow_tf32 = False
     monkeypatch.setattr(full_size.to(dtype), "attend", attend)
     try:
         together, apart = ([_begun(full_size, seed) for seed in range(8)] for _ in range(2))

@@ -159,6 +159,7 @@ def test_what_is_not_delivered_is_said(site: str, page: str, words: str) -> None
     assert not any(part in str(caught.value) for part in ("tok", "sig"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["dripbody", "driphead", "stuck"])
 def test_a_slow_drip_ends_at_the_deadline(site: str, page: str) -> None:
     begun = time.monotonic()

@@ -128,6 +128,7 @@ def test_no_word_is_ever_cut(words: list[str], max_bytes: int) -> None:
     assert [word for piece in pieces for word in piece.split()] == words
 
 
+@pytest.mark.slow
 def test_hostile_text_takes_linear_time() -> None:
     for text in ("." * 20_000 + "a", "a" * 20_000, "a. " * 6_000, "(" * 20_000 + "a", "a,,,, " * 3_000, "Mr. " * 5_000):
         assert chunk(normalize(text, expand=False).text, 120)
@@ -183,6 +184,7 @@ def test_a_short_text_is_left_whole() -> None:
     assert [piece.text for piece in chunk("Yes, of course.", 200, 20)] == ["Yes, of course."]
 
 
+@pytest.mark.slow
 def test_mixed_marks_take_linear_time() -> None:
     for marks in (".!" * 10_000, ",;" * 10_000, '."' * 10_000):
         chunk("a " + marks + " b", 120)

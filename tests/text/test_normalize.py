@@ -54,6 +54,7 @@ def test_reading_again_changes_nothing(text: str) -> None:
     assert normalize(once, expand=False).text == once
 
 
+@pytest.mark.slow
 def test_hostile_text_takes_linear_time() -> None:
     for text in ("\n" * 100_000, " " * 100_000, "!" * 100_000, "." * 100_000, " \n" * 50_000, "\u0301" * 100_000):
         normalize(text, expand=False)

@@ -62,6 +62,7 @@ def test_tokens_are_upstreams_for_any_text(upstream: Callable[[str], list[str]])
     check()
 
 
+@pytest.mark.slow
 def test_what_upstream_does_to_latin_and_chinese() -> None:
     assert "".join(tokenize("Hello; world")) == "Hello, world"
     assert tokenize("你好") == [" ", "ni2", " ", "hao3"]

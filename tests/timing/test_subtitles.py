@@ -385,6 +385,7 @@ def test_styles_out_of_range_are_refused(wrong: dict[str, object]) -> None:
         SubtitleStyle.model_validate(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["word " * 2_000, "长" * 10_000, "a,\u00a0" * 6_000, "! " * 10_000, "{\\" * 10_000])
 def test_time_is_linear_in_the_text(text: str) -> None:
     line = timeline(text)

@@ -197,6 +197,7 @@ class TestChoice:
     def test_nothing_of_nothing(self) -> None:
         assert best_runs(clip_of(speech([4.0], [])), "", [], 12.0) == []
 
+    @pytest.mark.slow
     def test_thousands_of_lines_take_no_time(self) -> None:
         """However many lines a file claims: at one time, at one pause, or at none."""
         clip = clip_of(speech([1.0] * 40, [0.3] * 39))

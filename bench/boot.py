@@ -5,9 +5,7 @@ Alternates the two in fresh processes and writes medians to bench/results/boot.j
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -15,8 +13,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "bench" / "results" / "boot.json"
 ROUNDS = 7
+
+sys.path.insert(0, str(ROOT))
+
+from bench.record import record  # noqa: E402 - the repository is no installed package
 
 
 def seconds(command: list[str]) -> float:
@@ -36,12 +37,8 @@ def main() -> None:
         "boot_s": round(boot_s, 3),
         "overhead_s": round(boot_s - torch_s, 3),
         "rounds": ROUNDS,
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    record("boot", result)
 
 
 if __name__ == "__main__":

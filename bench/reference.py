@@ -7,9 +7,6 @@ Needs the extras `check` and `listen` and the package of a small English recogni
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -17,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "bench" / "results" / "reference.json"
 ROUNDS = 7
 LENGTH_S = 60.0
 
 sys.path.insert(0, str(ROOT))
 
-from f5_worker.settings import Settings  # noqa: E402 - the repository is no installed package
+from bench.record import record  # noqa: E402 - the repository is no installed package
+from f5_worker.settings import Settings  # noqa: E402
 from f5_worker.voice.reference import Reference, prepare  # noqa: E402
 from f5_worker.voice.transcribe import Recogniser  # noqa: E402
 from tests.audio.signals import file  # noqa: E402
@@ -61,12 +58,8 @@ def main() -> None:
         "recogniser_alone_s": listening(None),
         "recogniser": "whisper tiny.en, int8",
         "rounds": ROUNDS,
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    record("reference", result)
 
 
 if __name__ == "__main__":

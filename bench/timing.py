@@ -7,9 +7,7 @@ words must come out in order. Writes bench/results/timing.json. Needs the extra 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -23,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/load.py does
 
 import numpy as np  # noqa: E402
 
+from bench.record import record  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.settings import Settings  # noqa: E402
 from f5_worker.timing.align import Aligned, WhisperAligner  # noqa: E402
@@ -30,7 +29,6 @@ from f5_worker.timing.estimate import estimate  # noqa: E402
 from f5_worker.voice.transcribe import Recogniser  # noqa: E402
 from tests.speak import Utterance, speak  # noqa: E402
 
-RESULT = ROOT / "bench" / "results" / "timing.json"
 SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
 NEAR_S = 0.100
 COST_S, COST_ROUNDS = 60.0, 5
@@ -157,13 +155,9 @@ def main() -> None:
         **accuracy(aligner),
         "align_60_s_of_audio": cost_of_a_minute(aligner),
         "cpu_threads": CORES,
-        "cpus": os.cpu_count(),
         "f5_tiny": crossings(aligner),
-        "python": platform.python_version(),
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    record("timing", result)
 
 
 if __name__ == "__main__":

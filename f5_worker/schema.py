@@ -64,7 +64,7 @@ class _Speaking(Input):
     sway_sampling_coef: float | None = Field(
         -1.0, ge=-1, le=1, description="Where the steps lie, -1..1; negative: more of them early. null: evenly."
     )
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Same input and seed give the same samples.")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Same input and seed give the same sound.")
 
 
 class _Returning(Input):

@@ -207,7 +207,7 @@ def _spoken(job: SynthesizeInput, value: Mapping[str, Any], job_id: str) -> dict
             "timing_source": timed["source"],
         }
         if scores:
-            old["timing_confidence"] = sum(scores) / len(scores)
+            old["timing_confidence"] = round(sum(scores) / len(scores), 3)
     return old
 
 

@@ -1,0 +1,23 @@
+"""Where measurements are kept: `bench/results/<name>.json`, one file per command, printed as well."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def record(name: str, result: Mapping[str, Any], directory: Path = RESULTS) -> Path:
+    """Write a result with the machine that it is from, and print it. Returns the file."""
+    machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
+    text = json.dumps({**result, **machine}, indent=2)
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{name}.json"
+    path.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    return path

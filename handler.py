@@ -6,9 +6,11 @@ import it a second time.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
+import threading
 from typing import Any
 
 from f5_worker import log
@@ -44,6 +46,9 @@ def failed_config(reason: str) -> dict[str, Any]:
 def main() -> None:
     """Load, then serve until told to stop."""
     signal.signal(signal.SIGTERM, _leave)  # the SDK installs its own only when it starts to poll
+    os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")  # the SDK's own default logs the text of jobs
+    # 1.6 s, most of it waiting to be told what the CPU is: beside the loading, and not as this module is imported.
+    threading.Thread(target=importlib.import_module, args=("runpod",), daemon=True).start()
     boot = read_report() or {}
     host_fault = boot.get("host_fault")
     try:
@@ -54,8 +59,7 @@ def main() -> None:
             sys.exit(str(error))
         host_fault = str(error) if isinstance(error, GpuLost | HostUnfit) else None
         config = failed_config(str(error))
-    os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")  # the SDK's own default logs the text of jobs
-    import runpod  # 1.6 s, most of it asking what the CPU is; not needed to import this module
+    import runpod
 
     if host_fault:
         runpod.serverless.register_fitness_check(_unfit(host_fault))

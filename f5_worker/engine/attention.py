@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from f5_worker.engine.ops import Ops
 from f5_worker.engine.packed import Rows
 
 Attend = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]
@@ -71,13 +72,6 @@ def rotary_tables(n: int, dim_head: int, base: float = 10_000.0) -> tuple[Tensor
     return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x0, x1) of `x [n, h, d]` by its position's angle, `cos` and `sin` `[n, d]`."""
-    pairs = x.view(*x.shape[:-1], -1, 2)
-    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x * cos.unsqueeze(1) + turned * sin.unsqueeze(1)
-
-
 class Attention(nn.Module):
     """Attention of each frame with all of its row; parameter names are upstream's but for `to_qkv`.
 
@@ -89,22 +83,19 @@ class Attention(nn.Module):
         super().__init__()
         inner = heads * dim_head
         self.heads = heads
-        self.rotary_heads = rotary_heads
+        self.rotary_heads = heads if rotary_heads is None else rotary_heads
         self.to_qkv = nn.Linear(dim, 3 * inner)  # upstream's to_q, to_k, to_v, one above the other
         self.to_out = nn.ModuleList([nn.Linear(inner, dim)])  # a list, as upstream's has a dropout behind it
-        self.q_norm = nn.RMSNorm(dim_head, eps=1e-6) if qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(dim_head, eps=1e-6) if qk_norm else nn.Identity()
+        self.qk_norm = qk_norm
+        if qk_norm:
+            self.q_norm = nn.RMSNorm(dim_head, eps=1e-6)
+            self.k_norm = nn.RMSNorm(dim_head, eps=1e-6)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, attend: Attend) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, ops: Ops, attend: Attend) -> Tensor:
         """`x [n, dim]` -> `[n, dim]`."""
-        query, key, value = self.to_qkv(x).view(len(x), 3, self.heads, -1).unbind(1)
-        query = self._position(self.q_norm(query), cos, sin)
-        key = self._position(self.k_norm(key), cos, sin)
-        out: Tensor = self.to_out[0](attend(query, key, value, rows).flatten(1))
+        qkv = self.to_qkv(x).view(len(x), 3, self.heads, -1)
+        if self.qk_norm:
+            query, key, value = qkv.unbind(1)
+            qkv = torch.stack((self.q_norm(query), self.k_norm(key), value), dim=1)
+        out: Tensor = self.to_out[0](attend(*ops.rotate(qkv, cos, sin, self.rotary_heads), rows).flatten(1))
         return out
-
-    def _position(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        if self.rotary_heads is None:
-            return rotate(x, cos, sin)
-        seeing, blind = x[:, : self.rotary_heads], x[:, self.rotary_heads :]
-        return torch.cat((rotate(seeing, cos, sin), blind), dim=1)

@@ -19,7 +19,7 @@ from f5_worker.engine.attention import choose_attention
 from f5_worker.engine.batcher import Samples, Segment
 from f5_worker.engine.checkpoint import find_model, load_model, load_vocoder, required
 from f5_worker.engine.mel import log_mel
-from f5_worker.engine.model import DiT
+from f5_worker.engine.model import Backend, DiT
 from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
 from f5_worker.engine.vocoder import Vocos
 from f5_worker.errors import GpuLost, HostUnfit, OutOfMemory, WorkerError
@@ -157,7 +157,7 @@ def load_checkpoint(
         with _device_faults_named():
             model.to(device, _PRECISIONS[precision])
             vocoder.to(device)
-        model.attend = choose_attention(model.device, model.dtype, flash=settings.flash_attn != "off")
+        model.backend = Backend(attend=choose_attention(model.device, model.dtype, flash=settings.flash_attn != "off"))
         return Engine(name, directory, vocabulary, model, vocoder)
 
     return on_device(move)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -21,18 +21,31 @@ from torch import Tensor, nn
 
 from f5_worker.engine.attention import Attend, Attention, attend_dense, rotary_tables
 from f5_worker.engine.config import MAX_SEGMENT_FRAMES, Arch
-from f5_worker.engine.packed import Rows, convolve_apart
+from f5_worker.engine.ops import Gated, Ops, TorchOps
+from f5_worker.engine.packed import Rows
 
 TIME_FEATURES = 256
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How the model computes, where there is a choice; the defaults run everywhere."""
+
+    ops: Ops = field(default_factory=TorchOps)
+    attend: Attend = attend_dense
 
 
 @dataclass(frozen=True)
 class Packed:
     """What stays the same over the steps of the segments that go through a forward together.
 
-    fixed: `[n, d]`, the part of the input projection that does not depend on the noisy mel. First the rows that are
-    conditioned on reference and text, one a segment; then the unconditional ones of the segments with guidance,
-    which come first among the segments. cos, sin: `[n, dim_head]`. segment: `[n]`, the segment that each frame is of.
+    First come the rows that are conditioned on reference and text, one a segment: f frames. Then the unconditional
+    ones of the segments with guidance, which come first among the segments.
+
+    fixed: `[n, d]`, the part of the input projection that does not depend on the noisy mel. cos, sin: `[n, dim_head]`.
+    segment: `[n]`, the segment that each frame is of. source: `[n]`, the frame of the noisy mel that each stands for.
+    twin: `[f]`, the unconditional frame of each conditioned one; itself where there is none.
+    strength: `[f, 1]` of guidance, 0 where there is none.
     """
 
     rows: Rows
@@ -40,6 +53,9 @@ class Packed:
     cos: Tensor
     sin: Tensor
     segment: Tensor
+    source: Tensor
+    twin: Tensor
+    strength: Tensor
 
 
 @dataclass(frozen=True)
@@ -137,9 +153,10 @@ class ConvPosition(nn.Module):
         convolutions = (nn.Conv1d(dim, dim, kernel, groups=groups, padding=kernel // 2) for _ in range(2))
         self.conv1d = nn.Sequential(next(convolutions), nn.Mish(), next(convolutions), nn.Mish())
 
-    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+    def forward(self, x: Tensor, rows: Rows, ops: Ops) -> Tensor:
         for layer in self.conv1d:
-            x = convolve_apart(x, rows, layer) if isinstance(layer, nn.Conv1d) else layer(x)
+            if isinstance(layer, nn.Conv1d):  # each with the Mish behind it
+                x = ops.convolve(x, rows, layer)
         return x
 
 
@@ -156,11 +173,10 @@ class InputEmbedding(nn.Module):
         """The part that does not depend on the noise: `[b, n, m]`, `[b, n, text_dim]` -> `[b, n, d]`."""
         return F.linear(torch.cat((reference, text), dim=-1), self.proj.weight[:, self.mel_dim :], self.proj.bias)
 
-    def forward(self, x: Tensor, fixed: Tensor, rows: Rows) -> Tensor:
+    def forward(self, x: Tensor, packed: Packed, ops: Ops) -> Tensor:
         """`x` of the segments once, though those with guidance have two rows -> `[n, d]`."""
-        noisy = F.linear(x, self.proj.weight[:, : self.mel_dim])
-        projected = torch.cat((noisy, noisy[: len(fixed) - len(x)])) + fixed
-        out: Tensor = self.conv_pos_embed(projected, rows) + projected
+        projected = F.linear(x, self.proj.weight[:, : self.mel_dim])[packed.source] + packed.fixed
+        out: Tensor = self.conv_pos_embed(projected, packed.rows, ops) + projected
         return out
 
 
@@ -186,8 +202,8 @@ class FeedForward(nn.Module):
         into = nn.Sequential(nn.Linear(dim, dim * mult), nn.GELU(approximate="tanh"))
         self.ff = nn.Sequential(into, nn.Identity(), nn.Linear(dim * mult, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.ff(x)
+    def forward(self, x: Tensor, ops: Ops) -> Tensor:
+        out: Tensor = self.ff[2](ops.widen(x, self.ff[0][0]))  # type: ignore[index]
         return out
 
 
@@ -200,12 +216,15 @@ class Block(nn.Module):
         self.attn = Attention(arch.dim, arch.heads, arch.dim_head, arch.qk_norm is not None, arch.pe_attn_head)
         self.ff = FeedForward(arch.dim, arch.ff_mult)
 
-    def forward(self, x: Tensor, modulation: Tensor, packed: Packed, times: Tensor | None, attend: Attend) -> Tensor:
-        """`x [n, d]`, `modulation [t, 6, d]`, `times [n]`: which of t (None for the only one) -> `[n, d]`."""
+    def forward(
+        self, x: Tensor, added: Gated | None, modulation: Tensor, packed: Packed, times: Tensor | None, run: Backend
+    ) -> tuple[Tensor, Gated]:
+        """`x [n, d]` and what is still to be added to it, `modulation [t, 6, d]` -> the same two."""
         shift, scale, gate, ff_shift, ff_scale, ff_gate = modulation.unbind(1)
-        mixed = self.attn(_modulated(x, shift, scale, times), packed.cos, packed.sin, packed.rows, attend)
-        x = _gated(x, mixed, gate, times)
-        return _gated(x, self.ff(_modulated(x, ff_shift, ff_scale, times)), ff_gate, times)
+        x, normed = run.ops.norm(x, added, shift, scale, times)
+        mixed = self.attn(normed, packed.cos, packed.sin, packed.rows, run.ops, run.attend)
+        x, normed = run.ops.norm(x, Gated(mixed, gate), ff_shift, ff_scale, times)
+        return x, Gated(self.ff(normed, run.ops), ff_gate)
 
 
 class DiT(nn.Module):
@@ -221,7 +240,7 @@ class DiT(nn.Module):
         self.long_skip_connection = nn.Linear(arch.dim * 2, arch.dim, bias=False) if arch.long_skip_connection else None
         self.norm_out = AdaNorm(arch.dim, parts=2)
         self.proj_out = nn.Linear(arch.dim, arch.mel_dim)
-        self.attend: Attend = attend_dense
+        self.backend = Backend()
         cos, sin = rotary_tables(MAX_SEGMENT_FRAMES, arch.dim_head)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -248,15 +267,20 @@ class DiT(nn.Module):
         known = torch.cat((known, torch.zeros_like(known))) if guided else known
         return self.input_embed.fixed(known, text)
 
-    def pack(self, conditions: Sequence[Tensor]) -> Packed:
+    def pack(self, conditions: Sequence[Tensor], strengths: Sequence[float]) -> Packed:
         """Put segments side by side; `conditions`: as from `condition`, those with guidance first."""
         parts = [condition[0] for condition in conditions]
         parts += [condition[1] for condition in conditions if len(condition) > 1]
         rows = Rows.of([len(part) for part in parts], self.device)
+        n, f = sum(rows.lengths), sum(rows.lengths[: len(conditions)])
         numbers = torch.arange(len(parts)) % len(conditions)
-        segment = numbers.repeat_interleave(torch.tensor(rows.lengths)).to(self.device)
+        segment = numbers.repeat_interleave(torch.tensor(rows.lengths))
+        frames = torch.arange(n)
+        indices = torch.stack((segment, frames % f, torch.where(frames < n - f, frames + f, frames)))
+        segment, source, twin = indices.to(self.device).unbind()
+        strength = torch.tensor(strengths, device=self.device)[segment[:f]].unsqueeze(1)
         cos, sin = self.cos[rows.positions], self.sin[rows.positions]  # type: ignore[index]
-        return Packed(rows, torch.cat(parts), cos, sin, segment)
+        return Packed(rows, torch.cat(parts), cos, sin, segment, source, twin[:f], strength)
 
     def modulations(self, times: Tensor) -> Modulations:
         """Adaptive norms for all steps of a schedule: they depend on nothing but the time, `times [s]`."""
@@ -268,33 +292,24 @@ class DiT(nn.Module):
         """Velocity of every row.
 
         Args:
-            x: noisy mel of the segments, one after another, `[frames, m]`.
+            x: noisy mel of the segments, one after another, `[f, m]`.
             modulations: one time for all segments, or one for each.
 
         Returns:
             `[n, m]`: of the conditioned rows, then of the unconditional ones.
         """
         times = None if len(modulations.out) == 1 else packed.segment
-        h: Tensor = self.input_embed(x.to(self.dtype), packed.fixed, packed.rows)
-        residual = h
+        h: Tensor = self.input_embed(x.to(self.dtype), packed, self.backend.ops)
+        residual, added = h, None
         for block, modulation in zip(self.transformer_blocks, modulations.blocks.unbind(1), strict=True):
-            h = block(h, modulation, packed, times, self.attend)
+            h, added = block(h, added, modulation, packed, times, self.backend)
+        scale, shift = modulations.out.unbind(1)
+        h, normed = self.backend.ops.norm(h, added, shift, scale, times)
         if self.long_skip_connection is not None:
             h = self.long_skip_connection(torch.cat((h, residual), dim=-1))
-        scale, shift = modulations.out.unbind(1)
-        out: Tensor = self.proj_out(_modulated(h, shift, scale, times))
+            _, normed = self.backend.ops.norm(h, None, shift, scale, times)
+        out: Tensor = self.proj_out(normed)
         return out
-
-
-def _modulated(x: Tensor, shift: Tensor, scale: Tensor, times: Tensor | None) -> Tensor:
-    """Layer norm, scaled and shifted as each frame's time says: `x [n, d]`, `shift` and `scale` `[t, d]`."""
-    if times is not None:
-        shift, scale = shift[times], scale[times]
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
-
-
-def _gated(x: Tensor, branch: Tensor, gate: Tensor, times: Tensor | None) -> Tensor:
-    return x + (gate if times is None else gate[times]) * branch
 
 
 def _text_positions(n: int, dim: int, theta: float = 10_000.0) -> Tensor:

@@ -19,18 +19,21 @@ class Rows:
     """Where each row lies in a packed tensor `[n, ...]`.
 
     lengths: frames of each row. cumulative: `[r + 1]` int32, as variable-length attention takes it.
-    positions: `[n]`, each frame's place in its own row.
+    positions: `[n]`, each frame's place in its own row. bounds: `[2, n]` int32, where the row of each frame begins
+    and ends.
     """
 
     lengths: tuple[int, ...]
     cumulative: Tensor
     positions: Tensor
+    bounds: Tensor
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Rows:
         edges = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
-        positions = torch.cat([torch.arange(length) for length in lengths])
-        return cls(tuple(lengths), edges.to(device), positions.to(device))
+        bounds = torch.stack((edges[:-1], edges[1:])).repeat_interleave(torch.tensor(lengths), dim=1)
+        positions = torch.arange(bounds.shape[1]) - bounds[0]
+        return cls(tuple(lengths), edges.to(device), positions.to(device), bounds.to(device))
 
     @property
     def longest(self) -> int:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from f5_worker.engine.config import MEL_BANDS, NO_GUIDANCE
-from f5_worker.engine.model import DiT, Modulations
+from f5_worker.engine.model import DiT, Modulations, Packed
 
 # Empirically pruned step sampling (arXiv 2505.19931): which of 32 even steps to keep for few evaluations.
 EPSS = {
@@ -95,19 +95,14 @@ class Crew:
     def __init__(self, model: DiT, flows: Sequence[Flow]) -> None:
         self._model = model
         self._flows = sorted(flows, key=lambda flow: len(flow.condition), reverse=True)  # with guidance first
-        self._packed = model.pack([flow.condition for flow in self._flows])
-        guided = [flow for flow in self._flows if len(flow.condition) > 1]
-        strengths = [torch.full((len(flow.x), 1), flow.guidance) for flow in guided]
-        self._strength = torch.cat([torch.empty(0, 1), *strengths]).to(model.device)
+        self._packed = model.pack([flow.condition for flow in self._flows], [flow.guidance for flow in self._flows])
 
     def step(self) -> None:
         """One Euler step for each flow. Nothing has changed if it raises."""
-        lengths = [len(flow.x) for flow in self._flows]
         x = torch.cat([flow.x for flow in self._flows])
-        velocity = self._guide(self._model(x, self._packed, self._modulations()).float(), len(x))
         widths = torch.stack([flow.schedule.widths[flow.step] for flow in self._flows])
-        moved = x + widths[self._packed.segment[: len(x)]].unsqueeze(1) * velocity
-        for flow, part in zip(self._flows, moved.split_with_sizes(lengths), strict=True):
+        moved = advance(self._model, x, self._packed, self._modulations(), widths)
+        for flow, part in zip(self._flows, moved.split_with_sizes([len(flow.x) for flow in self._flows]), strict=True):
             flow.x = part
             flow.step += 1
 
@@ -122,10 +117,19 @@ class Crew:
             torch.stack([flow.schedule.modulations.out[flow.step] for flow in steps]),
         )
 
-    def _guide(self, velocity: Tensor, n: int) -> Tensor:
-        """`[n + unconditional, m]` -> `[n, m]`."""
-        guided, plain = velocity[:n].split_with_sizes([len(self._strength), n - len(self._strength)])
-        return torch.cat((guided + (guided - velocity[n:]) * self._strength, plain))
+
+def advance(model: DiT, x: Tensor, packed: Packed, modulations: Modulations, widths: Tensor) -> Tensor:
+    """Noisy mel of all segments after one Euler step along the guided velocity.
+
+    Args:
+        x: `[f, m]` fp32.
+        widths: how far each segment goes, `[segments]`.
+    """
+    velocity: Tensor = model(x, packed, modulations).float()
+    shown = velocity[: len(x)]
+    guided = shown + (shown - velocity[packed.twin]) * packed.strength
+    moved: Tensor = x + widths[packed.segment[: len(x)]].unsqueeze(1) * guided
+    return moved
 
 
 def sample(model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, times: Tensor, guidance: float) -> Tensor:

@@ -14,7 +14,7 @@ from f5_worker.engine.attention import Attend, attend_dense, attend_flash, atten
 from f5_worker.engine.batcher import Segment
 from f5_worker.engine.config import PUBLISHED
 from f5_worker.engine.engine import load_engine
-from f5_worker.engine.model import DiT
+from f5_worker.engine.model import Backend, DiT
 from f5_worker.engine.packed import Rows
 from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, sample, time_points
 from f5_worker.errors import OutOfMemory
@@ -128,7 +128,7 @@ def test_company_changes_nothing_at_full_size(
             pytest.skip("half precision only")
     torch.backends.cuda.matmul.allow_tf32 = False  # not by monkeypatch, which cannot put it back
     torch.backends.cudnn.allow_tf32 = False
-    monkeypatch.setattr(full_size.to(dtype), "attend", attend)
+    monkeypatch.setattr(full_size.to(dtype), "backend", Backend(attend=attend))
     try:
         together, apart = ([_begun(full_size, seed) for seed in range(8)] for _ in range(2))
         with torch.inference_mode():

@@ -1,0 +1,154 @@
+"""The operations of ops.py in one launch each, written in Triton. CUDA only; imported where Triton is.
+
+Every step of the model does some 400 of these between its matrix products. torch takes two to eight launches for one,
+and moves its operands through memory as often. All compute in fp32, whatever the precision of what they read.
+
+Sizes that change from forward to forward are exempt from specialisation: none compiles anew for another n.
+
+Legend: n frames of all rows together, d model width, t times that meet in one forward, h heads, w width of one head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor, nn
+
+from f5_worker.engine.ops import NORM_EPS, Gated
+from f5_worker.engine.packed import Rows
+
+CONV_FRAMES = 64  # one program's share of a convolution
+
+
+@triton.jit(do_not_specialize=["gate_stride", "shift_stride"])  # type: ignore[untyped-decorator, unused-ignore]
+def _norm(  # type: ignore[no-untyped-def]
+    x_at, branch_at, gate_at, shift_at, scale_at, times_at, sum_at, normed_at, gate_stride, shift_stride, eps,
+    D: tl.constexpr, WIDE: tl.constexpr, ADD: tl.constexpr, TIMES: tl.constexpr,
+):  # fmt: skip
+    """One frame: add, normalise, modulate."""
+    frame = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, WIDE)
+    inside = column < D
+    time = tl.load(times_at + frame) if TIMES else 0
+    x = tl.load(x_at + frame * D + column, inside, 0.0).to(tl.float32)
+    if ADD:
+        gate = tl.load(gate_at + time * gate_stride + column, inside, 0.0).to(tl.float32)
+        x += gate * tl.load(branch_at + frame * D + column, inside, 0.0).to(tl.float32)
+        kept = x.to(sum_at.dtype.element_ty)
+        tl.store(sum_at + frame * D + column, kept, inside)
+        x = kept.to(tl.float32)
+    centred = tl.where(inside, x - tl.sum(x, 0) / D, 0.0)
+    normed = centred * tl.rsqrt(tl.sum(centred * centred, 0) / D + eps)
+    scale = tl.load(scale_at + time * shift_stride + column, inside, 0.0).to(tl.float32)
+    shift = tl.load(shift_at + time * shift_stride + column, inside, 0.0).to(tl.float32)
+    out = normed * (1 + scale) + shift
+    tl.store(normed_at + frame * D + column, out.to(normed_at.dtype.element_ty), inside)
+
+
+@triton.jit
+def _rotate(  # type: ignore[no-untyped-def]
+    qkv_at, cos_at, sin_at, H: tl.constexpr, W: tl.constexpr, TURNED: tl.constexpr, WIDE: tl.constexpr
+):
+    """Queries and keys of one frame, in place: each lane one pair."""
+    frame = tl.program_id(0).to(tl.int64)
+    pair = tl.arange(0, WIDE)
+    inside = (pair < H * W) & ((pair // (W // 2)) % H < TURNED)  # H * W / 2 pairs of queries, as many of keys
+    angle = 2 * (pair % (W // 2))
+    cos = tl.load(cos_at + frame * W + angle, inside, 0.0)
+    sin = tl.load(sin_at + frame * W + angle, inside, 0.0)
+    at = qkv_at + frame * (3 * H * W) + 2 * pair
+    first = tl.load(at, inside, 0.0).to(tl.float32)
+    second = tl.load(at + 1, inside, 0.0).to(tl.float32)
+    tl.store(at, (first * cos - second * sin).to(qkv_at.dtype.element_ty), inside)
+    tl.store(at + 1, (second * cos + first * sin).to(qkv_at.dtype.element_ty), inside)
+
+
+@triton.jit(do_not_specialize=["n"])  # type: ignore[untyped-decorator, unused-ignore]
+def _convolve(  # type: ignore[no-untyped-def]
+    x_at, weight_at, bias_at, begin_at, end_at, out_at, n,
+    D: tl.constexpr, C: tl.constexpr, WIDE: tl.constexpr, TAPS: tl.constexpr, FRAMES: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Some frames of one group of C channels: a matrix product for each tap, then the bias and Mish."""
+    frame = tl.program_id(0) * FRAMES + tl.arange(0, FRAMES)
+    group = tl.program_id(1)
+    channel = tl.arange(0, WIDE)
+    inside = channel < C
+    begin = tl.load(begin_at + frame, frame < n, 0)
+    end = tl.load(end_at + frame, frame < n, 0)
+    square = inside[:, None] & inside[None, :]
+    total = tl.zeros((FRAMES, WIDE), tl.float32)
+    for tap in range(TAPS):
+        source = frame + tap - TAPS // 2
+        own = (source >= begin) & (source < end)
+        x = tl.load(
+            x_at + source[:, None].to(tl.int64) * D + group * C + channel[None, :],
+            own[:, None] & inside[None, :],
+            0.0,
+        )
+        weight = tl.load(weight_at + (tap * (D // C) + group) * C * C + channel[:, None] * C + channel[None, :], square, 0.0)
+        total = tl.dot(x, weight, total, input_precision=PRECISION)
+    total += tl.load(bias_at + group * C + channel, inside, 0.0).to(tl.float32)[None, :]
+    grown = tl.exp(tl.minimum(total, 20.0))
+    grown = grown * (grown + 2)  # tanh(softplus(x)) = e(e + 2) / (e(e + 2) + 2), e = exp(x)
+    out = total * (grown / (grown + 2))
+    tl.store(
+        out_at + frame[:, None].to(tl.int64) * D + group * C + channel[None, :],
+        out.to(out_at.dtype.element_ty),
+        (frame < n)[:, None] & inside[None, :],
+    )
+
+
+class TritonOps:
+    """`Ops` on CUDA."""
+
+    def __init__(self) -> None:
+        self._taps: dict[int, Tensor] = {}
+
+    def norm(
+        self, x: Tensor, added: Gated | None, shift: Tensor, scale: Tensor, times: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        n, d = x.shape
+        normed = torch.empty_like(x)
+        total = torch.empty_like(x) if added else x
+        branch, gate = added or (x, shift)
+        wide = triton.next_power_of_2(d)
+        _norm[(n,)](
+            x, branch, gate, shift, scale, x if times is None else times, total, normed, gate.stride(0),
+            shift.stride(0), NORM_EPS, D=d, WIDE=wide, ADD=added is not None, TIMES=times is not None,
+            num_warps=max(1, min(8, wide // 256)),
+        )  # fmt: skip
+        return total, normed
+
+    def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+        n, _, h, w = qkv.shape
+        _rotate[(n,)](qkv, cos, sin, H=h, W=w, TURNED=heads, WIDE=triton.next_power_of_2(h * w), num_warps=4)
+        query, key, value = qkv.unbind(1)
+        return query, key, value
+
+    def widen(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        return torch._addmm_activation(layer.bias, x, layer.weight.T, use_gelu=True)
+
+    def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
+        n, d = x.shape
+        out = torch.empty_like(x)
+        c = d // layer.groups
+        begin, end = rows.bounds
+        _convolve[(triton.cdiv(n, CONV_FRAMES), layer.groups)](
+            x, self._by_tap(layer), layer.bias, begin, end, out, n, D=d, C=c, WIDE=max(16, triton.next_power_of_2(c)),
+            TAPS=layer.kernel_size[0], FRAMES=CONV_FRAMES, PRECISION="ieee" if x.dtype == torch.float32 else "tf32",
+            num_warps=4,
+        )  # fmt: skip
+        return out
+
+    def _by_tap(self, layer: nn.Conv1d) -> Tensor:
+        """The convolution's weights as matrices `[taps, groups, in, out]`, laid out once."""
+        key = layer.weight.data_ptr()
+        if key not in self._taps:
+            c = layer.weight.shape[1]
+            by_group: Any = layer.weight.view(layer.groups, c, c, -1)  # [groups, out, in, taps]
+            self._taps[key] = by_group.permute(3, 0, 2, 1).contiguous()
+        return self._taps[key]

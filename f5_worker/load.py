@@ -49,11 +49,11 @@ def load_service(settings: Settings) -> Service:
         engine = load_engine(settings)
         loaded = time.monotonic()
         tokenize(normalize("1, 2").text)  # reads dictionaries, once
-        engine.speak(_warm_up_segment())
+        n_sizes = engine.warm_up(_warm_up_segment(), settings.warm_up_s)
         ready = time.monotonic()
         logger.info(
-            "%s ready on %s in %s: loaded in %.1f s, first run %.1f s",
-            engine.name, engine.device, engine.precision, loaded - started, ready - loaded,
+            "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s, steps of %d sizes recorded",
+            engine.name, engine.device, engine.precision, loaded - started, ready - loaded, n_sizes,
         )  # fmt: skip
         bucket_state = _judged(probed, settings)
     recogniser = recogniser_from(settings)

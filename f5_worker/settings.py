@@ -84,6 +84,10 @@ class Settings(BaseModel):
         description="Mel frames in one forward of the model, the unconditional half counted; bounds its peak memory.",
     )
 
+    warm_up_s: float = Field(
+        10.0, ge=0, le=300, description="Longest time, before the first job, for recording steps of likely sizes (GPU)."
+    )
+
     # delivery
     delivery: Literal["auto", "inline", "s3"] = Field(
         "auto", description="Where results go: inline while they fit, else to the bucket; or always one of them."

@@ -18,11 +18,14 @@ from torch import Tensor
 from f5_worker.engine.attention import choose_attention
 from f5_worker.engine.batcher import Samples, Segment
 from f5_worker.engine.checkpoint import find_model, load_model, load_vocoder, required
+from f5_worker.engine.graphs import StepGraphs, recordable
 from f5_worker.engine.mel import log_mel
 from f5_worker.engine.model import Backend, DiT
+from f5_worker.engine.ops import Ops, TorchOps
 from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
 from f5_worker.engine.vocoder import Vocos
 from f5_worker.errors import GpuLost, HostUnfit, OutOfMemory, WorkerError
+from f5_worker.log import logger
 from f5_worker.settings import Settings
 from f5_worker.text.tokens import Vocabulary
 
@@ -41,6 +44,7 @@ class Engine:
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
+        self._graphs = StepGraphs(model) if recordable(model) else None
         self.directory = directory
         self.vocabulary = vocabulary
         self.model = model
@@ -81,7 +85,7 @@ class Engine:
         with _device_faults_named(), torch.inference_mode():
             if self._crew is None or self._crew[0] != list(flows):
                 self._crew = None  # its tensors make room for the new crew's
-                self._crew = list(flows), Crew(self.model, flows)
+                self._crew = list(flows), Crew(self.model, flows, self._graphs.advance if self._graphs else None)
             self._crew[1].step()
 
     def finish(self, flows: Sequence[Flow]) -> list[Samples]:
@@ -96,6 +100,22 @@ class Engine:
         for _ in range(segment.nfe):
             self.step([flow])
         return self.finish([flow])[0]
+
+    def warm_up(self, segment: Segment, limit_s: float) -> int:
+        """Run each kernel once, for the first run is slow and no job should pay; then record steps of likely sizes.
+
+        Args:
+            segment: a short one.
+            limit_s: begin no recording after so long.
+
+        Returns:
+            Number of sizes whose steps are recorded (graphs.py); others work as well, slower.
+        """
+        self.speak(segment)
+        if self._graphs is None:
+            return 0
+        with _device_faults_named(), torch.inference_mode():
+            return self._graphs.warm_up(limit_s)
 
     def _make_schedule(self, nfe: int, sway: float | None) -> Schedule:
         return Schedule.of(self.model, time_points(nfe, sway))
@@ -157,10 +177,29 @@ def load_checkpoint(
         with _device_faults_named():
             model.to(device, _PRECISIONS[precision])
             vocoder.to(device)
-        model.backend = Backend(attend=choose_attention(model.device, model.dtype, flash=settings.flash_attn != "off"))
+        attend = choose_attention(model.device, model.dtype, flash=settings.flash_attn != "off")
+        model.backend = Backend(_choose_ops(model.device), attend)
         return Engine(name, directory, vocabulary, model, vocoder)
 
     return on_device(move)
+
+
+def _choose_ops(device: torch.device) -> Ops:
+    """Triton's on CUDA, where it can compile: it needs a C compiler for what launches its kernels."""
+    if device.type != "cuda":
+        return TorchOps()
+    try:
+        from f5_worker.engine.kernels import TritonOps
+
+        ops, one = TritonOps(), torch.ones(1, 64, device=device)
+        ops.norm(one, None, one, one, None)
+        torch.cuda.synchronize()
+    except Exception as error:
+        if isinstance(error, RuntimeError) and (fault := _device_fault(error)):
+            raise fault from error
+        logger.warning("Triton does not work here, so the model runs slower: %s", error)
+        return TorchOps()
+    return ops
 
 
 def _device(settings: Settings) -> str:

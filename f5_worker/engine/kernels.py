@@ -48,7 +48,7 @@ def _norm(  # type: ignore[no-untyped-def]
     tl.store(normed_at + frame * D + column, out.to(normed_at.dtype.element_ty), inside)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator, unused-ignore]
 def _rotate(  # type: ignore[no-untyped-def]
     qkv_at, cos_at, sin_at, H: tl.constexpr, W: tl.constexpr, TURNED: tl.constexpr, WIDE: tl.constexpr
 ):
@@ -89,7 +89,9 @@ def _convolve(  # type: ignore[no-untyped-def]
             own[:, None] & inside[None, :],
             0.0,
         )
-        weight = tl.load(weight_at + (tap * (D // C) + group) * C * C + channel[:, None] * C + channel[None, :], square, 0.0)
+        weight = tl.load(
+            weight_at + (tap * (D // C) + group) * C * C + channel[:, None] * C + channel[None, :], square, 0.0
+        )
         total = tl.dot(x, weight, total, input_precision=PRECISION)
     total += tl.load(bias_at + group * C + channel, inside, 0.0).to(tl.float32)[None, :]
     grown = tl.exp(tl.minimum(total, 20.0))

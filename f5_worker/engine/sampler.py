@@ -7,8 +7,9 @@ Legend: n frames of reference and target together, nr of the reference, m mel ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -86,14 +87,19 @@ class Flow:
         return self.x[len(self.reference) :]
 
 
+Advance = Callable[[Tensor, Packed, Modulations, Tensor], Tensor]
+"""`advance` of one model."""
+
+
 class Crew:
     """Segments that take their next step in one forward, wherever each is in its own schedule.
 
     What does not change from step to step is packed once: keep the crew while its flows stay the same.
     """
 
-    def __init__(self, model: DiT, flows: Sequence[Flow]) -> None:
-        self._model = model
+    def __init__(self, model: DiT, flows: Sequence[Flow], step: Advance | None = None) -> None:
+        """`step`: what computes a step, if not `advance` itself."""
+        self._advance = step or partial(advance, model)
         self._flows = sorted(flows, key=lambda flow: len(flow.condition), reverse=True)  # with guidance first
         self._packed = model.pack([flow.condition for flow in self._flows], [flow.guidance for flow in self._flows])
 
@@ -101,7 +107,7 @@ class Crew:
         """One Euler step for each flow. Nothing has changed if it raises."""
         x = torch.cat([flow.x for flow in self._flows])
         widths = torch.stack([flow.schedule.widths[flow.step] for flow in self._flows])
-        moved = advance(self._model, x, self._packed, self._modulations(), widths)
+        moved = self._advance(x, self._packed, self._modulations(), widths)
         for flow, part in zip(self._flows, moved.split_with_sizes([len(flow.x) for flow in self._flows]), strict=True):
             flow.x = part
             flow.step += 1

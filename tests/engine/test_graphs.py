@@ -1,0 +1,182 @@
+"""Steps on fixed buffers, and the operations in one launch each: as the plain ones.
+
+Where there is no GPU, Triton interprets its kernels (tests/conftest.py), and a recorded computation is called again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from f5_worker.engine.attention import attend_dense
+from f5_worker.engine.config import Arch
+from f5_worker.engine.graphs import ALONE, MAX_FRAMES, MAX_ROWS, Size, StepGraphs, sizes
+from f5_worker.engine.model import Backend, DiT
+from f5_worker.engine.ops import Gated, TorchOps
+from f5_worker.engine.packed import Rows
+from f5_worker.engine.sampler import Crew, Flow
+from tests.engine.conftest import SMALL, SWITCHES
+from tests.engine.test_company import begin, difference
+
+pytest.importorskip("triton")
+
+import itertools
+
+from f5_worker.engine.kernels import TritonOps
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+RAGGED = (5, 1, 40, 40, 16)
+MakeModel = Callable[[Arch], DiT]
+
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    with torch.inference_mode():
+        yield
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+@pytest.mark.parametrize("d", [128, 192])
+@pytest.mark.parametrize("t", [1, 3])
+@pytest.mark.parametrize("adding", [False, True])
+def test_norm_in_one_launch(d: int, t: int, adding: bool) -> None:
+    n = sum(RAGGED)
+    x, table = drawn(n, d), drawn(t, 6, d, seed=1)
+    added = Gated(drawn(n, d, seed=2), table[:, 2]) if adding else None
+    times = None if t == 1 else torch.arange(n, device=DEVICE) % t
+    ours, plain = (ops.norm(x, added, table[:, 0], table[:, 1], times) for ops in (TritonOps(), TorchOps()))
+    for our, expected in zip(ours, plain, strict=True):
+        assert difference(our, expected) < 1e-6
+    assert (not adding) == (ours[0] is x)
+
+
+@pytest.mark.parametrize(("heads", "turned"), [(2, 2), (3, 1)])
+def test_rotation_in_one_launch(heads: int, turned: int) -> None:
+    n = sum(RAGGED)
+    qkv = drawn(n, 3, heads, 64)
+    cos, sin = (drawn(n, 32, seed=seed).repeat_interleave(2, dim=1) for seed in (1, 2))
+    plain = TorchOps().rotate(qkv.clone(), cos, sin, turned)
+    for our, expected in zip(TritonOps().rotate(qkv, cos, sin, turned), plain, strict=True):
+        assert difference(our, expected) < 1e-6
+
+
+@pytest.mark.parametrize(("d", "groups"), [(128, 4), (96, 2), (64, 16)])
+def test_convolution_in_one_launch(d: int, groups: int) -> None:
+    rows = Rows.of(RAGGED, DEVICE)
+    layer = nn.Conv1d(d, d, 31, groups=groups, padding=15).to(DEVICE)
+    x = 4 * drawn(sum(RAGGED), d)
+    assert difference(TritonOps().convolve(x, rows, layer), TorchOps().convolve(x, rows, layer)) < 1e-5
+
+
+def attend_by_edges(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """As variable-length attention, which reads the edges where they lie; frames behind the last are left alone."""
+    edges = rows.cumulative.tolist()
+    lengths = [end - begin for begin, end in itertools.pairwise(edges) if end > begin]
+    assert max(lengths[:-1], default=0) <= rows.longest
+    return attend_dense(query, key, value, Rows.of(lengths, query.device))
+
+
+class Recorder:
+    """Calls again instead of replaying."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.replays = 0
+
+    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        result = compute()
+        self.sizes.append(len(result))
+
+        def replay() -> None:
+            self.replays += 1
+            result.copy_(compute())
+
+        return replay, result
+
+
+class BoundedOps(TorchOps):
+    """Convolves by the rows' bounds, as the kernel does: a recorded step knows no lengths."""
+
+    def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
+        begins = rows.bounds[0].unique_consecutive().tolist()
+        lengths = [end - begin for begin, end in zip(begins, [*begins[1:], len(x)], strict=True)]
+        return super().convolve(x, Rows.of(lengths, x.device), layer)
+
+
+def graphs_of(model: DiT, *recorded: Size) -> tuple[StepGraphs, Recorder]:
+    model.to(DEVICE).backend = Backend(ops=BoundedOps(), attend=attend_by_edges)
+    recorder = Recorder()
+    graphs = StepGraphs(model, recorder)
+    for size in recorded:
+        graphs.record(size)
+    return graphs, recorder
+
+
+def finish(flows: list[Flow], step: Any, model: DiT) -> None:
+    while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
+        Crew(model, left, step).step()
+
+
+@pytest.mark.parametrize("switch", ["v1", "base", "long skip"])
+def test_a_step_on_fixed_buffers_is_the_step(switch: str, make_model: MakeModel) -> None:
+    """Alone and in company, at one time and at several, joining and leaving; the filler shows in nobody."""
+    model = make_model(SWITCHES[switch])
+    expected = [begin(model, seed) for seed in range(5)]
+    finish(expected, None, model)
+    graphs, recorder = graphs_of(model, Size(512, MAX_ROWS, 128), Size(256, ALONE, 256))
+    flows = [begin(model, seed) for seed in range(5)]
+    Crew(model, flows[3:4], graphs.advance).step()
+    Crew(model, flows[2:], graphs.advance).step()
+    finish(flows, graphs.advance, model)
+    assert recorder.replays >= 5
+    for flow, plain in zip(flows, expected, strict=True):
+        assert difference(flow.target, plain.target) <= 1e-5
+
+
+def test_what_fits_no_recorded_size_is_computed_all_the_same(make_model: MakeModel) -> None:
+    model = make_model(SMALL)
+    graphs, recorder = graphs_of(model, Size(64, ALONE, 64), Size(512, MAX_ROWS, 30))
+    flow, plain = begin(model, 0), begin(model, 0)
+    finish([flow], graphs.advance, model)
+    finish([plain], None, model)
+    assert recorder.replays == 0
+    assert torch.equal(flow.target, plain.target)
+
+
+def test_two_crews_in_turns_do_not_mix(make_model: MakeModel) -> None:
+    model = make_model(SMALL)
+    graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
+    flows, plain = ([begin(model, seed) for seed in (0, 2)] for _ in range(2))
+    crews = [Crew(model, [flow], graphs.advance) for flow in flows]
+    for _ in range(5):
+        for crew in crews:
+            crew.step()
+    finish(plain, None, model)
+    assert recorder.replays == 10
+    for ours, expected in zip(flows, plain, strict=True):
+        assert difference(ours.target, expected.target) <= 1e-5
+
+
+def test_sizes_waste_little_and_the_likely_come_first() -> None:
+    every = list(sizes())
+    assert every[0].rows == ALONE
+    assert 2_500 < every[0].frames < 3_500
+    assert len(every) == len(set(every)) < 80
+    for rows in (ALONE, MAX_ROWS):
+        frames = sorted(size.frames for size in every if size.rows == rows)
+        assert frames[-1] == MAX_FRAMES
+        assert frames[0] == 512
+        assert all(above <= below * 9 / 8 for below, above in itertools.pairwise(frames))
+
+
+def test_warming_up_ends_in_time(make_model: MakeModel) -> None:
+    graphs, recorder = graphs_of(make_model(SMALL))
+    assert graphs.warm_up(0.0) == len(recorder.sizes) <= 1

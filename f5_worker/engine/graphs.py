@@ -20,7 +20,7 @@ from f5_worker.engine.attention import attend_flash, attend_varlen
 from f5_worker.engine.config import MAX_SEGMENT_FRAMES, MEL_BANDS
 from f5_worker.engine.model import DiT, Modulations, Packed
 from f5_worker.engine.ops import TorchOps
-from f5_worker.engine.packed import Rows
+from f5_worker.engine.packed import BLOCK, Rows
 from f5_worker.engine.sampler import advance
 
 MAX_FRAMES = 8_192  # beyond, a step computes for longer than its launches take
@@ -83,7 +83,13 @@ class StepGraphs:
         self._modulations = Modulations(
             buffer(MAX_ROWS, arch.depth, 6, arch.dim), buffer(MAX_ROWS, 2, arch.dim)
         )  # fmt: skip
-        rows = Rows((), buffer(MAX_ROWS + 1, of=torch.int32), buffer(0), buffer(2, n, of=torch.int32))
+        rows = Rows(
+            lengths=(),
+            cumulative=buffer(MAX_ROWS + 1, of=torch.int32),
+            positions=buffer(0),
+            bounds=buffer(2, n, of=torch.int32),
+            blocks=buffer(n // BLOCK + MAX_ROWS, 3, of=torch.int32),
+        )
         self._packed = Packed(
             rows=rows,
             fixed=buffer(n, arch.dim),
@@ -109,7 +115,11 @@ class StepGraphs:
         self._packed.rows.cumulative.fill_(size.frames)[0] = 0
         self._packed.rows.bounds[1] = size.frames
         n, r, packed, modulations = size.frames, size.rows, self._packed, self._modulations
-        rows = Rows((size.longest,), packed.rows.cumulative[: r + 1], packed.rows.positions, packed.rows.bounds[:, :n])
+        given = packed.rows
+        rows = Rows(
+            (size.longest,), given.cumulative[: r + 1], given.positions, given.bounds[:, :n],
+            given.blocks[: n // BLOCK + r],
+        )  # fmt: skip
         part = Packed(
             rows, packed.fixed[:n], packed.cos[:n], packed.sin[:n], packed.segment[:n], packed.source[:n],
             packed.twin[:n], packed.strength[:n],
@@ -153,6 +163,8 @@ class StepGraphs:
         own.rows.bounds[:, :n] = packed.rows.bounds
         own.rows.bounds[0, n : size.frames] = n
         own.rows.bounds[1, n : size.frames] = size.frames
+        own.rows.blocks.zero_()  # the filler attends to nothing
+        own.rows.blocks[: len(packed.rows.blocks)] = packed.rows.blocks
 
 
 class CudaRecorder:

@@ -18,9 +18,11 @@ import triton.language as tl
 from torch import Tensor, nn
 
 from f5_worker.engine.ops import NORM_EPS, Gated
-from f5_worker.engine.packed import Rows
+from f5_worker.engine.packed import BLOCK, Rows
 
 CONV_FRAMES = 64  # one program's share of a convolution
+KEYS, WARPS, STAGES = 64, 4, 3
+LOG2_E = 1.4426950408889634
 
 
 @triton.jit(do_not_specialize=["gate_stride", "shift_stride"])  # type: ignore[untyped-decorator, unused-ignore]
@@ -102,6 +104,66 @@ def _convolve(  # type: ignore[no-untyped-def]
         out.to(out_at.dtype.element_ty),
         (frame < n)[:, None] & inside[None, :],
     )
+
+
+@triton.jit(do_not_specialize=["scale"])  # type: ignore[untyped-decorator, unused-ignore]
+def _attend(  # type: ignore[no-untyped-def]
+    query_at, key_at, value_at, out_at, blocks_at, stride, scale,
+    H: tl.constexpr, W: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
+):  # fmt: skip
+    """Some queries of one head against all keys of their row, with a running softmax (FlashAttention-2)."""
+    block = blocks_at + 3 * tl.program_id(0)
+    first, begin, end = tl.load(block), tl.load(block + 1), tl.load(block + 2)
+    if first >= end:
+        return
+    head = tl.program_id(1) * W
+    column = tl.arange(0, W)
+    asking = tl.arange(0, QUERIES)
+    asked = tl.arange(0, KEYS)
+    present = (first + asking < end)[:, None]
+    own = query_at + first.to(tl.int64) * stride + head
+    query = tl.load(own + asking[:, None] * stride + column[None, :], present, 0.0)
+    key_at += begin.to(tl.int64) * stride + head
+    value_at += begin.to(tl.int64) * stride + head
+    length = end - begin
+    highest = tl.full((QUERIES,), float("-inf"), tl.float32)
+    weight = tl.zeros((QUERIES,), tl.float32)
+    total = tl.zeros((QUERIES, W), tl.float32)
+    whole = length // KEYS * KEYS
+    for at in range(0, whole, KEYS):
+        key = tl.load(key_at + (at + asked)[None, :] * stride + column[:, None])
+        score = tl.dot(query, key)
+        higher = tl.maximum(highest, tl.max(score, 1) * scale)
+        part = tl.exp2(score * scale - higher[:, None])
+        fade = tl.exp2(highest - higher)
+        weight = weight * fade + tl.sum(part, 1)
+        value = tl.load(value_at + (at + asked)[:, None] * stride + column[None, :])
+        total = tl.dot(part.to(value.dtype), value, total * fade[:, None])
+        highest = higher
+    if whole < length:
+        there = whole + asked < length
+        key = tl.load(key_at + (whole + asked)[None, :] * stride + column[:, None], there[None, :], 0.0)
+        score = tl.where(there[None, :], tl.dot(query, key) * scale, float("-inf"))
+        higher = tl.maximum(highest, tl.max(score, 1))
+        part = tl.exp2(score - higher[:, None])
+        fade = tl.exp2(highest - higher)
+        weight = weight * fade + tl.sum(part, 1)
+        value = tl.load(value_at + (whole + asked)[:, None] * stride + column[None, :], there[:, None], 0.0)
+        total = tl.dot(part.to(value.dtype), value, total * fade[:, None])
+    out = (total / weight[:, None]).to(out_at.dtype.element_ty)
+    mine = out_at + first.to(tl.int64) * (H * W) + head
+    tl.store(mine + asking[:, None] * (H * W) + column[None, :], out, present)
+
+
+def attend_triton(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """`Attend` in half precision; on Hopper faster than FlashAttention-2 (docs/performance.md)."""
+    n, h, w = query.shape
+    out = query.new_empty(n, h, w)
+    _attend[(len(rows.blocks), h)](
+        query, key, value, out, rows.blocks, query.stride(0), w**-0.5 * LOG2_E, H=h, W=w, QUERIES=BLOCK,
+        KEYS=KEYS, num_warps=WARPS, num_stages=STAGES,
+    )  # fmt: skip
+    return out
 
 
 class TritonOps:

@@ -14,26 +14,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+BLOCK = 128  # queries that attention takes at a time
+
+
 @dataclass(frozen=True)
 class Rows:
     """Where each row lies in a packed tensor `[n, ...]`.
 
     lengths: frames of each row. cumulative: `[r + 1]` int32, as variable-length attention takes it.
     positions: `[n]`, each frame's place in its own row. bounds: `[2, n]` int32, where the row of each frame begins
-    and ends.
+    and ends. blocks: `[b, 3]` int32, the rows cut into pieces of at most BLOCK frames: where each begins, and where
+    its row begins and ends.
     """
 
     lengths: tuple[int, ...]
     cumulative: Tensor
     positions: Tensor
     bounds: Tensor
+    blocks: Tensor
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Rows:
         edges = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         bounds = torch.stack((edges[:-1], edges[1:])).repeat_interleave(torch.tensor(lengths), dim=1)
         positions = torch.arange(bounds.shape[1]) - bounds[0]
-        return cls(tuple(lengths), edges.to(device), positions.to(device), bounds.to(device))
+        whole = torch.stack((torch.arange(bounds.shape[1], dtype=torch.int32), *bounds))
+        blocks = whole[:, positions % BLOCK == 0].T.contiguous()
+        return cls(
+            tuple(lengths), edges.to(device), positions.to(device), bounds.to(device), blocks.to(device)
+        )  # fmt: skip
 
     @property
     def longest(self) -> int:

@@ -26,7 +26,7 @@ pytest.importorskip("triton")
 
 import itertools
 
-from f5_worker.engine.kernels import TritonOps
+from f5_worker.engine.kernels import TritonOps, attend_triton
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 RAGGED = (5, 1, 40, 40, 16)
@@ -38,6 +38,20 @@ def no_gradients() -> Iterator[None]:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     with torch.inference_mode():
         yield
+
+
+@pytest.fixture(autouse=True)
+def loops_over_numbers_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton 3.6 turns a range's end into a number as numpy 2.4 no longer allows, when it interprets."""
+    from triton.runtime import interpreter
+
+    original = interpreter._patch_lang_tensor
+
+    def patch(tensor: Any, scope: Any) -> None:
+        original(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", patch)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -76,6 +90,14 @@ def test_convolution_in_one_launch(d: int, groups: int) -> None:
     assert difference(TritonOps().convolve(x, rows, layer), TorchOps().convolve(x, rows, layer)) < 1e-5
 
 
+@pytest.mark.parametrize("lengths", [RAGGED, (129, 300, 64), (256,)])
+def test_attention_in_one_launch(lengths: tuple[int, ...]) -> None:
+    rows = Rows.of(lengths, DEVICE)
+    query, key, value = drawn(sum(lengths), 3, 2, 64).half().unbind(1)
+    ours = attend_triton(query, key, value, rows).float()
+    assert difference(ours, attend_dense(query.float(), key.float(), value.float(), rows)) < 1e-3
+
+
 def attend_by_edges(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
     """As variable-length attention, which reads the edges where they lie; frames behind the last are left alone."""
     edges = rows.cumulative.tolist()
@@ -112,7 +134,7 @@ class BoundedOps(TorchOps):
 
 
 def graphs_of(model: DiT, *recorded: Size) -> tuple[StepGraphs, Recorder]:
-    model.to(DEVICE).backend = Backend(ops=BoundedOps(), attend=attend_by_edges)
+    model.backend = Backend(ops=BoundedOps(), attend=attend_by_edges)
     recorder = Recorder()
     graphs = StepGraphs(model, recorder)
     for size in recorded:

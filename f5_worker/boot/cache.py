@@ -13,6 +13,7 @@ import os
 import platform
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +61,13 @@ def remove_tree(path: Path) -> None:
     with suppress(FileNotFoundError):
         path.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def make_usable(directory: Path) -> None:
+    """Make the directory and try to write there; OSError where that fails."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory) as file:
+        file.write(b"?")
 
 
 def sweep(directory: Path, older_s: float = STALE_TEMPORARY_S) -> None:

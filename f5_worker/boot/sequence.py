@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from f5_worker import __version__
+from f5_worker.boot import cache
 from f5_worker.boot.alloc_conf import installed_torch_version, policy_of, resolve_environment
 from f5_worker.boot.flash_attn import ensure
 from f5_worker.boot.probe import Facts, probe
@@ -50,6 +51,7 @@ def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
     if report.serves:
         with report.phase("extras"):
             provide_extras(environ, settings, report)
+            keep_kernels(environ, settings, report)
     return report
 
 
@@ -147,6 +149,22 @@ def provide_extras(environ: MutableMapping[str, str], settings: Settings, report
     recogniser = look_for_recogniser(environ, settings, report, dry=False)
     if recogniser.directory is not None:
         environ["F5_ASR_DIR"] = str(recogniser.directory)
+
+
+def keep_kernels(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
+    """Have Triton keep what it compiles for this GPU beside the weights: an endpoint's first worker does it for all.
+
+    Its names for what it keeps stand for source, compiler and GPU, so that workers of all kinds may share the place.
+    """
+    directory = shared_cache(settings) / "triton"
+    if environ.get("TRITON_CACHE_DIR"):
+        return
+    try:
+        cache.make_usable(directory)
+    except OSError as error:
+        report.problems.append(f"kernels are compiled anew at each start: {directory}: {cache.explain(error)}")
+        return
+    environ["TRITON_CACHE_DIR"] = str(directory)
 
 
 def find_packs(environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool) -> dict[str, Path]:

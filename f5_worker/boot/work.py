@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -87,9 +86,7 @@ class Work:
         self.overlay_dir.mkdir(parents=True, exist_ok=True)
         shared = self.cache_dir / fingerprint
         try:
-            shared.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=shared) as file:
-                file.write(b"?")
+            cache.make_usable(shared)
         except OSError as error:
             self.note(f"cache {self.cache_dir}", f"not usable ({cache.explain(error)}); this container's disk is used")
             shared = self.overlay_dir / "cache"

@@ -44,6 +44,21 @@ def test_a_good_environment_boots(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("no_torch")
+def test_compiled_kernels_are_kept_where_that_is_possible(environ: dict[str, str], tmp_path: Path) -> None:
+    boot(environ)
+    assert environ["TRITON_CACHE_DIR"] == str(tmp_path / "cache" / "triton")
+    own = environ | {"TRITON_CACHE_DIR": "/elsewhere"}
+    boot(own)
+    assert own["TRITON_CACHE_DIR"] == "/elsewhere"
+    del environ["TRITON_CACHE_DIR"]
+    (tmp_path / "file").write_text("in the way")
+    environ["F5_CACHE_DIR"] = str(tmp_path / "file")
+    report = boot(environ)
+    assert "TRITON_CACHE_DIR" not in environ
+    assert [problem for problem in report.problems if problem.startswith("kernels are compiled anew at each start")]
+
+
+@pytest.mark.usefixtures("no_torch")
 def test_packs_and_recogniser_are_found_or_named_but_never_fatal(environ: dict[str, str], tmp_path: Path) -> None:
     asr = tmp_path / "asr"
     asr.mkdir()

@@ -14,9 +14,11 @@ from f5_worker.engine.attention import Attend, attend_dense, attend_flash, atten
 from f5_worker.engine.batcher import Segment
 from f5_worker.engine.config import PUBLISHED
 from f5_worker.engine.engine import load_engine
+from f5_worker.engine.graphs import StepGraphs
 from f5_worker.engine.model import Backend, DiT
+from f5_worker.engine.ops import TorchOps
 from f5_worker.engine.packed import Rows
-from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, sample, time_points
+from f5_worker.engine.sampler import Advance, Crew, Flow, Schedule, draw_noise, sample, time_points
 from f5_worker.errors import OutOfMemory
 from f5_worker.settings import Settings
 from tests.conftest import ROOT
@@ -104,31 +106,41 @@ def test_the_small_model_speaks_the_same_on_both_devices() -> None:
 RAGGED = (300, 1, 977, 977, 64)
 
 
-@pytest.mark.parametrize("attend", [attend_flash, attend_varlen])
+def backend_of(name: str) -> Backend:
+    """One of the backends, or skip the test."""
+    pytest.importorskip({"flash": "flash_attn", "varlen": "torch.nn.attention.varlen"}.get(name, "triton"))
+    from f5_worker.engine.kernels import TritonOps, attend_triton
+
+    attends: dict[str, Attend] = {
+        "dense": attend_dense, "flash": attend_flash, "varlen": attend_varlen, "triton": attend_triton
+    }  # fmt: skip
+    return Backend(TritonOps() if name == "triton" else TorchOps(), attends[name])
+
+
+@pytest.mark.parametrize("name", ["flash", "varlen", "triton"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_attention_in_one_launch_is_dense_attention(attend: Attend, dtype: torch.dtype) -> None:
-    pytest.importorskip("flash_attn" if attend is attend_flash else "torch.nn.attention.varlen")
+def test_attention_in_one_launch_is_dense_attention(name: str, dtype: torch.dtype) -> None:
+    attend = backend_of(name).attend
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(sum(RAGGED), 3, 16, 64, generator=generator).cuda().to(dtype).unbind(1)
     rows = Rows.of(RAGGED, q.device)
     expected = attend_dense(q.float(), k.float(), v.float(), rows)
     difference = error(attend(q, k, v, rows), expected)
-    print(f"\n{attend.__name__} {dtype}: relative error {difference:.2e}")
+    print(f"\n{name} {dtype}: relative error {difference:.2e}")
     assert difference <= {torch.float16: 2e-3, torch.bfloat16: 1.6e-2}[dtype]
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
-@pytest.mark.parametrize("attend", [attend_dense, attend_flash, attend_varlen])
+@pytest.mark.parametrize("name", ["dense", "flash", "varlen", "triton"])
 def test_company_changes_nothing_at_full_size(
-    full_size: DiT, attend: Attend, dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
+    full_size: DiT, name: str, dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if attend is not attend_dense:
-        pytest.importorskip("flash_attn" if attend is attend_flash else "torch.nn.attention.varlen")
-        if dtype is torch.float32:
-            pytest.skip("half precision only")
+    backend = backend_of(name)
+    if name != "dense" and dtype is torch.float32:
+        pytest.skip("half precision only")
     torch.backends.cuda.matmul.allow_tf32 = False  # not by monkeypatch, which cannot put it back
     torch.backends.cudnn.allow_tf32 = False
-    monkeypatch.setattr(full_size.to(dtype), "backend", Backend(attend=attend))
+    monkeypatch.setattr(full_size.to(dtype), "backend", backend)
     try:
         together, apart = ([_begun(full_size, seed) for seed in range(8)] for _ in range(2))
         with torch.inference_mode():
@@ -142,8 +154,39 @@ def test_company_changes_nothing_at_full_size(
     finally:
         full_size.float()
     worst = max(error(a.target, b.target) for a, b in zip(together, apart, strict=True))
-    print(f"\n{attend.__name__} {dtype}: in company, relative difference at most {worst:.2e}")
+    print(f"\n{name} {dtype}: in company, relative difference at most {worst:.2e}")
     assert worst <= bound
+
+
+@pytest.mark.parametrize("name", ["varlen", "triton"])
+def test_recorded_steps_are_the_steps(full_size: DiT, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, in company, at several times, and what fits no size; against plain operations in fp32 as well."""
+    steps = 8
+
+    def run(step: Advance | None) -> list[Flow]:
+        flows = [_begun(full_size, seed) for seed in range(6)]
+        Crew(full_size, flows[:1], step).step()
+        while left := [flow for flow in flows if flow.step < steps]:
+            Crew(full_size, left, step).step()
+        return flows
+
+    exact = [flow.target for flow in run(None)]
+    triton = backend_of("triton")
+    monkeypatch.setattr(full_size.half(), "backend", Backend(triton.ops, backend_of(name).attend))
+    try:
+        with torch.inference_mode():
+            eager = run(None)
+            graphs = StepGraphs(full_size)
+            n_sizes = graphs.warm_up(30.0)
+            recorded = run(graphs.advance)
+    finally:
+        full_size.float()
+    assert n_sizes > 60
+    apart = max(error(a.target, b.target) for a, b in zip(recorded, eager, strict=True))
+    off = max(error(a.target, b) for a, b in zip(recorded, exact, strict=True))
+    print(f"\n{name}: recorded steps differ by {apart:.2e} from eager ones, by {off:.2e} from fp32")
+    assert apart <= 2e-3
+    assert off <= 1e-2
 
 
 def _begun(model: DiT, seed: int) -> Flow:

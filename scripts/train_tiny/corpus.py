@@ -140,7 +140,7 @@ class _Builder:
         start = sizes.cumsum(0) - sizes
         near = [[number.get((s, p + d), number[s, p]) for d in (-1, 1)] for s, p in pools]
         joe = torch.tensor([s.startswith("joe") for s, _ in pools])
-        share = torch.where(joe, 0.85 / joe.sum().clamp_min(1), 0.15 / (~joe).sum().clamp_min(1))
+        share = torch.where(joe, 0.6 / joe.sum().clamp_min(1), 0.4 / (~joe).sum().clamp_min(1))
         mel, char, phone = (torch.cat(part) for part in (self.mel, self.char, self.phone))
         self.mel.clear()
         return Corpus(

@@ -34,7 +34,7 @@ class _Group:
 class FlatOptimizer:
     """Scalars that change with the step (`rates`: Muon's, Adam's, EMA weight, 1/bias corrections) are tensors."""
 
-    def __init__(self, model: nn.Module, weight_decay: float = 0.02) -> None:
+    def __init__(self, model: nn.Module, weight_decay: float = 0.1) -> None:
         named = sorted(
             model.named_parameters(), key=lambda kv: (is_inner(*kv), tuple(kv[1].shape) if is_inner(*kv) else (), kv[0])
         )

@@ -5,9 +5,7 @@ Legend: n frames, nr of the reference, m mel bands, nw samples.
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -15,17 +13,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from f5_worker.engine.attention import choose_attention
+from f5_worker.engine.backend import choose_backend
 from f5_worker.engine.batcher import Samples, Segment
 from f5_worker.engine.checkpoint import find_model, load_model, load_vocoder, required
+from f5_worker.engine.faults import device_faults_named
 from f5_worker.engine.graphs import StepGraphs, recordable
 from f5_worker.engine.mel import log_mel
-from f5_worker.engine.model import Backend, DiT
-from f5_worker.engine.ops import Ops, TorchOps
+from f5_worker.engine.model import DiT
 from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
 from f5_worker.engine.vocoder import Vocos
-from f5_worker.errors import GpuLost, HostUnfit, OutOfMemory, WorkerError
-from f5_worker.log import logger
+from f5_worker.errors import HostUnfit
 from f5_worker.settings import Settings
 from f5_worker.text.tokens import Vocabulary
 
@@ -70,7 +67,7 @@ class Engine:
 
     def begin(self, segment: Segment) -> Flow:
         """A segment before its first step: everything that no step changes is computed here."""
-        with _device_faults_named(), torch.inference_mode():
+        with device_faults_named(), torch.inference_mode():
             return Flow.begin(
                 self.model,
                 self._reference(_Clip(segment.reference)),
@@ -82,7 +79,7 @@ class Engine:
 
     def step(self, flows: Sequence[Flow]) -> None:
         """The next step of each, in one forward."""
-        with _device_faults_named(), torch.inference_mode():
+        with device_faults_named(), torch.inference_mode():
             if self._crew is None or self._crew[0] != list(flows):
                 self._crew = None  # its tensors make room for the new crew's
                 self._crew = list(flows), Crew(self.model, flows, self._graphs.advance if self._graphs else None)
@@ -91,7 +88,7 @@ class Engine:
     def finish(self, flows: Sequence[Flow]) -> list[Samples]:
         """The targets' sound, each `[nw]` at 24 kHz."""
         self._crew = None
-        with _device_faults_named(), torch.inference_mode():
+        with device_faults_named(), torch.inference_mode():
             return [sound.cpu().numpy() for sound in self.vocoder([flow.target for flow in flows])]
 
     def speak(self, segment: Segment) -> Samples:
@@ -114,7 +111,7 @@ class Engine:
         self.speak(segment)
         if self._graphs is None:
             return 0
-        with _device_faults_named(), torch.inference_mode():
+        with device_faults_named(), torch.inference_mode():
             return self._graphs.warm_up(limit_s)
 
     def _make_schedule(self, nfe: int, sway: float | None) -> Schedule:
@@ -174,32 +171,13 @@ def load_checkpoint(
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
     def move() -> Engine:
-        with _device_faults_named():
+        with device_faults_named():
             model.to(device, _PRECISIONS[precision])
             vocoder.to(device)
-        attend = choose_attention(model.device, model.dtype, flash=settings.flash_attn != "off")
-        model.backend = Backend(_choose_ops(model.device), attend)
+        choose_backend(model, flash=settings.flash_attn != "off")
         return Engine(name, directory, vocabulary, model, vocoder)
 
     return on_device(move)
-
-
-def _choose_ops(device: torch.device) -> Ops:
-    """Triton's on CUDA, where it can compile: it needs a C compiler for what launches its kernels."""
-    if device.type != "cuda":
-        return TorchOps()
-    try:
-        from f5_worker.engine.kernels import TritonOps
-
-        ops, one = TritonOps(), torch.ones(1, 64, device=device)
-        ops.norm(one, None, one, one, None)
-        torch.cuda.synchronize()
-    except Exception as error:
-        if isinstance(error, RuntimeError) and (fault := _device_fault(error)):
-            raise fault from error
-        logger.warning("Triton does not work here, so the model runs slower: %s", error)
-        return TorchOps()
-    return ops
 
 
 def _device(settings: Settings) -> str:
@@ -208,26 +186,3 @@ def _device(settings: Settings) -> str:
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@contextmanager
-def _device_faults_named() -> Iterator[None]:
-    """Failures of the device leave as what they mean; any other error as it is."""
-    try:
-        yield
-    except RuntimeError as error:
-        fault = _device_fault(error)
-        if fault is None:
-            raise
-        raise fault from error
-
-
-def _device_fault(error: RuntimeError) -> WorkerError | None:
-    """What a failure of the device means for the job and for the process; None if it is none."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        traceback.clear_frames(error.__traceback__)  # what was computed until then would live as long as the error
-        torch.cuda.empty_cache()
-        return OutOfMemory("the GPU has no room for this job now; send it again, or send a shorter text")
-    if "CUDA error" in str(error):  # sticky: every later call in this process fails as well
-        return GpuLost("the GPU stopped working; this worker restarts, send the job again")
-    return None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from f5_worker.engine.attention import attend_flash, attend_varlen
+from f5_worker.engine.attention import attend_dense
 from f5_worker.engine.config import MAX_SEGMENT_FRAMES, MEL_BANDS
 from f5_worker.engine.model import DiT, Modulations, Packed
 from f5_worker.engine.ops import TorchOps
@@ -53,11 +53,7 @@ def sizes() -> Iterator[Size]:
 def recordable(model: DiT) -> bool:
     """Whether every operation takes all rows in one launch, whatever their lengths."""
     backend = model.backend
-    return (
-        model.device.type == "cuda"
-        and not isinstance(backend.ops, TorchOps)
-        and backend.attend in (attend_flash, attend_varlen)
-    )
+    return model.device.type == "cuda" and not isinstance(backend.ops, TorchOps) and backend.attend is not attend_dense
 
 
 class StepGraphs:

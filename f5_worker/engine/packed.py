@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BLOCK = 128  # queries that attention takes at a time
+BLOCK = 64  # queries that attention takes at a time
 
 
 @dataclass(frozen=True)

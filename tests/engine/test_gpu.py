@@ -217,11 +217,11 @@ def test_a_full_gpu_fails_one_job_and_serves_the_next() -> None:
 def test_a_broken_context_is_told_from_a_full_one(tmp_path: Path) -> None:
     program = """
 import torch
-from f5_worker.engine.engine import _device_fault
+from f5_worker.engine.faults import device_fault
 try:
     torch.zeros(3, device="cuda")[torch.tensor([7], device="cuda")].sum().item()
 except RuntimeError as error:
-    print(type(_device_fault(error)).__name__)
+    print(type(device_fault(error)).__name__)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "GpuLost" in done.stdout, done.stderr[-2000:]

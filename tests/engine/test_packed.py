@@ -24,7 +24,7 @@ def test_rows_know_their_edges_and_positions() -> None:
     assert rows.positions.tolist() == [0, 1, 0, 1, 2]
     assert rows.longest == 3
     assert rows.bounds.tolist() == [[0, 0, 2, 2, 2], [2, 2, 5, 5, 5]]
-    assert Rows.of((130, 5), CPU).blocks.tolist() == [[0, 0, 130], [128, 0, 130], [130, 130, 135]]
+    assert Rows.of((65, 5), CPU).blocks.tolist() == [[0, 0, 65], [64, 0, 65], [65, 65, 70]]
     assert Rows.of(RAGGED, CPU).runs() == [(1, 5), (1, 1), (2, 40), (1, 16)]
 
 

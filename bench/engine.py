@@ -3,15 +3,19 @@
 Each case is a load: some jobs that arrive at once, each of some segments. f5-tts speaks the segments one after
 another, in turns of the jobs; ours takes them through the batcher. Latencies are from the arrival to a job's last
 sample. Writes medians to bench/results/engine-<device>-<torch>.json.
+
+On a GPU also: arithmetic, as a part of what the GPU does in plain matrix products; memory with all jobs on the device;
+latency of a short job that comes into a full load; and from the start of a process until it can speak.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +29,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.record import RESULTS, record  # noqa: E402 - the repository is no installed package
 from f5_worker.control import JobControl  # noqa: E402
 from f5_worker.engine.batcher import Batcher, Samples, Segment  # noqa: E402
 from f5_worker.engine.config import FRAMES_PER_S, HOP_SAMPLES, SAMPLE_RATE, mel_frames  # noqa: E402
@@ -32,6 +37,8 @@ from f5_worker.settings import Settings, load_settings  # noqa: E402
 
 CHARS_PER_S = 14
 TIMEOUT_S = 3_600.0
+ARRIVALS = 10  # short jobs that come into a full load, one after another
+STARTS = 3
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,10 @@ CASES = (
     Case("12 s alone", 32, [[12.0]]),
     Case("12 s alone, NFE 7", 7, [[12.0]]),
     Case("95.7 s in 7 segments", 32, [[13.67] * 7], early=True),
+    Case("95.7 s in 7 segments, NFE 7", 7, [[13.67] * 7], early=True),
     Case("32 jobs of 3..15 s", 32, [[3.0 + 12.0 * i / 31] for i in range(32)]),
 )
+SHORT, LOAD = CASES[0], CASES[-1]
 TINY_CASES = (
     Case("0.6 s in 2 segments, NFE 2", 2, [[0.3] * 2], early=True),
     Case("2 jobs of 0.3 and 0.6 s, NFE 2", 2, [[0.3], [0.6]]),
@@ -125,16 +134,113 @@ def summary(rounds: Sequence[Heard]) -> dict[str, float]:
     }
 
 
+def operations(case: Case, jobs: Sequence[Sequence[Segment]], model: Any) -> float:
+    """Of the transformer's matrix products and attention in all steps, a product and a sum as two; no padding.
+
+    The linear layers of the adaptive norms, which upstream computes at each step, are not among them.
+    """
+    arch = model.arch
+    inner = arch.heads * arch.dim_head
+    per_frame = 2 * arch.depth * (4 * arch.dim * inner + 2 * arch.ff_mult * arch.dim**2)
+    per_pair = 4 * arch.depth * inner
+    rows = [segment.frames for job in jobs for segment in job for _ in range(2)]
+    return float(case.nfe * sum(n * (per_frame + n * per_pair) for n in rows))
+
+
+def ceiling(model: Any, size: int = 8_192) -> float:
+    """What the GPU does in plain matrix products of the model's precision, in operations a second."""
+    import torch
+
+    a, b = (torch.randn(size, size, device=model.device, dtype=model.dtype) for _ in range(2))
+    best = 0.0
+    for _ in range(10):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        torch.cuda.synchronize()
+        best = max(best, 5 * 2 * size**3 / (time.perf_counter() - began))
+    return best
+
+
+def arriving(batcher: Batcher, short: Sequence[Segment], load: Sequence[Sequence[Segment]]) -> list[float]:
+    """Latencies of short jobs that come one after another while the load is on the device."""
+    loading = threading.Thread(target=with_ours, args=(batcher, load, False))
+    loading.start()
+    time.sleep(0.2)
+    latencies = []
+    while loading.is_alive() and len(latencies) < ARRIVALS:
+        began = time.perf_counter()
+        list(batcher.submit(short, JobControl(TIMEOUT_S)))
+        if loading.is_alive():
+            latencies.append(time.perf_counter() - began)
+    loading.join()
+    return latencies
+
+
+def measure_load(batcher: Batcher, reference: Samples, n_rounds: int) -> dict[str, Any]:
+    """Memory of all jobs of the load at once, and latency of a short job that comes into it."""
+    import torch
+
+    (short,), load = segments_of(SHORT, reference), segments_of(LOAD, reference)
+    alone = [with_ours(batcher, [short], False).last_s[0] for _ in range(n_rounds)]
+    latencies = [latency for _ in range(n_rounds) for latency in arriving(batcher, short, load)]
+    free, total = torch.cuda.mem_get_info()
+    return {
+        "gpu_memory_gib": round((total - free) / 2**30, 2),
+        "short_alone_s": round(statistics.median(alone), 4),
+        "short_into_load_p50_s": round(float(np.percentile(latencies, 50)), 4),
+        "short_into_load_p95_s": round(float(np.percentile(latencies, 95)), 4),
+        "arrivals": len(latencies),
+    }
+
+
+OURS_READY = """
+from f5_worker.engine.engine import load_engine
+from f5_worker.settings import load_settings
+settings = load_settings()
+load_engine(settings).warm_up(settings.warm_up_s)
+"""
+THEIRS_READY = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from f5_worker.engine.batcher import Segment
+from f5_worker.engine.upstream import UpstreamEngine
+noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+engine = UpstreamEngine(Path(sys.argv[1]), "cuda", torch.float16)
+engine.speak(Segment(noise, (1, 2, 3), 300, 2, 2.0, -1.0, 0))
+"""
+
+
+def measure_start(directory: Path) -> dict[str, Any]:
+    """Seconds from the start of a process until it has spoken once, in turns; files are in the page cache."""
+    programs = {"upstream": THEIRS_READY, "ours": OURS_READY}
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(STARTS + 1):
+        for name, program in programs.items():
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", program, str(directory)], cwd=ROOT, check=True, capture_output=True)
+            seconds[name].append(time.perf_counter() - began)
+    return {f"{name}_s": round(statistics.median(taken[1:]), 2) for name, taken in seconds.items()}
+
+
 def measure(settings: Settings, cases: Sequence[Case], n_rounds: int, reference_s: float) -> dict[str, Any]:
     """Run every case `n_rounds` times after one that is not counted, upstream and ours in turns."""
     from f5_worker.engine.engine import load_engine
     from f5_worker.engine.upstream import UpstreamEngine
 
     ours = load_engine(settings)
-    upstream = UpstreamEngine(ours.directory, ours.model.device.type, ours.model.dtype)
+    ours.warm_up(settings.warm_up_s)
+    on_gpu = ours.model.device.type == "cuda"
     batcher = Batcher(ours, settings.batch_frames)
     noise = np.random.default_rng(0).normal(0, 0.1, round(reference_s * SAMPLE_RATE))
     reference: Samples = noise.astype(np.float32)
+    more: dict[str, Any] = {}
+    if on_gpu:
+        more = {"load": measure_load(batcher, reference, n_rounds), "start": measure_start(ours.directory)}
+        more["ceiling_tflops"] = round(ceiling(ours.model) / 1e12, 1)
+    upstream = UpstreamEngine(ours.directory, ours.model.device.type, ours.model.dtype)
     rows = {}
     for case in cases:
         jobs = segments_of(case, reference)
@@ -142,6 +248,11 @@ def measure(settings: Settings, cases: Sequence[Case], n_rounds: int, reference_
             (with_upstream(upstream.speak, jobs), with_ours(batcher, jobs, case.early)) for _ in range(n_rounds + 1)
         ][1:]
         theirs, our = (summary(column) for column in zip(*pairs, strict=True))
+        if on_gpu:
+            for side, column in zip((theirs, our), zip(*pairs, strict=True), strict=True):
+                whole_s = statistics.median(max(heard.last_s) for heard in column)
+                side["tflops"] = round(operations(case, jobs, ours.model) / whole_s / 1e12, 1)
+                side["of_ceiling"] = round(side["tflops"] / more["ceiling_tflops"], 3)
         times = round(theirs["latency_p50_s"] / our["latency_p50_s"], 2)
         rows[case.name] = {"upstream": theirs, "ours": our, "faster": times}
     batcher.close()
@@ -154,6 +265,7 @@ def measure(settings: Settings, cases: Sequence[Case], n_rounds: int, reference_
         "rounds": n_rounds,
         "reference_s": reference_s,
         "cases": rows,
+        **more,
     }
 
 
@@ -162,14 +274,11 @@ def main() -> None:
     parser.add_argument("--cases", choices=["cpu", "gpu", "tiny"], default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reference-s", type=float, default=5.3)
-    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     cases = {"cpu": CPU_CASES, "gpu": CASES, "tiny": TINY_CASES}[asked.cases]
     result = measure(load_settings(), cases, asked.rounds, asked.reference_s)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    name = f"engine-{result['device'].replace(' ', '-').lower()}-{result['torch'].split('+')[0]}.json"
-    (asked.out / name).write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    record(f"engine-{result['device'].replace(' ', '-').lower()}-{result['torch'].split('+')[0]}", result, asked.out)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,9 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
-
 from f5_worker.delivery.s3 import folder
-from f5_worker.engine.batcher import Batcher, Segment
-from f5_worker.engine.config import HOP_SAMPLES, MAX_SEGMENT_FRAMES, SAMPLE_RATE
+from f5_worker.engine.batcher import Batcher
+from f5_worker.engine.config import MAX_SEGMENT_FRAMES
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
 from f5_worker.models import Models
@@ -49,7 +47,7 @@ def load_service(settings: Settings) -> Service:
         engine = load_engine(settings)
         loaded = time.monotonic()
         tokenize(normalize("1, 2").text)  # reads dictionaries, once
-        n_sizes = engine.warm_up(_warm_up_segment(), settings.warm_up_s)
+        n_sizes = engine.warm_up(settings.warm_up_s)
         ready = time.monotonic()
         logger.info(
             "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s, steps of %d sizes recorded",
@@ -105,10 +103,3 @@ def _batch_frames(device: str, settings: Settings) -> int:
     """A CPU gains nothing from larger forwards, and a job stops only between two: room for one of the longest
     segments, or for a usual one of a long job and a short job beside it."""
     return min(settings.batch_frames, CPU_BATCH_FRAMES) if device == "cpu" else settings.batch_frames
-
-
-def _warm_up_segment() -> Segment:
-    """A second of noise, spoken on in two steps: the first run of each kernel is slow, and no job should pay."""
-    reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-    frames = 3 * SAMPLE_RATE // HOP_SAMPLES
-    return Segment(reference, tuple(range(20)), frames, nfe=2, guidance=2.0, sway=-1.0, seed=0)

@@ -1,7 +1,7 @@
 """The engine beside f5-tts, alternating in one process on the same weights: `python bench/engine.py`.
 
-Each case is a load: some jobs that arrive at once, each of some segments. f5-tts speaks the segments one after
-another, in turns of the jobs; ours takes them through the batcher. Latencies are from the arrival to a job's last
+Each case is a load: some jobs that arrive at once, each of some segments. f5-tts speaks the jobs one after another,
+each by its `infer_batch_process`; ours takes them through the batcher. Latencies are from the arrival to a job's last
 sample. Writes medians to bench/results/engine-<device>-<torch>.json.
 
 On a GPU also: arithmetic, as a part of what the GPU does in plain matrix products; memory with all jobs on the device;
@@ -93,14 +93,12 @@ def segments_of(case: Case, reference: Samples) -> list[list[Segment]]:
     return [[one(seconds) for seconds in job] for job in case.jobs_s]
 
 
-def with_upstream(speak: Callable[[Segment], Samples], jobs: Sequence[Sequence[Segment]]) -> Heard:
+def with_upstream(speak: Callable[[Sequence[Segment]], Samples], jobs: Sequence[Sequence[Segment]]) -> Heard:
     began = time.perf_counter()
-    spoken_s: list[list[float]] = [[] for _ in jobs]
-    for turn in itertools.zip_longest(*jobs):
-        for number, segment in enumerate(turn):
-            if segment is not None:
-                speak(segment)
-                spoken_s[number].append(time.perf_counter() - began)
+    spoken_s = []
+    for job in jobs:
+        speak(job)
+        spoken_s.append([time.perf_counter() - began])
     return _heard(spoken_s, jobs)
 
 
@@ -209,7 +207,7 @@ from f5_worker.engine.batcher import Segment
 from f5_worker.engine.upstream import UpstreamEngine
 noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
 engine = UpstreamEngine(Path(sys.argv[1]), "cuda", torch.float16)
-engine.speak(Segment(noise, (1, 2, 3), 300, 2, 2.0, -1.0, 0))
+engine.speak([Segment(noise, tuple(range(40)), 300, 2, 2.0, -1.0, 0)])
 """
 
 

@@ -164,6 +164,7 @@ def measure(service: Service, texts: Sequence[str], short: Sequence[str]) -> dic
         "model": model.name,
         "checkpoint_sha256": _sha256(model.directory / "model.safetensors"),
         "device": model.device,
+        "precision": model.precision,
         "torch": version("torch"),
         "recognisers_own_wer": {"sentences": round(own, 3), "short": round(own_short, 3)},
         "bars": rows,

@@ -78,7 +78,7 @@ class Settings(BaseModel):
     )
 
     batch_frames: int = Field(
-        24_000,
+        8_192,
         ge=4_096,
         le=1_000_000,
         description="Mel frames in one forward of the model, the unconditional half counted; bounds its peak memory.",

@@ -1,8 +1,8 @@
 """The one owner of the device: all jobs hand their segments here, nobody else launches kernels.
 
-A thread of its own steps the segments of all jobs side by side. Before each step those that are done leave, those
-of cancelled jobs are dropped, and new ones join (turns.py says which). A forward mixes segments of one model only;
-the models of several take a step each.
+A thread of its own steps the segments of all jobs, many in one forward. Before each step those that are done leave,
+those of cancelled jobs are dropped, and new ones join (turns.py says which, and who takes part in the next forward).
+A forward mixes segments of one model only; the models of several take a step each.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from f5_worker.control import JobControl
-from f5_worker.engine.turns import Flight, Job, Samples, Segment, Speaker, Spoken, Turns
+from f5_worker.engine.turns import Flight, Job, Samples, Segment, Speaker, Spoken, Turns, choose_crew
 from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
 __all__ = ["Batcher", "Samples", "Segment", "Speaker", "Spoken"]
 
 T = TypeVar("T")
 
+FORWARDS_ON_DEVICE = 16  # segments on the device, in full forwards: between its steps one takes little memory
 CAUTIOUS_STEPS = 200  # after the device was full: steps until twice the frames are tried again
 
 
@@ -30,8 +31,7 @@ class Batcher:
 
     Args:
         speaker: the model of jobs that name none.
-        batch_frames: bound on the mel frames of the segments on the device, the unconditional half counted
-            (F5_BATCH_FRAMES).
+        batch_frames: bound on the mel frames of a forward, the unconditional half counted (F5_BATCH_FRAMES).
     """
 
     def __init__(self, speaker: Speaker[Any], batch_frames: int) -> None:
@@ -39,7 +39,7 @@ class Batcher:
         self._batch_frames = batch_frames
         self._forward_frames = batch_frames  # at most so many in one forward; fewer after the device was full
         self._calm_steps = 0
-        self._turns = Turns(batch_frames)
+        self._turns = Turns(FORWARDS_ON_DEVICE * batch_frames)
         self._flights: list[Flight] = []
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
@@ -153,8 +153,7 @@ class Batcher:
         if self._calm_steps >= CAUTIOUS_STEPS:
             self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
             self._calm_steps = 0
-        for group in _groups(flights, self._forward_frames):
-            self._attempt(group, _step)
+        self._attempt(choose_crew(flights, self._forward_frames), _step)
 
     def _land(self) -> None:
         """Turn what has done all its steps into sound."""
@@ -234,15 +233,3 @@ def _share(flights: Sequence[Flight], spent_s: float) -> None:
     total = _frames(flights)
     for flight in flights:
         flight.worked_s += spent_s * flight.segment.forward_frames / total
-
-
-def _groups(flights: Sequence[Flight], limit: int) -> Iterator[list[Flight]]:
-    """In order, each of at most `limit` frames or of one segment."""
-    group: list[Flight] = []
-    for flight in flights:
-        if group and _frames(group) + flight.segment.forward_frames > limit:
-            yield group
-            group = []
-        group.append(flight)
-    if group:
-        yield group

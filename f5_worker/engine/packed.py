@@ -36,6 +36,7 @@ class Rows:
     def of(cls, lengths: Sequence[int], device: torch.device) -> Rows:
         edges = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         bounds = torch.stack((edges[:-1], edges[1:])).repeat_interleave(torch.tensor(lengths), dim=1)
+        bounds = F.pad(bounds, (0, -bounds.shape[1] % 4))[:, : bounds.shape[1]]  # both lie at 16 bytes, for Triton
         positions = torch.arange(bounds.shape[1]) - bounds[0]
         whole = torch.stack((torch.arange(bounds.shape[1], dtype=torch.int32), *bounds))
         blocks = whole[:, positions % BLOCK == 0].T.contiguous()

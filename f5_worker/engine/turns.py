@@ -1,12 +1,18 @@
-"""Who is next: jobs, their segments, and the rule by which segments come to the device.
+"""Who is next: jobs, their segments, and the rules by which segments come to the device and take their steps.
 
+To the device:
 1. A job's first segment comes before any later segment of another job: somebody waits to hear it.
 2. Among the others jobs take turns, one segment at a time.
 3. A job that saw PATIENCE segments of others begin since its own last one comes first, whatever it waits with.
-4. Segments on the device take at most `batch_frames` together, later ones only half of it, so that a first segment
+4. Segments on the device take at most `room` frames together, later ones only half of it, so that a first segment
    finds room; one alone is always taken.
 
 So no job waits for more than PATIENCE segments, and one of each other job, to begin before its own next one.
+
+Through a forward: those with the least work left until they are heard, as many as a forward takes, so that a short
+job is soon done whatever else is there (shortest remaining time first). A segment is heard after those before it in
+its job, so that their work counts as its own. Each forward that leaves a segment out counts as a small part of its
+work: after PATIENCE_OF_SEGMENTS forwards for each of its own it comes before every newcomer.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from f5_worker.engine.config import NO_GUIDANCE
 
 Samples = NDArray[np.float32]
 PATIENCE = 8
+PATIENCE_OF_SEGMENTS = 32
 State = TypeVar("State")
 
 
@@ -147,15 +154,39 @@ class Flight:
     waited_s: float
     worked_s: float = 0.0
     step: int = 0
+    credit: float = 0.0  # frames of other segments' forwards that count as its own
     state: Any = None
     samples: Samples | None = None
+
+    @property
+    def work_left(self) -> int:
+        """Frames through the model until all its steps are done."""
+        return (self.segment.nfe - self.step) * self.segment.forward_frames
+
+
+def choose_crew(flights: Sequence[Flight], frames: int) -> list[Flight]:
+    """Who takes part in the next forward of at most `frames`; one segment may be larger."""
+    left: dict[Job, int] = {}
+    ranked = []
+    for flight in sorted(flights, key=lambda flight: flight.index):
+        left[flight.job] = left.get(flight.job, 0) + flight.work_left
+        ranked.append((left[flight.job] - flight.credit, flight))
+    crew: list[Flight] = []
+    taken = 0
+    for _, flight in sorted(ranked, key=lambda pair: pair[0]):
+        if not crew or taken + flight.segment.forward_frames <= frames:
+            crew.append(flight)
+            taken += flight.segment.forward_frames
+        else:
+            flight.credit += frames / PATIENCE_OF_SEGMENTS
+    return crew
 
 
 class Turns:
     """The jobs that are not done yet, in the order of their turns."""
 
-    def __init__(self, batch_frames: int) -> None:
-        self._batch_frames = batch_frames
+    def __init__(self, room: int) -> None:
+        self._room = room
         self.jobs: list[Job] = []
 
     def next(self, flying_frames: int) -> Flight | None:
@@ -165,7 +196,7 @@ class Turns:
             return None
         job, segment = min(waiting, key=lambda pair: _rank(pair[0]))  # the first of equals
         hurry = not job.started or job.passed >= PATIENCE
-        room = self._batch_frames if hurry else self._batch_frames // 2
+        room = self._room if hurry else self._room // 2
         if flying_frames and flying_frames + segment.forward_frames > room:
             return None
         for other, _ in waiting:

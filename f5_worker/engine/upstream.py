@@ -5,10 +5,11 @@ The only module that imports `f5_tts` and `vocos`. Serving does not need it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from f5_worker.engine.batcher import Samples, Segment
-from f5_worker.engine.config import HOP_SAMPLES, N_FFT
+from f5_worker.engine.config import HOP_SAMPLES, N_FFT, SAMPLE_RATE
 from f5_worker.text.tokens import Vocabulary
+
+_LETTERS = "abcdefg "  # what is said does not change how long it takes
+_COSTLY = ("transformers", "matplotlib", "matplotlib.pylab")  # to import; not used here
 
 
 def _import_cfm() -> tuple[Any, Any]:
@@ -30,6 +34,23 @@ def _import_cfm() -> tuple[Any, Any]:
     from f5_tts.model import CFM, DiT
 
     return DiT, CFM
+
+
+def _import_infer() -> Any:
+    """`f5_tts.infer.utils_infer`; what it imports for files, plots and recognition alone may be missing."""
+    _import_cfm()
+    names = {
+        "matplotlib": ("use",), "matplotlib.pylab": (), "tqdm": (), "huggingface_hub": ("hf_hub_download",),
+        "pydub": ("AudioSegment", "silence"), "transformers": ("pipeline",), "vocos": ("Vocos",),
+    }  # fmt: skip
+    for name, attributes in names.items():
+        if name in _COSTLY or importlib.util.find_spec(name.partition(".")[0]) is None:
+            module = sys.modules.setdefault(name, types.ModuleType(name))
+            for attribute in attributes:
+                setattr(module, attribute, lambda *given, **named: None)
+    from f5_tts.infer import utils_infer
+
+    return utils_infer
 
 
 class UpstreamSampler:
@@ -82,7 +103,7 @@ class UpstreamSampler:
 
 
 class UpstreamEngine:
-    """A checkpoint in the hands of f5-tts and vocos: segments to sound, one after another, as `Engine.speak`.
+    """A checkpoint in the hands of f5-tts and vocos.
 
     Args:
         directory: `model.safetensors`, `arch.json`, `vocab.txt` and `vocoder.safetensors`.
@@ -105,22 +126,41 @@ class UpstreamEngine:
         modules = torch.nn.ModuleDict({"backbone": self._backbone, "head": self._head})
         modules.load_state_dict(vocoder, strict=False)  # the window is derived
         modules.eval().to(device)
+        self._sampler.cfm.vocab_char_map = {char: index for index, char in enumerate(_LETTERS)}
         self._device = device
+        self._infer = _import_infer()
 
-    def speak(self, segment: Segment) -> Samples:
-        """The target part of a segment as sound, `[nw]` at 24 kHz."""
-        with torch.inference_mode():
-            reference = self._sampler.mel(torch.from_numpy(segment.reference).to(self._device))
-            tokens = torch.tensor(segment.tokens, device=self._device)
-            mel = self._sampler.sample(
-                reference,
-                tokens,
-                segment.frames,
-                nfe=segment.nfe,
-                guidance=segment.guidance,
-                sway=segment.sway,
-                seed=segment.seed,
+    def decode(self, mel: Tensor) -> Tensor:
+        """As `Vocos.decode`: `[1, m, n]` -> `[1, nw]`."""
+        sound: Tensor = self._head(self._backbone(mel))
+        return sound
+
+    def speak(self, segments: Sequence[Segment]) -> Samples:
+        """A job by `infer_batch_process`: all segments at once in threads of its own, joined; `[nw]` at 24 kHz.
+
+        The segments are of one reference, and about equally long: it shares a given duration out by their texts.
+        """
+        first = segments[0]
+        reference = torch.from_numpy(first.reference).unsqueeze(0)
+        reference_frames = len(first.reference) // HOP_SAMPLES
+        target_s = sum(segment.frames - reference_frames for segment in segments) * HOP_SAMPLES / SAMPLE_RATE
+        faded_s = self._infer.cross_fade_duration * (len(segments) - 1)
+        words = _LETTERS * (len(first.tokens) // len(_LETTERS))
+        at = len(words) * reference_frames // first.frames
+        sound, _, _ = next(
+            self._infer.infer_batch_process(
+                (reference, SAMPLE_RATE),
+                words[:at],
+                [words[at:]] * len(segments),
+                self._sampler.cfm,
+                self,
+                progress=None,
+                nfe_step=first.nfe,
+                cfg_strength=first.guidance,
+                sway_sampling_coef=first.sway,
+                fix_duration=reference_frames * HOP_SAMPLES / SAMPLE_RATE + target_s - faded_s,
+                device=self._device,
             )
-            target = mel[len(reference) :].float().T.unsqueeze(0)
-            samples: Samples = self._head(self._backbone(target))[0].cpu().numpy()
-            return samples
+        )
+        samples: Samples = sound
+        return samples

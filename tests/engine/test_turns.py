@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.control import JobControl
-from f5_worker.engine.turns import PATIENCE, Flight, Job, Segment, Speaker, Spoken, Turns
+from f5_worker.engine.turns import (
+    PATIENCE,
+    PATIENCE_OF_SEGMENTS,
+    Flight,
+    Job,
+    Segment,
+    Speaker,
+    Spoken,
+    Turns,
+    choose_crew,
+)
 
 SEGMENT = Segment(np.zeros(10, np.float32), (1, 2), frames=500, nfe=4, guidance=2.0, sway=-1.0, seed=0)
 SPEAKER: Speaker[object] = object()  # type: ignore[assignment]
@@ -81,6 +91,40 @@ def test_a_stream_of_short_jobs_does_not_starve_a_long_one() -> None:
         begun.append(flight.job)
         land(flight)
     assert [index for index, other in enumerate(begun) if other is book] == [8, 17, 26, 35]
+
+
+def flights_of(*jobs: Job) -> list[Flight]:
+    return [job.take() for job in jobs for _ in range(job.total)]
+
+
+def test_the_shortest_go_through_a_forward_first() -> None:
+    long, short, middle = flights_of(job(1, 4_000), job(1, 500), job(1, 1_000))
+    assert choose_crew([long, short, middle], 3_000) == [short, middle]
+    long.step = 3  # of 4: little is left of it
+    assert choose_crew([long, short, middle], 10_000) == [short, long]
+    assert choose_crew([long], 100) == [long], "one may be larger"
+
+
+def test_a_short_job_comes_before_what_is_heard_later_of_a_long_one() -> None:
+    *book, note = flights_of(job(4, 500), job(1, 700))
+    assert choose_crew([*book, note], 2_500) == [book[0], note]
+    assert choose_crew(book, 2_500) == book[:2], "in the order in which they are heard"
+
+
+@given(frames=st.integers(500, 4_096), newcomers=st.integers(100, 4_096))
+def test_no_segment_is_left_out_for_more_than_its_promise(frames: int, newcomers: int) -> None:
+    """Newcomers, each shorter or longer, arrive as soon as one is done."""
+    forward = 8_192
+    (waiting,) = flights_of(job(1, frames))
+    others = flights_of(*(job(1, newcomers) for _ in range(forward // newcomers)))
+    left_out = 0
+    while waiting.step < waiting.segment.nfe:
+        crew = choose_crew([*others, waiting], forward)
+        left_out += waiting not in crew
+        for flight in crew:
+            flight.step += 1
+        others = [f if f.step < f.segment.nfe else flights_of(job(1, newcomers))[0] for f in others]
+    assert left_out <= PATIENCE_OF_SEGMENTS * (1 + waiting.segment.forward_frames * waiting.segment.nfe / forward)
 
 
 @given(

@@ -2,6 +2,8 @@
 # make test   everything that CI runs
 # make fast   the tests that need no model, in seconds
 # make serve  RunPod's local API on port 8000
+# make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
+# make bench-gpu  the engine beside f5-tts on this machine's GPU
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -10,7 +12,7 @@ UV := $(VENV)/bin/uv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch serve lock docs clean
+.PHONY: help demo test fast lint types old-torch serve quality bench-gpu lock docs clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -20,6 +22,15 @@ demo: $(VENV)/.local
 
 serve: $(VENV)/.local
 	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) -u handler.py --rp_serve_api --rp_api_host 0.0.0.0
+
+quality: $(VENV)/.test
+	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) bench/quality.py
+
+# Against f5-tts on this machine's GPU. Random weights of F5TTS_v1_Base, unless F5_MODEL names a checkpoint: they take
+# as long.
+bench-gpu: $(VENV)/.test
+	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
+	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 
 test: lint types
 	$(PY) -m pytest -m "not gpu" --durations=8

@@ -16,7 +16,7 @@ SOURCES = sorted(
         *ROOT.glob("*.py"),
     ]
 )
-TORCH_ROOMS = ("engine", "train_tiny")
+TORCH_ROOMS = ("engine", "train_tiny", "bench")
 # Programs of their own, started by boot in a process that may die of it.
 CHILDREN = ("probe_child.py", "verify_child.py", "weights_child.py")
 
@@ -45,7 +45,7 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def test_only_the_engine_imports_torch_and_only_upstream_imports_f5_tts() -> None:
+def test_only_the_engine_and_what_measures_or_trains_it_import_torch_and_only_upstream_imports_f5_tts() -> None:
     for path in SOURCES:
         if path.parent.name not in TORCH_ROOMS and path.name not in CHILDREN:
             assert "torch" not in imported(path), name(path)

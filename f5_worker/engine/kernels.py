@@ -185,7 +185,7 @@ class TritonOps:
         _norm[(n,)](
             x, branch, gate, shift, scale, x if times is None else times, total, normed, gate.stride(0),
             shift.stride(0), NORM_EPS, D=d, WIDE=wide, ADD=added is not None, TIMES=times is not None,
-            num_warps=max(1, wide // 1024),
+            num_warps=max(1, min(8, wide // 256)),
         )  # fmt: skip
         return total, normed
 

@@ -36,13 +36,13 @@ class Rows:
     def of(cls, lengths: Sequence[int], device: torch.device) -> Rows:
         edges = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         bounds = torch.stack((edges[:-1], edges[1:])).repeat_interleave(torch.tensor(lengths), dim=1)
-        bounds = F.pad(bounds, (0, -bounds.shape[1] % 4))[:, : bounds.shape[1]]  # both lie at 16 bytes, for Triton
         positions = torch.arange(bounds.shape[1]) - bounds[0]
         whole = torch.stack((torch.arange(bounds.shape[1], dtype=torch.int32), *bounds))
         blocks = whole[:, positions % BLOCK == 0].T.contiguous()
-        return cls(
-            tuple(lengths), edges.to(device), positions.to(device), bounds.to(device), blocks.to(device)
-        )  # fmt: skip
+        n = len(positions)
+        # Ends begin at a whole 16 bytes as well: Triton would compile a second kernel for those that do not.
+        bounds = F.pad(bounds, (0, -n % 4)).to(device)[:, :n]
+        return cls(tuple(lengths), edges.to(device), positions.to(device), bounds, blocks.to(device))
 
     @property
     def longest(self) -> int:

@@ -1,0 +1,80 @@
+"""What make quality counts: errors, missing edges, words of the reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.heard import Heard, first_or_last_missing, leaked, word_error_rate, words
+
+SILENCE = np.zeros(0, np.float32)
+
+
+def heard(said: str, was: str) -> Heard:
+    return Heard(said, was, SILENCE)
+
+
+def test_words_are_compared_however_a_recogniser_writes_them() -> None:
+    assert words("It's 7 o'clock - on Monday, 21!") == ["it's", "seven", "o'clock", "on", "monday", "twenty", "one"]
+
+
+@pytest.mark.parametrize(
+    ("was", "errors"),
+    [
+        ("Seven birds sang.", 0),
+        ("7 birds, sang", 0),
+        ("seven birds sang all", 1),
+        ("seven bats sang", 1),
+        ("sang", 2),
+        ("", 3),
+    ],
+)
+def test_errors_are_words_wrong_missing_or_too_many(was: str, errors: int) -> None:
+    assert heard("Seven birds sang.", was).errors == errors
+
+
+def test_all_words_count_alike() -> None:
+    assert word_error_rate([heard("one", "two"), heard("a b c", "a b c")]) == 1 / 4
+
+
+@pytest.mark.parametrize(
+    ("was", "missing"), [("a b c", False), ("x b y", False), ("b c", True), ("a b", True), ("a c", False), ("", True)]
+)
+def test_an_edge_is_missing_where_nothing_stands_for_it(was: str, missing: bool) -> None:
+    assert heard("a b c", was).edge_missing is missing
+
+
+def test_missing_edges_are_counted_by_utterance() -> None:
+    assert first_or_last_missing([heard("a b", "a b"), heard("a b", "b")]) == 0.5
+
+
+def test_what_is_heard_of_the_reference_is_what_the_text_has_not() -> None:
+    transcript = "Some call me nature."
+    assert leaked([(heard("the train is late", "the train is late"), transcript)]) == 0
+    assert leaked([(heard("the train", "call me the train"), transcript)]) == 2 / 4
+    assert leaked([(heard("they call me late", "they call me late"), transcript)]) == 0, "the text has it too"
+    assert leaked([(heard("a nature walk", "a nature walk"), transcript)]) == 0, "one word may be chance"
+    assert leaked([(heard("a", ""), transcript)]) == 0
+
+
+@pytest.mark.model
+def test_the_measurement_gives_every_figure_with_its_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from bench import quality
+
+    monkeypatch.setattr(sys, "argv", ["quality.py", "--sentences", "1", "--out", str(tmp_path)])
+    monkeypatch.setattr(quality, "WER_BARS", {2: 0.15})
+    monkeypatch.setattr(quality, "BEST_NFE", 2)
+    monkeypatch.setattr(quality, "USUAL_NFE", 2)
+    monkeypatch.setenv("F5_MODEL", "f5-tiny")
+    monkeypatch.setenv("F5_DEVICE", "cpu")
+    monkeypatch.setenv("F5_ASR_MODEL", "off")
+    quality.main()
+    result = json.loads((tmp_path / "quality-f5-tiny.json").read_text())
+    assert [row["of"] for row in result["bars"]] == [1, 1, 1, 2, 2, 2, 1]
+    assert all(row["value"] >= -1 and row["met"] in (True, False) for row in result["bars"])
+    assert list(result["wer_of_voices"]["2"]) == ["bella"]

@@ -58,9 +58,13 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
 
-@pytest.mark.parametrize("d", [128, 192])
-@pytest.mark.parametrize("t", [1, 3])
-@pytest.mark.parametrize("adding", [False, True])
+slow = pytest.mark.slow  # a kernel is interpreted in seconds
+
+
+@pytest.mark.parametrize(
+    ("d", "t", "adding"),
+    [(192, 3, True), *(pytest.param(d, t, a, marks=slow) for d in (128, 192) for t in (1, 3) for a in (False, True))],
+)
 def test_norm_in_one_launch(d: int, t: int, adding: bool) -> None:
     n = sum(RAGGED)
     x, table = drawn(n, d), drawn(t, 6, d, seed=1)
@@ -72,7 +76,7 @@ def test_norm_in_one_launch(d: int, t: int, adding: bool) -> None:
     assert (not adding) == (ours[0] is x)
 
 
-@pytest.mark.parametrize(("heads", "turned"), [(2, 2), (3, 1)])
+@pytest.mark.parametrize(("heads", "turned"), [pytest.param(2, 2, marks=slow), (3, 1)])
 def test_rotation_in_one_launch(heads: int, turned: int) -> None:
     n = sum(RAGGED)
     qkv = drawn(n, 3, heads, 64)
@@ -82,7 +86,7 @@ def test_rotation_in_one_launch(heads: int, turned: int) -> None:
         assert difference(our, expected) < 1e-6
 
 
-@pytest.mark.parametrize(("d", "groups"), [(128, 4), (96, 2), (64, 16)])
+@pytest.mark.parametrize(("d", "groups"), [(96, 2), pytest.param(128, 4, marks=slow), pytest.param(64, 16, marks=slow)])
 def test_convolution_in_one_launch(d: int, groups: int) -> None:
     rows = Rows.of(RAGGED, DEVICE)
     layer = nn.Conv1d(d, d, 31, groups=groups, padding=15).to(DEVICE)
@@ -90,7 +94,9 @@ def test_convolution_in_one_launch(d: int, groups: int) -> None:
     assert difference(TritonOps().convolve(x, rows, layer), TorchOps().convolve(x, rows, layer)) < 1e-5
 
 
-@pytest.mark.parametrize("lengths", [RAGGED, (129, 300, 64), (256,)])
+@pytest.mark.parametrize(
+    "lengths", [RAGGED, pytest.param((129, 300, 64), marks=slow), pytest.param((256,), marks=slow)]
+)
 def test_attention_in_one_launch(lengths: tuple[int, ...]) -> None:
     rows = Rows.of(lengths, DEVICE)
     query, key, value = drawn(sum(lengths), 3, 2, 64).half().unbind(1)
@@ -147,7 +153,7 @@ def finish(flows: list[Flow], step: Any, model: DiT) -> None:
         Crew(model, left, step).step()
 
 
-@pytest.mark.parametrize("switch", ["v1", "base", "long skip"])
+@pytest.mark.parametrize("switch", ["v1", pytest.param("base", marks=slow), pytest.param("long skip", marks=slow)])
 def test_a_step_on_fixed_buffers_is_the_step(switch: str, make_model: MakeModel) -> None:
     """Alone and in company, at one time and at several, joining and leaving; the filler shows in nobody."""
     model = make_model(SWITCHES[switch])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import hypothesis
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,6 +112,7 @@ def test_a_short_job_comes_before_what_is_heard_later_of_a_long_one() -> None:
     assert choose_crew(book, 2_500) == book[:2], "in the order in which they are heard"
 
 
+@hypothesis.settings(max_examples=15)
 @given(frames=st.integers(500, 4_096), newcomers=st.integers(100, 4_096))
 def test_no_segment_is_left_out_for_more_than_its_promise(frames: int, newcomers: int) -> None:
     """Newcomers, each shorter or longer, arrive as soon as one is done."""

@@ -25,6 +25,12 @@ RUN python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "requir
     && python -m pip install --no-cache-dir --no-deps -r /tmp/requirements.txt \
     && rm /tmp/requirements.txt
 
+# Triton compiles with it what launches the engine's kernels; without one the engine is slower. Bases named -devel and
+# the f5-tts image have it.
+# hadolint ignore=DL3008
+RUN command -v gcc > /dev/null \
+    || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; }
+
 # A flash-attn wheel for this base: URL#sha256=SUM. Without one, boot decides. The engine does without it.
 ARG FLASH_ATTN_WHEEL=""
 # hadolint ignore=DL3013

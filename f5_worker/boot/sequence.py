@@ -25,7 +25,7 @@ from f5_worker.settings import Settings, join_packs, load_settings, unknown_vari
 
 INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
 RESERVE_S = 120.0  # of that, for loading and warming up after boot
-# What the engine's attention would gain: it runs torch's own fused kernels, so flash-attn is not fetched for it.
+# The engine has an attention kernel of its own, and gains nothing from flash-attn: none is fetched for it.
 ENGINE_USES_FLASH_ATTN = False
 
 

@@ -6,6 +6,8 @@ import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from f5_worker.delivery.s3 import folder
 from f5_worker.engine.batcher import Batcher
@@ -22,6 +24,9 @@ from f5_worker.text.tokens import tokenize
 from f5_worker.voice.library import Library, open_stores
 from f5_worker.voice.reference import examine, prepare
 from f5_worker.voice.transcribe import recogniser_from
+
+if TYPE_CHECKING:
+    from f5_worker.engine.engine import Engine
 
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 
@@ -56,12 +61,19 @@ def load_service(settings: Settings) -> Service:
         bucket_state = _judged(probed, settings)
     recogniser = recogniser_from(settings)
     batcher = Batcher(engine, _batch_frames(engine.device, settings))
+
+    def load_beside(name: str, directory: Path) -> Engine:
+        """A further model, while jobs run."""
+        further = load_checkpoint(name, directory, settings, batcher.run)
+        further.warm_up(settings.warm_up_s, batcher.run)
+        return further
+
     return Service(
         settings=settings,
         models=Models(
             engine,
             settings.pack_directories,
-            lambda name, directory: load_checkpoint(name, directory, settings, batcher.run),
+            load_beside,
             settings,
         ),
         voices=Library(

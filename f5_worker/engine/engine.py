@@ -5,10 +5,12 @@ Legend: n frames, nr of the reference, m mel bands, nw samples.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from f5_worker.engine.batcher import Samples, Segment
 from f5_worker.engine.checkpoint import find_model, load_model, load_vocoder, required
 from f5_worker.engine.config import HOP_SAMPLES, SAMPLE_RATE
 from f5_worker.engine.faults import device_faults_named
-from f5_worker.engine.graphs import StepGraphs, recordable
+from f5_worker.engine.graphs import Size, StepGraphs, recordable, sizes
 from f5_worker.engine.mel import log_mel
 from f5_worker.engine.model import DiT
 from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
@@ -27,6 +29,9 @@ from f5_worker.engine.vocoder import Vocos
 from f5_worker.errors import HostUnfit
 from f5_worker.settings import Settings
 from f5_worker.text.tokens import Vocabulary
+
+OnDevice = Callable[[Callable[[], Any]], Any]
+"""Calls what it is given, in the thread that owns the device, and returns its result."""
 
 _PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 MAX_SCHEDULES = 8  # tables kept; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
@@ -100,20 +105,29 @@ class Engine:
             self.step([flow])
         return self.finish([flow])[0]
 
-    def warm_up(self, limit_s: float) -> int:
+    def warm_up(self, limit_s: float, on_device: OnDevice = lambda work: work()) -> int:
         """Run each kernel once, for the first run is slow and no job should pay; then record steps of likely sizes.
 
         Args:
             limit_s: begin no recording after so long.
+            on_device: runs what touches the device, a fiftieth of a second at a time; `Batcher.run` while jobs run.
 
         Returns:
             Number of sizes whose steps are recorded (graphs.py); others work as well, slower.
         """
-        self.speak(_second_of_noise())
-        if self._graphs is None:
-            return 0
+        until = time.monotonic() + limit_s
+        on_device(lambda: self.speak(_second_of_noise()))
+        recorded = 0
+        for size in sizes() if self._graphs else ():
+            if time.monotonic() > until:
+                break
+            on_device(partial(self._record, size))
+            recorded += 1
+        return recorded
+
+    def _record(self, size: Size) -> None:
         with device_faults_named(), torch.inference_mode():
-            return self._graphs.warm_up(limit_s)
+            cast(StepGraphs, self._graphs).record(size)
 
     def _make_schedule(self, nfe: int, sway: float | None) -> Schedule:
         return Schedule.of(self.model, time_points(nfe, sway))
@@ -155,7 +169,7 @@ def load_checkpoint(
     name: str,
     directory: Path,
     settings: Settings,
-    on_device: Callable[[Callable[[], Engine]], Engine] = lambda work: work(),
+    on_device: OnDevice = lambda work: work(),
 ) -> Engine:
     """Load the checkpoint in `directory`; any thread may.
 
@@ -178,7 +192,8 @@ def load_checkpoint(
         choose_backend(model, flash=settings.flash_attn != "off")
         return Engine(name, directory, vocabulary, model, vocoder)
 
-    return on_device(move)
+    engine: Engine = on_device(move)
+    return engine
 
 
 def _device(settings: Settings) -> str:

@@ -9,7 +9,6 @@ Legend: n frames of all rows together, f of the conditioned ones, d model width,
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -96,15 +95,6 @@ class StepGraphs:
             twin=buffer(n, of=index),
             strength=buffer(n, 1, of=torch.float32),
         )
-
-    def warm_up(self, limit_s: float) -> int:
-        """Record sizes until `limit_s` is over; how many there are."""
-        until = time.monotonic() + limit_s
-        for size in sizes():
-            if time.monotonic() > until:
-                break
-            self.record(size)
-        return len(self._recorded)
 
     def record(self, size: Size) -> None:
         """Make ready for crews of this size."""

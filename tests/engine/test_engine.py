@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +16,9 @@ import torch
 from f5_worker.control import JobControl
 from f5_worker.engine.batcher import Batcher, Samples, Segment
 from f5_worker.engine.engine import Engine, load_checkpoint, load_engine
+from f5_worker.engine.graphs import Size, sizes
 from f5_worker.engine.model import DiT
+from f5_worker.engine.sampler import advance
 from f5_worker.errors import GpuLost, OutOfMemory
 from f5_worker.settings import Settings
 from tests.conftest import TINY
@@ -55,6 +60,23 @@ def test_jobs_at_once_sound_as_each_alone(engine: Engine, batcher: Batcher) -> N
         for piece, sound in zip(segments, sounds, strict=True):
             apart = engine.speak(piece)
             assert np.linalg.norm(sound - apart) <= 1e-5 * np.linalg.norm(apart)
+
+
+def test_warming_up_is_bounded_and_leaves_the_device_to_its_owner(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded: list[Size] = []
+    graphs = SimpleNamespace(record=recorded.append, advance=partial(advance, engine.model))
+    monkeypatch.setattr(engine, "_graphs", graphs)
+    asked = []
+
+    def on_device(work: Callable[[], Any]) -> Any:
+        asked.append(work)
+        return work()
+
+    assert engine.warm_up(0.0, on_device) == len(recorded) <= 1
+    asked.clear()
+    assert engine.warm_up(60.0, on_device) == len(list(sizes())) == len(asked) - 1
 
 
 def test_models_side_by_side(engine: Engine, batcher: Batcher) -> None:

@@ -203,8 +203,3 @@ def test_sizes_waste_little_and_the_likely_come_first() -> None:
         assert frames[-1] == MAX_FRAMES
         assert frames[0] == 512
         assert all(above <= below * 9 / 8 for below, above in itertools.pairwise(frames))
-
-
-def test_warming_up_ends_in_time(make_model: MakeModel) -> None:
-    graphs, recorder = graphs_of(make_model(SMALL))
-    assert graphs.warm_up(0.0) == len(recorder.sizes) <= 1

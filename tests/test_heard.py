@@ -67,9 +67,9 @@ def test_the_measurement_gives_every_figure_with_its_bar(tmp_path: Path, monkeyp
     from bench import quality
 
     monkeypatch.setattr(sys, "argv", ["quality.py", "--sentences", "1", "--out", str(tmp_path)])
-    monkeypatch.setattr(quality, "WER_BARS", {2: 0.15})
-    monkeypatch.setattr(quality, "BEST_NFE", 2)
-    monkeypatch.setattr(quality, "USUAL_NFE", 2)
+    monkeypatch.setattr(quality, "WER_BARS", {4: 0.15})
+    monkeypatch.setattr(quality, "BEST_NFE", 4)
+    monkeypatch.setattr(quality, "USUAL_NFE", 4)
     monkeypatch.setenv("F5_MODEL", "f5-tiny")
     monkeypatch.setenv("F5_DEVICE", "cpu")
     monkeypatch.setenv("F5_ASR_MODEL", "off")
@@ -77,4 +77,4 @@ def test_the_measurement_gives_every_figure_with_its_bar(tmp_path: Path, monkeyp
     result = json.loads((tmp_path / "quality-f5-tiny.json").read_text())
     assert [row["of"] for row in result["bars"]] == [1, 1, 1, 2, 2, 2, 1]
     assert all(row["value"] >= -1 and row["met"] in (True, False) for row in result["bars"])
-    assert list(result["wer_of_voices"]["2"]) == ["bella"]
+    assert list(result["wer_of_voices"]["4"]) == ["bella"]

@@ -1,5 +1,7 @@
 """flash-attn from its source distribution, for one GPU architecture, into the cache as a wheel.
 
+Only with the kernels that this worker runs (nvcc_front.py), so such a wheel is for this worker alone.
+
 Also a program, `python -m f5_worker.boot.build '{...}'`: the builder that goes on beside a serving worker.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +25,7 @@ from .wheels import Wheel, build_arch, estimate_build
 FAILED_NOTE, LEASE_NAME, LOG_NAME = "build.failed", "build.lease", "build.log"
 LOG_LINES = 30
 NICENESS = "10"
+NVCC_FRONT = Path(__file__).with_name("nvcc_front.py")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -198,7 +202,11 @@ def _environment(order: Request, room: Path) -> dict[str, str]:
         # ninja and the like lie beside the interpreter, also where no environment is activated.
         "PATH": f"{Path(order.python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
-    return env | ({"CUDA_HOME": order.cuda_home} if order.cuda_home else {})
+    if order.cuda_home:
+        nvcc = (order.python, "-I", str(NVCC_FRONT), f"{order.cuda_home}/bin/nvcc")
+        # torch puts the words as they are into ninja's command; without ninja it calls nvcc itself, for all kernels.
+        env |= {"CUDA_HOME": order.cuda_home, "PYTORCH_NVCC": shlex.join(nvcc)}
+    return env
 
 
 def _keep(wheel: Path, cache_dir: Path) -> Path:

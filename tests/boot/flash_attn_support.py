@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from tests.boot.release_server import RIGHT, Asset, Releases, make_wheel
 TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 MACHINE = platform.machine()
 needs_pip = pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="this environment has no pip")
+needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is installed")
 TWIN = Path(__file__).with_name("proof_twin.py")
 GIB = 1 << 30
 
@@ -47,6 +49,26 @@ QUICK = Limits(connect_s=2, read_s=0.5, total_s=5, attempts=3, backoff_s=0.01, s
 LISTED = ("2.8.3", "2.8.2")
 SDIST_VERSION = "2.8.3.post2"
 
+# As generate_kernels.py of flash-attn 2.8.3 writes them.
+KERNEL_HEADER = """// Copyright (c) 2024, Tri Dao.
+// This file is auto-generated. See "generate_kernels.py"
+#include "namespace_config.h"
+#include "flash_{direction}_launch_template.h"
+
+namespace FLASH_NAMESPACE {{
+
+"""
+SPECIALISED = (
+    "template<>\nvoid run_mha_{direction}_<cutlass::{type}, {head_dim}, {causal}>"
+    "(Flash_{direction}_params &params, cudaStream_t stream) {{\n"
+    "    run_mha_{direction}_hdim{head_dim}<cutlass::{type}, {causal}>(params, stream);\n}}\n"
+)
+INSTANTIATED = (
+    "template void run_mha_fwd_splitkv_dispatch<cutlass::{type}, {head_dim}, {causal}>"
+    "(Flash_fwd_params &params, cudaStream_t stream);\n"
+)
+KERNEL_FOOTER = "\n}} // namespace FLASH_NAMESPACE"
+
 
 def filename(version: str, tag: str = TAG) -> str:
     return f"flash_attn-{version}+cu12torch2.4cxx11abiFALSE-{tag}-{tag}-linux_{MACHINE}.whl"
@@ -54,6 +76,16 @@ def filename(version: str, tag: str = TAG) -> str:
 
 def wheel(code: str = RIGHT, version: str = "2.8.3", tag: str = TAG) -> bytes:
     return make_wheel(code, version, f"{tag}-{tag}-linux_{MACHINE}")
+
+
+def kernel_file(folder: Path, kind: str, type_: str, head_dim: int, causal: bool, after: str = "") -> Path:
+    """A kernel file under the name and with the text that the source distribution has."""
+    short = {"half_t": "fp16", "bfloat16_t": "bf16"}[type_]
+    text = KERNEL_HEADER + (INSTANTIATED if kind == "fwd_split" else SPECIALISED) + KERNEL_FOOTER
+    path = folder / f"flash_{kind}_hdim{head_dim}_{short}_{'causal_' * causal}sm80.cu"
+    words = {"direction": kind[:3], "type": type_, "head_dim": head_dim, "causal": str(causal).lower()}
+    path.write_text(text.format(**words) + after)
+    return path
 
 
 @dataclass

@@ -17,7 +17,16 @@ import pytest
 from f5_worker.boot import build, cache
 from f5_worker.boot.flash_attn import Outcome
 from f5_worker.boot.probe import Facts
-from tests.boot.flash_attn_support import FACTS, GIB, SDIST_VERSION, House, import_of, needs_pip
+from tests.boot.flash_attn_support import (
+    FACTS,
+    GIB,
+    SDIST_VERSION,
+    House,
+    import_of,
+    kernel_file,
+    needs_compiler,
+    needs_pip,
+)
 from tests.boot.release_server import PADDING, RAISES, RIGHT, Releases, make_wheel, serve
 
 SETUP = """
@@ -104,6 +113,24 @@ def test_built_once_for_the_whole_endpoint(house: House, tmp_path: Path) -> None
     assert wheel is not None
     wheel.write_bytes(b"half")
     assert house.ensure(build="never", overlay_dir=tmp_path / "third").backend == "sdpa"
+
+
+@needs_pip
+@needs_compiler
+@pytest.mark.e2e
+def test_only_the_kernels_of_this_worker_reach_nvcc(house: House, tmp_path: Path) -> None:
+    nvcc = tmp_path / "cuda" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text(f"#!/bin/sh\necho \"$@\" >> '{tmp_path}/nvcc.log'\n")
+    nvcc.chmod(0o755)
+    house.facts = replace(FACTS, cuda_home=str(tmp_path / "cuda"))
+    kept, left_out = (kernel_file(tmp_path, kind, "half_t", 64, False) for kind in ("fwd", "bwd"))
+    # As ninja does: the words of PYTORCH_NVCC before its own, to the shell.
+    compiles = [f"os.system(os.environ['PYTORCH_NVCC'] + ' -c {source} -o {source}.o')" for source in (kept, left_out)]
+    assert run(house, "; ".join(compiles)).decision == "built"
+    # Twice, once for its name and once for the wheel: pip runs a setup.py for both.
+    assert set((tmp_path / "nvcc.log").read_text().splitlines()) == {f"-c {kept} -o {kept}.o"}
+    assert Path(f"{left_out}.o").exists()
 
 
 @needs_pip

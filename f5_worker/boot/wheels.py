@@ -287,12 +287,11 @@ def _why_wheel(fitting: list[str], listed: list[str], key: _Key) -> str:
 
 # -- source build --------------------------------------------------------------------------------------
 
-# Compiling 2.5.x for two architectures took 45 min on 18 cores (flash-attention #968): 405 core minutes for
-# each. The other reports there are 8 min on 64 cores (256 core minutes) and over 2 h on 4 cores (over 240),
-# so this errs on the slow side; none was made with a single architecture.
-CORE_SECONDS_PER_ARCH = 24_300
+# Measured for one architecture, 9.0, with nvcc 13.0 on two cores: bench/results/flash-attn-build.json.
+CORE_SECONDS = 1_500
+LONGEST_FILE_SECONDS = 490  # more cores do not help beyond it
 FIXED_SECONDS = 90  # unpacking 6 600 files, linking, zipping: an allowance, not a measurement
-GIB_PER_JOB = 5  # one nvcc thread at its peak (flash-attention #2079)
+GIB_PER_JOB = 4  # 3.6 at its peak
 MEMORY_SHARE = 0.8
 
 
@@ -304,15 +303,16 @@ class BuildEstimate:
     seconds: float
 
 
-def estimate_build(cores: float, memory_bytes: int, archs: int = 1) -> BuildEstimate:
-    """Jobs that fit and the time they take: `90 s + 24300 s * archs / jobs`.
+def estimate_build(cores: float, memory_bytes: int) -> BuildEstimate:
+    """Jobs that fit and the time they take: `90 s + 1500 s / jobs`, at least `90 s + 490 s`.
 
-    `cores` and `memory_bytes` are the cgroup's, not the host's. A job needs 5 GiB of 80 % of the memory.
+    `cores` and `memory_bytes` are the cgroup's, not the host's. A job needs 4 GiB of 80 % of the memory.
     """
     by_memory = int(MEMORY_SHARE * memory_bytes / (GIB_PER_JOB * 2**30))
     jobs = max(1, min(int(cores), by_memory))
     # A lone job on half a core is still one job, at half the speed.
-    return BuildEstimate(jobs, FIXED_SECONDS + CORE_SECONDS_PER_ARCH * archs / min(jobs, max(cores, 0.1)))
+    speed = min(jobs, max(cores, 0.1))
+    return BuildEstimate(jobs, FIXED_SECONDS + max(CORE_SECONDS / speed, LONGEST_FILE_SECONDS / min(speed, 1)))
 
 
 def build_arch(capability: str | None) -> str | None:

@@ -138,7 +138,7 @@ def test_only_the_kernels_of_this_worker_reach_nvcc(house: House, tmp_path: Path
 def test_failed(house: House) -> None:
     outcome = run(house, "sys.exit('nvcc fatal: Unsupported gpu architecture')")
     assert "nvcc fatal: Unsupported gpu architecture" in outcome.log_tail
-    assert "jobs 10 archs 80 nice" in outcome.log_tail
+    assert "jobs 12 archs 80 nice" in outcome.log_tail
     assert "the build failed: exit code 1" in outcome.reason
     check_nothing_left(house, outcome)
     again = house.ensure(build="auto", build_limits=limits(house), seconds_left=10**5)
@@ -207,7 +207,7 @@ def test_background(house: House) -> None:
         ({}, "never", "F5_FLASH_ATTN_BUILD is never"),
         ({"nvcc": None}, "always", "nvcc is not installed"),
         ({"nvcc": "13.0"}, "always", "nvcc is 13.0, torch was built with CUDA 12.4"),
-        ({}, "auto", "it is estimated at 2520 s with 10 jobs, and 2"),
+        ({}, "auto", "it is estimated at 580 s with 12 jobs, and 2"),
         ({"cores": 2.0}, "auto", "with 2 jobs"),
     ],
 )
@@ -236,7 +236,7 @@ def _blackwell() -> Facts:
 
 def test_order_fits_the_machine(tmp_path: Path) -> None:
     sdist = House(Releases(), tmp_path).manifest().sdist
-    order = build.request(replace(FACTS, memory_bytes=16 * GIB), sdist, tmp_path, tmp_path, build.Limits())
+    order = build.request(replace(FACTS, memory_bytes=12 * GIB), sdist, tmp_path, tmp_path, build.Limits())
     assert (order.jobs, order.arch, order.python) == (2, "80", sys.executable)
 
 

@@ -197,7 +197,7 @@ OURS_READY = """
 from f5_worker.engine.engine import load_engine
 from f5_worker.settings import load_settings
 settings = load_settings()
-load_engine(settings).warm_up(settings.warm_up_s)
+load_engine(settings).warm_up()
 """
 THEIRS_READY = """
 import sys
@@ -229,7 +229,8 @@ def measure(settings: Settings, cases: Sequence[Case], n_rounds: int, reference_
     from f5_worker.engine.upstream import UpstreamEngine
 
     ours = load_engine(settings)
-    ours.warm_up(settings.warm_up_s)
+    ours.warm_up()
+    ours.record_steps(settings.warm_up_s)
     on_gpu = ours.model.device.type == "cuda"
     batcher = Batcher(ours, settings.batch_frames)
     noise = np.random.default_rng(0).normal(0, 0.1, round(reference_s * SAMPLE_RATE))

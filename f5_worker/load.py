@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -52,11 +53,11 @@ def load_service(settings: Settings) -> Service:
         engine = load_engine(settings)
         loaded = time.monotonic()
         tokenize(normalize("1, 2").text)  # reads dictionaries, once
-        n_sizes = engine.warm_up(settings.warm_up_s)
+        engine.warm_up()
         ready = time.monotonic()
         logger.info(
-            "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s, steps of %d sizes recorded",
-            engine.name, engine.device, engine.precision, loaded - started, ready - loaded, n_sizes,
+            "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s",
+            engine.name, engine.device, engine.precision, loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _judged(probed, settings)
     recogniser = recogniser_from(settings)
@@ -65,9 +66,11 @@ def load_service(settings: Settings) -> Service:
     def load_beside(name: str, directory: Path) -> Engine:
         """A further model, while jobs run."""
         further = load_checkpoint(name, directory, settings, batcher.run)
-        further.warm_up(settings.warm_up_s, batcher.run)
+        further.warm_up(batcher.run)
+        record_beside(further, batcher, settings.warm_up_s)
         return further
 
+    record_beside(engine, batcher, settings.warm_up_s)
     return Service(
         settings=settings,
         models=Models(
@@ -89,6 +92,23 @@ def load_service(settings: Settings) -> Service:
         bucket=bucket,
         bucket_state=bucket_state,
     )
+
+
+def record_beside(engine: Engine, batcher: Batcher, limit_s: float) -> threading.Thread:
+    """Record the model's steps in a thread of their own, while jobs run already."""
+
+    def work() -> None:
+        try:
+            n_sizes = engine.record_steps(limit_s, batcher.run)
+        except Exception as error:  # noqa: BLE001 - what is not recorded works as well, slower
+            logger.warning("no more steps of %s are recorded: %s", engine.name, error)
+            return
+        if n_sizes:
+            logger.info("steps of %d sizes of %s are recorded", n_sizes, engine.name)
+
+    thread = threading.Thread(target=work, name="record", daemon=True)
+    thread.start()
+    return thread
 
 
 def open_bucket(settings: Settings) -> Bucket | None:

@@ -85,7 +85,7 @@ class Settings(BaseModel):
     )
 
     warm_up_s: float = Field(
-        10.0, ge=0, le=300, description="Longest time, before the first job, for recording steps of likely sizes (GPU)."
+        10.0, ge=0, le=300, description="Longest time for recording steps of likely sizes, beside the first jobs (GPU)."
     )
 
     # delivery

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from f5_worker.engine.attention import choose_attention
+from f5_worker.engine.attention import attend_dense, choose_attention
 from f5_worker.engine.faults import device_faults_named
 from f5_worker.engine.model import Backend, DiT
 from f5_worker.engine.sampler import draw_noise, sample, time_points
@@ -27,18 +27,21 @@ def choose_backend(model: DiT, *, flash: bool) -> None:
     Raises:
         OutOfMemory, GpuLost: the device's own faults.
     """
-    model.backend = Backend(attend=choose_attention(model.device, model.dtype, flash=flash))
-    if model.device.type == "cuda":
-        prefer_triton(model)
+    if model.device.type == "cuda" and not takes_triton(model):
+        model.backend = Backend(attend=choose_attention(model.device, model.dtype, flash=flash))
 
 
-def prefer_triton(model: DiT) -> None:
-    """Take Triton's kernels in place of the model's backend, if they give the same numbers."""
-    plain, expected = model.backend, _trial(model)
+def takes_triton(model: DiT) -> bool:
+    """Have the model take Triton's kernels, if they give the numbers of torch's plain operations.
+
+    Those are the ones to compare with because torch's attention for rows of any length imports its compiler: 4 s.
+    """
+    model.backend = Backend()
+    expected = _trial(model)
     try:
         from f5_worker.engine.kernels import TritonOps, attend_triton
 
-        model.backend = Backend(TritonOps(), plain.attend if model.dtype is torch.float32 else attend_triton)
+        model.backend = Backend(TritonOps(), attend_dense if model.dtype is torch.float32 else attend_triton)
         off = float((_trial(model) - expected).norm() / expected.norm())
     except (OutOfMemory, GpuLost):
         raise
@@ -46,10 +49,11 @@ def prefer_triton(model: DiT) -> None:
         problem = f"{type(error).__name__}: {error}"
     else:
         if off <= TOLERANCE:
-            return
+            return True
         problem = f"its kernels are off by {off:.1%}"
-    model.backend = plain
+    model.backend = Backend()
     logger.warning("Triton is not used, and the model runs slower: %s", problem)
+    return False
 
 
 def _trial(model: DiT) -> Tensor:

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from f5_worker.control import JobControl
-from f5_worker.engine.turns import Flight, Job, Samples, Segment, Speaker, Spoken, Turns, choose_crew
+from f5_worker.engine.turns import Flight, Job, Samples, Segment, Speaker, Spoken, Turns
 from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
 __all__ = ["Batcher", "Samples", "Segment", "Speaker", "Spoken"]
@@ -153,7 +153,7 @@ class Batcher:
         if self._calm_steps >= CAUTIOUS_STEPS:
             self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
             self._calm_steps = 0
-        self._attempt(choose_crew(flights, self._forward_frames), _step)
+        self._attempt(self._turns.crew(flights, self._forward_frames), _step)
 
     def _land(self) -> None:
         """Turn what has done all its steps into sound."""

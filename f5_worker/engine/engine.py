@@ -105,18 +105,21 @@ class Engine:
             self.step([flow])
         return self.finish([flow])[0]
 
-    def warm_up(self, limit_s: float, on_device: OnDevice = lambda work: work()) -> int:
-        """Run each kernel once, for the first run is slow and no job should pay; then record steps of likely sizes.
+    def warm_up(self, on_device: OnDevice = lambda work: work()) -> None:
+        """Run each kernel once: the first run is slow, and no job should pay."""
+        on_device(lambda: self.speak(_second_of_noise()))
+
+    def record_steps(self, limit_s: float, on_device: OnDevice = lambda work: work()) -> int:
+        """Record steps of likely sizes (graphs.py); others work as well, slower.
 
         Args:
             limit_s: begin no recording after so long.
             on_device: runs what touches the device, a fiftieth of a second at a time; `Batcher.run` while jobs run.
 
         Returns:
-            Number of sizes whose steps are recorded (graphs.py); others work as well, slower.
+            Number of sizes recorded.
         """
         until = time.monotonic() + limit_s
-        on_device(lambda: self.speak(_second_of_noise()))
         recorded = 0
         for size in sizes() if self._graphs else ():
             if time.monotonic() > until:

@@ -9,10 +9,11 @@ To the device:
 
 So no job waits for more than PATIENCE segments, and one of each other job, to begin before its own next one.
 
-Through a forward: those with the least work left until they are heard, as many as a forward takes, so that a short
-job is soon done whatever else is there (shortest remaining time first). A segment is heard after those before it in
-its job, so that their work counts as its own. Each forward that leaves a segment out counts as a small part of its
-work: after PATIENCE_OF_SEGMENTS forwards for each of its own it comes before every newcomer.
+Through a forward: the segment with the least work until it is heard, and in its company others while the forward
+has at most COMPANY times its frames, so that a short job is soon done whatever else is there (shortest job first). A
+segment is heard after those before it in its job, so that their work counts as its own. Who comes later counts as
+longer, by a small part of the work done since: after PATIENCE_OF_SEGMENTS times its own a segment comes before every
+newcomer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from f5_worker.engine.config import NO_GUIDANCE
 
 Samples = NDArray[np.float32]
 PATIENCE = 8
-PATIENCE_OF_SEGMENTS = 32
+PATIENCE_OF_SEGMENTS = 128
+COMPANY = 2
+SMALL_FORWARD_FRAMES = 2_048  # up to so many a GPU takes hardly longer than for fewer
 State = TypeVar("State")
 
 
@@ -154,32 +157,14 @@ class Flight:
     waited_s: float
     worked_s: float = 0.0
     step: int = 0
-    credit: float = 0.0  # frames of other segments' forwards that count as its own
+    since: float = 0.0  # on the clock of its turns
     state: Any = None
     samples: Samples | None = None
 
     @property
-    def work_left(self) -> int:
-        """Frames through the model until all its steps are done."""
-        return (self.segment.nfe - self.step) * self.segment.forward_frames
-
-
-def choose_crew(flights: Sequence[Flight], frames: int) -> list[Flight]:
-    """Who takes part in the next forward of at most `frames`; one segment may be larger."""
-    left: dict[Job, int] = {}
-    ranked = []
-    for flight in sorted(flights, key=lambda flight: flight.index):
-        left[flight.job] = left.get(flight.job, 0) + flight.work_left
-        ranked.append((left[flight.job] - flight.credit, flight))
-    crew: list[Flight] = []
-    taken = 0
-    for _, flight in sorted(ranked, key=lambda pair: pair[0]):
-        if not crew or taken + flight.segment.forward_frames <= frames:
-            crew.append(flight)
-            taken += flight.segment.forward_frames
-        else:
-            flight.credit += frames / PATIENCE_OF_SEGMENTS
-    return crew
+    def work(self) -> int:
+        """Frames through the model for all its steps."""
+        return self.segment.nfe * self.segment.forward_frames
 
 
 class Turns:
@@ -187,6 +172,7 @@ class Turns:
 
     def __init__(self, room: int) -> None:
         self._room = room
+        self._clock = 0.0  # a small part of the work done
         self.jobs: list[Job] = []
 
     def next(self, flying_frames: int) -> Flight | None:
@@ -204,7 +190,26 @@ class Turns:
         job.passed = 0
         self.jobs.remove(job)
         self.jobs.append(job)
-        return job.take()
+        flight = job.take()
+        flight.since = self._clock
+        return flight
+
+    def crew(self, flights: Sequence[Flight], frames: int) -> list[Flight]:
+        """Who takes part in the next forward of at most `frames`; one segment may be larger."""
+        work: dict[Job, int] = {}
+        ranked = []
+        for flight in sorted(flights, key=lambda flight: flight.index):
+            work[flight.job] = work.get(flight.job, 0) + flight.work
+            ranked.append((work[flight.job] + flight.since, flight))
+        first, *others = (flight for _, flight in sorted(ranked, key=lambda pair: pair[0]))
+        crew, taken = [first], first.segment.forward_frames
+        most = min(frames, max(COMPANY * taken, SMALL_FORWARD_FRAMES))
+        for flight in others:
+            if taken + flight.segment.forward_frames <= most:
+                crew.append(flight)
+                taken += flight.segment.forward_frames
+        self._clock += taken / PATIENCE_OF_SEGMENTS
+        return crew
 
 
 def _rank(job: Job) -> tuple[bool, bool]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from f5_worker.engine.backend import choose_backend, prefer_triton
+from f5_worker.engine.backend import choose_backend, takes_triton
 from f5_worker.engine.config import Arch
 from f5_worker.engine.model import DiT
 from f5_worker.engine.ops import TorchOps
@@ -31,7 +31,7 @@ def test_a_cpu_has_no_choice(make_model: MakeModel) -> None:
 def test_kernels_that_give_the_same_numbers_are_taken(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels.TritonOps, "convolve", TorchOps.convolve)  # takes a minute to interpret
     model = make_model(SMALL)
-    prefer_triton(model)
+    assert takes_triton(model)
     assert isinstance(model.backend.ops, kernels.TritonOps)
 
 
@@ -51,7 +51,7 @@ def test_kernels_that_are_wrong_or_do_not_compile_are_left_alone(
     monkeypatch.setattr(kernels.TritonOps, "norm", norm)
     model = make_model(SMALL)
     with caplog.at_level(logging.WARNING):
-        prefer_triton(model)
+        assert not takes_triton(model)
     assert isinstance(model.backend.ops, TorchOps)
     assert why in caplog.text
 
@@ -63,4 +63,4 @@ def test_the_device_s_own_faults_are_not_hidden(make_model: MakeModel, monkeypat
     monkeypatch.setattr(kernels.TritonOps, "norm", full)
     monkeypatch.setattr(kernels.TritonOps, "convolve", TorchOps.convolve)
     with pytest.raises(OutOfMemory):
-        prefer_triton(make_model(SMALL))
+        takes_triton(make_model(SMALL))

@@ -62,7 +62,7 @@ def test_jobs_at_once_sound_as_each_alone(engine: Engine, batcher: Batcher) -> N
             assert np.linalg.norm(sound - apart) <= 1e-5 * np.linalg.norm(apart)
 
 
-def test_warming_up_is_bounded_and_leaves_the_device_to_its_owner(
+def test_recording_is_bounded_and_leaves_the_device_to_its_owner(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded: list[Size] = []
@@ -74,9 +74,9 @@ def test_warming_up_is_bounded_and_leaves_the_device_to_its_owner(
         asked.append(work)
         return work()
 
-    assert engine.warm_up(0.0, on_device) == len(recorded) <= 1
+    assert engine.record_steps(0.0, on_device) == len(recorded) <= 1
     asked.clear()
-    assert engine.warm_up(60.0, on_device) == len(list(sizes())) == len(asked) - 1
+    assert engine.record_steps(60.0, on_device) == len(list(sizes())) == len(asked)
 
 
 def test_models_side_by_side(engine: Engine, batcher: Batcher) -> None:

@@ -19,7 +19,6 @@ from f5_worker.engine.turns import (
     Speaker,
     Spoken,
     Turns,
-    choose_crew,
 )
 
 SEGMENT = Segment(np.zeros(10, np.float32), (1, 2), frames=500, nfe=4, guidance=2.0, sway=-1.0, seed=0)
@@ -100,33 +99,47 @@ def flights_of(*jobs: Job) -> list[Flight]:
 
 def test_the_shortest_go_through_a_forward_first() -> None:
     long, short, middle = flights_of(job(1, 4_000), job(1, 500), job(1, 1_000))
-    assert choose_crew([long, short, middle], 3_000) == [short, middle]
-    long.step = 3  # of 4: little is left of it
-    assert choose_crew([long, short, middle], 10_000) == [short, long]
-    assert choose_crew([long], 100) == [long], "one may be larger"
+    turns = Turns(0)
+    assert turns.crew([long, short, middle], 3_000) == [short], "more than twice its frames would be slow for it"
+    assert turns.crew([long, middle, short], 100) == [short], "one may be larger"
+    assert turns.crew([long, middle], 10_000) == [middle]
+    small, *others = flights_of(*(job(1, 100) for _ in range(20)))
+    assert turns.crew([small, *others], 10_000) == [small, *others[:9]], "small forwards take as long with company"
+
+
+def test_equal_ones_go_two_by_two_in_the_order_in_which_they_came() -> None:
+    flights, turns = flights_of(*(job(1, 1_500) for _ in range(5))), Turns(0)
+    for _ in range(3):
+        assert turns.crew(flights, 10_000) == flights[:2]
 
 
 def test_a_short_job_comes_before_what_is_heard_later_of_a_long_one() -> None:
-    *book, note = flights_of(job(4, 500), job(1, 700))
-    assert choose_crew([*book, note], 2_500) == [book[0], note]
-    assert choose_crew(book, 2_500) == book[:2], "in the order in which they are heard"
+    *book, note = flights_of(job(4, 500), job(1, 520))
+    turns = Turns(0)
+    assert turns.crew([*book, note], 2_500) == [book[0], note]
+    assert turns.crew(book, 2_500) == book[:2], "in the order in which they are heard"
 
 
-@hypothesis.settings(max_examples=15)
-@given(frames=st.integers(500, 4_096), newcomers=st.integers(100, 4_096))
-def test_no_segment_is_left_out_for_more_than_its_promise(frames: int, newcomers: int) -> None:
-    """Newcomers, each shorter or longer, arrive as soon as one is done."""
-    forward = 8_192
-    (waiting,) = flights_of(job(1, frames))
-    others = flights_of(*(job(1, newcomers) for _ in range(forward // newcomers)))
-    left_out = 0
-    while waiting.step < waiting.segment.nfe:
-        crew = choose_crew([*others, waiting], forward)
-        left_out += waiting not in crew
+@hypothesis.settings(max_examples=12)
+@given(frames=st.integers(100, 1_000), newcomers=st.integers(50, 1_000))
+def test_no_segment_waits_for_more_work_of_newcomers_than_its_promise(frames: int, newcomers: int) -> None:
+    """They come as soon as others are done, each shorter or longer."""
+    turns = Turns(16_000)
+    turns.jobs += [waiting_job := job(1, frames), *(job(1, newcomers) for _ in range(4))]
+    flying, others_work = list[Flight](), 0
+    all_that_fit(turns, flying)
+    while not waiting_job.ended:
+        crew = turns.crew(flying, 8_192)
         for flight in crew:
             flight.step += 1
-        others = [f if f.step < f.segment.nfe else flights_of(job(1, newcomers))[0] for f in others]
-    assert left_out <= PATIENCE_OF_SEGMENTS * (1 + waiting.segment.forward_frames * waiting.segment.nfe / forward)
+            others_work += flight.segment.forward_frames * (flight.job is not waiting_job)
+            if flight.step == flight.segment.nfe:
+                flying.remove(flight)
+                land(flight)
+                turns.jobs.append(job(1, newcomers))
+        all_that_fit(turns, flying)
+    room = 16_000 * SEGMENT.nfe  # those that are there have their turn
+    assert others_work <= (PATIENCE_OF_SEGMENTS + 1) * 2 * frames * SEGMENT.nfe + room
 
 
 @given(

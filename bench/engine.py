@@ -2,10 +2,10 @@
 
 Each case is a load: some jobs that arrive at once, each of some segments. f5-tts speaks the jobs one after another,
 each by its `infer_batch_process`; ours takes them through the batcher. Latencies are from the arrival to a job's last
-sample. Writes medians to bench/results/engine-<device>-<torch>.json.
+sample. Writes medians to bench/results/engine-<device>-<torch>.json, after each case what there is by then.
 
-On a GPU also: arithmetic, as a part of what the GPU does in plain matrix products; memory with all jobs on the device;
-latency of a short job that comes into a full load; and from the start of a process until it can speak.
+Also: latency of a short job that comes into a full load. On a GPU: arithmetic, as a part of what the GPU does in plain
+matrix products; memory with all jobs on the device; and from the start of a process until it can speak.
 """
 
 from __future__ import annotations
@@ -59,7 +59,6 @@ CASES = (
     Case("95.7 s in 7 segments, NFE 7", 7, [[13.67] * 7], early=True),
     Case("32 jobs of 3..15 s", 32, [[3.0 + 12.0 * i / 31] for i in range(32)]),
 )
-SHORT, LOAD = CASES[0], CASES[-1]
 TINY_CASES = (
     Case("0.6 s in 2 segments, NFE 2", 2, [[0.3] * 2], early=True),
     Case("2 jobs of 0.3 and 0.6 s, NFE 2", 2, [[0.3], [0.6]]),
@@ -176,21 +175,21 @@ def arriving(batcher: Batcher, short: Sequence[Segment], load: Sequence[Sequence
     return latencies
 
 
-def measure_load(batcher: Batcher, reference: Samples, n_rounds: int) -> dict[str, Any]:
-    """Memory of all jobs of the load at once, and latency of a short job that comes into it."""
+def measure_load(batcher: Batcher, short: Case, load: Case, reference: Samples, n_rounds: int) -> dict[str, Any]:
+    """Latency of a short job that comes into the load, and memory of all its jobs at once."""
     import torch
 
-    (short,), load = segments_of(SHORT, reference), segments_of(LOAD, reference)
-    alone = [with_ours(batcher, [short], False).last_s[0] for _ in range(n_rounds)]
-    latencies = [latency for _ in range(n_rounds) for latency in arriving(batcher, short, load)]
-    free, total = torch.cuda.mem_get_info()
-    return {
-        "gpu_memory_gib": round((total - free) / 2**30, 2),
-        "short_alone_s": round(statistics.median(alone), 4),
-        "short_into_load_p50_s": round(float(np.percentile(latencies, 50)), 4),
-        "short_into_load_p95_s": round(float(np.percentile(latencies, 95)), 4),
-        "arrivals": len(latencies),
-    }
+    (alone,), loading = segments_of(short, reference), segments_of(load, reference)
+    alone_s = [with_ours(batcher, [alone], False).last_s[0] for _ in range(n_rounds + 1)][1:]
+    latencies = [latency for _ in range(n_rounds) for latency in arriving(batcher, alone, loading)]
+    figures: dict[str, Any] = {"short_alone_s": round(statistics.median(alone_s), 4), "arrivals": len(latencies)}
+    if latencies:
+        figures["short_into_load_p50_s"] = round(float(np.percentile(latencies, 50)), 4)
+        figures["short_into_load_p95_s"] = round(float(np.percentile(latencies, 95)), 4)
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        figures["gpu_memory_gib"] = round((total - free) / 2**30, 2)
+    return figures
 
 
 OURS_READY = """
@@ -223,8 +222,13 @@ def measure_start(directory: Path) -> dict[str, Any]:
     return {f"{name}_s": round(statistics.median(taken[1:]), 2) for name, taken in seconds.items()}
 
 
-def measure(settings: Settings, cases: Sequence[Case], n_rounds: int, reference_s: float) -> dict[str, Any]:
-    """Run every case `n_rounds` times after one that is not counted, upstream and ours in turns."""
+def measure(
+    settings: Settings, cases: Sequence[Case], n_rounds: int, reference_s: float, keep: Callable[[dict[str, Any]], None]
+) -> None:
+    """Run every case `n_rounds` times after one that is not counted, upstream and ours in turns.
+
+    keep: takes what is measured so far. The first case is the short job of `measure_load`, the last one the load.
+    """
     from f5_worker.engine.engine import load_engine
     from f5_worker.engine.upstream import UpstreamEngine
 
@@ -235,12 +239,22 @@ def measure(settings: Settings, cases: Sequence[Case], n_rounds: int, reference_
     batcher = Batcher(ours, settings.batch_frames)
     noise = np.random.default_rng(0).normal(0, 0.1, round(reference_s * SAMPLE_RATE))
     reference: Samples = noise.astype(np.float32)
-    more: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
+    result: dict[str, Any] = {
+        "model": ours.name,
+        "device": ours.device,
+        "precision": ours.precision,
+        "torch": version("torch"),
+        "f5_tts": version("f5-tts"),
+        "rounds": n_rounds,
+        "reference_s": reference_s,
+        "cases": rows,
+    }
     if on_gpu:
-        more = {"load": measure_load(batcher, reference, n_rounds), "start": measure_start(ours.directory)}
-        more["ceiling_tflops"] = round(ceiling(ours.model) / 1e12, 1)
+        result["ceiling_tflops"] = round(ceiling(ours.model) / 1e12, 1)
+    result["load"] = measure_load(batcher, cases[0], cases[-1], reference, n_rounds)
+    keep(result)
     upstream = UpstreamEngine(ours.directory, ours.model.device.type, ours.model.dtype)
-    rows = {}
     for case in cases:
         jobs = segments_of(case, reference)
         pairs = [
@@ -251,21 +265,14 @@ def measure(settings: Settings, cases: Sequence[Case], n_rounds: int, reference_
             for side, column in zip((theirs, our), zip(*pairs, strict=True), strict=True):
                 whole_s = statistics.median(max(heard.last_s) for heard in column)
                 side["tflops"] = round(operations(case, jobs, ours.model) / whole_s / 1e12, 1)
-                side["of_ceiling"] = round(side["tflops"] / more["ceiling_tflops"], 3)
+                side["of_ceiling"] = round(side["tflops"] / result["ceiling_tflops"], 3)
         times = round(theirs["latency_p50_s"] / our["latency_p50_s"], 2)
         rows[case.name] = {"upstream": theirs, "ours": our, "faster": times}
+        keep(result)
     batcher.close()
-    return {
-        "model": ours.name,
-        "device": ours.device,
-        "precision": ours.precision,
-        "torch": version("torch"),
-        "f5_tts": version("f5-tts"),
-        "rounds": n_rounds,
-        "reference_s": reference_s,
-        "cases": rows,
-        **more,
-    }
+    if on_gpu:
+        result["start"] = measure_start(ours.directory)
+        keep(result)
 
 
 def main() -> None:
@@ -276,8 +283,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     cases = {"cpu": CPU_CASES, "gpu": CASES, "tiny": TINY_CASES}[asked.cases]
-    result = measure(load_settings(), cases, asked.rounds, asked.reference_s)
-    record(f"engine-{result['device'].replace(' ', '-').lower()}-{result['torch'].split('+')[0]}", result, asked.out)
+
+    def keep(result: dict[str, Any]) -> None:
+        device, torch = result["device"].replace(" ", "-").lower(), result["torch"].split("+")[0]
+        path = record(f"engine-{device}-{torch}", result, asked.out, quiet=True)
+        print(f"{path}: {', '.join(result['cases']) or 'begun'}", flush=True)
+
+    measure(load_settings(), cases, asked.rounds, asked.reference_s, keep)
 
 
 if __name__ == "__main__":

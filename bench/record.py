@@ -12,12 +12,13 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def record(name: str, result: Mapping[str, Any], directory: Path = RESULTS) -> Path:
-    """Write a result with the machine that it is from, and print it. Returns the file."""
+def record(name: str, result: Mapping[str, Any], directory: Path = RESULTS, *, quiet: bool = False) -> Path:
+    """Write a result with the machine that it is from, and print it unless `quiet`. Returns the file."""
     machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
     text = json.dumps({**result, **machine}, indent=2)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{name}.json"
     path.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    if not quiet:
+        print(text)
     return path

@@ -24,6 +24,7 @@ def test_the_benchmark_measures_both_and_writes_it_down(tmp_path: Path, monkeypa
     result = json.loads(written.read_text())
     assert result["model"] == "f5-tiny"
     assert len(result["cases"]) == 2
+    assert result["load"]["short_alone_s"] > 0
     for row in result["cases"].values():
         for side in (row["upstream"], row["ours"]):
             assert 0 < side["first_audio_s"] <= side["latency_p50_s"] <= side["latency_p95_s"]

@@ -9,6 +9,7 @@ that no record named yet, and writes it again; who deletes goes on until nothing
 from __future__ import annotations
 
 import hashlib
+import random
 import secrets
 import threading
 import time
@@ -27,6 +28,7 @@ from f5_worker.voice.store import Facts, Store, StoredFile
 LISTING_S = 5.0  # how long others' changes to the list, and to files of the earlier layout, may go unseen
 LEFTOVER_S = 3_600.0  # older files that no record names are of a worker that died: no adding takes that long
 ROUNDS = 20  # against others who add and delete the same voice within the same milliseconds
+BACKOFF_S = 0.002  # longest pause after the first round, twice as long after the second, and so on
 MAX_RECORD_BYTES = 100_000
 TRANSCRIPT = "txt"
 
@@ -157,7 +159,8 @@ class Shelf:
         Args:
             contents: the files, by extension.
         """
-        for _ in range(ROUNDS):
+        for turn in range(ROUNDS):
+            time.sleep(random.uniform(0, turn * BACKOFF_S))  # noqa: S311 - not a secret
             previous, is_whole = self._current(name)
             entries = read_listing(self.store.list())
             entry = entries.get(name, Entry())
@@ -191,7 +194,8 @@ class Shelf:
             if entry.record is not None:  # first: without it the others are no voice
                 self.store.delete([entry.record.name])
             self.store.delete(entry.files)
-        raise StorageFailed(f"the voice {name!r} is being added by others all the time; try again")
+        self._forget()
+        return was_there  # what others add all the time is newer than what was to go
 
     # -- parts of these ------------------------------------------------------------------------------------
 

@@ -299,6 +299,24 @@ def test_a_voice_that_is_added_while_another_is_deleted_stays(
     assert len(store.files) == 4
 
 
+def test_a_voice_that_others_add_again_and_again_is_deleted_as_it_was(
+    shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(shelf, "one")
+    before, list_files = store.files.keys() - {"ada.json"}, store.list
+
+    def list_and_add(prefix: str = "") -> list[MemoryFile]:
+        files = list_files(prefix)
+        monkeypatch.setattr(store, "list", list_files)
+        add(Shelf(store), "two")
+        monkeypatch.setattr(store, "list", list_and_add)
+        return files
+
+    monkeypatch.setattr(store, "list", list_and_add)
+    assert shelf.delete("ada")
+    assert not before & set(store.files)
+
+
 def test_who_never_succeeds_says_so(shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelves, "ROUNDS", 3)
     write = store.write

@@ -70,6 +70,7 @@ def test_the_measurement_gives_every_figure_with_its_bar(tmp_path: Path, monkeyp
     monkeypatch.setattr(quality, "WER_BARS", {4: 0.15})
     monkeypatch.setattr(quality, "BEST_NFE", 4)
     monkeypatch.setattr(quality, "USUAL_NFE", 4)
+    monkeypatch.setattr(quality, "TIMES", 1)
     monkeypatch.setenv("F5_MODEL", "f5-tiny")
     monkeypatch.setenv("F5_DEVICE", "cpu")
     monkeypatch.setenv("F5_ASR_MODEL", "off")

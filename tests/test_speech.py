@@ -57,7 +57,7 @@ def published_wer(directory: Path) -> float:
 
 
 def test_it_says_what_it_was_asked_as_well_as_published(speaker: Service, tiny: Path) -> None:
-    heard = [transcribe(say(speaker, text, quality="best"), 24_000) for text in SENTENCES]
+    heard = [transcribe(say(speaker, text, quality="balanced"), 24_000) for text in SENTENCES]
     assert word_error_rate(list(SENTENCES), heard) <= published_wer(tiny) + TOLERANCE, heard
 
 
@@ -83,6 +83,6 @@ def test_eight_jobs_at_once_give_what_each_gives_alone(speaker: Service) -> None
 
 
 def test_the_recogniser_reads_the_shipped_voices(tiny: Path) -> None:
-    for clip in sorted((tiny / "voices").glob("*.wav")):
+    for clip in sorted(path for path in (tiny / "voices").iterdir() if path.suffix != ".txt"):
         heard = transcribe(decode(clip.read_bytes(), max_bytes=10**9, max_s=600).samples, 24_000)
         assert word_error_rate([clip.with_suffix(".txt").read_text()], [heard]) <= 0.2, clip.stem

@@ -49,9 +49,9 @@ QUICK = Limits(connect_s=2, read_s=0.5, total_s=5, attempts=3, backoff_s=0.01, s
 LISTED = ("2.8.3", "2.8.2")
 SDIST_VERSION = "2.8.3.post2"
 
-# As generate_kernels.py of flash-attn 2.8.3 writes them.
-KERNEL_HEADER = """// Copyright (c) 2024, Tri Dao.
-// This file is auto-generated. See "generate_kernels.py"
+# In the form of the kernel files of flash-attn 2.8.3.
+KERNEL_HEADER = """// whose it is
+// what made it
 #include "namespace_config.h"
 #include "flash_{direction}_launch_template.h"
 

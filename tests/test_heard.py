@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("jiwer", reason="comes with what listens, which the oldest torch is not tried with")
 from bench.heard import Heard, first_or_last_missing, leaked, word_error_rate, words
 
 SILENCE = np.zeros(0, np.float32)

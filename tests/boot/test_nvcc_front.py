@@ -77,6 +77,7 @@ def test_a_file_that_says_more_is_compiled_as_it_is(tmp_path: Path) -> None:
         assert front(tmp_path, *call) == (7, list(call))
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize(
     ("kind", "type_", "head_dim", "causal", "call"),
@@ -96,6 +97,7 @@ def test_a_stub_links_and_throws(tmp_path: Path, kind: str, type_: str, head_dim
     assert said.startswith(f"{source.name} was left out of this build: ")
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_stub_has_the_symbol_that_the_extension_calls(tmp_path: Path) -> None:
     """The names are from the flash_api.o of flash-attn 2.8.3.post2."""

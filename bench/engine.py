@@ -169,8 +169,7 @@ def arriving(batcher: Batcher, short: Sequence[Segment], load: Sequence[Sequence
     while loading.is_alive() and len(latencies) < ARRIVALS:
         began = time.perf_counter()
         list(batcher.submit(short, JobControl(TIMEOUT_S)))
-        if loading.is_alive():
-            latencies.append(time.perf_counter() - began)
+        latencies.append(time.perf_counter() - began)
     loading.join()
     return latencies
 

@@ -118,16 +118,21 @@ def _heard(spoken_s: Sequence[Sequence[float]], jobs: Sequence[Sequence[Segment]
     return Heard([s[0] for s in spoken_s], [s[-1] for s in spoken_s], frames * HOP_SAMPLES / SAMPLE_RATE)
 
 
+def whole_s(rounds: Sequence[Heard]) -> float:
+    """Until the last job is done, the median."""
+    return statistics.median(max(heard.last_s) for heard in rounds)
+
+
 def summary(rounds: Sequence[Heard]) -> dict[str, float]:
     """Medians over the rounds; p50 and p95 over all jobs of all rounds."""
     latencies = [last for heard in rounds for last in heard.last_s]
-    whole_s = statistics.median(max(heard.last_s) for heard in rounds)
+    until_all_s = whole_s(rounds)
     return {
         "latency_p50_s": round(float(np.percentile(latencies, 50)), 4),
         "latency_p95_s": round(float(np.percentile(latencies, 95)), 4),
         "first_audio_s": round(statistics.median(min(heard.first_s) for heard in rounds), 4),
-        "rtf": round(whole_s / rounds[0].audio_s, 4),
-        "audio_s_per_s": round(rounds[0].audio_s / whole_s, 3),
+        "rtf": round(until_all_s / rounds[0].audio_s, 4),
+        "audio_s_per_s": round(rounds[0].audio_s / until_all_s, 3),
     }
 
 
@@ -259,11 +264,11 @@ def measure(
         pairs = [
             (with_upstream(upstream.speak, jobs), with_ours(batcher, jobs, case.early)) for _ in range(n_rounds + 1)
         ][1:]
-        theirs, our = (summary(column) for column in zip(*pairs, strict=True))
+        columns = list(zip(*pairs, strict=True))
+        theirs, our = (summary(column) for column in columns)
         if on_gpu:
-            for side, column in zip((theirs, our), zip(*pairs, strict=True), strict=True):
-                whole_s = statistics.median(max(heard.last_s) for heard in column)
-                side["tflops"] = round(operations(case, jobs, ours.model) / whole_s / 1e12, 1)
+            for side, column in zip((theirs, our), columns, strict=True):
+                side["tflops"] = round(operations(case, jobs, ours.model) / whole_s(column) / 1e12, 1)
                 side["of_ceiling"] = round(side["tflops"] / result["ceiling_tflops"], 3)
         times = round(theirs["latency_p50_s"] / our["latency_p50_s"], 2)
         rows[case.name] = {"upstream": theirs, "ours": our, "faster": times}

@@ -29,6 +29,7 @@ cpuinfo.get_cpu_info = dict  # runpod asks as it is imported, and it takes a sec
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "models" / "f5-tiny"
+TINY_VOICES = sorted(path.stem for path in (TINY / "voices").glob("*.txt"))
 
 # The same examples on every machine, and no failure for a slow one.
 hypothesis.settings.register_profile(

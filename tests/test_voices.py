@@ -16,12 +16,11 @@ import handler
 from f5_worker.service import Service
 from f5_worker.voice.library import Library
 from f5_worker.voice.store_directory import DirectoryStore
-from tests.conftest import TINY
+from tests.conftest import TINY, TINY_VOICES
 
 CLIP = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
 WORDS = (TINY / "voices" / "joe.txt").read_text().strip()
 CONSENT = "Joe agreed on 3 May to tests."
-OWN = sorted(path.stem for path in (TINY / "voices").glob("*.txt"))  # the model's
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -44,7 +43,7 @@ def test_a_voice_from_adding_to_deleting(ask: Ask) -> None:
     added = ask("voices.add", name="ann", audio=CLIP, transcript=WORDS, consent=CONSENT, defaults={"speed": 1.2})
     assert added["voice"]["report"]["verdict"] in ("good", "usable")
     assert added["voice"]["defaults"] == {"speed": 1.2}
-    assert [voice["name"] for voice in ask("voices.list")["voices"]] == sorted(["ann", *OWN])
+    assert [voice["name"] for voice in ask("voices.list")["voices"]] == sorted(["ann", *TINY_VOICES])
     got = ask("voices.get", name="ann", with_audio=True)["voice"]
     assert (got["consent"], got["audio_base64"]) == (CONSENT, CLIP)
     assert ask("voices.report", name="ann")["report"] == added["voice"]["report"]
@@ -77,13 +76,13 @@ def test_lists_come_in_pages(ask: Ask) -> None:
     first = ask("voices.list", limit=2)
     assert ([voice["name"] for voice in first["voices"]], first["next_after"]) == (["a", "b"], "b")
     rest = ask("voices.list", after="b")
-    assert ([voice["name"] for voice in rest["voices"]], rest["next_after"]) == (sorted(["c", *OWN]), None)
+    assert ([voice["name"] for voice in rest["voices"]], rest["next_after"]) == (sorted(["c", *TINY_VOICES]), None)
 
 
 def test_a_clip_is_judged_without_being_kept(ask: Ask) -> None:
     report = ask("voices.report", reference={"audio": CLIP, "transcript": WORDS})["report"]
     assert report["verdict"] in ("good", "usable")
-    assert [voice["name"] for voice in ask("voices.list")["voices"]] == OWN
+    assert [voice["name"] for voice in ask("voices.list")["voices"]] == TINY_VOICES
 
 
 def test_a_clip_without_words_needs_them_where_nobody_listens(ask: Ask) -> None:
@@ -102,7 +101,7 @@ def test_the_earlier_contract_reaches_the_same_library(service: Service, tmp_pat
     text = base64.b64encode(WORDS.encode()).decode()
     assert "uploaded" in send(endpoint="upload", voice_name="Ann.wav", voice_file=CLIP, text_file=text)["status"]
     listed = send(endpoint="list_voices")
-    assert (listed["count"], listed["voices"][0]["voice_file"]) == (len(OWN) + 1, "ann.wav")
+    assert (listed["count"], listed["voices"][0]["voice_file"]) == (len(TINY_VOICES) + 1, "ann.wav")
     spoken = send(text="Hello there, this is a test.", local_voice="Ann.wav", return_word_timings=True)
     assert (spoken["status"], spoken["job_id"]) == ("completed", "job-7")
     assert spoken["audio_url"].startswith("data:audio/wav;base64,")

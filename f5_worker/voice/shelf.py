@@ -3,7 +3,8 @@
 A voice that is added gets a version of its own: files that are never written again, and then the small
 `<name>.json` that names them. Whoever reads the record reads one version whole or, when its files are gone,
 the record again. Nobody waits for a lock: who added a voice looks afterwards if another's `delete` took a file
-that no record named yet, and writes it again; who deletes goes on until nothing, or a whole new voice, is left.
+that no record named yet, and writes it again; who deletes goes on until nothing, or a whole new voice, is left,
+or others have added new ones in every round.
 """
 
 from __future__ import annotations
@@ -188,14 +189,13 @@ class Shelf:
             record = self._record(name) if turn else None
             if entry.is_empty or (record is not None and _lists(entry, record)):  # the latter: added since
                 self.store.delete(_leftovers(entries))
-                self._forget()
-                return was_there
+                break
             was_there |= entry.is_offered
             if entry.record is not None:  # first: without it the others are no voice
                 self.store.delete([entry.record.name])
             self.store.delete(entry.files)
         self._forget()
-        return was_there  # what others add all the time is newer than what was to go
+        return was_there  # after the last round, too: what others add is newer than what was to go
 
     # -- parts of these ------------------------------------------------------------------------------------
 

@@ -169,9 +169,8 @@ def test_after_a_while_a_device_that_was_full_is_given_more_again(
     jobs = [batcher.submit([segment(i, nfe=8)], JobControl(60, room_again)) for i in range(2)]
     device.gate.set()
     assert [seeds(job) for job in jobs] == [[0], [1]]
-    sizes = [len(forward) for forward in device.forwards[1:]]
-    assert sizes[:5] == [1] * 5
-    assert max(sizes[5:]) == 2
+    # The first goes on alone until two are tried again; the second is then behind by as much.
+    assert [len(forward) for forward in device.forwards[1:]] == [1] * 5 + [2] * 4 + [1] * 3
 
 
 def test_a_segment_that_does_not_fit_even_alone_ends_its_own_job_only(batcher: Batcher, device: Device) -> None:

@@ -50,7 +50,7 @@ class Settings(BaseModel):
         "auto", description="Where the model runs; `auto` takes CUDA when torch sees a GPU."
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
-        "auto", description="Arithmetic of the model; `auto` is fp16 on CUDA, fp32 on a CPU."
+        "auto", description="Arithmetic of the model; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."
     )
     cpu_threads: int = Field(
         0, ge=0, le=256, description="Threads for arithmetic on a CPU; 0 leaves the choice to torch."

@@ -38,7 +38,7 @@ TOLERANCE = 0.06
 
 @pytest.fixture(scope="module")
 def speaker() -> Iterator[Service]:
-    service = load_service(Settings(model="f5-tiny", device="cpu"))
+    service = load_service(Settings(model="f5-tiny", device="cpu", precision="fp32"))
     yield service
     service.batcher.close()
 

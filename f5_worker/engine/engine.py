@@ -34,6 +34,8 @@ OnDevice = Callable[[Callable[[], Any]], Any]
 """Calls what it is given, in the thread that owns the device, and returns its result."""
 
 _PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+CPU_FACTS = Path("/proc/cpuinfo")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 MAX_SCHEDULES = 8  # tables kept; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
 MAX_REFERENCES = 64  # mels kept; one of the longest reference takes 0.5 MB
 
@@ -184,7 +186,7 @@ def load_checkpoint(
         OutOfMemory: the device has no room for it.
     """
     device = _device(settings)
-    precision = settings.precision if settings.precision != "auto" else ("fp16" if device == "cuda" else "fp32")
+    precision = _fast_precision(device) if settings.precision == "auto" else settings.precision
     vocabulary = Vocabulary.load(required(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
@@ -205,6 +207,17 @@ def _device(settings: Settings) -> str:
     if settings.device != "auto":
         return settings.device
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _fast_precision(device: str) -> str:
+    """fp16 on CUDA; bf16 on a CPU that multiplies it natively, which takes it 0.7 of the time of fp32."""
+    if device == "cuda":
+        return "fp16"
+    try:
+        flags = CPU_FACTS.read_text("ascii", "replace").split()
+    except OSError:  # not Linux
+        return "fp32"
+    return "fp32" if BF16_FLAGS.isdisjoint(flags) else "bf16"
 
 
 def _second_of_noise() -> Segment:

@@ -34,6 +34,7 @@ def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -
         "HOME": str(home),
         "F5_MODEL": "f5-tiny",
         "F5_DEVICE": "cpu",
+        "F5_PRECISION": "fp32",  # the same numbers on every CPU
         "F5_ASR_MODEL": "off",
         "RUNPOD_DEBUG_LEVEL": "INFO",
     }

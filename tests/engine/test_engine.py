@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from f5_worker.control import JobControl
+from f5_worker.engine import engine as module
 from f5_worker.engine.batcher import Batcher, Samples, Segment
 from f5_worker.engine.engine import Engine, load_checkpoint, load_engine
 from f5_worker.engine.graphs import Size, sizes
@@ -25,10 +27,12 @@ from tests.conftest import TINY
 
 pytestmark = pytest.mark.model
 
+SETTINGS = Settings(model="f5-tiny", device="cpu", precision="fp32")  # the same numbers on every CPU
+
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return load_engine(Settings(model="f5-tiny", device="cpu"))
+    return load_engine(SETTINGS)
 
 
 @pytest.fixture
@@ -79,8 +83,28 @@ def test_recording_is_bounded_and_leaves_the_device_to_its_owner(
     assert engine.record_steps(60.0, on_device) == len(list(sizes())) == len(asked)
 
 
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [
+        ("flags\t\t: avx512f avx512_bf16 vaes\n", "bf16"),
+        ("flags\t\t: amx_bf16\n", "bf16"),
+        ("flags\t\t: avx512f avx512_vnni\n", "fp32"),
+        (None, "fp32"),
+    ],
+)
+def test_a_cpu_computes_in_bf16_only_where_that_is_native(
+    flags: str | None, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = tmp_path / "cpuinfo"
+    if flags is not None:
+        facts.write_text(flags)
+    monkeypatch.setattr(module, "CPU_FACTS", facts)
+    assert load_engine(SETTINGS.model_copy(update={"precision": "auto"})).precision == precision
+    assert load_engine(SETTINGS).precision == "fp32"
+
+
 def test_models_side_by_side(engine: Engine, batcher: Batcher) -> None:
-    pack = load_checkpoint("pack", TINY, Settings(model="f5-tiny", device="cpu"), batcher.run)
+    pack = load_checkpoint("pack", TINY, SETTINGS, batcher.run)
     assert pack.name == "pack"
     assert pack.n_bytes == engine.n_bytes > 50_000_000
     jobs = [batcher.submit([segment(0)], JobControl(60), speaker=speaker) for speaker in (None, pack)]

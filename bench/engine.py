@@ -2,7 +2,8 @@
 
 Each case is a load: some jobs that arrive at once, each of some segments. f5-tts speaks the jobs one after another,
 each by its `infer_batch_process`; ours takes them through the batcher. Latencies are from the arrival to a job's last
-sample. Writes medians to bench/results/engine-<device>-<torch>.json, after each case what there is by then.
+sample. From round to round all segments differ by a frame: like a user's, they have lengths that the process has not
+seen. Writes medians to bench/results/engine-<device>-<torch>.json, after each case what there is by then.
 
 Also: latency of a short job that comes into a full load. On a GPU: arithmetic, as a part of what the GPU does in plain
 matrix products; memory with all jobs on the device; and from the start of a process until it can speak.
@@ -17,9 +18,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ CASES = (
     Case("12 s alone, NFE 7", 7, [[12.0]]),
     Case("95.7 s in 7 segments", 32, [[13.67] * 7], early=True),
     Case("95.7 s in 7 segments, NFE 7", 7, [[13.67] * 7], early=True),
+    Case("95.7 s as streamed", 32, [[2.5] + [13.31] * 7], early=True),  # F5_STREAM_FIRST_S
     Case("32 jobs of 3..15 s", 32, [[3.0 + 12.0 * i / 31] for i in range(32)]),
 )
 TINY_CASES = (
@@ -90,6 +92,11 @@ def segments_of(case: Case, reference: Samples) -> list[list[Segment]]:
         return Segment(reference, tuple(i % 60 for i in range(n_tokens)), frames, case.nfe, 2.0, -1.0, next(seeds))
 
     return [[one(seconds) for seconds in job] for job in case.jobs_s]
+
+
+def longer(jobs: Sequence[Sequence[Segment]], by: int) -> list[list[Segment]]:
+    """The same jobs with `by` frames more in each segment."""
+    return [[replace(segment, frames=segment.frames + by) for segment in job] for job in jobs]
 
 
 def with_upstream(speak: Callable[[Sequence[Segment]], Samples], jobs: Sequence[Sequence[Segment]]) -> Heard:
@@ -165,7 +172,9 @@ def ceiling(model: Any, size: int = 8_192) -> float:
     return best
 
 
-def arriving(batcher: Batcher, short: Sequence[Segment], load: Sequence[Sequence[Segment]]) -> list[float]:
+def arriving(
+    batcher: Batcher, shorts: Iterator[Sequence[Segment]], load: Sequence[Sequence[Segment]]
+) -> list[float]:
     """Latencies of short jobs that come one after another while the load is on the device."""
     loading = threading.Thread(target=with_ours, args=(batcher, load, False))
     loading.start()
@@ -173,7 +182,7 @@ def arriving(batcher: Batcher, short: Sequence[Segment], load: Sequence[Sequence
     latencies = []
     while loading.is_alive() and len(latencies) < ARRIVALS:
         began = time.perf_counter()
-        list(batcher.submit(short, JobControl(TIMEOUT_S)))
+        list(batcher.submit(next(shorts), JobControl(TIMEOUT_S)))
         latencies.append(time.perf_counter() - began)
     loading.join()
     return latencies
@@ -183,9 +192,10 @@ def measure_load(batcher: Batcher, short: Case, load: Case, reference: Samples, 
     """Latency of a short job that comes into the load, and memory of all its jobs at once."""
     import torch
 
-    (alone,), loading = segments_of(short, reference), segments_of(load, reference)
-    alone_s = [with_ours(batcher, [alone], False).last_s[0] for _ in range(n_rounds + 1)][1:]
-    latencies = [latency for _ in range(n_rounds) for latency in arriving(batcher, alone, loading)]
+    short_job, loading = segments_of(short, reference), segments_of(load, reference)
+    shorts = (longer(short_job, i)[0] for i in itertools.count())
+    alone_s = [with_ours(batcher, [next(shorts)], False).last_s[0] for _ in range(n_rounds + 1)][1:]
+    latencies = [latency for i in range(n_rounds) for latency in arriving(batcher, shorts, longer(loading, i))]
     figures: dict[str, Any] = {"short_alone_s": round(statistics.median(alone_s), 4), "arrivals": len(latencies)}
     if latencies:
         figures["short_into_load_p50_s"] = round(float(np.percentile(latencies, 50)), 4)
@@ -261,8 +271,9 @@ def measure(
     upstream = UpstreamEngine(ours.directory, ours.model.device.type, ours.model.dtype)
     for case in cases:
         jobs = segments_of(case, reference)
+        rounds = [longer(jobs, -i) for i in range(1, n_rounds + 2)]  # `measure_load` had the longer ones
         pairs = [
-            (with_upstream(upstream.speak, jobs), with_ours(batcher, jobs, case.early)) for _ in range(n_rounds + 1)
+            (with_upstream(upstream.speak, these), with_ours(batcher, these, case.early)) for these in rounds
         ][1:]
         columns = list(zip(*pairs, strict=True))
         theirs, our = (summary(column) for column in columns)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,7 @@ from f5_worker.engine.graphs import Size, StepGraphs, recordable, sizes
 from f5_worker.engine.mel import log_mel
 from f5_worker.engine.model import DiT
 from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
+from f5_worker.engine.upload import upload
 from f5_worker.engine.vocoder import Vocos
 from f5_worker.errors import HostUnfit
 from f5_worker.settings import Settings
@@ -58,6 +60,7 @@ class Engine:
         self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)
         self._reference = lru_cache(MAX_REFERENCES)(self._make_reference)
         self._crew: tuple[list[Flow], Crew] | None = None
+        self._step_issued: torch.cuda.Event | None = None
 
     @property
     def device(self) -> str:
@@ -76,28 +79,29 @@ class Engine:
 
     def begin(self, segment: Segment) -> Flow:
         """A segment before its first step: everything that no step changes is computed here."""
-        with device_faults_named(), torch.inference_mode():
+        with device_faults_named(), torch.inference_mode(), _of_any_length():
             return Flow.begin(
                 self.model,
                 self._reference(_Clip(segment.reference)),
-                torch.tensor(segment.tokens, device=self.model.device),
-                draw_noise(segment.seed, segment.frames).to(self.model.device),
+                upload(torch.tensor(segment.tokens), self.model.device),
+                upload(draw_noise(segment.seed, segment.frames), self.model.device),
                 self._schedule(segment.nfe, segment.sway),
                 segment.guidance,
             )
 
     def step(self, flows: Sequence[Flow]) -> None:
-        """The next step of each, in one forward."""
+        """The next step of each, in one forward. The device may still be at it on return, but at no earlier one."""
         with device_faults_named(), torch.inference_mode():
             if self._crew is None or self._crew[0] != list(flows):
                 self._crew = None  # its tensors make room for the new crew's
                 self._crew = list(flows), Crew(self.model, flows, self._graphs.advance if self._graphs else None)
             self._crew[1].step()
+            self._keep_pace()
 
     def finish(self, flows: Sequence[Flow]) -> list[Samples]:
         """The targets' sound, each `[nw]` at 24 kHz."""
         self._crew = None
-        with device_faults_named(), torch.inference_mode():
+        with device_faults_named(), torch.inference_mode(), _of_any_length():
             return [sound.cpu().numpy() for sound in self.vocoder([flow.target for flow in flows])]
 
     def speak(self, segment: Segment) -> Samples:
@@ -130,6 +134,14 @@ class Engine:
             recorded += 1
         return recorded
 
+    def _keep_pace(self) -> None:
+        """Wait for the step before the one just issued: the device has work, and a newcomer waits for no more of it."""
+        if self.model.device.type == "cuda":
+            before, self._step_issued = self._step_issued, torch.cuda.Event(blocking=True)
+            self._step_issued.record()
+            if before is not None:
+                before.synchronize()
+
     def _record(self, size: Size) -> None:
         with device_faults_named(), torch.inference_mode():
             cast(StepGraphs, self._graphs).record(size)
@@ -138,7 +150,7 @@ class Engine:
         return Schedule.of(self.model, time_points(nfe, sway))
 
     def _make_reference(self, clip: _Clip) -> Tensor:
-        return log_mel(torch.from_numpy(clip.samples).to(self.model.device))
+        return log_mel(upload(torch.from_numpy(clip.samples), self.model.device))
 
 
 class _Clip:
@@ -156,6 +168,14 @@ class _Clip:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Clip) and other.samples is self.samples
+
+
+def _of_any_length() -> AbstractContextManager[None]:
+    """Convolutions without cuDNN, which plans, and in half precision compiles, anew for each length: 0.2 s on an H200.
+
+    torch's own kernels for them take no longer.
+    """
+    return torch.backends.cudnn.flags(enabled=False)
 
 
 def load_engine(settings: Settings) -> Engine:

@@ -24,7 +24,7 @@ from f5_worker.engine.sampler import advance
 
 MAX_FRAMES = 8_192  # beyond, a step computes for longer than its launches take
 MAX_ROWS = 32
-ALONE = 3  # rows: conditioned, unconditional, filler
+ALONE = 3  # rows: conditioned, unconditional, filler; all frames are then at one time
 USUAL_FRAMES = 2_048  # longest row among many: attention's grid, rows x longest, would be mostly idle with more
 
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
@@ -110,14 +110,15 @@ class StepGraphs:
             rows, packed.fixed[:n], packed.cos[:n], packed.sin[:n], packed.segment[:n], packed.source[:n],
             packed.twin[:n], packed.strength[:n],
         )  # fmt: skip
-        tables = Modulations(modulations.blocks[:r], modulations.out[:r])
+        t = 1 if r == ALONE else r
+        tables = Modulations(modulations.blocks[:t], modulations.out[:t])
         self._loaded = None
         self._recorded[size] = self._record(lambda: advance(self._model, self._x[:n], part, tables, self._widths[:r]))
 
     def advance(self, x: Tensor, packed: Packed, modulations: Modulations, widths: Tensor) -> Tensor:
         """As `sampler.advance`, which also does what fits no recorded size."""
         if self._loaded is None or self._loaded[0] is not packed:
-            size = self._fitting(packed)
+            size = self._fitting(packed, len(modulations.out))
             if size is None:
                 return advance(self._model, x, packed, modulations, widths)
             self._load(packed, size)
@@ -131,8 +132,9 @@ class StepGraphs:
         replay()
         return moved[: len(x)].clone()
 
-    def _fitting(self, packed: Packed) -> Size | None:
+    def _fitting(self, packed: Packed, times: int) -> Size | None:
         n, r, longest = len(packed.fixed), len(packed.rows.lengths) + 1, packed.rows.longest
+        r = r if times == 1 else max(r, ALONE + 1)
         fitting = (size for size in self._recorded if size.frames >= n and size.rows >= r and size.longest >= longest)
         return min(fitting, key=lambda size: (size.frames, size.rows), default=None)
 

@@ -27,12 +27,15 @@ KEYS, WARPS, STAGES = 64, 4, 3
 LOG2_E = 1.4426950408889634
 
 
-@triton.jit(do_not_specialize=["gate_stride", "shift_stride"])  # type: ignore[untyped-decorator, unused-ignore]
+@triton.jit(do_not_specialize=["gate_step", "shift_step"])  # type: ignore[untyped-decorator, unused-ignore]
 def _norm(  # type: ignore[no-untyped-def]
-    x_at, branch_at, gate_at, shift_at, scale_at, times_at, sum_at, normed_at, gate_stride, shift_stride, eps,
+    x_at, branch_at, gate_at, shift_at, scale_at, times_at, sum_at, normed_at, gate_step, shift_step, eps,
     D: tl.constexpr, WIDE: tl.constexpr, ADD: tl.constexpr, TIMES: tl.constexpr,
 ):  # fmt: skip
-    """One frame: add, normalise, modulate. What hangs on no other load is read first."""
+    """One frame: add, normalise, modulate. What hangs on no other load is read first.
+
+    From one time to the next it is so many steps of D, which tells the compiler that wide loads are aligned.
+    """
     frame = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, WIDE)
     inside = column < D
@@ -40,10 +43,10 @@ def _norm(  # type: ignore[no-untyped-def]
     if ADD:
         branch = tl.load(branch_at + frame * D + column, inside, 0.0).to(tl.float32)
     time = tl.load(times_at + frame) if TIMES else 0
-    scale = tl.load(scale_at + time * shift_stride + column, inside, 0.0).to(tl.float32)
-    shift = tl.load(shift_at + time * shift_stride + column, inside, 0.0).to(tl.float32)
+    scale = tl.load(scale_at + time * shift_step * D + column, inside, 0.0).to(tl.float32)
+    shift = tl.load(shift_at + time * shift_step * D + column, inside, 0.0).to(tl.float32)
     if ADD:
-        x += branch * tl.load(gate_at + time * gate_stride + column, inside, 0.0).to(tl.float32)
+        x += branch * tl.load(gate_at + time * gate_step * D + column, inside, 0.0).to(tl.float32)
         kept = x.to(sum_at.dtype.element_ty)
         tl.store(sum_at + frame * D + column, kept, inside)
         x = kept.to(tl.float32)
@@ -183,8 +186,8 @@ class TritonOps:
         branch, gate = added or (x, shift)
         wide = triton.next_power_of_2(d)
         _norm[(n,)](
-            x, branch, gate, shift, scale, x if times is None else times, total, normed, gate.stride(0),
-            shift.stride(0), NORM_EPS, D=d, WIDE=wide, ADD=added is not None, TIMES=times is not None,
+            x, branch, gate, shift, scale, x if times is None else times, total, normed, gate.stride(0) // d,
+            shift.stride(0) // d, NORM_EPS, D=d, WIDE=wide, ADD=added is not None, TIMES=times is not None,
             num_warps=max(1, min(8, wide // 256)),
         )  # fmt: skip
         return total, normed

@@ -24,12 +24,12 @@ def log_mel(samples: Tensor) -> Tensor:
     spectrum = torch.stft(
         samples, N_FFT, HOP_SAMPLES, window=window, center=True, pad_mode="reflect", return_complex=True
     )
-    mel = spectrum.abs().transpose(0, 1) @ _filterbank().to(samples.device)
+    mel = spectrum.abs().transpose(0, 1) @ _filterbank(samples.device)
     return mel.clamp(min=LOG_FLOOR).log()
 
 
-@lru_cache(maxsize=1)
-def _filterbank() -> Tensor:
+@lru_cache(maxsize=2)
+def _filterbank(device: torch.device) -> Tensor:
     """Triangular filters on the HTK mel scale, `[N_FFT // 2 + 1, m]`."""
     frequencies = np.linspace(0, SAMPLE_RATE // 2, N_FFT // 2 + 1)
     corners_mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), MEL_BANDS + 2)
@@ -37,4 +37,4 @@ def _filterbank() -> Tensor:
     distance = corners[None, :] - frequencies[:, None]
     rising = -distance[:, :-2] / np.diff(corners)[:-1]
     falling = distance[:, 2:] / np.diff(corners)[1:]
-    return torch.from_numpy(np.maximum(0, np.minimum(rising, falling)).astype(np.float32))
+    return torch.from_numpy(np.maximum(0, np.minimum(rising, falling)).astype(np.float32)).to(device)

@@ -23,6 +23,7 @@ from f5_worker.engine.attention import Attend, Attention, attend_dense, rotary_t
 from f5_worker.engine.config import MAX_SEGMENT_FRAMES, Arch
 from f5_worker.engine.ops import Gated, Ops, TorchOps
 from f5_worker.engine.packed import Rows
+from f5_worker.engine.upload import upload
 
 TIME_FEATURES = 256
 
@@ -111,7 +112,8 @@ class TextEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor, n: int, *, guided: bool) -> Tensor:
         """`tokens [nt]` (without filler) -> `[b, n, text_dim]`, row 1 for the unconditional branch."""
-        tokens = F.pad(tokens[:n] + 1, (0, max(0, n - len(tokens))))
+        nt = min(len(tokens), n)
+        tokens = F.pad(tokens[:n] + 1, (0, n - nt))
         filler = (tokens == 0).unsqueeze(-1)
         x: Tensor = self.text_embed(torch.stack((tokens, torch.zeros_like(tokens))) if guided else tokens.unsqueeze(0))
         if len(self.text_blocks) > 0:
@@ -120,7 +122,7 @@ class TextEmbedding(nn.Module):
             for block in self.text_blocks:
                 x = block(x)
                 x = x.masked_fill(filler, 0.0) if self.mask_padding else x
-        return x[:, self._even(int((~filler).sum()), n)] if self.spread else x
+        return x[:, self._even(nt, n)] if self.spread else x
 
     def _even(self, nt: int, n: int) -> Tensor:
         """Frame -> token: each token `n // nt` frames, the last `n % nt` tokens one more, as upstream spreads."""
@@ -277,8 +279,8 @@ class DiT(nn.Module):
         segment = numbers.repeat_interleave(torch.tensor(rows.lengths))
         frames = torch.arange(n)
         indices = torch.stack((segment, frames % f, torch.where(frames < n - f, frames + f, frames)))
-        segment, source, twin = indices.to(self.device).unbind()
-        strength = torch.tensor(strengths, device=self.device)[segment[:f]].unsqueeze(1)
+        strength = upload(torch.tensor(strengths)[segment[:f]].unsqueeze(1), self.device)
+        segment, source, twin = upload(indices, self.device).unbind()
         cos, sin = self.cos[rows.positions], self.sin[rows.positions]  # type: ignore[index]
         return Packed(rows, torch.cat(parts), cos, sin, segment, source, twin[:f], strength)
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from f5_worker.engine.upload import upload
+
 BLOCK = 64  # queries that attention takes at a time
 
 
@@ -41,8 +43,9 @@ class Rows:
         blocks = whole[:, positions % BLOCK == 0].T.contiguous()
         n = len(positions)
         # Ends begin at a whole 16 bytes as well: Triton would compile a second kernel for those that do not.
-        bounds = F.pad(bounds, (0, -n % 4)).to(device)[:, :n]
-        return cls(tuple(lengths), edges.to(device), positions.to(device), bounds, blocks.to(device))
+        bounds = upload(F.pad(bounds, (0, -n % 4)), device)[:, :n]
+        edges, positions, blocks = (upload(tensor, device) for tensor in (edges, positions, blocks))
+        return cls(tuple(lengths), edges, positions, bounds, blocks)
 
     @property
     def longest(self) -> int:

@@ -172,9 +172,7 @@ def ceiling(model: Any, size: int = 8_192) -> float:
     return best
 
 
-def arriving(
-    batcher: Batcher, shorts: Iterator[Sequence[Segment]], load: Sequence[Sequence[Segment]]
-) -> list[float]:
+def arriving(batcher: Batcher, shorts: Iterator[Sequence[Segment]], load: Sequence[Sequence[Segment]]) -> list[float]:
     """Latencies of short jobs that come one after another while the load is on the device."""
     loading = threading.Thread(target=with_ours, args=(batcher, load, False))
     loading.start()
@@ -248,7 +246,7 @@ def measure(
 
     ours = load_engine(settings)
     ours.warm_up()
-    ours.record_steps(settings.warm_up_s)
+    ours.record(settings.warm_up_s)
     on_gpu = ours.model.device.type == "cuda"
     batcher = Batcher(ours, settings.batch_frames)
     noise = np.random.default_rng(0).normal(0, 0.1, round(reference_s * SAMPLE_RATE))
@@ -272,9 +270,7 @@ def measure(
     for case in cases:
         jobs = segments_of(case, reference)
         rounds = [longer(jobs, -i) for i in range(1, n_rounds + 2)]  # `measure_load` had the longer ones
-        pairs = [
-            (with_upstream(upstream.speak, these), with_ours(batcher, these, case.early)) for these in rounds
-        ][1:]
+        pairs = [(with_upstream(upstream.speak, these), with_ours(batcher, these, case.early)) for these in rounds][1:]
         columns = list(zip(*pairs, strict=True))
         theirs, our = (summary(column) for column in columns)
         if on_gpu:

@@ -95,16 +95,16 @@ def load_service(settings: Settings) -> Service:
 
 
 def record_beside(engine: Engine, batcher: Batcher, limit_s: float) -> threading.Thread:
-    """Record the model's steps in a thread of their own, while jobs run already."""
+    """Record what the model computes again and again, in a thread of its own, while jobs run already."""
 
     def work() -> None:
         try:
-            n_sizes = engine.record_steps(limit_s, batcher.run)
+            n_recordings = engine.record(limit_s, batcher.run)
         except Exception as error:  # noqa: BLE001 - what is not recorded works as well, slower
-            logger.warning("no more steps of %s are recorded: %s", engine.name, error)
+            logger.warning("no more of %s is recorded: %s", engine.name, error)
             return
-        if n_sizes:
-            logger.info("steps of %d sizes of %s are recorded", n_sizes, engine.name)
+        if n_recordings:
+            logger.info("%d recordings of %s are ready", n_recordings, engine.name)
 
     thread = threading.Thread(target=work, name="record", daemon=True)
     thread.start()

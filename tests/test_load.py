@@ -14,9 +14,9 @@ from f5_worker.engine.engine import Engine
 from f5_worker.load import record_beside
 
 
-def recorded(record_steps: Callable[..., int], caplog: pytest.LogCaptureFixture) -> str:
+def recorded(record: Callable[..., int], caplog: pytest.LogCaptureFixture) -> str:
     batcher = Batcher(cast(Any, None), 8_192)
-    engine = cast(Engine, SimpleNamespace(name="pack", record_steps=record_steps))
+    engine = cast(Engine, SimpleNamespace(name="pack", record=record))
     with caplog.at_level(logging.INFO):
         record_beside(engine, batcher, limit_s=3.0).join(10)
     batcher.close()
@@ -24,14 +24,14 @@ def recorded(record_steps: Callable[..., int], caplog: pytest.LogCaptureFixture)
 
 
 def test_steps_are_recorded_between_those_of_jobs(caplog: pytest.LogCaptureFixture) -> None:
-    def record_steps(limit_s: float, on_device: Callable[[Callable[[], str]], str]) -> int:
+    def record(limit_s: float, on_device: Callable[[Callable[[], str]], str]) -> int:
         return 7 if limit_s == 3.0 and on_device(lambda: "done") == "done" else 0
 
-    assert "steps of 7 sizes of pack are recorded" in recorded(record_steps, caplog)
+    assert "7 recordings of pack are ready" in recorded(record, caplog)
 
 
 def test_a_fault_while_recording_is_told_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    def record_steps(limit_s: float, on_device: object) -> int:
+    def record(limit_s: float, on_device: object) -> int:
         raise RuntimeError("no room for another graph")
 
-    assert "no more steps of pack are recorded: no room for another graph" in recorded(record_steps, caplog)
+    assert "no more of pack is recorded: no room for another graph" in recorded(record, caplog)

@@ -6,12 +6,12 @@ Legend: n frames, nr of the reference, m mel bands, nw samples.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ from f5_worker.engine.batcher import Samples, Segment
 from f5_worker.engine.checkpoint import find_model, load_model, load_vocoder, required
 from f5_worker.engine.config import HOP_SAMPLES, SAMPLE_RATE
 from f5_worker.engine.faults import device_faults_named
-from f5_worker.engine.graphs import Size, StepGraphs, recordable, sizes
+from f5_worker.engine.graphs import ALONE, CudaRecorder, StepGraphs, recordable, sizes
 from f5_worker.engine.mel import log_mel
 from f5_worker.engine.model import DiT
 from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
+from f5_worker.engine.segment_graphs import SegmentGraphs, lengths
 from f5_worker.engine.upload import upload
 from f5_worker.engine.vocoder import Vocos
 from f5_worker.errors import HostUnfit
@@ -52,7 +53,9 @@ class Engine:
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
-        self._graphs = StepGraphs(model) if recordable(model) else None
+        record = CudaRecorder() if recordable(model) else None
+        self._steps = StepGraphs(model, record) if record else None
+        self._segments = SegmentGraphs(model, vocoder, record) if record else None
         self.directory = directory
         self.vocabulary = vocabulary
         self.model = model
@@ -81,7 +84,7 @@ class Engine:
         """A segment before its first step: everything that no step changes is computed here."""
         with device_faults_named(), torch.inference_mode(), _of_any_length():
             return Flow.begin(
-                self.model,
+                (self._segments or self.model).condition,
                 self._reference(_Clip(segment.reference)),
                 upload(torch.tensor(segment.tokens), self.model.device),
                 upload(draw_noise(segment.seed, segment.frames), self.model.device),
@@ -94,7 +97,7 @@ class Engine:
         with device_faults_named(), torch.inference_mode():
             if self._crew is None or self._crew[0] != list(flows):
                 self._crew = None  # its tensors make room for the new crew's
-                self._crew = list(flows), Crew(self.model, flows, self._graphs.advance if self._graphs else None)
+                self._crew = list(flows), Crew(self.model, flows, self._steps.advance if self._steps else None)
             self._crew[1].step()
             self._keep_pace()
 
@@ -102,7 +105,8 @@ class Engine:
         """The targets' sound, each `[nw]` at 24 kHz."""
         self._crew = None
         with device_faults_named(), torch.inference_mode(), _of_any_length():
-            return [sound.cpu().numpy() for sound in self.vocoder([flow.target for flow in flows])]
+            sounds = self._segments.sounds if self._segments else self.vocoder
+            return [sound.cpu().numpy() for sound in sounds([flow.target for flow in flows])]
 
     def speak(self, segment: Segment) -> Samples:
         """One segment from text to sound, where there is no batcher: warming up, measuring."""
@@ -115,36 +119,44 @@ class Engine:
         """Run each kernel once: the first run is slow, and no job should pay."""
         on_device(lambda: self.speak(_second_of_noise()))
 
-    def record_steps(self, limit_s: float, on_device: OnDevice = lambda work: work()) -> int:
-        """Record steps of likely sizes (graphs.py); others work as well, slower.
+    def record(self, limit_s: float, on_device: OnDevice = lambda work: work()) -> int:
+        """Record steps, begins and ends of likely sizes (graphs.py, segment_graphs.py); others work as well, slower.
 
         Args:
             limit_s: begin no recording after so long.
             on_device: runs what touches the device, a fiftieth of a second at a time; `Batcher.run` while jobs run.
 
         Returns:
-            Number of sizes recorded.
+            Number of recordings.
         """
         until = time.monotonic() + limit_s
         recorded = 0
-        for size in sizes() if self._graphs else ():
+        for recording in self._recordings():
             if time.monotonic() > until:
                 break
-            on_device(partial(self._record, size))
+            on_device(partial(self._make, recording))
             recorded += 1
         return recorded
+
+    def _recordings(self) -> Iterator[Callable[[], None]]:
+        """The most likely first: what a segment alone needs."""
+        if self._steps and self._segments:
+            alone, company = (list(group) for _, group in groupby(sizes(), key=lambda size: size.rows == ALONE))
+            yield from (partial(self._steps.record, size) for size in alone)
+            yield from (partial(self._segments.record, n) for n in lengths())
+            yield from (partial(self._steps.record, size) for size in company)
 
     def _keep_pace(self) -> None:
         """Wait for the step before the one just issued: the device has work, and a newcomer waits for no more of it."""
         if self.model.device.type == "cuda":
-            before, self._step_issued = self._step_issued, torch.cuda.Event(blocking=True)
+            before, self._step_issued = self._step_issued, torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             self._step_issued.record()
             if before is not None:
                 before.synchronize()
 
-    def _record(self, size: Size) -> None:
-        with device_faults_named(), torch.inference_mode():
-            cast(StepGraphs, self._graphs).record(size)
+    def _make(self, recording: Callable[[], None]) -> None:
+        with device_faults_named(), torch.inference_mode(), _of_any_length():
+            recording()
 
     def _make_schedule(self, nfe: int, sway: float | None) -> Schedule:
         return Schedule.of(self.model, time_points(nfe, sway))

@@ -27,7 +27,8 @@ MAX_ROWS = 32
 ALONE = 3  # rows: conditioned, unconditional, filler; all frames are then at one time
 USUAL_FRAMES = 2_048  # longest row among many: attention's grid, rows x longest, would be mostly idle with more
 
-Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
+Replay = Callable[[], None]
+Record = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
 """A computation on fixed buffers -> what repeats it, and where its result then lies."""
 
 
@@ -59,14 +60,14 @@ class StepGraphs:
     """Euler steps of one model, as `advance`.
 
     Args:
-        record: how a computation is recorded; CUDA graphs but in tests.
+        record: how a computation is recorded.
     """
 
-    def __init__(self, model: DiT, record: Record | None = None) -> None:
+    def __init__(self, model: DiT, record: Record) -> None:
         arch, device, dtype = model.arch, model.device, model.dtype
         self._model = model
-        self._record = record or CudaRecorder()
-        self._recorded: dict[Size, tuple[Callable[[], None], Tensor]] = {}
+        self._record = record
+        self._recorded: dict[Size, tuple[Replay, Tensor]] = {}
         self._loaded: tuple[Packed, Size] | None = None
 
         def buffer(*shape: int, of: torch.dtype = dtype) -> Tensor:
@@ -161,7 +162,7 @@ class CudaRecorder:
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # kernels are chosen and loaded, workspaces allotted

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -68,22 +69,22 @@ class Modulations:
 
 
 class GlobalResponseNorm(nn.Module):
-    """GRN of ConvNeXt V2 (arXiv 2301.00808); its statistics run over the whole padded text."""
+    """GRN of ConvNeXt V2 (arXiv 2301.00808); its statistics run over the whole padded text, but for what is `gone`."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, 1, dim))
         self.beta = nn.Parameter(torch.zeros(1, 1, dim))
 
-    def forward(self, x: Tensor) -> Tensor:
-        energy = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    def forward(self, x: Tensor, gone: Tensor | None) -> Tensor:
+        energy = torch.linalg.vector_norm(x if gone is None else x.masked_fill(gone, 0.0), dim=1, keepdim=True)
         relative = energy / (energy.mean(dim=-1, keepdim=True) + 1e-6)
         out: Tensor = self.gamma * (x * relative) + self.beta + x
         return out
 
 
 class TextBlock(nn.Module):
-    """ConvNeXt V2 block over the text, `[b, n, d]` -> `[b, n, d]`."""
+    """ConvNeXt V2 block over the text, `[b, n, d]` -> `[b, n, d]`; gone: as `DiT.condition_padded` takes it."""
 
     def __init__(self, dim: int, mult: int = 2) -> None:
         super().__init__()
@@ -93,9 +94,9 @@ class TextBlock(nn.Module):
         self.grn = GlobalResponseNorm(dim * mult)
         self.pwconv2 = nn.Linear(dim * mult, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, gone: Tensor | None) -> Tensor:
         mixed = self.norm(self.dwconv(x.transpose(1, 2)).transpose(1, 2))
-        out: Tensor = x + self.pwconv2(self.grn(F.gelu(self.pwconv1(mixed))))
+        out: Tensor = x + self.pwconv2(self.grn(F.gelu(self.pwconv1(mixed)), gone))
         return out
 
 
@@ -110,21 +111,22 @@ class TextEmbedding(nn.Module):
         self.text_blocks = nn.ModuleList(TextBlock(arch.text_dim) for _ in range(arch.conv_layers))
         self.register_buffer("positions", _text_positions(MAX_SEGMENT_FRAMES, arch.text_dim), persistent=False)
 
-    def forward(self, tokens: Tensor, n: int, *, guided: bool) -> Tensor:
-        """`tokens [nt]` (without filler) -> `[b, n, text_dim]`, row 1 for the unconditional branch."""
-        nt = min(len(tokens), n)
-        tokens = F.pad(tokens[:n] + 1, (0, n - nt))
-        filler = (tokens == 0).unsqueeze(-1)
+    def forward(self, tokens: Tensor, gone: Tensor | None, *, guided: bool) -> Tensor:
+        """`tokens [n]`, 1 + index with filler behind -> `[b, n, text_dim]`, row 1 for the unconditional branch.
+
+        gone: as `DiT.condition_padded` takes it.
+        """
         x: Tensor = self.text_embed(torch.stack((tokens, torch.zeros_like(tokens))) if guided else tokens.unsqueeze(0))
         if len(self.text_blocks) > 0:
-            x = x + self.positions[:n]  # type: ignore[index]
-            x = x.masked_fill(filler, 0.0) if self.mask_padding else x
+            hidden = (tokens == 0).unsqueeze(-1) if self.mask_padding else gone
+            x = x + self.positions[: len(tokens)]  # type: ignore[index]
+            x = x if hidden is None else x.masked_fill(hidden, 0.0)
             for block in self.text_blocks:
-                x = block(x)
-                x = x.masked_fill(filler, 0.0) if self.mask_padding else x
-        return x[:, self._even(nt, n)] if self.spread else x
+                x = block(x, gone)
+                x = x if hidden is None else x.masked_fill(hidden, 0.0)
+        return x
 
-    def _even(self, nt: int, n: int) -> Tensor:
+    def even(self, nt: int, n: int) -> Tensor:
         """Frame -> token: each token `n // nt` frames, the last `n % nt` tokens one more, as upstream spreads."""
         repeats = torch.full((nt,), n // nt, device=self.text_embed.weight.device)
         repeats[nt - n % nt :] += 1
@@ -264,10 +266,27 @@ class DiT(nn.Module):
             n: frames of reference and target together.
             guided: add the unconditional row that classifier-free guidance needs.
         """
-        text = self.text_embed(tokens, n, guided=guided)
-        known = F.pad(reference.to(self.dtype), (0, 0, 0, n - len(reference))).unsqueeze(0)
-        known = torch.cat((known, torch.zeros_like(known))) if guided else known
-        return self.input_embed.fixed(known, text)
+        nt = min(len(tokens), n)
+        known = F.pad(reference.to(self.dtype), (0, 0, 0, n - len(reference)))
+        padded = F.pad(tokens[:n] + 1, (0, n - nt))
+        spread = self.text_embed.even(nt, n) if self.text_embed.spread else None
+        return self.condition_padded(known, padded, None, spread, guided=guided)
+
+    def condition_padded(
+        self, known: Tensor, tokens: Tensor, gone: Tensor | None, spread: Tensor | None, *, guided: bool
+    ) -> Tensor:
+        """`condition`, for n frames or more.
+
+        Args:
+            known: mel of the reference, then zeros, `[n, m]`.
+            tokens: 1 + index of each, then filler, 0, `[n]`.
+            gone: the frames behind the segment's last, `[n, 1]`, if there are any.
+            spread: each frame's place in the text, `[n]`, for a model that spreads the text over its frames.
+        """
+        text = self.text_embed(tokens, gone, guided=guided)
+        text = text if spread is None else text[:, spread]
+        rows = torch.stack((known, torch.zeros_like(known))) if guided else known.unsqueeze(0)
+        return self.input_embed.fixed(rows, text)
 
     def pack(self, conditions: Sequence[Tensor], strengths: Sequence[float]) -> Packed:
         """Put segments side by side; `conditions`: as from `condition`, those with guidance first."""
@@ -275,12 +294,11 @@ class DiT(nn.Module):
         parts += [condition[1] for condition in conditions if len(condition) > 1]
         rows = Rows.of([len(part) for part in parts], self.device)
         n, f = sum(rows.lengths), sum(rows.lengths[: len(conditions)])
-        numbers = torch.arange(len(parts)) % len(conditions)
-        segment = numbers.repeat_interleave(torch.tensor(rows.lengths))
-        frames = torch.arange(n)
-        indices = torch.stack((segment, frames % f, torch.where(frames < n - f, frames + f, frames)))
-        strength = upload(torch.tensor(strengths)[segment[:f]].unsqueeze(1), self.device)
-        segment, source, twin = upload(indices, self.device).unbind()
+        own = (np.arange(len(parts)) % len(conditions)).repeat(rows.lengths)
+        frames = np.arange(n)
+        indices = np.stack((own, frames % f, np.where(frames < n - f, frames + f, frames)))
+        segment, source, twin = upload(torch.from_numpy(indices), self.device).unbind()
+        strength = upload(torch.from_numpy(np.asarray(strengths, np.float32)[own[:f], None]), self.device)
         cos, sin = self.cos[rows.positions], self.sin[rows.positions]  # type: ignore[index]
         return Packed(rows, torch.cat(parts), cos, sin, segment, source, twin[:f], strength)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import groupby
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,16 +37,17 @@ class Rows:
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Rows:
-        edges = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
-        bounds = torch.stack((edges[:-1], edges[1:])).repeat_interleave(torch.tensor(lengths), dim=1)
-        positions = torch.arange(bounds.shape[1]) - bounds[0]
-        whole = torch.stack((torch.arange(bounds.shape[1], dtype=torch.int32), *bounds))
-        blocks = whole[:, positions % BLOCK == 0].T.contiguous()
-        n = len(positions)
+        edges = np.cumsum([0, *lengths], dtype=np.int32)  # numpy is quicker than torch with so little
+        n = int(edges[-1])
+        bounds = np.stack((edges[:-1], edges[1:])).repeat(lengths, axis=1)
+        frames = np.arange(n, dtype=np.int32)
+        positions = (frames - bounds[0]).astype(np.int64)
+        blocks = np.stack((frames, *bounds))[:, positions % BLOCK == 0].T.copy()
         # Ends begin at a whole 16 bytes as well: Triton would compile a second kernel for those that do not.
-        bounds = upload(F.pad(bounds, (0, -n % 4)), device)[:, :n]
-        edges, positions, blocks = (upload(tensor, device) for tensor in (edges, positions, blocks))
-        return cls(tuple(lengths), edges, positions, bounds, blocks)
+        bounds = np.pad(bounds, ((0, 0), (0, -n % 4)))
+        given = (upload(torch.from_numpy(array), device) for array in (edges, positions, bounds, blocks))
+        cumulative, places, edged, cut = given
+        return cls(tuple(lengths), cumulative, places, edged[:, :n], cut)
 
     @property
     def longest(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -58,6 +59,12 @@ class Schedule:
         return cls(model.modulations(times[:-1]), times.diff())
 
 
+class Condition(Protocol):
+    """`DiT.condition` of one model."""
+
+    def __call__(self, reference: Tensor, tokens: Tensor, n: int, *, guided: bool) -> Tensor: ...
+
+
 @dataclass(eq=False)
 class Flow:
     """A segment on its way from noise to mel.
@@ -74,11 +81,17 @@ class Flow:
 
     @classmethod
     def begin(
-        cls, model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, schedule: Schedule, guidance: float
+        cls,
+        condition_of: Condition,
+        reference: Tensor,
+        tokens: Tensor,
+        noise: Tensor,
+        schedule: Schedule,
+        guidance: float,
     ) -> Flow:
         """`reference [nr, m]`, nr < n; `noise [n, m]`, whose length decides the duration."""
         guided = guidance >= NO_GUIDANCE
-        condition = model.condition(reference, tokens, len(noise), guided=guided)
+        condition = condition_of(reference, tokens, len(noise), guided=guided)
         return cls(reference, condition, schedule, guidance if guided else 0.0, noise)
 
     @property
@@ -143,7 +156,7 @@ def sample(model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, times: 
 
     The arguments are those of `Flow.begin`; times: as from `time_points`.
     """
-    flow = Flow.begin(model, reference, tokens, noise, Schedule.of(model, times), guidance)
+    flow = Flow.begin(model.condition, reference, tokens, noise, Schedule.of(model, times), guidance)
     crew = Crew(model, [flow])
     for _ in times[1:]:
         crew.step()

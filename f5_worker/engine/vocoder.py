@@ -7,7 +7,7 @@ Legend: n frames (of several segments, one after another), d width, m mel bands,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from f5_worker.engine.packed import Rows, convolve_apart
 from f5_worker.engine.uninitialised import Uninitialised
 
 MAX_MAGNITUDE = 1e2  # upstream's guard against a runaway exponential
+
+Mix = Callable[[Tensor, nn.Conv1d], Tensor]
+"""A convolution along the frames that sees nothing beyond a segment's ends, `[n, d]` -> `[n, d]`."""
 
 
 class ConvNeXtBlock(nn.Module):
@@ -31,8 +34,8 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv2 = nn.Linear(inner, dim)
         self.gamma = nn.Parameter(torch.ones(dim))
 
-    def forward(self, x: Tensor, rows: Rows) -> Tensor:
-        mixed = self.norm(convolve_apart(x, rows, self.dwconv))
+    def forward(self, x: Tensor, mix: Mix) -> Tensor:
+        mixed = self.norm(mix(x, self.dwconv))
         out: Tensor = x + self.gamma * self.pwconv2(F.gelu(self.pwconv1(mixed)))
         return out
 
@@ -47,10 +50,10 @@ class Backbone(nn.Module):
         self.convnext = nn.ModuleList(ConvNeXtBlock(dim, inner) for _ in range(layers))
         self.final_layer_norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, mel: Tensor, rows: Rows) -> Tensor:
-        x = self.norm(convolve_apart(mel, rows, self.embed))
+    def forward(self, mel: Tensor, mix: Mix) -> Tensor:
+        x = self.norm(mix(mel, self.embed))
         for block in self.convnext:
-            x = block(x, rows)
+            x = block(x, mix)
         out: Tensor = self.final_layer_norm(x)
         return out
 
@@ -86,12 +89,44 @@ class Vocos(nn.Module):
     def forward(self, mels: Sequence[Tensor]) -> list[Tensor]:
         """Each `[n, m]` -> `[(n - 1) * HOP_SAMPLES]`, centred as the mel was, and untouched by the others."""
         rows = Rows.of([len(mel) for mel in mels], mels[0].device)
-        hidden = self.head.out(self.backbone(torch.cat(list(mels)).float(), rows))
-        window = torch.hann_window(N_FFT, device=hidden.device)
-        return [_sound(part.T, window) for part in hidden.split_with_sizes(rows.lengths)]
+
+        def mix(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+            return convolve_apart(x, rows, convolution)
+
+        hidden = self.head.out(self.backbone(torch.cat(list(mels)).float(), mix))
+        return [_sound(part, None) for part in hidden.split_with_sizes(rows.lengths)]
+
+    def padded(self, mel: Tensor, gone: Tensor) -> Tensor:
+        """One mel with something behind it, where `gone [n, 1]`: -> `[(n - 1) * HOP_SAMPLES]`, its own sound first."""
+
+        def mix(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+            mixed: Tensor = convolution(x.masked_fill(gone, 0.0).T.unsqueeze(0))
+            return mixed.squeeze(0).T
+
+        return _sound(self.head.out(self.backbone(mel, mix)), gone)
 
 
-def _sound(hidden: Tensor, window: Tensor) -> Tensor:
-    magnitude, phase = hidden.chunk(2)
+def n_samples(n: int) -> int:
+    """Samples of a mel of `n` frames."""
+    return (n - 1) * HOP_SAMPLES
+
+
+def _sound(hidden: Tensor, gone: Tensor | None) -> Tensor:
+    """Inverse short-time Fourier transform of `[n, N_FFT + 2]`, as `torch.istft` but for the frames that are `gone`."""
+    magnitude, phase = hidden.chunk(2, dim=1)
     spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
-    return torch.istft(spectrum, N_FFT, HOP_SAMPLES, window=window, center=True)
+    window = torch.hann_window(N_FFT, device=hidden.device)
+    frames = torch.fft.irfft(spectrum, N_FFT, dim=1) * window
+    weights = (window * window).expand_as(frames)
+    if gone is not None:
+        frames, weights = frames.masked_fill(gone, 0.0), weights.masked_fill(gone, 0.0)
+    centre = N_FFT // 2
+    end = centre + n_samples(len(hidden))
+    return _overlapped(frames)[centre:end] / _overlapped(weights)[centre:end]
+
+
+def _overlapped(frames: Tensor) -> Tensor:
+    """Sum of `[n, N_FFT]`, each a hop behind the one before."""
+    parts = frames.reshape(len(frames), -1, HOP_SAMPLES).unbind(1)
+    last = len(parts) - 1
+    return torch.stack([F.pad(part, (0, 0, i, last - i)) for i, part in enumerate(parts)]).sum(0).flatten()

@@ -33,7 +33,7 @@ def begin(model: DiT, seed: int, *, nfe: int = 5) -> Flow:
     tokens = torch.arange(10 + seed) % VOCABULARY
     schedule = Schedule.of(model, time_points(nfe, [-1.0, None, 0.4][seed % 3]))
     return Flow.begin(
-        model, reference, tokens, draw_noise(seed, 40 + 5 * seed), schedule, [2.0, 0.0, 1.2, 3.0][seed % 4]
+        model.condition, reference, tokens, draw_noise(seed, 40 + 5 * seed), schedule, [2.0, 0.0, 1.2, 3.0][seed % 4]
     )
 
 
@@ -83,7 +83,7 @@ def test_a_crew_in_step_is_as_one_out_of_step(make_model: MakeModel) -> None:
     model = make_model(SMALL)
     schedule = Schedule.of(model, time_points(4, -1.0))
     reference, tokens = torch.zeros(10, 100), torch.arange(9)
-    flows = [Flow.begin(model, reference, tokens, draw_noise(seed, 50), schedule, 2.0) for seed in (1, 2)]
+    flows = [Flow.begin(model.condition, reference, tokens, draw_noise(seed, 50), schedule, 2.0) for seed in (1, 2)]
     crew = Crew(model, flows)
     assert len(crew._modulations().out) == 1
     Crew(model, flows[:1]).step()
@@ -91,7 +91,7 @@ def test_a_crew_in_step_is_as_one_out_of_step(make_model: MakeModel) -> None:
     Crew(model, flows[1:]).step()
     assert len(crew._modulations().out) == 1
     finish(model, flows)
-    apart = Flow.begin(model, reference, tokens, draw_noise(2, 50), schedule, 2.0)
+    apart = Flow.begin(model.condition, reference, tokens, draw_noise(2, 50), schedule, 2.0)
     finish(model, [apart])
     assert difference(flows[1].target, apart.target) <= BOUND
 

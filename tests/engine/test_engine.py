@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +17,9 @@ from f5_worker.control import JobControl
 from f5_worker.engine import engine as module
 from f5_worker.engine.batcher import Batcher, Samples, Segment
 from f5_worker.engine.engine import Engine, load_checkpoint, load_engine
-from f5_worker.engine.graphs import Size, sizes
+from f5_worker.engine.graphs import ALONE, Size, sizes
 from f5_worker.engine.model import DiT
-from f5_worker.engine.sampler import advance
+from f5_worker.engine.segment_graphs import lengths
 from f5_worker.errors import GpuLost, OutOfMemory
 from f5_worker.settings import Settings
 from tests.conftest import TINY
@@ -66,21 +65,42 @@ def test_jobs_at_once_sound_as_each_alone(engine: Engine, batcher: Batcher) -> N
             assert np.linalg.norm(sound - apart) <= 1e-5 * np.linalg.norm(apart)
 
 
+def test_a_new_length_needs_no_plan_of_cudnn(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be made at each begin and end of a segment, as hardly any length comes twice."""
+    states = []
+    conv1d = torch.nn.Conv1d.forward
+
+    def forward(self: torch.nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
+        states.append(torch.backends.cudnn.enabled)
+        return conv1d(self, x)
+
+    monkeypatch.setattr(torch.nn.Conv1d, "forward", forward)
+    flow = engine.begin(segment(0))
+    engine.finish([flow])
+    assert len(states) > 8
+    assert not any(states)
+    assert torch.backends.cudnn.enabled
+
+
 def test_recording_is_bounded_and_leaves_the_device_to_its_owner(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded: list[Size] = []
-    graphs = SimpleNamespace(record=recorded.append, advance=partial(advance, engine.model))
-    monkeypatch.setattr(engine, "_graphs", graphs)
+    recorded: list[Size | int] = []
+    monkeypatch.setattr(engine, "_steps", SimpleNamespace(record=recorded.append))
+    monkeypatch.setattr(engine, "_segments", SimpleNamespace(record=recorded.append))
     asked = []
 
     def on_device(work: Callable[[], Any]) -> Any:
         asked.append(work)
         return work()
 
-    assert engine.record_steps(0.0, on_device) == len(recorded) <= 1
+    assert engine.record(0.0, on_device) == len(recorded) <= 1
     asked.clear()
-    assert engine.record_steps(60.0, on_device) == len(list(sizes())) == len(asked)
+    recorded.clear()
+    assert engine.record(60.0, on_device) == len(recorded) == len(asked)
+    assert set(recorded) == {*sizes(), *lengths()}
+    assert isinstance(recorded[0], Size)
+    assert recorded[0].rows == ALONE
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from f5_worker.engine.attention import Attend, attend_dense, attend_flash, atten
 from f5_worker.engine.batcher import Segment
 from f5_worker.engine.config import PUBLISHED
 from f5_worker.engine.engine import load_engine
-from f5_worker.engine.graphs import StepGraphs, sizes
+from f5_worker.engine.graphs import CudaRecorder, StepGraphs, sizes
 from f5_worker.engine.model import Backend, DiT
 from f5_worker.engine.ops import TorchOps
 from f5_worker.engine.packed import Rows
 from f5_worker.engine.sampler import Advance, Crew, Flow, Schedule, draw_noise, sample, time_points
+from f5_worker.engine.segment_graphs import SegmentGraphs, lengths
+from f5_worker.engine.vocoder import Vocos
 from f5_worker.errors import OutOfMemory
 from f5_worker.settings import Settings
 from tests.conftest import ROOT
@@ -176,7 +178,7 @@ def test_recorded_steps_are_the_steps(full_size: DiT, name: str, monkeypatch: py
     try:
         with torch.inference_mode():
             eager = run(None)
-            graphs = StepGraphs(full_size)
+            graphs = StepGraphs(full_size, CudaRecorder())
             for size in sizes():
                 graphs.record(size)
             recorded = run(graphs.advance)
@@ -189,10 +191,32 @@ def test_recorded_steps_are_the_steps(full_size: DiT, name: str, monkeypatch: py
     assert off <= 1e-2
 
 
+def test_recorded_begins_and_ends_are_the_plain_ones(full_size: DiT) -> None:
+    vocoder = Vocos(mel_dim=100, dim=512, inner=1_536, layers=8)
+    randomise(vocoder)
+    vocoder.eval().requires_grad_(False).cuda()
+    try:
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
+            graphs = SegmentGraphs(full_size.half(), vocoder, CudaRecorder())
+            for n in lengths():
+                graphs.record(n)
+            for n in (4_096, 300, 1_621, 130, 777):
+                reference, tokens, mel = drawn(n // 3, 100), torch.arange(n // 6).cuda() % VOCABULARY, drawn(n, 100)
+                plain = full_size.condition(reference, tokens, n, guided=True)
+                assert error(graphs.condition(reference, tokens, n, guided=True), plain) <= 2e-3
+                assert error(graphs.sounds([mel])[0], vocoder([mel])[0]) <= 1e-5
+    finally:
+        full_size.float()
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(shape[0])).cuda()
+
+
 def _begun(model: DiT, seed: int) -> Flow:
     with torch.inference_mode():
         return Flow.begin(
-            model,
+            model.condition,
             torch.randn(300, 100, generator=torch.Generator().manual_seed(seed)).cuda(),
             (torch.arange(100 + seed) % VOCABULARY).cuda(),
             draw_noise(seed, 500 + 137 * seed).cuda(),

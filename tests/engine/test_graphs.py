@@ -179,6 +179,20 @@ def test_what_fits_no_recorded_size_is_computed_all_the_same(make_model: MakeMod
     assert torch.equal(flow.target, plain.target)
 
 
+def test_what_is_recorded_for_one_time_takes_no_crew_at_two(make_model: MakeModel) -> None:
+    """Two segments without guidance have as many rows as one with it."""
+    model = make_model(SMALL)
+    graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
+    flows, plain = ([begin(model, seed) for seed in (1, 5)] for _ in range(2))
+    Crew(model, flows[:1], graphs.advance).step()
+    Crew(model, flows, graphs.advance).step()
+    Crew(model, plain[:1]).step()
+    Crew(model, plain).step()
+    assert recorder.replays == 1
+    for ours, expected in zip(flows, plain, strict=True):
+        assert difference(ours.x, expected.x) <= 1e-5
+
+
 def test_two_crews_in_turns_do_not_mix(make_model: MakeModel) -> None:
     model = make_model(SMALL)
     graphs, recorder = graphs_of(model, Size(256, ALONE, 256))

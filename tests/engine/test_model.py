@@ -57,7 +57,7 @@ def test_guidance_matters_and_none_costs_one_row(make_model: MakeModel) -> None:
 
 def test_even_spreading_gives_the_last_characters_the_rest(make_model: MakeModel) -> None:
     model = make_model(dataclasses.replace(SMALL, text_embedding_average_upsampling=True))
-    assert model.text_embed._even(3, 8).tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
+    assert model.text_embed.even(3, 8).tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -87,7 +87,7 @@ def test_ten_lengths_in_one_batch_are_what_upstream_makes_of_each_alone(tiny: Pa
     flows = []
     for seed, ((tokens, frames), (_, nfe, guidance)) in enumerate(zip(wanted, LENGTHS, strict=True)):
         schedule = Schedule.of(model, time_points(nfe, -1.0))
-        flows.append(Flow.begin(model, reference, tokens, draw_noise(seed, frames), schedule, guidance))
+        flows.append(Flow.begin(model.condition, reference, tokens, draw_noise(seed, frames), schedule, guidance))
     while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
         Crew(model, left).step()
     upstream = upstream_of(model, vocabulary)

@@ -235,9 +235,14 @@ def measure_start(directory: Path) -> dict[str, Any]:
 
 
 def measure(
-    settings: Settings, cases: Sequence[Case], n_rounds: int, reference_s: float, keep: Callable[[dict[str, Any]], None]
+    settings: Settings,
+    cases: Sequence[Case],
+    n_rounds: int,
+    case_s: float,
+    reference_s: float,
+    keep: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Run every case `n_rounds` times after one that is not counted, upstream and ours in turns.
+    """Run every case in rounds, upstream and ours in turns: one that is not counted, then 2 to `n_rounds` in `case_s`.
 
     keep: takes what is measured so far. The first case is the short job of `measure_load`, the last one the load.
     """
@@ -258,7 +263,6 @@ def measure(
         "precision": ours.precision,
         "torch": version("torch"),
         "f5_tts": version("f5-tts"),
-        "rounds": n_rounds,
         "reference_s": reference_s,
         "cases": rows,
     }
@@ -269,16 +273,19 @@ def measure(
     upstream = UpstreamEngine(ours.directory, ours.model.device.type, ours.model.dtype)
     for case in cases:
         jobs = segments_of(case, reference)
-        rounds = [longer(jobs, -i) for i in range(1, n_rounds + 2)]  # `measure_load` had the longer ones
-        pairs = [(with_upstream(upstream.speak, these), with_ours(batcher, these, case.early)) for these in rounds][1:]
-        columns = list(zip(*pairs, strict=True))
+        pairs: list[tuple[Heard, Heard]] = []
+        until = time.monotonic() + case_s
+        while len(pairs) <= n_rounds and (len(pairs) < 3 or time.monotonic() < until):
+            these = longer(jobs, -1 - len(pairs))  # `measure_load` had the longer ones
+            pairs.append((with_upstream(upstream.speak, these), with_ours(batcher, these, case.early)))
+        columns = list(zip(*pairs[1:], strict=True))
         theirs, our = (summary(column) for column in columns)
         if on_gpu:
             for side, column in zip((theirs, our), columns, strict=True):
                 side["tflops"] = round(operations(case, jobs, ours.model) / whole_s(column) / 1e12, 1)
                 side["of_ceiling"] = round(side["tflops"] / result["ceiling_tflops"], 3)
         times = round(theirs["latency_p50_s"] / our["latency_p50_s"], 2)
-        rows[case.name] = {"upstream": theirs, "ours": our, "faster": times}
+        rows[case.name] = {"rounds": len(pairs) - 1, "upstream": theirs, "ours": our, "faster": times}
         keep(result)
     batcher.close()
     if on_gpu:
@@ -289,7 +296,8 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", choices=["cpu", "gpu", "tiny"], default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="at most, for each case")
+    parser.add_argument("--case-s", type=float, default=60.0, help="begin no third round of a case after so long")
     parser.add_argument("--reference-s", type=float, default=5.3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
@@ -300,7 +308,7 @@ def main() -> None:
         path = record(f"engine-{device}-{torch}", result, asked.out, quiet=True)
         print(f"{path}: {', '.join(result['cases']) or 'begun'}", flush=True)
 
-    measure(load_settings(), cases, asked.rounds, asked.reference_s, keep)
+    measure(load_settings(), cases, asked.rounds, asked.case_s, asked.reference_s, keep)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from f5_worker.settings import Settings, load_settings  # noqa: E402
 CHARS_PER_S = 14
 TIMEOUT_S = 3_600.0
 ARRIVALS = 10  # short jobs that come into a full load, one after another
-STARTS = 3
+STARTS = 2
 
 
 @dataclass(frozen=True)

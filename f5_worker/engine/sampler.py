@@ -118,8 +118,8 @@ class Crew:
 
     def step(self) -> None:
         """One Euler step for each flow. Nothing has changed if it raises."""
-        x = torch.cat([flow.x for flow in self._flows])
-        widths = torch.stack([flow.schedule.widths[flow.step] for flow in self._flows])
+        x = _side_by_side([flow.x for flow in self._flows])
+        widths = _side_by_side([flow.schedule.widths[_now(flow)] for flow in self._flows])
         moved = self._advance(x, self._packed, self._modulations(), widths)
         for flow, part in zip(self._flows, moved.split_with_sizes([len(flow.x) for flow in self._flows]), strict=True):
             flow.x = part
@@ -132,9 +132,18 @@ class Crew:
         if all(flow.schedule is first.schedule and flow.step == first.step for flow in others):
             steps = [first]
         return Modulations(
-            torch.stack([flow.schedule.modulations.blocks[flow.step] for flow in steps]),
-            torch.stack([flow.schedule.modulations.out[flow.step] for flow in steps]),
+            _side_by_side([flow.schedule.modulations.blocks[_now(flow)] for flow in steps]),
+            _side_by_side([flow.schedule.modulations.out[_now(flow)] for flow in steps]),
         )
+
+
+def _now(flow: Flow) -> slice:
+    return slice(flow.step, flow.step + 1)
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """`torch.cat`, without the copy where there is only one: four launches fewer in each step of a segment alone."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def advance(model: DiT, x: Tensor, packed: Packed, modulations: Modulations, widths: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from f5_worker.engine.config import NO_GUIDANCE
 Samples = NDArray[np.float32]
 PATIENCE = 8
 PATIENCE_OF_SEGMENTS = 128
-COMPANY = 3
+COMPANY = 2
 SMALL_FORWARD_FRAMES = 2_048  # up to so many a GPU takes hardly longer than for fewer
 State = TypeVar("State")
 

@@ -98,19 +98,19 @@ def flights_of(*jobs: Job) -> list[Flight]:
 
 
 def test_the_shortest_go_through_a_forward_first() -> None:
-    long, short, middle = flights_of(job(1, 4_000), job(1, 500), job(1, 1_010))
+    long, short, middle = flights_of(job(1, 4_000), job(1, 500), job(1, 1_000))
     turns = Turns(0)
-    assert turns.crew([long, short, middle], 4_000) == [short], "more than three times its frames would be slow for it"
+    assert turns.crew([long, short, middle], 3_000) == [short], "more than twice its frames would be slow for it"
     assert turns.crew([long, middle, short], 100) == [short], "one may be larger"
     assert turns.crew([long, middle], 10_000) == [middle]
     small, *others = flights_of(*(job(1, 100) for _ in range(20)))
     assert turns.crew([small, *others], 10_000) == [small, *others[:9]], "small forwards take as long with company"
 
 
-def test_equal_ones_go_three_by_three_in_the_order_in_which_they_came() -> None:
+def test_equal_ones_go_two_by_two_in_the_order_in_which_they_came() -> None:
     flights, turns = flights_of(*(job(1, 1_500) for _ in range(5))), Turns(0)
     for _ in range(3):
-        assert turns.crew(flights, 10_000) == flights[:3]
+        assert turns.crew(flights, 10_000) == flights[:2]
 
 
 def test_a_short_job_comes_before_what_is_heard_later_of_a_long_one() -> None:

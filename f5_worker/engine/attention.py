@@ -62,13 +62,13 @@ def choose_attention(device: torch.device, dtype: torch.dtype, *, flash: bool = 
 
 
 def rotary_tables(n: int, dim_head: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of positions 0..n-1, each `[n, d]` fp32, in interleaved pairs as in GPT-J.
+    """Cosine and sine of positions 0..n-1, each `[n, d / 2]` fp32: of each pair (x0, x1), as in GPT-J.
 
     Angles are computed in fp32 whatever the model's precision: fp16 loses whole frames above 2048.
     (x_transformers `RotaryEmbedding`; upstream rounds its frequencies with the weights.)
     """
     frequency = 1.0 / base ** (torch.arange(0, dim_head, 2).float() / dim_head)
-    angles = torch.outer(torch.arange(n, dtype=torch.float32), frequency).repeat_interleave(2, dim=-1)
+    angles = torch.outer(torch.arange(n, dtype=torch.float32), frequency)
     return angles.cos(), angles.sin()
 
 

@@ -3,9 +3,11 @@
 Every step of the model does some 400 of these between its matrix products. torch takes two to eight launches for one,
 and moves its operands through memory as often. All compute in fp32, whatever the precision of what they read.
 
-Sizes that change from forward to forward are exempt from specialisation: none compiles anew for another n.
+What changes from forward to forward, a number or where a tensor begins, is exempt from specialisation: nothing
+compiles anew for another n.
 
-Legend: n frames of all rows together, d model width, t times that meet in one forward, h heads, w width of one head.
+Legend: n frames of all rows together, f of the conditioned ones, m mel bands, d model width, t times that meet in one
+forward, h heads, w width of one head.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ import triton.language as tl
 from torch import Tensor, nn
 
 from f5_worker.engine.ops import NORM_EPS, Gated
-from f5_worker.engine.packed import BLOCK, Rows
+from f5_worker.engine.packed import BLOCK, Packed, Rows
 
 # One program's share of a convolution; keys that attention takes at a time, its warps and its loads under way.
 # The fastest of those tried on an H200, with 3,300 frames and with 43,000.
 CONV_FRAMES = 64
+PROJECT_FRAMES, PROJECT_COLUMNS = 64, 128
+EULER_FRAMES = 16
 KEYS, WARPS, STAGES = 64, 4, 3
 LOG2_E = 1.4426950408889634
 
@@ -63,14 +67,55 @@ def _rotate(  # type: ignore[no-untyped-def]
     """Queries and keys of one frame, in place; they lie before the values."""
     frame = tl.program_id(0).to(tl.int64)
     pair = tl.arange(0, WIDE // 2)
-    angle = frame * W + 2 * (pair % (W // 2))
-    cos, sin = tl.load(cos_at + angle), tl.load(sin_at + angle)
+    angle = frame * (W // 2) + pair % (W // 2)
+    cos, sin = tl.load(cos_at + angle).to(tl.float32), tl.load(sin_at + angle).to(tl.float32)
     column = tl.arange(0, WIDE)
     inside = (column < 2 * H * W) & ((column // W) % H < TURNED)
     at = qkv_at + frame * (3 * H * W) + column
     first, second = tl.split(tl.load(at, inside, 0.0).to(tl.float32).reshape(WIDE // 2, 2))
     turned = tl.join(first * cos - second * sin, second * cos + first * sin).reshape(WIDE)
     tl.store(at, turned.to(qkv_at.dtype.element_ty), inside)
+
+
+@triton.jit(do_not_specialize=["source_at", "n"])  # type: ignore[untyped-decorator, unused-ignore]
+def _project(  # type: ignore[no-untyped-def]
+    x_at, weight_at, source_at, fixed_at, out_at, n, between,
+    M: tl.constexpr, D: tl.constexpr, BANDS: tl.constexpr, FRAMES: tl.constexpr, COLUMNS: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Some columns of some frames: one matrix product over all mel bands."""
+    frame = tl.program_id(0) * FRAMES + tl.arange(0, FRAMES)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    band = tl.arange(0, BANDS)
+    inside, there = frame < n, column < D
+    source = tl.load(source_at + frame, inside, 0)
+    x = tl.load(x_at + source[:, None] * M + band[None, :], inside[:, None] & (band < M)[None, :], 0.0)
+    weight = tl.load(weight_at + column[None, :] * between + band[:, None], there[None, :] & (band < M)[:, None], 0.0)
+    at = frame[:, None].to(tl.int64) * D + column[None, :]
+    given = inside[:, None] & there[None, :]
+    fixed = tl.load(fixed_at + at, given, 0.0).to(tl.float32)
+    out = tl.dot(x.to(weight.dtype), weight, fixed, input_precision=PRECISION)
+    tl.store(out_at + at, out.to(out_at.dtype.element_ty), given)
+
+
+@triton.jit(do_not_specialize=["twin_at", "segment_at", "widths_at", "f"])  # type: ignore[untyped-decorator, unused-ignore]
+def _euler(  # type: ignore[no-untyped-def]
+    x_at, velocity_at, twin_at, strength_at, segment_at, widths_at, out_at, f,
+    M: tl.constexpr, BANDS: tl.constexpr, FRAMES: tl.constexpr,
+):  # fmt: skip
+    """Some frames: guide, then step."""
+    frame = tl.program_id(0) * FRAMES + tl.arange(0, FRAMES)
+    band = tl.arange(0, BANDS)[None, :]
+    inside = frame < f
+    twin = tl.load(twin_at + frame, inside, 0)[:, None]
+    strength = tl.load(strength_at + frame, inside, 0.0)[:, None]
+    width = tl.load(widths_at + tl.load(segment_at + frame, inside, 0), inside, 0.0)[:, None]
+    given = inside[:, None] & (band < M)
+    at = frame[:, None].to(tl.int64) * M + band
+    shown = tl.load(velocity_at + at, given, 0.0).to(tl.float32)
+    other = tl.load(velocity_at + twin * M + band, given, 0.0).to(tl.float32)
+    x = tl.load(x_at + at, given, 0.0)
+    tl.store(out_at + at, x + width * (shown + (shown - other) * strength), given)
 
 
 @triton.jit(do_not_specialize=["n"])  # type: ignore[untyped-decorator, unused-ignore]
@@ -192,6 +237,25 @@ class TritonOps:
         )  # fmt: skip
         return total, normed
 
+    def project(self, x: Tensor, weight: Tensor, packed: Packed) -> Tensor:
+        (n, d), m = packed.fixed.shape, x.shape[1]
+        out = torch.empty_like(packed.fixed)
+        _project[(triton.cdiv(n, PROJECT_FRAMES), triton.cdiv(d, PROJECT_COLUMNS))](
+            x, weight, packed.source, packed.fixed, out, n, weight.stride(0), M=m, D=d,
+            BANDS=max(16, triton.next_power_of_2(m)), FRAMES=PROJECT_FRAMES, COLUMNS=PROJECT_COLUMNS,
+            PRECISION=_precision(weight), num_warps=4,
+        )  # fmt: skip
+        return out
+
+    def euler(self, x: Tensor, velocity: Tensor, packed: Packed, widths: Tensor) -> Tensor:
+        f, m = x.shape
+        out = torch.empty_like(x)
+        _euler[(triton.cdiv(f, EULER_FRAMES),)](
+            x, velocity, packed.twin, packed.strength, packed.segment, widths, out, f, M=m,
+            BANDS=triton.next_power_of_2(m), FRAMES=EULER_FRAMES, num_warps=4,
+        )  # fmt: skip
+        return out
+
     def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
         n, _, h, w = qkv.shape
         _rotate[(n,)](qkv, cos, sin, H=h, W=w, TURNED=heads, WIDE=triton.next_power_of_2(2 * h * w), num_warps=4)
@@ -208,8 +272,7 @@ class TritonOps:
         begin, end = rows.bounds
         _convolve[(triton.cdiv(n, CONV_FRAMES), layer.groups)](
             x, self._by_tap(layer), layer.bias, begin, end, out, n, D=d, C=c, WIDE=max(16, triton.next_power_of_2(c)),
-            TAPS=layer.kernel_size[0], FRAMES=CONV_FRAMES, PRECISION="ieee" if x.dtype == torch.float32 else "tf32",
-            num_warps=4,
+            TAPS=layer.kernel_size[0], FRAMES=CONV_FRAMES, PRECISION=_precision(x), num_warps=4,
         )  # fmt: skip
         return out
 
@@ -221,3 +284,8 @@ class TritonOps:
             by_group: Any = layer.weight.view(layer.groups, c, c, -1)  # [groups, out, in, taps]
             self._taps[key] = by_group.permute(3, 0, 2, 1).contiguous()
         return self._taps[key]
+
+
+def _precision(x: Tensor) -> str:
+    """What Triton's products of `x` compute in: fp32 is not rounded to tf32 first."""
+    return "ieee" if x.dtype == torch.float32 else "tf32"

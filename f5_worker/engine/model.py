@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from f5_worker.engine.attention import Attend, Attention, attend_dense, rotary_tables
 from f5_worker.engine.config import MAX_SEGMENT_FRAMES, Arch
 from f5_worker.engine.ops import Gated, Ops, TorchOps
-from f5_worker.engine.packed import Rows
+from f5_worker.engine.packed import Packed, Rows
 from f5_worker.engine.upload import upload
 
 TIME_FEATURES = 256
@@ -35,29 +35,6 @@ class Backend:
 
     ops: Ops = field(default_factory=TorchOps)
     attend: Attend = attend_dense
-
-
-@dataclass(frozen=True)
-class Packed:
-    """What stays the same over the steps of the segments that go through a forward together.
-
-    First come the rows that are conditioned on reference and text, one a segment: f frames. Then the unconditional
-    ones of the segments with guidance, which come first among the segments.
-
-    fixed: `[n, d]`, the part of the input projection that does not depend on the noisy mel. cos, sin: `[n, dim_head]`.
-    segment: `[n]`, the segment that each frame is of. source: `[n]`, the frame of the noisy mel that each stands for.
-    twin: `[f]`, the unconditional frame of each conditioned one; itself where there is none.
-    strength: `[f, 1]` of guidance, 0 where there is none.
-    """
-
-    rows: Rows
-    fixed: Tensor
-    cos: Tensor
-    sin: Tensor
-    segment: Tensor
-    source: Tensor
-    twin: Tensor
-    strength: Tensor
 
 
 @dataclass(frozen=True)
@@ -179,7 +156,7 @@ class InputEmbedding(nn.Module):
 
     def forward(self, x: Tensor, packed: Packed, ops: Ops) -> Tensor:
         """`x` of the segments once, though those with guidance have two rows -> `[n, d]`."""
-        projected = F.linear(x, self.proj.weight[:, : self.mel_dim])[packed.source] + packed.fixed
+        projected = ops.project(x, self.proj.weight[:, : self.mel_dim], packed)
         out: Tensor = self.conv_pos_embed(projected, packed.rows, ops) + projected
         return out
 
@@ -319,7 +296,7 @@ class DiT(nn.Module):
             `[n, m]`: of the conditioned rows, then of the unconditional ones.
         """
         times = None if len(modulations.out) == 1 else packed.segment
-        h: Tensor = self.input_embed(x.to(self.dtype), packed, self.backend.ops)
+        h: Tensor = self.input_embed(x, packed, self.backend.ops)
         residual, added = h, None
         for block, modulation in zip(self.transformer_blocks, modulations.blocks.unbind(1), strict=True):
             h, added = block(h, added, modulation, packed, times, self.backend)

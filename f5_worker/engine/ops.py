@@ -2,7 +2,8 @@
 
 What a GPU gains from doing each in one launch is in kernels.py, with the same signatures.
 
-Legend: n frames of all rows together, d model width, t times that meet in one forward, h heads, w width of one head.
+Legend: n frames of all rows together, f of the conditioned ones, m mel bands, d model width, t times that meet in one
+forward, s segments, h heads, w width of one head.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from f5_worker.engine.packed import Rows, convolve_apart
+from f5_worker.engine.packed import Packed, Rows, convolve_apart
 
 NORM_EPS = 1e-6
 
@@ -28,6 +29,10 @@ class Gated(NamedTuple):
 class Ops(Protocol):
     """`times [n]` says which of t each frame is at; None where t is 1."""
 
+    def project(self, x: Tensor, weight: Tensor, packed: Packed) -> Tensor:
+        """Noisy mel `x [f, m]` fp32, projected by `weight [d, m]` to all rows that show it, on what is fixed: `[n, d]`."""
+        ...
+
     def norm(
         self, x: Tensor, added: Gated | None, shift: Tensor, scale: Tensor, times: Tensor | None
     ) -> tuple[Tensor, Tensor]:
@@ -37,8 +42,8 @@ class Ops(Protocol):
     def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value `[n, h, w]` of `qkv [n, 3, h, w]`, which may be overwritten.
 
-        Each pair (x0, x1) of the first `heads` queries and keys is turned by its position's angle, whose `cos` and
-        `sin` `[n, w]` stand in interleaved pairs, as in GPT-J.
+        Each pair (x0, x1) of the first `heads` queries and keys is turned by its position's angle, as in GPT-J;
+        `cos` and `sin` `[n, w / 2]`.
         """
         ...
 
@@ -50,8 +55,15 @@ class Ops(Protocol):
         """Mish of a convolution that sees nothing beyond a row's ends, `[n, d]` -> `[n, d]`."""
         ...
 
+    def euler(self, x: Tensor, velocity: Tensor, packed: Packed, widths: Tensor) -> Tensor:
+        """`x [f, m]` fp32, each segment moved by its part of `widths [s]` along the guided `velocity [n, m]`."""
+        ...
+
 
 class TorchOps:
+    def project(self, x: Tensor, weight: Tensor, packed: Packed) -> Tensor:
+        return F.linear(x.to(weight.dtype), weight)[packed.source] + packed.fixed
+
     def norm(
         self, x: Tensor, added: Gated | None, shift: Tensor, scale: Tensor, times: Tensor | None
     ) -> tuple[Tensor, Tensor]:
@@ -70,6 +82,11 @@ class TorchOps:
     def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
         return F.mish(convolve_apart(x, rows, layer))
 
+    def euler(self, x: Tensor, velocity: Tensor, packed: Packed, widths: Tensor) -> Tensor:
+        f, velocity = len(x), velocity.float()
+        guided = velocity[:f] + (velocity[:f] - velocity[packed.twin]) * packed.strength
+        return x + widths[packed.segment[:f]].unsqueeze(1) * guided
+
 
 def _each(table: Tensor, times: Tensor | None) -> Tensor:
     return table if times is None else table[times]
@@ -78,6 +95,6 @@ def _each(table: Tensor, times: Tensor | None) -> Tensor:
 def _turned(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
     if heads < x.shape[1]:
         return torch.cat((_turned(x[:, :heads], cos, sin, heads), x[:, heads:]), dim=1)
-    pairs = x.view(*x.shape[:-1], -1, 2)
-    across = torch.stack((-pairs[..., 1], pairs[..., 0]), dim=-1).flatten(-2)
-    return x * cos.unsqueeze(1) + across * sin.unsqueeze(1)
+    first, second = x.view(*x.shape[:-1], -1, 2).unbind(-1)
+    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+    return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)

@@ -58,6 +58,30 @@ class Rows:
         return [(len(list(run)), length) for length, run in groupby(self.lengths)]
 
 
+@dataclass(frozen=True)
+class Packed:
+    """What stays the same over the steps of the segments that go through a forward together.
+
+    First come the rows that are conditioned on reference and text, one a segment: f frames. Then the unconditional
+    ones of the segments with guidance, which come first among the segments.
+
+    fixed: `[n, d]`, the part of the input projection that does not depend on the noisy mel.
+    cos, sin: `[n, dim_head / 2]`, of each frame's place in its row.
+    segment: `[n]`, the segment that each frame is of. source: `[n]`, the frame of the noisy mel that each stands for.
+    twin: `[f]`, the unconditional frame of each conditioned one; itself where there is none.
+    strength: `[f, 1]` of guidance, 0 where there is none.
+    """
+
+    rows: Rows
+    fixed: Tensor
+    cos: Tensor
+    sin: Tensor
+    segment: Tensor
+    source: Tensor
+    twin: Tensor
+    strength: Tensor
+
+
 def convolve_apart(x: Tensor, rows: Rows, convolution: nn.Conv1d) -> Tensor:
     """A convolution along the frames that sees nothing beyond a row's ends, `[n, d]` -> `[n, d]`.
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from f5_worker.engine.config import MEL_BANDS, NO_GUIDANCE
-from f5_worker.engine.model import DiT, Modulations, Packed
+from f5_worker.engine.model import DiT, Modulations
+from f5_worker.engine.packed import Packed
 
 # Empirically pruned step sampling (arXiv 2505.19931): which of 32 even steps to keep for few evaluations.
 EPSS = {
@@ -153,11 +154,7 @@ def advance(model: DiT, x: Tensor, packed: Packed, modulations: Modulations, wid
         x: `[f, m]` fp32.
         widths: how far each segment goes, `[segments]`.
     """
-    velocity: Tensor = model(x, packed, modulations).float()
-    shown = velocity[: len(x)]
-    guided = shown + (shown - velocity[packed.twin]) * packed.strength
-    moved: Tensor = x + widths[packed.segment[: len(x)]].unsqueeze(1) * guided
-    return moved
+    return model.backend.ops.euler(x, model(x, packed, modulations), packed, widths)
 
 
 def sample(model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, times: Tensor, guidance: float) -> Tensor:

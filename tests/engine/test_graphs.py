@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from f5_worker.engine.attention import attend_dense
-from f5_worker.engine.config import Arch
+from f5_worker.engine.config import MEL_BANDS, Arch
 from f5_worker.engine.graphs import ALONE, MAX_FRAMES, MAX_ROWS, Size, StepGraphs, sizes
 from f5_worker.engine.model import Backend, DiT
 from f5_worker.engine.ops import Gated, TorchOps
-from f5_worker.engine.packed import Rows
+from f5_worker.engine.packed import Packed, Rows
 from f5_worker.engine.sampler import Crew, Flow
 from tests.engine.conftest import SMALL, SWITCHES
 from tests.engine.test_company import begin, difference
@@ -80,10 +80,30 @@ def test_norm_in_one_launch(d: int, t: int, adding: bool) -> None:
 def test_rotation_in_one_launch(heads: int, turned: int) -> None:
     n = sum(RAGGED)
     qkv = drawn(n, 3, heads, 64)
-    cos, sin = (drawn(n, 32, seed=seed).repeat_interleave(2, dim=1) for seed in (1, 2))
+    cos, sin = (drawn(n, 32, seed=seed) for seed in (1, 2))
     plain = TorchOps().rotate(qkv.clone(), cos, sin, turned)
     for our, expected in zip(TritonOps().rotate(qkv, cos, sin, turned), plain, strict=True):
         assert difference(our, expected) < 1e-6
+
+
+def test_projection_in_one_launch(make_model: MakeModel) -> None:
+    packed, x = three_segments(make_model)
+    weight = drawn(SMALL.dim, 2 * x.shape[1], seed=1)[:, : x.shape[1]]
+    assert difference(TritonOps().project(x, weight, packed), TorchOps().project(x, weight, packed)) < 1e-6
+
+
+def test_euler_step_in_one_launch(make_model: MakeModel) -> None:
+    packed, x = three_segments(make_model)
+    velocity, widths = drawn(len(packed.fixed), x.shape[1], seed=1), drawn(9, seed=2)[1:4]
+    assert (
+        difference(TritonOps().euler(x, velocity, packed, widths), TorchOps().euler(x, velocity, packed, widths)) < 1e-6
+    )
+
+
+def three_segments(make_model: MakeModel) -> tuple[Packed, Tensor]:
+    """Two with guidance, one without, and their noisy mel; an odd number of frames."""
+    conditions = [drawn(rows, n, SMALL.dim, seed=n) for rows, n in ((2, 5), (2, 40), (1, 18))]
+    return make_model(SMALL).to(DEVICE).pack(conditions, [2.0, 1.5, 0.0]), drawn(63, MEL_BANDS)
 
 
 @pytest.mark.parametrize(("d", "groups"), [(96, 2), pytest.param(128, 4, marks=slow), pytest.param(64, 16, marks=slow)])

@@ -305,8 +305,7 @@ class DiT(nn.Module):
         if self.long_skip_connection is not None:
             h = self.long_skip_connection(torch.cat((h, residual), dim=-1))
             _, normed = self.backend.ops.norm(h, None, shift, scale, times)
-        out: Tensor = self.proj_out(normed)
-        return out
+        return self.backend.ops.narrow(normed, self.proj_out)
 
 
 def _text_positions(n: int, dim: int, theta: float = 10_000.0) -> Tensor:

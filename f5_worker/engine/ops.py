@@ -30,7 +30,7 @@ class Ops(Protocol):
     """`times [n]` says which of t each frame is at; None where t is 1."""
 
     def project(self, x: Tensor, weight: Tensor, packed: Packed) -> Tensor:
-        """Noisy mel `x [f, m]` fp32, projected by `weight [d, m]` to all rows that show it, on what is fixed: `[n, d]`."""
+        """Noisy mel `x [f, m]` fp32, projected by `weight [d, m]`, for all rows that show it, plus what is fixed."""
         ...
 
     def norm(
@@ -53,6 +53,10 @@ class Ops(Protocol):
 
     def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
         """Mish of a convolution that sees nothing beyond a row's ends, `[n, d]` -> `[n, d]`."""
+        ...
+
+    def narrow(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        """A linear layer to few features, `[n, d]` -> `[n, m]`; the frames may lie further apart than m."""
         ...
 
     def euler(self, x: Tensor, velocity: Tensor, packed: Packed, widths: Tensor) -> Tensor:
@@ -81,6 +85,10 @@ class TorchOps:
 
     def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
         return F.mish(convolve_apart(x, rows, layer))
+
+    def narrow(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        out: Tensor = layer(x)
+        return out
 
     def euler(self, x: Tensor, velocity: Tensor, packed: Packed, widths: Tensor) -> Tensor:
         f, velocity = len(x), velocity.float()

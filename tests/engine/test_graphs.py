@@ -92,9 +92,17 @@ def test_projection_in_one_launch(make_model: MakeModel) -> None:
     assert difference(TritonOps().project(x, weight, packed), TorchOps().project(x, weight, packed)) < 1e-6
 
 
+def test_a_narrow_layer_on_whole_tiles() -> None:
+    layer = nn.Linear(64, MEL_BANDS).to(DEVICE)
+    x = drawn(7, 64)
+    ops = TritonOps()
+    for _ in range(2):
+        assert difference(ops.narrow(x, layer), TorchOps().narrow(x, layer)) < 1e-6
+
+
 def test_euler_step_in_one_launch(make_model: MakeModel) -> None:
     packed, x = three_segments(make_model)
-    velocity, widths = drawn(len(packed.fixed), x.shape[1], seed=1), drawn(9, seed=2)[1:4]
+    velocity, widths = drawn(len(packed.fixed), 2 * x.shape[1], seed=1)[:, : x.shape[1]], drawn(9, seed=2)[1:4]
     assert (
         difference(TritonOps().euler(x, velocity, packed, widths), TorchOps().euler(x, velocity, packed, widths)) < 1e-6
     )

@@ -3,7 +3,7 @@
 # make fast   the tests that need no model, in seconds
 # make serve  RunPod's local API on port 8000
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
-# make bench-gpu  the engine beside f5-tts on this machine's GPU
+# make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -31,6 +31,7 @@ quality: $(VENV)/.test
 bench-gpu: $(VENV)/.test
 	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
+	$(PY) scripts/document.py
 
 test: lint types
 	$(PY) -m pytest -m "not gpu" --durations=8

@@ -297,7 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", choices=["cpu", "gpu", "tiny"], default="cpu")
     parser.add_argument("--rounds", type=int, default=5, help="at most, for each case")
-    parser.add_argument("--case-s", type=float, default=60.0, help="begin no third round of a case after so long")
+    parser.add_argument("--case-s", type=float, default=180.0, help="begin no third round of a case after so long")
     parser.add_argument("--reference-s", type=float, default=5.3)
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()

@@ -85,7 +85,10 @@ class Settings(BaseModel):
     )
 
     warm_up_s: float = Field(
-        10.0, ge=0, le=300, description="Longest time for recording steps of likely sizes, beside the first jobs (GPU)."
+        10.0,
+        ge=0,
+        le=300,
+        description="Longest time for recording CUDA graphs of likely sizes, beside the first jobs (GPU).",
     )
 
     # delivery

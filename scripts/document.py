@@ -1,4 +1,7 @@
-"""Fill the tables in README.md and docs/ from the code: `make docs`. `--check` only says whether they are current."""
+"""Fill the tables in README.md and docs/ from the code and from bench/results: `make docs`.
+
+`--check` only says whether they are current.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -63,6 +67,46 @@ def packs() -> str:
     return "\n".join(rows)
 
 
+def engine() -> str:
+    """What bench/engine.py measured, a table for each GPU."""
+    found = sorted((ROOT / "bench" / "results").glob("engine-*.json"))
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in found]
+    return "\n\n".join(_on_gpu(result) for result in results if "ceiling_tflops" in result)
+
+
+def _on_gpu(result: Mapping[str, Any]) -> str:
+    rows = [
+        f"{result['device']}, torch {result['torch']}, f5-tts {result['f5_tts']}, {result['precision']}, "
+        f"NFE 32 unless said, a reference of {result['reference_s']} s; plain matrix products: "
+        f"{result['ceiling_tflops']:.0f} TFLOP/s.",
+        "",
+        "| job | f5-tts p50 | ours p50 / p95 | faster | first audio | RTF | audio s/s (f5-tts) | TFLOP/s | rounds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, case in result["cases"].items():
+        theirs, ours = case["upstream"], case["ours"]
+        rows.append(
+            f"| {name} | {_time(theirs['latency_p50_s'])} | {_time(ours['latency_p50_s'])} / "
+            f"{_time(ours['latency_p95_s'])} | {case['faster']:.1f}x | {_time(ours['first_audio_s'])} | "
+            f"{ours['rtf']:.4f} | {ours['audio_s_per_s']:.1f} ({theirs['audio_s_per_s']:.1f}) | "
+            f"{ours['tflops']:.0f} ({ours['of_ceiling']:.0%}) | {case['rounds']} |"
+        )
+    load, start = result["load"], result["start"]
+    rows += [
+        "",
+        f"{load['arrivals']} short jobs, one after another, into the load of the last row: "
+        f"p50 {_time(load['short_into_load_p50_s'])}, p95 {_time(load['short_into_load_p95_s'])}; "
+        f"alone {_time(load['short_alone_s'])}. GPU memory under that load, the CUDA context included: "
+        f"{load['gpu_memory_gib']} GiB. A process had spoken {start['ours_s']} s after its start, f5-tts "
+        f"{start['upstream_s']} s.",
+    ]
+    return "\n".join(rows)
+
+
+def _time(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings.table,
     "synthesize": lambda: fields(schema.SynthesizeInput),
@@ -73,6 +117,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "voices_add": lambda: fields(schema.VoicesAddInput),
     "packs": packs,
     "errors": error_codes,
+    "engine": engine,
 }
 
 

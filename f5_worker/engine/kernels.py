@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from f5_worker.engine.ops import NORM_EPS, Gated
 from f5_worker.engine.packed import BLOCK, Packed, Rows
 
-# One program's share of a convolution; keys that attention takes at a time, its warps and its loads under way.
-# The fastest of those tried on an H200, with 3,300 frames and with 43,000.
+# One program's share of a convolution, of the input projection, of an Euler step; keys that attention takes at a time,
+# its warps and its loads under way. The fastest of those tried on an H200, from 1,700 frames to 43,000.
 CONV_FRAMES = 64
 PROJECT_FRAMES, PROJECT_COLUMNS = 64, 64
 EULER_FRAMES = 4
-FEATURES = 64
 KEYS, WARPS, STAGES = 64, 4, 3
+FEATURES = 64  # of the last layer, which is padded to whole multiples
 LOG2_E = 1.4426950408889634
 
 

@@ -30,7 +30,7 @@ class Ops(Protocol):
     """`times [n]` says which of t each frame is at; None where t is 1."""
 
     def project(self, x: Tensor, weight: Tensor, packed: Packed) -> Tensor:
-        """Noisy mel `x [f, m]` fp32, projected by `weight [d, m]`, for all rows that show it, plus what is fixed."""
+        """Noisy mel `x [f, m]` fp32 times `weight [d, m]`, for all rows that show it, plus what is fixed, `[n, d]`."""
         ...
 
     def norm(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,9 @@ class Engine:
     def _recordings(self) -> Iterator[Callable[[], None]]:
         """The most likely first: what a segment alone needs."""
         if self._steps and self._segments:
-            alone, company = (list(group) for _, group in groupby(sizes(), key=lambda size: size.rows == ALONE))
-            yield from (partial(self._steps.record, size) for size in alone)
+            yield from (partial(self._steps.record, size) for size in sizes() if size.rows == ALONE)
             yield from (partial(self._segments.record, n) for n in lengths())
-            yield from (partial(self._steps.record, size) for size in company)
+            yield from (partial(self._steps.record, size) for size in sizes() if size.rows > ALONE)
 
     def _keep_pace(self) -> None:
         """Wait for the step before the one just issued: the device has work, and a newcomer waits for no more of it."""

@@ -44,11 +44,16 @@ class Size:
 
 def sizes() -> Iterator[Size]:
     """From the most likely on: a segment alone, then company; at most an eighth is filler from 496 frames on."""
-    frames = [step * eighth - BESIDE for step in (64, 128, 256, 512) for eighth in range(8, 16)] + [MAX_FRAMES]
+    frames = [*(n - BESIDE for n in eighths(64, 128, 256, 512)), MAX_FRAMES]
     middle = 3_072  # 16 s, reference included, with guidance
     by_likelihood = sorted(frames, key=lambda n: abs(n - middle))
     yield from (Size(n, ALONE, min(n, MAX_SEGMENT_FRAMES)) for n in by_likelihood)
     yield from (Size(n, MAX_ROWS, min(n, USUAL_FRAMES)) for n in reversed(frames))
+
+
+def eighths(*steps: int) -> Iterator[int]:
+    """Eight to fifteen of each step; where each is twice the one before, no number is over an eighth above the last."""
+    return (step * eighth for step in steps for eighth in range(8, 16))
 
 
 def recordable(model: DiT) -> bool:

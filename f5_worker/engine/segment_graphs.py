@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 
 from f5_worker.engine.config import MAX_SEGMENT_FRAMES, MEL_BANDS
-from f5_worker.engine.graphs import Record, Replay
+from f5_worker.engine.graphs import Record, Replay, eighths
 from f5_worker.engine.model import DiT
 from f5_worker.engine.vocoder import Vocos, n_samples
 
 
 def lengths() -> Iterator[int]:
     """The most likely first; from 128 frames on at most an eighth is filler."""
-    frames = [step * eighth for step in (16, 32, 64, 128, 256) for eighth in range(8, 16)] + [MAX_SEGMENT_FRAMES]
     usual = 1_024  # 11 s, reference included
-    yield from sorted(frames, key=lambda n: abs(n - usual))
+    yield from sorted((*eighths(16, 32, 64, 128, 256), MAX_SEGMENT_FRAMES), key=lambda n: abs(n - usual))
 
 
 class SegmentGraphs:

@@ -33,6 +33,22 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> None:
             parameter.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
 
 
+class Recorder:
+    """Records computations for graphs.py and segment_graphs.py: calls again instead of replaying."""
+
+    def __init__(self) -> None:
+        self.replays = 0
+
+    def __call__(self, compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+        result = compute()
+
+        def replay() -> None:
+            self.replays += 1
+            result.copy_(compute())
+
+        return replay, result
+
+
 def upstream_weights(model: DiT) -> dict[str, torch.Tensor]:
     """The model's weights under upstream's names, without the prefixes of its files."""
     weights = {}

@@ -19,7 +19,7 @@ from f5_worker.engine.model import Backend, DiT
 from f5_worker.engine.ops import Gated, TorchOps
 from f5_worker.engine.packed import Packed, Rows
 from f5_worker.engine.sampler import Crew, Flow
-from tests.engine.conftest import SMALL, SWITCHES
+from tests.engine.conftest import SMALL, SWITCHES, Recorder
 from tests.engine.test_company import begin, difference
 
 pytest.importorskip("triton")
@@ -138,24 +138,6 @@ def attend_by_edges(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Te
     lengths = [end - begin for begin, end in itertools.pairwise(edges) if end > begin]
     assert max(lengths[:-1], default=0) <= rows.longest
     return attend_dense(query, key, value, Rows.of(lengths, query.device))
-
-
-class Recorder:
-    """Calls again instead of replaying."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.replays = 0
-
-    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        result = compute()
-        self.sizes.append(len(result))
-
-        def replay() -> None:
-            self.replays += 1
-            result.copy_(compute())
-
-        return replay, result
 
 
 class BoundedOps(TorchOps):

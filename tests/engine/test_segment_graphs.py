@@ -13,7 +13,7 @@ from f5_worker.engine.config import MAX_SEGMENT_FRAMES, Arch
 from f5_worker.engine.model import DiT
 from f5_worker.engine.segment_graphs import SegmentGraphs, lengths
 from f5_worker.engine.vocoder import Vocos
-from tests.engine.conftest import SMALL, SWITCHES, VOCABULARY, randomise
+from tests.engine.conftest import SMALL, SWITCHES, VOCABULARY, Recorder, randomise
 from tests.engine.test_company import difference
 
 MakeModel = Callable[[Arch], DiT]
@@ -24,22 +24,6 @@ BOUND = 1e-5
 def no_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
-
-
-class Recorder:
-    """Calls again instead of replaying."""
-
-    def __init__(self) -> None:
-        self.replays = 0
-
-    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        result = compute()
-
-        def replay() -> None:
-            self.replays += 1
-            result.copy_(compute())
-
-        return replay, result
 
 
 def drawn(*shape: int, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ ARG BASE_IMAGE=ghcr.io/swivid/f5-tts:main
 FROM ${BASE_IMAGE}
 
 # INFO: the SDK's DEBUG, its default, logs every job whole. Unbuffered: the last lines before a crash are the
-# ones wanted. Thread settings are not made here: f5_worker/load.py makes the one that was measured to matter.
+# ones wanted. Thread settings are not made here: f5_worker/server/startup.py makes the one that was measured to matter.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RUNPOD_DEBUG_LEVEL=INFO \
@@ -40,13 +40,15 @@ RUN if [ -n "${FLASH_ATTN_WHEEL}" ]; then python -m pip install --no-cache-dir -
 # what this step runs is copied before it, so that another change of the code leaves this layer as it is.
 ARG BAKE_MODEL=""
 COPY models/ models/
-COPY f5_worker/__init__.py f5_worker/errors.py f5_worker/
+COPY f5_worker/__init__.py f5_worker/errors.py f5_worker/process.py f5_worker/
+COPY f5_worker/storage/__init__.py f5_worker/storage/files.py f5_worker/storage/
+COPY f5_worker/models/__init__.py f5_worker/models/published.py f5_worker/models/published.json f5_worker/models/
 COPY f5_worker/boot/ f5_worker/boot/
 RUN --mount=type=secret,id=HF_TOKEN \
     mkdir -p /opt/models \
     && for model in ${BAKE_MODEL}; do \
          HF_TOKEN="$(cat /run/secrets/HF_TOKEN 2>/dev/null || true)" \
-         python -m f5_worker.boot.bake "${model}" /opt/models || exit 1; \
+         python -m f5_worker.boot.weights.bake "${model}" /opt/models || exit 1; \
        done
 
 COPY handler.py model_cache_init.py env_validation.py test_input.json ./
@@ -55,7 +57,7 @@ COPY f5_worker/ f5_worker/
 # Bytecode: a user without rights here could not write it. The imports fail now rather than on an endpoint, if
 # the base lacks something. The overlay is where boot lays a flash-attn, as whatever user it runs.
 RUN python -m compileall -q f5_worker handler.py model_cache_init.py env_validation.py \
-    && python -c 'import handler, f5_worker.engine.engine' \
+    && python -c 'import handler, f5_worker.models.f5.runner' \
     && mkdir -p /opt/f5-overlay && chmod 1777 /opt/f5-overlay
 
 # Exec form: Python is PID 1 and gets the signals. The base's entrypoint, if it has one, is left out.

@@ -15,7 +15,7 @@ import os
 import sys
 from typing import get_args
 
-from f5_worker.boot.alloc_conf import Policy, check, installed_torch_version, policy_of, resolve_environment
+from f5_worker.boot.alloc_conf.check import Policy, check, installed_torch_version, policy_of, resolve_environment
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,8 +50,8 @@ def problems(environ: dict[str, str]) -> tuple[list[str], bool]:
     fatal = policy == "fail" and resolved.verdict.faulty
 
     from f5_worker.errors import SettingsInvalid  # pydantic: only once the allocator string is judged
-    from f5_worker.net.bucket_config import bucket_for, bucket_warnings
     from f5_worker.settings import load_settings, unknown_variables
+    from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
     try:
         bucket_for(load_settings(environ), environ)

@@ -15,11 +15,11 @@ from typing import Any
 
 from f5_worker import log
 from f5_worker.boot.report import read_report
-from f5_worker.edge import Edge, FailedEdge
 from f5_worker.errors import GpuLost, HostUnfit, WorkerError
-from f5_worker.load import load_service
-from f5_worker.service import Service
+from f5_worker.server.runpod import Edge, FailedEdge
+from f5_worker.server.startup import load_service
 from f5_worker.settings import load_settings, unknown_variables
+from f5_worker.synthesis.context import Service
 
 
 def sdk_config(service: Service) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def resolve(arguments: argparse.Namespace) -> int:
     """Print which flash-attn an environment gets; touches nothing."""
-    from f5_worker.boot.wheels import Environment
-    from f5_worker.boot.wheels import resolve as resolve_wheel
+    from f5_worker.boot.flash_attn.wheels import Environment
+    from f5_worker.boot.flash_attn.wheels import resolve as resolve_wheel
 
     environment = Environment(
         python=arguments.python,

@@ -31,9 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.record import RESULTS, record  # noqa: E402 - the repository is no installed package
-from f5_worker.control import JobControl  # noqa: E402
-from f5_worker.engine.batcher import Batcher, Samples, Segment  # noqa: E402
-from f5_worker.engine.config import FRAMES_PER_S, HOP_SAMPLES, SAMPLE_RATE, mel_frames  # noqa: E402
+from f5_worker.cancellation import JobControl  # noqa: E402
+from f5_worker.engine.engine import Batcher, Samples, Segment  # noqa: E402
+from f5_worker.models.f5.config import FRAMES_PER_S, HOP_SAMPLES, SAMPLE_RATE, mel_frames  # noqa: E402
 from f5_worker.settings import Settings, load_settings  # noqa: E402
 
 CHARS_PER_S = 14
@@ -205,7 +205,7 @@ def measure_load(batcher: Batcher, short: Case, load: Case, reference: Samples, 
 
 
 OURS_READY = """
-from f5_worker.engine.engine import load_engine
+from f5_worker.models.f5.runner import load_engine
 from f5_worker.settings import load_settings
 settings = load_settings()
 load_engine(settings).warm_up()
@@ -214,8 +214,8 @@ THEIRS_READY = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from f5_worker.engine.batcher import Segment
-from f5_worker.engine.upstream import UpstreamEngine
+from f5_worker.engine.engine import Segment
+from f5_worker.models.f5.upstream import UpstreamEngine
 noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
 engine = UpstreamEngine(Path(sys.argv[1]), "cuda", torch.float16)
 engine.speak([Segment(noise, tuple(range(40)), 300, 2, 2.0, -1.0, 0)])
@@ -246,8 +246,8 @@ def measure(
 
     keep: takes what is measured so far. The first case is the short job of `measure_load`, the last one the load.
     """
-    from f5_worker.engine.engine import load_engine
-    from f5_worker.engine.upstream import UpstreamEngine
+    from f5_worker.models.f5.runner import load_engine
+    from f5_worker.models.f5.upstream import UpstreamEngine
 
     ours = load_engine(settings)
     ours.warm_up()

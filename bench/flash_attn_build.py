@@ -28,9 +28,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.record import record  # noqa: E402 - the repository is no installed package
-from f5_worker.boot import build, install  # noqa: E402
-from f5_worker.boot.probe import Device, probe  # noqa: E402
-from f5_worker.boot.wheels import load_manifest  # noqa: E402
+from f5_worker.boot.flash_attn import (
+    build,  # noqa: E402
+    install,  # noqa: E402
+)
+from f5_worker.boot.flash_attn.wheels import load_manifest  # noqa: E402
+from f5_worker.boot.probe.probe import Device, probe  # noqa: E402
 
 
 def compile_measured(log: Path, nvcc: str, arguments: Sequence[str]) -> int:

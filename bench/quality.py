@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/load.py does
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/server/startup.py does
 
 import numpy as np  # noqa: E402
 
@@ -32,14 +32,14 @@ from bench.heard import Heard, first_or_last_missing, leaked, word_error_rate  #
 from bench.record import RESULTS, record  # noqa: E402
 from f5_worker.audio.decode import decode  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
-from f5_worker.control import JobControl  # noqa: E402
-from f5_worker.load import load_service  # noqa: E402
-from f5_worker.pipeline import speak as synthesize  # noqa: E402
-from f5_worker.schema import SynthesizeInput  # noqa: E402
-from f5_worker.service import Service  # noqa: E402
-from f5_worker.session import Job  # noqa: E402
+from f5_worker.cancellation import JobControl  # noqa: E402
+from f5_worker.schema.requests import SynthesizeInput  # noqa: E402
+from f5_worker.server.startup import load_service  # noqa: E402
 from f5_worker.settings import load_settings  # noqa: E402
-from f5_worker.voice.catalogue import CLIPS  # noqa: E402
+from f5_worker.synthesis.context import Service  # noqa: E402
+from f5_worker.synthesis.pipeline import speak as synthesize  # noqa: E402
+from f5_worker.synthesis.prepare import Job  # noqa: E402
+from f5_worker.voices.naming import CLIPS  # noqa: E402
 from tests.listen import transcribe  # noqa: E402
 from tests.speak import speak as piper  # noqa: E402
 

@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from f5_worker.engine.config import MEL_BANDS, PUBLISHED  # noqa: E402 - the repository is no installed package
-from f5_worker.engine.model import DiT  # noqa: E402
-from f5_worker.engine.vocoder import Vocos  # noqa: E402
+from f5_worker.models.f5.config import MEL_BANDS, PUBLISHED  # noqa: E402 - the repository is no installed package
+from f5_worker.models.f5.network import DiT  # noqa: E402
+from f5_worker.models.f5.vocoder import Vocos  # noqa: E402
 
 VOCABULARY = 2_545  # of the published checkpoints
 VOCOS = (MEL_BANDS, 512, 1_536, 8)  # charactr/vocos-mel-24khz: bands, width, inner width, layers

@@ -20,11 +20,11 @@ LENGTH_S = 60.0
 sys.path.insert(0, str(ROOT))
 
 from bench.record import record  # noqa: E402 - the repository is no installed package
+from f5_worker.asr.whisper import Recogniser  # noqa: E402
+from f5_worker.reference.prepare import Reference, prepare  # noqa: E402
 from f5_worker.settings import Settings  # noqa: E402
-from f5_worker.voice.reference import Reference, prepare  # noqa: E402
-from f5_worker.voice.transcribe import Recogniser  # noqa: E402
 from tests.audio.signals import file  # noqa: E402
-from tests.voice.talk import GARDEN, talk  # noqa: E402
+from tests.reference.talk import GARDEN, talk  # noqa: E402
 
 
 def seconds(prepared: Callable[[], Reference]) -> float:

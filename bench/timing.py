@@ -17,16 +17,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/load.py does
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/server/startup.py does
 
 import numpy as np  # noqa: E402
 
 from bench.record import record  # noqa: E402
+from f5_worker.alignment.align import Aligned, WhisperAligner  # noqa: E402
+from f5_worker.alignment.estimate import estimate  # noqa: E402
+from f5_worker.asr.whisper import Recogniser  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.settings import Settings  # noqa: E402
-from f5_worker.timing.align import Aligned, WhisperAligner  # noqa: E402
-from f5_worker.timing.estimate import estimate  # noqa: E402
-from f5_worker.voice.transcribe import Recogniser  # noqa: E402
 from tests.speak import Utterance, speak  # noqa: E402
 
 SPEEDS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3)
@@ -114,11 +114,11 @@ def tiny_speech(said: Sequence[str]) -> list[Samples]:
     """What f5-tiny makes of texts: real output of an F5 model, some of it hard to understand."""
     import soundfile
 
-    from f5_worker.engine.batcher import Segment
-    from f5_worker.engine.config import mel_frames
-    from f5_worker.engine.engine import load_engine
-    from f5_worker.text.duration import target_frames
-    from f5_worker.text.tokens import tokenize
+    from f5_worker.engine.engine import Segment
+    from f5_worker.models.f5.config import mel_frames
+    from f5_worker.models.f5.duration import target_frames
+    from f5_worker.models.f5.runner import load_engine
+    from f5_worker.models.f5.tokenizer import tokenize
 
     engine = load_engine(Settings(model="f5-tiny", device="cpu"))
     voices = engine.directory / "voices"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/load.py does; before anything imports torch
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/server/startup.py does; before anything imports torch
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; read when Triton is imported
 
@@ -17,13 +17,13 @@ import hypothesis
 import numpy as np
 import pytest
 
-from f5_worker.engine.batcher import Batcher, Samples, Segment
-from f5_worker.engine.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
-from f5_worker.models import Models
-from f5_worker.service import Service
+from f5_worker.engine.engine import Batcher, Samples, Segment
+from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
+from f5_worker.models.f5.tokenizer import Vocabulary
+from f5_worker.models.registry import Models
 from f5_worker.settings import Settings
-from f5_worker.text.tokens import Vocabulary
-from f5_worker.voice.library import Library
+from f5_worker.synthesis.context import Service
+from f5_worker.voices.library import Library
 
 cpuinfo.get_cpu_info = dict  # runpod asks as it is imported, and it takes a second of every process
 

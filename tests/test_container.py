@@ -188,7 +188,9 @@ def test_the_python_of_the_base_is_checked() -> None:
 @pytest.mark.slow
 def test_the_files_of_the_image_import(tmp_path: Path) -> None:
     app = lay_out(tmp_path / "app")
-    said = python("import handler, env_validation, model_cache_init, f5_worker.pipeline as p; print(p.__file__)", app)
+    said = python(
+        "import handler, env_validation, model_cache_init, f5_worker.synthesis.pipeline as p; print(p.__file__)", app
+    )
     assert Path(said).is_relative_to(app)
     assert (app / "test_input.json").is_file()
     assert (app / "models" / "f5-tiny" / "voices" / "joe.wav").is_file()
@@ -198,17 +200,17 @@ def test_the_files_of_the_image_import(tmp_path: Path) -> None:
 def test_the_engine_loads_the_model_of_the_image(tmp_path: Path) -> None:
     app = lay_out(tmp_path / "app")
     program = (
-        "from f5_worker.settings import Settings; from f5_worker.engine.engine import load_engine;"
+        "from f5_worker.settings import Settings; from f5_worker.models.f5.runner import load_engine;"
         "print(load_engine(Settings(model='f5-tiny', device='cpu')).directory)"
     )
     assert python(program, app) == str(app / "models" / "f5-tiny")
 
 
 def test_baking_runs_with_what_is_copied_before_it(tmp_path: Path) -> None:
-    app = lay_out(tmp_path / "app", until="f5_worker.boot.bake")
+    app = lay_out(tmp_path / "app", until="f5_worker.boot.weights.bake")
     assert not (app / "handler.py").exists()
     done = subprocess.run(
-        [sys.executable, "-m", "f5_worker.boot.bake", "f5-tiny", str(tmp_path / "models")],
+        [sys.executable, "-m", "f5_worker.boot.weights.bake", "f5-tiny", str(tmp_path / "models")],
         cwd=app, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from f5_worker.audio.decode import decode
-from f5_worker.control import JobControl
-from f5_worker.load import load_service
-from f5_worker.pipeline import speak
-from f5_worker.schema import SynthesizeInput
-from f5_worker.service import Service
-from f5_worker.session import Job
+from f5_worker.cancellation import JobControl
+from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.server.startup import load_service
 from f5_worker.settings import Settings
+from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.pipeline import speak
+from f5_worker.synthesis.prepare import Job
 from tests.listen import transcribe, word_error_rate
 
 pytestmark = pytest.mark.model

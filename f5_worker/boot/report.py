@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from f5_worker.boot import cache
+from f5_worker.storage import files as cache
 
 REPORT_VARIABLE = "F5_BOOT_REPORT"
 

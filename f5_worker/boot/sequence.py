@@ -12,16 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from f5_worker import __version__
-from f5_worker.boot import cache
-from f5_worker.boot.alloc_conf import installed_torch_version, policy_of, resolve_environment
-from f5_worker.boot.flash_attn import ensure
-from f5_worker.boot.probe import Facts, probe
-from f5_worker.boot.recogniser import FoundRecogniser, find_recogniser
+from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, resolve_environment
+from f5_worker.boot.flash_attn.ensure import ensure
+from f5_worker.boot.probe.probe import Facts, probe
 from f5_worker.boot.report import BootReport
-from f5_worker.boot.weights import VOLUME, CopyPrecision, Located, WeightRoots, resolve
+from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
+from f5_worker.boot.weights.weights import VOLUME, CopyPrecision, Located, WeightRoots, resolve
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
-from f5_worker.net.bucket_config import bucket_for, bucket_warnings
 from f5_worker.settings import Settings, join_packs, load_settings, unknown_variables
+from f5_worker.storage import files as cache
+from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
 INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
 RESERVE_S = 120.0  # of that, for loading and warming up after boot

@@ -11,8 +11,8 @@ from f5_worker.delivery.artifacts import Artifact, Delivered
 from f5_worker.delivery.inline import REPLY_BYTES_PER_S, embed, too_large
 from f5_worker.delivery.s3 import store
 from f5_worker.errors import InvalidInput
-from f5_worker.net.bucket import Bucket
 from f5_worker.settings import Settings
+from f5_worker.storage.s3 import Bucket
 
 Delivery = Literal["auto", "inline", "s3"]
 

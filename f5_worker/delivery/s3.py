@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from f5_worker.delivery.artifacts import Artifact, Delivered
-from f5_worker.net.bucket import Bucket
 from f5_worker.settings import Settings
+from f5_worker.storage.s3 import Bucket
 
 
 def store(artifacts: Sequence[Artifact], bucket: Bucket, settings: Settings) -> list[Delivered]:

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from f5_worker.audio.encode import FORMATS
-from f5_worker.boot import cache
 from f5_worker.delivery.inline import decode_base64
-from f5_worker.replies import SpeechReply
+from f5_worker.schema.responses import SpeechReply
+from f5_worker.storage import files as cache
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

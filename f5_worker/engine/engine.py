@@ -1,258 +1,235 @@
-"""A loaded model and its vocoder: the only place that touches torch while jobs run.
+"""The one owner of the device: all jobs hand their segments here, nobody else launches kernels.
 
-Legend: n frames, nr of the reference, m mel bands, nw samples.
+A thread of its own steps the segments of all jobs, many in one forward. Before each step those that are done leave,
+those of cancelled jobs are dropped, and new ones join (turns.py says which, and who takes part in the next forward).
+A forward mixes segments of one model only; the models of several take a step each.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from functools import lru_cache, partial
-from itertools import chain
-from pathlib import Path
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
-import numpy as np
-import torch
-from torch import Tensor
+from f5_worker.cancellation import JobControl
+from f5_worker.engine.scheduler import Flight, Job, Samples, Segment, Speaker, Spoken, Turns
+from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
-from f5_worker.engine.backend import choose_backend
-from f5_worker.engine.batcher import Samples, Segment
-from f5_worker.engine.checkpoint import find_model, load_model, load_vocoder, required
-from f5_worker.engine.config import HOP_SAMPLES, SAMPLE_RATE
-from f5_worker.engine.faults import device_faults_named
-from f5_worker.engine.graphs import ALONE, CudaRecorder, StepGraphs, recordable, sizes
-from f5_worker.engine.mel import log_mel
-from f5_worker.engine.model import DiT
-from f5_worker.engine.sampler import Crew, Flow, Schedule, draw_noise, time_points
-from f5_worker.engine.segment_graphs import SegmentGraphs, lengths
-from f5_worker.engine.upload import upload
-from f5_worker.engine.vocoder import Vocos
-from f5_worker.errors import HostUnfit
-from f5_worker.settings import Settings
-from f5_worker.text.tokens import Vocabulary
+__all__ = ["Batcher", "Samples", "Segment", "Speaker", "Spoken"]
 
-OnDevice = Callable[[Callable[[], Any]], Any]
-"""Calls what it is given, in the thread that owns the device, and returns its result."""
+T = TypeVar("T")
 
-_PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-CPU_FACTS = Path("/proc/cpuinfo")
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
-MAX_SCHEDULES = 8  # tables kept; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
-MAX_REFERENCES = 64  # mels kept; one of the longest reference takes 0.5 MB
+FORWARDS_ON_DEVICE = 16  # segments on the device, in full forwards: between its steps one takes little memory
+CAUTIOUS_STEPS = 200  # after the device was full: steps until twice the frames are tried again
 
 
-class Engine:
-    """What it takes to turn segments into sound. Only the batcher's thread calls `begin`, `step` and `finish`.
-
-    All three leave what they were given as it was when they raise:
-    OutOfMemory when the device is full (fewer segments, or the next job, may fit),
-    GpuLost when the CUDA context is broken for good.
-    """
-
-    def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
-        self.name = name
-        record = CudaRecorder() if recordable(model) else None
-        self._steps = StepGraphs(model, record) if record else None
-        self._segments = SegmentGraphs(model, vocoder, record) if record else None
-        self.directory = directory
-        self.vocabulary = vocabulary
-        self.model = model
-        self.vocoder = vocoder
-        self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)
-        self._reference = lru_cache(MAX_REFERENCES)(self._make_reference)
-        self._crew: tuple[list[Flow], Crew] | None = None
-        self._step_issued: torch.cuda.Event | None = None
-
-    @property
-    def device(self) -> str:
-        """The device in words, such as `cpu` or `NVIDIA L4`."""
-        return torch.cuda.get_device_name(self.model.device) if self.model.device.type == "cuda" else "cpu"
-
-    @property
-    def precision(self) -> str:
-        return next(name for name, dtype in _PRECISIONS.items() if dtype == self.model.dtype)
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory that the weights and their tables take."""
-        modules = (self.model, self.vocoder)
-        return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
-
-    def begin(self, segment: Segment) -> Flow:
-        """A segment before its first step: everything that no step changes is computed here."""
-        with device_faults_named(), torch.inference_mode(), _of_any_length():
-            return Flow.begin(
-                (self._segments or self.model).condition,
-                self._reference(_Clip(segment.reference)),
-                upload(torch.tensor(segment.tokens), self.model.device),
-                upload(draw_noise(segment.seed, segment.frames), self.model.device),
-                self._schedule(segment.nfe, segment.sway),
-                segment.guidance,
-            )
-
-    def step(self, flows: Sequence[Flow]) -> None:
-        """The next step of each, in one forward. The device may still be at it on return, but at no earlier one."""
-        with device_faults_named(), torch.inference_mode():
-            if self._crew is None or self._crew[0] != list(flows):
-                self._crew = None  # its tensors make room for the new crew's
-                self._crew = list(flows), Crew(self.model, flows, self._steps.advance if self._steps else None)
-            self._crew[1].step()
-            self._keep_pace()
-
-    def finish(self, flows: Sequence[Flow]) -> list[Samples]:
-        """The targets' sound, each `[nw]` at 24 kHz."""
-        self._crew = None
-        with device_faults_named(), torch.inference_mode(), _of_any_length():
-            sounds = self._segments.sounds if self._segments else self.vocoder
-            return [sound.cpu().numpy() for sound in sounds([flow.target for flow in flows])]
-
-    def speak(self, segment: Segment) -> Samples:
-        """One segment from text to sound, where there is no batcher: warming up, measuring."""
-        flow = self.begin(segment)
-        for _ in range(segment.nfe):
-            self.step([flow])
-        return self.finish([flow])[0]
-
-    def warm_up(self, on_device: OnDevice = lambda work: work()) -> None:
-        """Run each kernel once: the first run is slow, and no job should pay."""
-        on_device(lambda: self.speak(_second_of_noise()))
-
-    def record(self, limit_s: float, on_device: OnDevice = lambda work: work()) -> int:
-        """Record steps, begins and ends of likely sizes (graphs.py, segment_graphs.py); others work as well, slower.
-
-        Args:
-            limit_s: begin no recording after so long.
-            on_device: runs what touches the device, a fiftieth of a second at a time; `Batcher.run` while jobs run.
-
-        Returns:
-            Number of recordings.
-        """
-        until = time.monotonic() + limit_s
-        recorded = 0
-        for recording in self._recordings():
-            if time.monotonic() > until:
-                break
-            on_device(partial(self._make, recording))
-            recorded += 1
-        return recorded
-
-    def _recordings(self) -> Iterator[Callable[[], None]]:
-        """The most likely first: what a segment alone needs."""
-        if self._steps and self._segments:
-            yield from (partial(self._steps.record, size) for size in sizes() if size.rows == ALONE)
-            yield from (partial(self._segments.record, n) for n in lengths())
-            yield from (partial(self._steps.record, size) for size in sizes() if size.rows > ALONE)
-
-    def _keep_pace(self) -> None:
-        """Wait for the step before the one just issued: the device has work, and a newcomer waits for no more of it."""
-        if self.model.device.type == "cuda":
-            before, self._step_issued = self._step_issued, torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            self._step_issued.record()
-            if before is not None:
-                before.synchronize()
-
-    def _make(self, recording: Callable[[], None]) -> None:
-        with device_faults_named(), torch.inference_mode(), _of_any_length():
-            recording()
-
-    def _make_schedule(self, nfe: int, sway: float | None) -> Schedule:
-        return Schedule.of(self.model, time_points(nfe, sway))
-
-    def _make_reference(self, clip: _Clip) -> Tensor:
-        return log_mel(upload(torch.from_numpy(clip.samples), self.model.device))
-
-
-class _Clip:
-    """A reference as a key: the same array, which the key keeps alive, so that no other can take its identity.
-
-    All segments of a job, and all jobs of a kept voice, share one array. To compare contents would cost more than
-    the mel does: it means to hash up to a megabyte on the device's thread for each segment.
-    """
-
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
-
-    def __hash__(self) -> int:
-        return id(self.samples)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Clip) and other.samples is self.samples
-
-
-def _of_any_length() -> AbstractContextManager[None]:
-    """Convolutions without cuDNN, which plans, and in half precision compiles, anew for each length: 0.2 s on an H200.
-
-    torch's own kernels for them take no longer.
-    """
-    return torch.backends.cudnn.flags(enabled=False)
-
-
-def load_engine(settings: Settings) -> Engine:
-    """Load the checkpoint that the settings name onto their device.
-
-    Raises:
-        ModelUnavailable: files are missing or do not belong together.
-        HostUnfit: there is no such device.
-    """
-    if settings.cpu_threads:
-        torch.set_num_threads(settings.cpu_threads)
-    return load_checkpoint(Path(settings.model).name, settings.model_dir or find_model(settings), settings)
-
-
-def load_checkpoint(
-    name: str,
-    directory: Path,
-    settings: Settings,
-    on_device: OnDevice = lambda work: work(),
-) -> Engine:
-    """Load the checkpoint in `directory`; any thread may.
+class Batcher:
+    """Runs the segments of all jobs on their speakers.
 
     Args:
-        on_device: runs what touches the device; `Batcher.run` while jobs run.
-
-    Raises:
-        ModelUnavailable, HostUnfit: as `load_engine`.
-        OutOfMemory: the device has no room for it.
+        speaker: the model of jobs that name none.
+        batch_frames: bound on the mel frames of a forward, the unconditional half counted (F5_BATCH_FRAMES).
     """
-    device = _device(settings)
-    precision = _fast_precision(device) if settings.precision == "auto" else settings.precision
-    vocabulary = Vocabulary.load(required(directory, "vocab.txt"))
-    model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
-    def move() -> Engine:
-        with device_faults_named():
-            model.to(device, _PRECISIONS[precision])
-            vocoder.to(device)
-        choose_backend(model, flash=settings.flash_attn != "off")
-        return Engine(name, directory, vocabulary, model, vocoder)
+    def __init__(self, speaker: Speaker[Any], batch_frames: int) -> None:
+        self._speaker = speaker
+        self._batch_frames = batch_frames
+        self._forward_frames = batch_frames  # at most so many in one forward; fewer after the device was full
+        self._calm_steps = 0
+        self._turns = Turns(FORWARDS_ON_DEVICE * batch_frames)
+        self._flights: list[Flight] = []
+        self._calls: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+        self._thread.start()
 
-    engine: Engine = on_device(move)
-    return engine
+    def submit(
+        self,
+        segments: Sequence[Segment],
+        control: JobControl,
+        *,
+        speaker: Speaker[Any] | None = None,
+        early: bool = False,
+    ) -> Iterator[Spoken]:
+        """Queue a job's segments at once; yield their sound in order, each as soon as it and those before are there.
+
+        An error of a segment is raised here, for this job alone. Leaving the iterator early drops the rest.
+
+        Args:
+            speaker: the model that speaks them, if not the usual one.
+            early: the first is wanted as soon as can be, for somebody listens: the others hold back until then.
+        """
+        job = Job(segments, control, speaker or self._speaker, early)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._turns.jobs.append(job)
+            self._changed.notify()
+        return self._results(job)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do something else with the device, such as moving a model there, between two steps; wait for its result."""
+        done: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:  # noqa: BLE001 - the caller's thread raises it
+                done.set_exception(error)
+
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._calls.append(call)
+            self._changed.notify()
+        return done.result()
+
+    def close(self) -> None:
+        """Stop after the step in work; jobs that are not done are cancelled."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    @staticmethod
+    def _results(job: Job) -> Iterator[Spoken]:
+        try:
+            for _ in range(job.total):
+                result = job.results.get()
+                if isinstance(result, Exception):
+                    raise result
+                yield result
+        finally:
+            job.abandoned = True
+
+    def _run(self) -> None:
+        while self._wait():
+            while self._calls:
+                self._calls.popleft()()
+            self._each_job(self._turns.jobs, lambda job: job.control.check())
+            self._begin()
+            self._each_job([flight.job for flight in self._flights], Job.tell_progress)
+            for speaker in dict.fromkeys(flight.job.speaker for flight in self._flights):
+                self._step([flight for flight in self._flights if flight.job.speaker is speaker])
+            self._land()
+        for call in self._calls:  # whoever waits for one must not wait for ever
+            call()
+        for job in self._turns.jobs:
+            job.fail(JobCancelled("the worker stops; send the job again"))
+
+    def _wait(self) -> bool:
+        """Until there is something to do; False when closed."""
+        with self._changed:
+            while not (self._closed or self._calls or self._turns.jobs):
+                self._changed.wait()
+            return not self._closed
+
+    def _each_job(self, jobs: Sequence[Job], ask: Callable[[Job], None]) -> None:
+        """Ask each job once; what one raises ends it."""
+        for job in dict.fromkeys(jobs):
+            try:
+                ask(job)
+            except Exception as error:  # noqa: BLE001 - the job's own thread raises it; this one must live on
+                job.fail(error)
+        self._drop_ended()
+
+    def _begin(self) -> None:
+        """Bring new segments to the device while there is room."""
+        while True:
+            with self._changed:
+                flight = self._turns.next(sum(flight.segment.forward_frames for flight in self._flights))
+            if flight is None:
+                return
+            self._flights.append(flight)
+            self._attempt([flight], _begin)
+            self._drop_ended()
+
+    def _step(self, flights: list[Flight]) -> None:
+        self._calm_steps += 1
+        if self._calm_steps >= CAUTIOUS_STEPS:
+            self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
+            self._calm_steps = 0
+        self._attempt(self._turns.crew(flights, self._forward_frames), _step)
+
+    def _land(self) -> None:
+        """Turn what has done all its steps into sound."""
+        self._drop_ended()
+        done = [flight for flight in self._flights if flight.step == flight.segment.nfe]
+        for speaker in dict.fromkeys(flight.job.speaker for flight in done):
+            self._attempt([flight for flight in done if flight.job.speaker is speaker], _finish)
+        for flight in done:
+            if flight.samples is not None:
+                flight.job.land(flight.index, Spoken(flight.samples, flight.waited_s, flight.worked_s))
+        self._flights = [flight for flight in self._flights if flight not in done]
+        self._drop_ended()
+
+    def _attempt(self, flights: list[Flight], work: Callable[[list[Flight]], None], again: bool = False) -> None:
+        """Do `work` for all together; if that fails, for halves, until only the segment at fault fails its job.
+
+        A full device is tried once more with a single segment: what its neighbours used is free by then.
+        """
+        flights = [flight for flight in flights if not flight.job.ended]
+        if not flights:
+            return
+        began = time.monotonic()
+        try:
+            work(flights)
+            fault = None
+        except Exception as error:  # noqa: BLE001 - the job's own thread raises it; this one must live on
+            fault = error
+        _share(flights, time.monotonic() - began)
+        if fault is None:
+            return
+        full = isinstance(fault, OutOfMemory)
+        if full:
+            self._forward_frames = max(1, min(self._forward_frames, _frames(flights)) // 2)
+            self._calm_steps = 0
+        if isinstance(fault, GpuLost):
+            for flight in self._flights:
+                flight.job.fail(fault)
+        elif len(flights) > 1:
+            middle = len(flights) // 2
+            self._attempt(flights[:middle], work, again=True)
+            self._attempt(flights[middle:], work, again=True)
+        elif full and not again:
+            self._attempt(flights, work, again=True)
+        else:
+            flights[0].job.fail(fault)
+
+    def _drop_ended(self) -> None:
+        with self._changed:
+            self._turns.jobs = [job for job in self._turns.jobs if not (job.ended or job.abandoned)]
+        self._flights = [flight for flight in self._flights if not (flight.job.ended or flight.job.abandoned)]
 
 
-def _device(settings: Settings) -> str:
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise HostUnfit("F5_DEVICE=cuda, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _begin(flights: list[Flight]) -> None:
+    for flight in flights:
+        flight.state = flight.job.speaker.begin(flight.segment)
 
 
-def _fast_precision(device: str) -> str:
-    """fp16 on CUDA; bf16 on a CPU that multiplies it natively, which takes it 0.7 of the time of fp32."""
-    if device == "cuda":
-        return "fp16"
-    try:
-        flags = CPU_FACTS.read_text("ascii", "replace").split()
-    except OSError:  # not Linux
-        return "fp32"
-    return "fp32" if BF16_FLAGS.isdisjoint(flags) else "bf16"
+def _step(flights: list[Flight]) -> None:
+    flights[0].job.speaker.step([flight.state for flight in flights])
+    for flight in flights:
+        flight.step += 1
+        flight.job.stepped()
 
 
-def _second_of_noise() -> Segment:
-    """A reference of a second, spoken on for two, in two steps."""
-    reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-    frames = 3 * SAMPLE_RATE // HOP_SAMPLES
-    return Segment(reference, tuple(range(20)), frames, nfe=2, guidance=2.0, sway=-1.0, seed=0)
+def _finish(flights: list[Flight]) -> None:
+    sounds = flights[0].job.speaker.finish([flight.state for flight in flights])
+    for flight, samples in zip(flights, sounds, strict=True):
+        flight.samples = samples
+
+
+def _frames(flights: Sequence[Flight]) -> int:
+    return sum(flight.segment.forward_frames for flight in flights)
+
+
+def _share(flights: Sequence[Flight], spent_s: float) -> None:
+    """Book the device's time to the segments by their frames."""
+    total = _frames(flights)
+    for flight in flights:
+        flight.worked_s += spent_s * flight.segment.forward_frames / total

@@ -6,8 +6,8 @@ import re
 import unicodedata
 
 from f5_worker.errors import TextUnspeakable
-from f5_worker.text.expand import expansions
-from f5_worker.text.traced import Traced
+from f5_worker.text.expand.expand import expansions
+from f5_worker.text.spans import Traced
 
 # Typographic signs to those that upstream's vocabularies know.
 _PLAIN = str.maketrans(

@@ -12,10 +12,10 @@ import pytest
 
 from f5_worker.errors import WorkerError
 from f5_worker.log import logger
-from f5_worker.net import bucket as module
-from f5_worker.net.bucket import Bucket
-from f5_worker.net.bucket_config import BucketConfig, bucket_from_env
 from f5_worker.settings import Settings
+from f5_worker.storage import s3 as module
+from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3_config import BucketConfig, bucket_from_env
 from tests import s3_server
 from tests.s3_server import ACCESS_KEY, SECRET_KEY, gate
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from f5_worker.errors import SubtitlesUnreadable
-from f5_worker.voice.cues import MAX_CUES
-from f5_worker.voice.transcript import parse_transcript
+from f5_worker.transcripts.cues import MAX_CUES
+from f5_worker.transcripts.parse import parse_transcript
 
 CUE = "00:00:01,000 --> 00:00:02,000\n"
 HEAD = "Start (s),End (s),Segment\n"

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from runpod.serverless.utils import rp_ssrf
 
 from f5_worker.errors import FetchFailed, FetchRefused
-from f5_worker.net import fetch as module
-from f5_worker.net.fetch import ALLOW_PRIVATE, fetch
 from f5_worker.settings import Settings
+from f5_worker.storage import fetch as module
+from f5_worker.storage.fetch import ALLOW_PRIVATE, fetch
 
 SETTINGS = Settings(fetch_http=True, fetch_timeout_s=5)
 ONLY_HTTPS = Settings(fetch_timeout_s=5)

@@ -1,30 +1,20 @@
-"""What the tests of boot share."""
+"""Marks of the boot tests."""
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from f5_worker.boot import install
-
-
-@pytest.fixture
-def unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unzip instead of pip, 0.7 s a time, where pip is not what is looked at."""
-
-    def unpack(wheel: Path, room: Path, *_: object) -> None:
-        zipfile.ZipFile(wheel).extractall(room / "site")
-
-    monkeypatch.setattr(install, "_pip", unpack)
-
-
-PROCESS_TESTS = ("test_flash_attn", "test_probe", "test_weights_races", "test_weights_child")
+HERE = Path(__file__).parent
+PROCESS_TESTS = (
+    "flash_attn/test_ensure", "flash_attn/test_build", "flash_attn/test_download", "flash_attn/test_installed",
+    "flash_attn/test_verify", "probe/test_probe", "weights/test_races", "weights/test_weights_child",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start pip, servers or many processes are marked `slow`, and left out of `make fast`."""
+    """Mark tests that start pip, servers or many processes as `slow`, so that `make fast` leaves them out."""
     for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.stem.startswith(PROCESS_TESTS):
+        if item.path.is_relative_to(HERE) and str(item.path.relative_to(HERE).with_suffix("")) in PROCESS_TESTS:
             item.add_marker(pytest.mark.slow)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from f5_worker.boot import sequence
-from f5_worker.boot.probe import Facts
+from f5_worker.boot.probe.probe import Facts
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.boot.sequence import boot, check_environment, diagnose, judge_host
 from f5_worker.settings import Settings, load_settings

@@ -19,10 +19,10 @@ from f5_worker.delivery.choose import Sound, Way, choose, deliver, wanted
 from f5_worker.delivery.inline import REPLY_BYTES_PER_S, check_fits, embed, embedded_bytes
 from f5_worker.delivery.s3 import folder, store
 from f5_worker.errors import InternalError, InvalidInput, ResultTooLarge, StorageFailed
-from f5_worker.net.bucket import Bucket
-from f5_worker.net.bucket_config import BucketConfig, bucket_from_env
-from f5_worker.schema import CaptionFormat, Format
+from f5_worker.schema.requests import CaptionFormat, Format
 from f5_worker.settings import Settings
+from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3_config import BucketConfig, bucket_from_env
 from tests import s3_server
 
 SETTINGS = Settings(s3_prefix="results")

@@ -1,195 +1,296 @@
-"""The loaded engine under the batcher: f5-tiny itself, as jobs meet it."""
+"""The owner of the device: order, turns, isolation of failures, stopping."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+import dataclasses
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
 
-from f5_worker.control import JobControl
-from f5_worker.engine import engine as module
-from f5_worker.engine.batcher import Batcher, Samples, Segment
-from f5_worker.engine.engine import Engine, load_checkpoint, load_engine
-from f5_worker.engine.graphs import ALONE, Size, sizes
-from f5_worker.engine.model import DiT
-from f5_worker.engine.segment_graphs import lengths
-from f5_worker.errors import GpuLost, OutOfMemory
-from f5_worker.settings import Settings
-from tests.conftest import TINY
-
-pytestmark = pytest.mark.model
-
-SETTINGS = Settings(model="f5-tiny", device="cpu", precision="fp32")  # the same numbers on every CPU
+from f5_worker.cancellation import JobControl
+from f5_worker.engine import engine as batcher_module
+from f5_worker.engine.engine import Batcher, Samples, Segment
+from f5_worker.engine.scheduler import Flight, Job
+from f5_worker.errors import GpuLost, JobCancelled, JobTimeout, OutOfMemory
 
 
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    return load_engine(SETTINGS)
+def segment(seed: int, nfe: int = 4) -> Segment:
+    return Segment(np.zeros(10, np.float32), (1, 2), frames=20, nfe=nfe, guidance=2.0, sway=-1.0, seed=seed)
+
+
+@dataclass
+class State:
+    segment: Segment
+    step: int = 0
+
+
+class Device:
+    """Speaks a segment as its own seed; can be held before a step, told to fail, and has room for `room` frames."""
+
+    def __init__(self) -> None:
+        self.spoken: list[int] = []
+        self.forwards: list[list[tuple[int, int]]] = []  # (seed, step) of what went through each
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fail: dict[int, Exception] = {}
+        self.room = 10**9
+
+    def begin(self, segment: Segment) -> State:
+        return State(segment)
+
+    def step(self, states: Sequence[State]) -> None:
+        assert self.gate.wait(10)
+        if sum(state.segment.forward_frames for state in states) > self.room:
+            raise OutOfMemory("full")
+        for state in states:
+            if state.segment.seed in self.fail:
+                raise self.fail[state.segment.seed]
+        self.forwards.append([(state.segment.seed, state.step) for state in states])
+        for state in states:
+            state.step += 1
+
+    def finish(self, states: Sequence[State]) -> list[Samples]:
+        assert all(state.step == state.segment.nfe for state in states)
+        self.spoken += [state.segment.seed for state in states]
+        return [np.full(4, state.segment.seed, np.float32) for state in states]
+
+
+BATCH_FRAMES = 160  # four segments with guidance
 
 
 @pytest.fixture
-def batcher(engine: Engine) -> Iterator[Batcher]:
-    batcher = Batcher(engine, 24_000)
+def device() -> Device:
+    return Device()
+
+
+@pytest.fixture
+def batcher(device: Device) -> Iterator[Batcher]:
+    batcher = Batcher(device, BATCH_FRAMES)
     yield batcher
+    device.gate.set()
     batcher.close()
 
 
-def segment(seed: int, *, nfe: int = 4, guidance: float = 2.0, reference: Samples | None = None) -> Segment:
-    if reference is None:
-        reference = np.random.default_rng(seed).normal(0, 0.1, 12_000).astype(np.float32)
-    return Segment(reference, tuple(range(20 + seed)), 120 + 31 * seed, nfe, guidance, -1.0, seed)
+def seeds(results: Iterator[object]) -> list[float]:
+    return [float(item.samples[0]) for item in results]  # type: ignore[attr-defined]
 
 
-def test_jobs_at_once_sound_as_each_alone(engine: Engine, batcher: Batcher) -> None:
-    jobs = [
-        [segment(0), segment(1, nfe=6)],
-        [segment(2, guidance=0.0)],
-        [segment(3, nfe=5, guidance=1.0)],
+def test_segments_come_back_in_order(batcher: Batcher) -> None:
+    assert seeds(batcher.submit([segment(i) for i in range(5)], JobControl(60))) == [0, 1, 2, 3, 4]
+
+
+def hold(device: Device, batcher: Batcher) -> None:
+    """Put a step in work that lasts until the gate is opened: what is submitted meanwhile comes together."""
+    device.gate.clear()
+    began = threading.Event()
+    batcher.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
+    assert began.wait(10)
+
+
+def test_segments_of_all_jobs_share_a_step(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    jobs = [batcher.submit([segment(i, nfe=2 + i)], JobControl(60)) for i in range(3)]
+    device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0], [1], [2]]
+    assert device.forwards[1:] == [
+        [(0, 0), (1, 0), (2, 0)],
+        [(0, 1), (1, 1), (2, 1)],
+        [(1, 2), (2, 2)],
+        [(2, 3)],
     ]
 
-    def speak(segments: list[Segment]) -> list[Samples]:
-        return [spoken.samples for spoken in batcher.submit(segments, JobControl(60))]
 
-    with ThreadPoolExecutor() as threads:
-        together = list(threads.map(speak, jobs))
-    for segments, sounds in zip(jobs, together, strict=True):
-        for piece, sound in zip(segments, sounds, strict=True):
-            apart = engine.speak(piece)
-            assert np.linalg.norm(sound - apart) <= 1e-5 * np.linalg.norm(apart)
+def test_a_short_job_joins_a_book_at_the_next_step(batcher: Batcher, device: Device) -> None:
+    reached, go = threading.Event(), threading.Event()
 
+    def wait_there(share: float) -> None:
+        if device.forwards and not reached.is_set():
+            reached.set()
+            assert go.wait(10)
 
-def test_a_new_length_needs_no_plan_of_cudnn(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be made at each begin and end of a segment, as hardly any length comes twice."""
-    states = []
-    conv1d = torch.nn.Conv1d.forward
-
-    def forward(self: torch.nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
-        states.append(torch.backends.cudnn.enabled)
-        return conv1d(self, x)
-
-    monkeypatch.setattr(torch.nn.Conv1d, "forward", forward)
-    flow = engine.begin(segment(0))
-    engine.finish([flow])
-    assert len(states) > 8
-    assert not any(states)
-    assert torch.backends.cudnn.enabled
+    book = batcher.submit([segment(i) for i in range(10)], JobControl(60, wait_there))
+    assert reached.wait(10)
+    note = batcher.submit([segment(100)], JobControl(60))
+    go.set()
+    assert seeds(note) == [100]
+    assert seeds(book) == list(range(10))
+    assert any((100, 0) in forward for forward in device.forwards[:3])  # one step before, one in work
+    assert all(20 * 2 * len(forward) <= BATCH_FRAMES for forward in device.forwards)
 
 
-def test_recording_is_bounded_and_leaves_the_device_to_its_owner(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+def test_results_come_in_order_though_later_segments_are_done_first(batcher: Batcher, device: Device) -> None:
+    results = batcher.submit([segment(0, nfe=9), segment(1, nfe=2)], JobControl(60))
+    assert seeds(results) == [0, 1]
+    assert device.spoken == [1, 0]
+
+
+def test_each_job_is_spoken_by_its_own_model_and_models_take_a_step_each(batcher: Batcher, device: Device) -> None:
+    other = Device()
+    hold(device, batcher)
+    ours = batcher.submit([segment(0)], JobControl(60))
+    theirs = batcher.submit([segment(2)], JobControl(60), speaker=other)
+    device.gate.set()
+    assert seeds(theirs) == [2]
+    assert seeds(ours) == [0]
+    assert other.forwards == [[(2, step)] for step in range(4)]
+    assert device.forwards[1:] == [[(0, step)] for step in range(4)]
+
+
+def test_something_else_may_use_the_device_between_steps(batcher: Batcher) -> None:
+    assert batcher.run(lambda: threading.current_thread().name) == "device"
+    with pytest.raises(ZeroDivisionError):
+        batcher.run(lambda: 1 // 0)
+    assert seeds(batcher.submit([segment(0)], JobControl(60))) == [0]
+
+
+def test_a_full_device_takes_fewer_at_a_time(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    jobs = [batcher.submit([segment(i)], JobControl(60)) for i in range(4)]
+    device.room = 2 * 40
+    device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0], [1], [2], [3]]
+    assert [len(forward) for forward in device.forwards[1:]] == [2] * 8
+
+
+def test_after_a_while_a_device_that_was_full_is_given_more_again(
+    batcher: Batcher, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded: list[Size | int] = []
-    monkeypatch.setattr(engine, "_steps", SimpleNamespace(record=recorded.append))
-    monkeypatch.setattr(engine, "_segments", SimpleNamespace(record=recorded.append))
-    asked = []
+    monkeypatch.setattr(batcher_module, "CAUTIOUS_STEPS", 4)
+    hold(device, batcher)
+    device.room = 40
 
-    def on_device(work: Callable[[], Any]) -> Any:
-        asked.append(work)
-        return work()
+    def room_again(share: float) -> None:
+        if share > 0:
+            device.room = 10**9
 
-    assert engine.record(0.0, on_device) == len(recorded) <= 1
-    asked.clear()
-    recorded.clear()
-    assert engine.record(60.0, on_device) == len(recorded) == len(asked)
-    assert set(recorded) == {*sizes(), *lengths()}
-    assert isinstance(recorded[0], Size)
-    assert recorded[0].rows == ALONE
+    jobs = [batcher.submit([segment(i, nfe=8)], JobControl(60, room_again)) for i in range(2)]
+    device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0], [1]]
+    # The first goes on alone until two are tried again; the second is then behind by as much.
+    assert [len(forward) for forward in device.forwards[1:]] == [1] * 5 + [2] * 4 + [1] * 3
 
 
-@pytest.mark.parametrize(
-    ("flags", "precision"),
-    [
-        ("flags\t\t: avx512f avx512_bf16 vaes\n", "bf16"),
-        ("flags\t\t: amx_bf16\n", "bf16"),
-        ("flags\t\t: avx512f avx512_vnni\n", "fp32"),
-        (None, "fp32"),
-    ],
-)
-def test_a_cpu_computes_in_bf16_only_where_that_is_native(
-    flags: str | None, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    facts = tmp_path / "cpuinfo"
-    if flags is not None:
-        facts.write_text(flags)
-    monkeypatch.setattr(module, "CPU_FACTS", facts)
-    assert load_engine(SETTINGS.model_copy(update={"precision": "auto"})).precision == precision
-    assert load_engine(SETTINGS).precision == "fp32"
+def test_a_segment_that_does_not_fit_even_alone_ends_its_own_job_only(batcher: Batcher, device: Device) -> None:
+    device.fail[1] = OutOfMemory("full")
+    failing = batcher.submit([segment(0), segment(1), segment(2)], JobControl(60))
+    other = batcher.submit([segment(7), segment(8)], JobControl(60))
+    with pytest.raises(OutOfMemory):
+        seeds(failing)
+    assert seeds(other) == [7, 8]
+    assert 2 not in device.spoken
+    assert seeds(batcher.submit([segment(9)], JobControl(60))) == [9]
 
 
-def test_models_side_by_side(engine: Engine, batcher: Batcher) -> None:
-    pack = load_checkpoint("pack", TINY, SETTINGS, batcher.run)
-    assert pack.name == "pack"
-    assert pack.n_bytes == engine.n_bytes > 50_000_000
-    jobs = [batcher.submit([segment(0)], JobControl(60), speaker=speaker) for speaker in (None, pack)]
-    sounds = [next(job).samples for job in jobs]
-    assert np.array_equal(sounds[0], sounds[1])
+def test_a_device_that_is_full_for_a_moment_is_tried_once_more(batcher: Batcher, device: Device) -> None:
+    class Once(dict[int, Exception]):
+        def __getitem__(self, seed: int) -> Exception:
+            return self.pop(seed)
+
+    device.fail = Once({0: OutOfMemory("full")})
+    assert seeds(batcher.submit([segment(0)], JobControl(60))) == [0]
+    assert device.fail == {}
 
 
-def test_a_reference_is_analysed_once_for_all_its_segments(engine: Engine) -> None:
-    reference = np.full(12_000, 0.1, np.float32)
-    first, second = engine.begin(segment(0, reference=reference)), engine.begin(segment(1, reference=reference))
-    assert second.reference is first.reference
-    assert second.schedule is first.schedule
-    changed = reference.copy()
-    changed[:6_000] = 0.0
-    assert not torch.equal(engine.begin(segment(0, reference=changed)).reference, first.reference)
+def test_a_lost_gpu_ends_all_jobs_that_are_on_it(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    jobs = [batcher.submit([segment(i)], JobControl(60)) for i in range(2)]
+    device.fail[1] = GpuLost("gone")
+    device.gate.set()
+    for job in jobs:
+        with pytest.raises(GpuLost):
+            seeds(job)
 
 
-def out_of_memory_above(frames: int, model: DiT, monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[torch.Tensor]]:
-    """Let the model fail as a full GPU does; the tensors that it had made by then."""
-    made = []
-    forward = DiT.forward
-
-    def full(self: DiT, x: torch.Tensor, packed: object, modulations: object) -> torch.Tensor:
-        if len(packed.fixed) > frames:  # type: ignore[attr-defined]
-            activations = torch.zeros(1000)
-            made.append(weakref.ref(activations))
-            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
-        return forward(self, x, packed, modulations)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(DiT, "forward", full)
-    return made
+def test_an_unforeseen_error_does_not_end_the_device_thread(batcher: Batcher, device: Device) -> None:
+    device.fail[0] = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        seeds(batcher.submit([segment(0)], JobControl(60)))
+    assert seeds(batcher.submit([segment(1)], JobControl(60))) == [1]
 
 
-def test_a_full_gpu_takes_fewer_and_the_numbers_stay(
-    engine: Engine, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pieces = [segment(seed) for seed in range(3)]
-    apart = [engine.speak(piece) for piece in pieces]
-    made = out_of_memory_above(400, engine.model, monkeypatch)
-    together = [spoken.samples for spoken in batcher.submit(pieces, JobControl(60))]
-    assert made
-    for sound, expected in zip(together, apart, strict=True):
-        assert np.linalg.norm(sound - expected) <= 1e-5 * np.linalg.norm(expected)
+def test_a_cancelled_job_stops_between_steps(batcher: Batcher, device: Device) -> None:
+    steps: list[float] = []
+    control = JobControl(60)
+
+    def cancel_at_half(share: float) -> None:
+        steps.append(share)
+        if share >= 0.5:
+            control.cancel()
+
+    control.on_progress = cancel_at_half
+    with pytest.raises(JobCancelled):
+        seeds(batcher.submit([segment(0, nfe=8)], control))
+    assert steps == [0, 1 / 8, 2 / 8, 3 / 8, 4 / 8]
+    assert device.spoken == []
 
 
-def test_a_segment_too_large_for_the_gpu_fails_alone_and_leaves_nothing_behind(
-    engine: Engine, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = out_of_memory_above(350, engine.model, monkeypatch)
-    large, small = batcher.submit([segment(3)], JobControl(60)), batcher.submit([segment(0)], JobControl(60))
-    with pytest.raises(OutOfMemory, match="no room for this job") as caught:
-        list(large)
-    assert len(list(small)) == 1
-    assert len(made) >= 2  # tried once more
-    assert caught.value.__cause__ is not None  # what failed can still be read
-    assert all(tensor() is None for tensor in made)
-    assert len(list(batcher.submit([segment(1)], JobControl(60)))) == 1
+def test_a_job_past_its_time_stops(batcher: Batcher) -> None:
+    with pytest.raises(JobTimeout, match="F5_JOB_TIMEOUT_S"):
+        seeds(batcher.submit([segment(0)], JobControl(timeout_s=-1)))
 
 
-def test_a_broken_context_is_told_from_a_full_one(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lost(*arguments: object) -> torch.Tensor:
-        raise RuntimeError("CUDA error: device-side assert triggered")
+def test_leaving_the_results_early_drops_the_rest(batcher: Batcher, device: Device) -> None:
+    held = threading.Event()
 
-    flow = engine.begin(segment(0))
-    monkeypatch.setattr(DiT, "forward", lost)
-    with pytest.raises(GpuLost):
-        engine.step([flow])
-    assert flow.step == 0
+    def hold_the_others(share: float) -> None:
+        if share >= 0.5 and not held.is_set():
+            device.gate.clear()
+            held.set()
+
+    results = batcher.submit([segment(i) for i in range(8)], JobControl(60, hold_the_others))
+    assert float(next(results).samples[0]) == 0
+    assert held.wait(10)
+    results.close()  # type: ignore[attr-defined]
+    device.gate.set()
+    assert seeds(batcher.submit([segment(99)], JobControl(60))) == [99]
+    assert device.spoken == [0, 1, 2, 3, 99]
+
+
+def test_progress_runs_over_the_whole_job(batcher: Batcher) -> None:
+    shares: list[float] = []
+    list(batcher.submit([segment(i, nfe=2) for i in range(2)], JobControl(60, shares.append)))
+    assert shares == [0, 0.5]  # both side by side
+
+
+def test_no_segments_are_no_work(batcher: Batcher) -> None:
+    assert seeds(batcher.submit([], JobControl(60))) == []
+
+
+def test_the_device_is_booked_to_the_jobs_by_their_frames(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    small = batcher.submit([segment(0, nfe=1)], JobControl(60))
+    large = batcher.submit([dataclasses.replace(segment(1, nfe=1), frames=60)], JobControl(60))
+    device.gate.set()
+    (one,), (_,) = small, large
+    assert device.forwards[1] == [(0, 0), (1, 0)]
+    assert one.waited_s > 0
+    assert one.worked_s > 0
+    flights = [Flight(Job([], JobControl(60), device, False), 0, piece, 0.0) for piece in (segment(0), segment(1))]
+    flights[1].segment = dataclasses.replace(flights[1].segment, frames=60)
+    batcher_module._share(flights, 4.0)
+    assert [flight.worked_s for flight in flights] == [1.0, 3.0]
+
+
+def test_closing_tells_the_jobs_that_are_not_done(batcher: Batcher, device: Device) -> None:
+    hold(device, batcher)
+    waiting = batcher.submit([segment(1)], JobControl(60))
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    while not batcher._closed:
+        closing.join(0.001)
+    device.gate.set()
+    closing.join(10)
+    with pytest.raises(JobCancelled, match="the worker stops"):
+        seeds(waiting)
+
+
+def test_a_closed_batcher_takes_no_jobs(device: Device) -> None:
+    batcher = Batcher(device, BATCH_FRAMES)
+    batcher.close()
+    with pytest.raises(RuntimeError):
+        batcher.submit([segment(0)], JobControl(60))
+    with pytest.raises(RuntimeError):
+        batcher.run(lambda: None)

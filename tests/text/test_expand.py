@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.text.expand import expansions
-from f5_worker.text.expand_foreign import LANGUAGES
+from f5_worker.text.expand.expand import expansions
+from f5_worker.text.expand.foreign import LANGUAGES
 
 
 def read(text: str, language: str = "en") -> str:

@@ -1,0 +1,92 @@
+"""What a job asks for, done in a thread of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from f5_worker import log
+from f5_worker.api import voices
+from f5_worker.api.contracts import Shape
+from f5_worker.api.legacy import Download, downloaded
+from f5_worker.cancellation import JobControl
+from f5_worker.delivery.save import save
+from f5_worker.errors import InvalidInput
+from f5_worker.schema.requests import Request, SpeechRequest, VoiceRequest
+from f5_worker.schema.responses import ChunkReply, SpeechReply
+from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3_config import bucket_from_job
+from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.pipeline import speak
+from f5_worker.synthesis.prepare import Job
+from f5_worker.synthesis.stream import stream as stream_pieces
+
+Reply = dict[str, Any]
+
+
+def speaks(request: Request | Download) -> bool:
+    return isinstance(request, get_args(SpeechRequest))
+
+
+def answer(
+    raw: Mapping[str, Any], request: Request | Download, service: Service, control: JobControl, received: float
+) -> Reply:
+    """The whole reply.
+
+    Args:
+        raw: the job as RunPod sent it.
+        received: when it came, `time.monotonic()`; it may have waited for a thread since.
+
+    Raises:
+        WorkerError
+    """
+    control.check()
+    if isinstance(request, Download):
+        return _download(request, service)
+    if isinstance(request, get_args(VoiceRequest)):
+        return voices.answer(request, service)
+    job = _job(raw, request, service, control, received)
+    reply = speak(job)
+    _done(job, reply)
+    return reply.to_json()
+
+
+def stream(
+    raw: Mapping[str, Any], shape: Shape, service: Service, control: JobControl, received: float
+) -> Iterator[Reply | str]:
+    """The pieces of a reply in the caller's words."""
+    control.check()
+    job = _job(raw, shape.request, service, control, received)
+    for piece in stream_pieces(job):
+        if isinstance(piece, ChunkReply):
+            yield shape.piece(piece)
+        else:
+            _done(job, piece)
+            yield shape.last(piece)
+
+
+def _job(raw: Mapping[str, Any], request: Any, service: Service, control: JobControl, received: float) -> Job:
+    own = raw.get("s3Config")
+    bucket = None if own is None else Bucket(bucket_from_job(own, service.settings), service.settings)
+    return Job(request, service, control, str(raw.get("id", "")), bucket, time.monotonic() - received)
+
+
+def _done(job: Job, reply: SpeechReply) -> None:
+    directory = job.service.settings.save_dir
+    if directory is not None and reply.audio.base64 is not None:
+        save(reply, directory, job.job_id)
+    metrics = reply.metrics
+    log.for_job(job.job_id).info(
+        "done: %.1f s of %s in %.0f ms, RTF %.3f, NFE %d",
+        reply.audio.duration_s, reply.audio.format, metrics.total_ms, metrics.rtf, metrics.nfe,
+    )  # fmt: skip
+
+
+def _download(request: Download, service: Service) -> Reply:
+    if service.bucket is None:
+        raise InvalidInput("this worker has no bucket, so results are not kept; they are in the reply itself")
+    data = service.bucket.get(request.key, max_bytes=service.settings.max_reply_bytes * 3 // 4)
+    if data is None:
+        raise InvalidInput("there is no such result; it may have been deleted, or the job may have failed")
+    return downloaded(request, data)

@@ -1,0 +1,109 @@
+"""What the machine gives this container, read from files and from nvcc: cores, memory, the compiler."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from f5_worker import process as child
+
+ROOT = Path("/")
+NVCC_TIMEOUT_S = 10.0
+UNLIMITED_BYTES = 1 << 60  # cgroup v1 says "no limit" with a number near 2**63
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The cgroup's limits (None: not limited, or not readable) and what they leave of the machine."""
+
+    memory_limit_bytes: int | None
+    cpu_limit: float | None
+    memory_bytes: int
+    cores: float
+
+
+def limits(root: Path = ROOT) -> Limits:
+    """Read cgroup v2 or v1. `root` is the file system to look at."""
+    memory, cpu = _cgroup_v2(root) if (root / "sys/fs/cgroup/cgroup.controllers").exists() else _cgroup_v1(root)
+    total = _memory_total(root)
+    cores = float(len(os.sched_getaffinity(0)))
+    return Limits(memory, cpu, min(memory or total, total), min(cpu or cores, cores))
+
+
+def nvcc() -> tuple[str | None, str | None]:
+    """Release of the CUDA compiler (`12.4`) and its CUDA_HOME, as torch's cpp_extension looks for them."""
+    for home in _cuda_homes():
+        done = child.run([home / "bin" / "nvcc", "--version"], timeout_s=NVCC_TIMEOUT_S)
+        if done.ok and (match := re.search(r"release (\d+\.\d+)", done.output)):
+            return match[1], str(home)
+    return None, None
+
+
+def _cuda_homes() -> Iterator[Path]:
+    for name in ("CUDA_HOME", "CUDA_PATH"):
+        if home := os.environ.get(name):
+            yield Path(home)
+    if found := shutil.which("nvcc"):
+        yield Path(found).parent.parent
+    yield Path("/usr/local/cuda")
+
+
+def _cgroup_v2(root: Path) -> tuple[int | None, float | None]:
+    memories: list[int] = []
+    cpus: list[float] = []
+    for folder in _groups(root, "", root / "sys/fs/cgroup"):
+        if (text := _text(folder / "memory.max")).isdigit():
+            memories.append(int(text))
+        quota, _, period = _text(folder / "cpu.max").partition(" ")
+        if quota.isdigit() and period.isdigit() and int(period):
+            cpus.append(int(quota) / int(period))
+    return min(memories, default=None), min(cpus, default=None)
+
+
+def _cgroup_v1(root: Path) -> tuple[int | None, float | None]:
+    memories: list[int] = []
+    cpus: list[float] = []
+    for folder in _groups(root, "memory", root / "sys/fs/cgroup/memory"):
+        text = _text(folder / "memory.limit_in_bytes")
+        if text.isdigit() and int(text) < UNLIMITED_BYTES:
+            memories.append(int(text))
+    for folder in _groups(root, "cpu", root / "sys/fs/cgroup/cpu"):
+        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit() and int(period):  # "-1": not limited
+            cpus.append(int(quota) / int(period))
+    return min(memories, default=None), min(cpus, default=None)
+
+
+def _groups(root: Path, controller: str, mount: Path) -> Iterator[Path]:
+    """The process' group and all above it: the tightest limit on the way counts.
+
+    In a container the mount often shows the container's own group as its root while /proc still names the
+    path on the host; what does not exist below the mount is passed over.
+    """
+    path = "/"
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if (number == "0" and not controller) or (controller and controller in controllers.split(",")):
+            path = group
+    folder = mount / path.strip("/")
+    while folder != mount and mount in folder.parents:
+        yield folder
+        folder = folder.parent
+    yield mount
+
+
+def _memory_total(root: Path) -> int:
+    match = re.search(r"^MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo"), re.MULTILINE)
+    return int(match[1]) * 1024 if match else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    return ""

@@ -1,0 +1,78 @@
+"""Put a model or a recogniser into an image: `python -m f5_worker.boot.weights.bake F5TTS_v1_Base /opt/models`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from f5_worker.boot.weights import copies
+from f5_worker.boot.weights.recipes import Tools
+from f5_worker.boot.weights.recogniser import find_recogniser
+from f5_worker.boot.weights.weights import CopyPrecision, Located, WeightRoots, resolve
+from f5_worker.errors import ModelUnavailable
+from f5_worker.models.published import recognisers
+from f5_worker.storage import files as cache
+
+
+def bake(
+    model: str, into: Path, *, roots: WeightRoots, precision: CopyPrecision = "fp16", tools: Tools | None = None
+) -> Located:
+    """Make a model's directory as `into/<model>`; a container finds it there as `baked`.
+
+    Raises:
+        ModelUnavailable: no source had it.
+    """
+    kitchen = into / ".baking"
+    sources = replace(roots, baked=kitchen, caches=(kitchen,))
+    try:
+        found = resolve(model, roots=sources, precision=precision, tools=tools)
+        if found.source == "shipped":
+            return found
+        target = into / found.directory.name
+        copies.publish(found.directory, target)
+    finally:
+        shutil.rmtree(kitchen, ignore_errors=True)
+    return replace(found, directory=target)
+
+
+def bake_recogniser(name: str, into: Path, *, roots: WeightRoots, tools: Tools | None = None) -> Path:
+    """Make a recogniser's directory as `into/<name>`.
+
+    Raises:
+        ModelUnavailable: no source had it.
+    """
+    kitchen = into / ".baking"
+    try:
+        found = find_recogniser(name, roots=replace(roots, baked=kitchen, caches=(kitchen,)), tools=tools)
+        if found.directory is None:
+            raise ModelUnavailable("; ".join(found.notes))
+        target = into / name
+        cache.remove_tree(target)
+        shutil.copytree(found.directory, target)  # out of a hub cache: the files that its links name
+    finally:
+        shutil.rmtree(kitchen, ignore_errors=True)
+    return target
+
+
+def main(arguments: list[str]) -> int:
+    model, into = arguments
+    roots = WeightRoots.from_environment(os.environ, models_dir=Path(into), cache_dir=Path(into))
+    try:
+        if model in recognisers():
+            print(bake_recogniser(model, Path(into), roots=roots))
+            return 0
+        found = bake(model, Path(into), roots=roots)
+    except ModelUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    for note in found.notes:
+        print(note)
+    print(f"{found.directory}: {model} from {found.source}, revision {found.revision}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,157 @@
+"""The recogniser's files: found, or downloaded once and kept where the next worker finds them.
+
+Order, as for the model: a directory that is given or ships with the code > RunPod's and other hub caches, used
+as they lie > baked into the image > a copy on the volume > the hub. A worker without a recogniser serves.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from f5_worker.boot.weights import recipes
+from f5_worker.boot.weights.copies import sync
+from f5_worker.boot.weights.recipes import SourceProblem, Tools
+from f5_worker.boot.weights.weights import RESERVE_BYTES, WAIT_S, Source, WeightRoots
+from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
+from f5_worker.storage import files as cache
+
+OFF = "off"
+WHOLE = ".whole"  # written last: a directory of ours without it is none
+
+
+@dataclass
+class FoundRecogniser:
+    """Where the files are, None if nowhere; `notes` say what was wrong with each source."""
+
+    directory: Path | None = None
+    source: Source | None = None
+    made: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def find_recogniser(
+    name: str,
+    *,
+    roots: WeightRoots,
+    offline: bool = False,
+    dry: bool = False,
+    tools: Tools | None = None,
+    wait_s: float = WAIT_S,
+) -> FoundRecogniser:
+    """Find or download the recogniser of that name; `off` finds none. Never raises for what it finds.
+
+    Args:
+        dry: change nothing.
+    """
+    found = FoundRecogniser()
+    if name == OFF:
+        return found
+    published = recognisers().get(name)
+    places: tuple[tuple[Path, Source], ...] = ((roots.shipped, "shipped"), (roots.baked, "baked"))
+    for place, source in places:
+        if lacking(place / name, published) is None:  # an absolute path stands for itself
+            found.directory, found.source = place / name, source
+            return found
+    if published is None:
+        found.notes.append(f"{name!r} is no directory and none of {', '.join(recognisers())}")
+        return found
+    if cached := recipes.find_cached(published.weights, roots.hub_caches):
+        snapshot = cached[0].parent
+        if (problem := lacking(snapshot, published)) is None:
+            found.directory, found.source = snapshot, "runpod-cache"
+            return found
+        found.notes.append(f"the hub cache {problem}")
+    _from_copies(found, published, roots, offline, dry, tools or Tools(), wait_s)
+    return found
+
+
+def lacking(directory: Path, published: PublishedRecogniser | None) -> str | None:
+    """Why a directory is no complete recogniser; None if it is one.
+
+    tokenizer.json is needed: faster-whisper would download one where it is missing.
+    """
+    needed = {file.path: file.size_bytes for file in published.files} if published else {}
+    needed = {"config.json": None, "model.bin": None, "tokenizer.json": None, **needed}
+    for name, size in needed.items():
+        path = directory / name
+        if not path.is_file():
+            return f"has no {name}"
+        if size is not None and path.stat().st_size != size:
+            return f"has {path.stat().st_size} bytes of {name} instead of {size}"
+    return None
+
+
+def _from_copies(
+    found: FoundRecogniser,
+    published: PublishedRecogniser,
+    roots: WeightRoots,
+    offline: bool,
+    dry: bool,
+    tools: Tools,
+    wait_s: float,
+) -> None:
+    targets = [place / f"asr-{published.weights.revision[:12]}" / published.name for place in roots.caches]
+    for target in targets:
+        if (target / WHOLE).exists() and lacking(target, published) is None:
+            found.directory, found.source = target, "volume"
+            return
+    if offline:
+        found.notes.append("the hub: not asked, HF_HUB_OFFLINE is set")
+        return
+    if dry:
+        found.notes.append(f"{published.name} would be downloaded")
+        return
+    for target in targets:
+        try:
+            _download(published, target, tools, wait_s)
+            found.directory, found.source, found.made = target, "hub", True
+            return
+        except SourceProblem as error:
+            found.notes.append(f"hub: {error}")
+            return
+        except OSError as error:
+            found.notes.append(f"{target.parent}: {cache.explain(error)}")
+
+
+def _download(published: PublishedRecogniser, target: Path, tools: Tools, wait_s: float) -> None:
+    """All files into a directory of its own, proven, then moved into place at once."""
+    needed = sum(file.at_most_bytes for file in published.files) + RESERVE_BYTES
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if (free := cache.free_bytes(target.parent)) < needed:
+        raise OSError(f"{free:,} bytes free, {needed:,} bytes needed")
+    cache.sweep(target.parent)
+    with cache.lease(target.parent / ".lease", wait_s=wait_s, done=(target / WHOLE).exists) as turn:
+        if (target / WHOLE).exists():
+            return
+        temporary = cache.temporary_beside(target)
+        try:
+            temporary.mkdir()
+            for file in published.files:
+                _prove(tools.fetch(file, temporary, turn.beat), file)
+            shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub client's own notes
+            for path in temporary.iterdir():
+                sync(path)
+            (temporary / WHOLE).touch()
+            _publish(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(temporary: Path, target: Path) -> None:
+    if not (target / WHOLE).exists():
+        cache.remove_tree(target)
+    try:
+        temporary.rename(target)  # refused where a directory with content is
+    except OSError:
+        if not (target / WHOLE).exists():  # else another process was faster: same content
+            raise
+
+
+def _prove(path: Path, file: HubFile) -> None:
+    size = path.stat().st_size
+    if file.size_bytes not in (None, size):
+        raise SourceProblem(f"{file.path} has {size} bytes instead of {file.size_bytes}")
+    if file.sha256 is not None and (measured := cache.sha256_of(path)) != file.sha256:
+        raise SourceProblem(f"{file.path} has sha256 {measured[:12]}... instead of {file.sha256[:12]}...")

@@ -1,0 +1,101 @@
+"""Self-attention with rotary positions, in F5's flavour, over rows of different lengths.
+
+Legend: n frames of all rows together, h heads, d width of one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from f5_worker.models.f5.cuda.ops import Ops
+from f5_worker.models.f5.cuda.packed import Rows
+
+Attend = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]
+"""Query, key, value `[n, h, d]` -> `[n, h, d]`, each row with itself alone."""
+
+
+def attend_dense(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """torch's own attention for each run of rows of one length: everywhere, in every precision, exact."""
+    done, begin = [], 0
+    for run in rows.runs():
+        end = begin + run[0] * run[1]
+        q, k, v = (x[begin:end].view(*run, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
+        done.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1))
+        begin = end
+    return done[0] if len(done) == 1 else torch.cat(done)
+
+
+def attend_flash(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """flash-attn, where boot left it installed: it had to prove itself on this GPU (boot/verify_child.py)."""
+    from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found, unused-ignore]
+
+    edges, longest = rows.cumulative, rows.longest
+    out: Tensor = flash_attn_varlen_func(query, key, value, edges, edges, longest, longest)
+    return out
+
+
+def attend_varlen(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """torch's own variable-length flash attention (torch >= 2.10)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    edges, longest = rows.cumulative, rows.longest
+    return cast(Tensor, varlen_attn(query, key, value, edges, edges, longest, longest))
+
+
+def choose_attention(device: torch.device, dtype: torch.dtype, *, flash: bool = True) -> Attend:
+    """The backend for a model on `device` in `dtype`; what takes all rows in one launch takes half precision on CUDA.
+
+    flash: flash-attn may be used where it is installed; not if nobody proved it (`F5_FLASH_ATTN=off`).
+    """
+    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
+        if flash and find_spec("flash_attn") is not None:
+            return attend_flash
+        if find_spec("torch.nn.attention.varlen") is not None:
+            return attend_varlen
+    return attend_dense
+
+
+def rotary_tables(n: int, dim_head: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of positions 0..n-1, each `[n, d / 2]` fp32: of each pair (x0, x1), as in GPT-J.
+
+    Angles are computed in fp32 whatever the model's precision: fp16 loses whole frames above 2048.
+    (x_transformers `RotaryEmbedding`; upstream rounds its frequencies with the weights.)
+    """
+    frequency = 1.0 / base ** (torch.arange(0, dim_head, 2).float() / dim_head)
+    angles = torch.outer(torch.arange(n, dtype=torch.float32), frequency)
+    return angles.cos(), angles.sin()
+
+
+class Attention(nn.Module):
+    """Attention of each frame with all of its row; parameter names are upstream's but for `to_qkv`.
+
+    `rotary_heads`: number of leading heads that see positions, None for all (`pe_attn_head`;
+    the first F5 release turned only one head).
+    """
+
+    def __init__(self, dim: int, heads: int, dim_head: int, qk_norm: bool, rotary_heads: int | None) -> None:
+        super().__init__()
+        inner = heads * dim_head
+        self.heads = heads
+        self.rotary_heads = heads if rotary_heads is None else rotary_heads
+        self.to_qkv = nn.Linear(dim, 3 * inner)  # upstream's to_q, to_k, to_v, one above the other
+        self.to_out = nn.ModuleList([nn.Linear(inner, dim)])  # a list, as upstream's has a dropout behind it
+        self.qk_norm = qk_norm
+        if qk_norm:
+            self.q_norm = nn.RMSNorm(dim_head, eps=1e-6)
+            self.k_norm = nn.RMSNorm(dim_head, eps=1e-6)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, ops: Ops, attend: Attend) -> Tensor:
+        """`x [n, dim]` -> `[n, dim]`."""
+        qkv = self.to_qkv(x).view(len(x), 3, self.heads, -1)
+        if self.qk_norm:
+            query, key, value = qkv.unbind(1)
+            qkv = torch.stack((self.q_norm(query), self.k_norm(key), value), dim=1)
+        out: Tensor = self.to_out[0](attend(*ops.rotate(qkv, cos, sin, self.rotary_heads), rows).flatten(1))
+        return out

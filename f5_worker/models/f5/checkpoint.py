@@ -1,0 +1,92 @@
+"""A checkpoint's files to modules, on the CPU: upstream's names and shapes, key by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from f5_worker.models.f5.config import read_arch
+from f5_worker.models.f5.network import DiT
+from f5_worker.models.f5.skip_init import Uninitialised
+from f5_worker.models.f5.vocoder import Vocos
+from f5_worker.errors import ModelUnavailable
+from f5_worker.settings import REPOSITORY, Settings
+
+_DERIVED = ("mel_spec.", "transformer.rotary_embed.", "transformer.text_embed.freqs_cis", "initted", "step")
+
+
+def find_model(settings: Settings) -> Path:
+    """The directory of the model that the settings name."""
+    places = [REPOSITORY / "models" / settings.model, settings.models_dir / settings.model]
+    for place in places:  # an absolute F5_MODEL stands for itself in both
+        if place.is_dir():
+            return place
+    raise ModelUnavailable(
+        f"F5_MODEL={settings.model!r} was found neither in {places[0].parent} nor in {places[1].parent}; "
+        "start model_cache_init.py instead, which fetches it, or name one that is there, such as f5-tiny"
+    )
+
+
+def load_model(directory: Path, vocabulary_size: int) -> DiT:
+    """The transformer in `directory`, on the CPU, in the precision of its file."""
+    weights = _read(required(directory, "model.safetensors"))
+    kept = {name: tensor for name, tensor in _plain_names(weights).items() if not name.startswith(_DERIVED)}
+    kept = {name.removeprefix("transformer."): tensor for name, tensor in kept.items()}
+    rows = len(kept.get("text_embed.text_embed.weight", ())) - 1
+    if rows != vocabulary_size:
+        raise ModelUnavailable(
+            f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with {rows}; "
+            "use the vocab.txt that came with it"
+        )
+    with Uninitialised():
+        model = DiT(read_arch(directory), vocabulary_size)
+    try:
+        model.load_state_dict(fuse_qkv(kept), assign=True)
+    except RuntimeError as error:
+        raise ModelUnavailable(f"model {directory.name!r}: weights and architecture differ: {error}") from None
+    return model.eval().requires_grad_(False)
+
+
+def load_vocoder(directory: Path) -> Vocos:
+    """The vocoder in `directory`, on the CPU, fp32."""
+    weights = _read(required(directory, "vocoder.safetensors"))
+    try:
+        return Vocos.from_weights(weights)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelUnavailable(f"model {directory.name!r}: vocoder.safetensors is no Vocos: {error}") from None
+
+
+def fuse_qkv(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Upstream's three projections of each attention as one; whatever lacks one of them stays as it is."""
+    fused = dict(weights)
+    for name in weights:
+        parts = [name.replace(".attn.to_q.", f".attn.to_{part}.") for part in "qkv"]
+        if ".attn.to_q." in name and all(part in weights for part in parts):
+            fused[name.replace(".to_q.", ".to_qkv.")] = torch.cat([fused.pop(part) for part in parts])
+    return fused
+
+
+def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("ema_model."): tensor for name, tensor in weights.items()}
+
+
+def required(directory: Path, name: str) -> Path:
+    """The path of a file that a checkpoint cannot be without."""
+    path = directory / name
+    if not path.is_file():
+        raise ModelUnavailable(f"model {directory.name!r} has no {name}; its directory is incomplete")
+    return path
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelUnavailable(
+            f"{path.name} of model {path.parent.name!r} cannot be read ({error}); copy it there again"
+        ) from None

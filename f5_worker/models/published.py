@@ -1,0 +1,109 @@
+"""The published checkpoints and recognisers: which files of which hub repository make a model.
+
+`published.json` is the table; its `_about` says where each value comes from and what is not known.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+ASSUMED_MODEL_BYTES = 1_400_000_000  # for a model file of unknown size: F5TTS_v1_Base is 1,348,435,761
+ASSUMED_SMALL_BYTES = 60_000_000
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a hub repository. `size_bytes` and `sha256` are None where they are not known."""
+
+    repo: str
+    revision: str
+    path: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """The repository's directory in a hub cache: `models--SWivid--F5-TTS`."""
+        return "models--" + self.repo.replace("/", "--")
+
+    @property
+    def at_most_bytes(self) -> int:
+        """What to have room for."""
+        if self.size_bytes is not None:
+            return self.size_bytes
+        return ASSUMED_MODEL_BYTES if self.path.endswith((".safetensors", ".pt")) else ASSUMED_SMALL_BYTES
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The files that one published model is made of, and what it is.
+
+    arch: one of the shapes that `engine/config.py` knows by name. languages: ISO 639-1 codes, the main one first.
+    licence: of the weights, as the hub states it.
+    """
+
+    name: str
+    model: HubFile
+    vocab: HubFile
+    vocoder: HubFile
+    arch: str
+    languages: tuple[str, ...]
+    licence: str
+
+
+@dataclass(frozen=True)
+class PublishedRecogniser:
+    """The files that one Whisper model is made of, in CTranslate2's format."""
+
+    name: str
+    files: tuple[HubFile, ...]
+    licence: str
+
+    @property
+    def weights(self) -> HubFile:
+        return next(file for file in self.files if file.path == "model.bin")
+
+
+@lru_cache(maxsize=1)
+def published() -> dict[str, Checkpoint]:
+    """All published checkpoints by name."""
+    table = _table()
+    found = {}
+    for name, entry in table["models"].items():
+        repository = {"repo": entry["repo"], "revision": entry["revision"]}
+        found[name] = Checkpoint(
+            name,
+            model=HubFile(**repository, **entry["model"]),
+            vocab=HubFile(**repository, **entry["vocab"]),
+            vocoder=HubFile(**table["vocoders"][entry["vocoder"]]),
+            arch=entry["arch"],
+            languages=tuple(entry["languages"]),
+            licence=entry["licence"],
+        )
+    return found
+
+
+@lru_cache(maxsize=1)
+def recognisers() -> dict[str, PublishedRecogniser]:
+    """All published recognisers by name."""
+    found = {}
+    for name, entry in _table()["recognisers"].items():
+        files = tuple(HubFile(entry["repo"], entry["revision"], **file) for file in entry["files"])
+        found[name] = PublishedRecogniser(name, files, entry["licence"])
+    return found
+
+
+@lru_cache(maxsize=1)
+def default_vocoder() -> HubFile:
+    """The vocoder of every mel model here; for a fine-tune that comes without one."""
+    return HubFile(**_table()["vocoders"]["vocos-mel-24khz"])
+
+
+def _table() -> dict[str, Any]:
+    text = resources.files(__package__).joinpath("published.json").read_text(encoding="utf-8")
+    table: dict[str, Any] = json.loads(text)
+    return table

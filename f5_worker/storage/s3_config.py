@@ -1,0 +1,303 @@
+"""Which bucket: from the environment, in three families of names, or from the job itself.
+
+    family   endpoint             bucket           key id                 secret                     region
+    S3       S3_ENDPOINT_URL      S3_BUCKET_NAME   S3_ACCESS_KEY_ID       S3_SECRET_ACCESS_KEY       S3_REGION
+    BUCKET   BUCKET_ENDPOINT_URL  in the endpoint  BUCKET_ACCESS_KEY_ID   BUCKET_SECRET_ACCESS_KEY
+    AWS      AWS_ENDPOINT_URL     S3_BUCKET        AWS_ACCESS_KEY_ID      AWS_SECRET_ACCESS_KEY      AWS_REGION
+
+The first family, in this order, that names all it needs is taken, whole: nothing is borrowed from another. AWS keys
+without S3_BUCKET are none of ours. In the AWS family the endpoint may be missing, which means AWS itself. BUCKET is
+the SDK's family; the SDK uploads into a bucket named after the month, we want it in the URL.
+
+The endpoint may hold the bucket, before the host or as its path. A region that the host tells counts more than a
+variable, since the host refuses any other; where nobody tells it, it is `us-east-1`, which most servers accept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from f5_worker.errors import InvalidInput, SettingsInvalid
+from f5_worker.settings import Settings, variable
+from f5_worker.storage import fetch
+
+DEFAULT_REGION = "us-east-1"
+JOB = "s3Config"
+
+_AWS = r"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d))?\.(?P<home>amazonaws\.com(?:\.cn)?)"
+_BUCKET = r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]*)\.)?"
+# Only what is documented by those who run them.
+_PROVIDERS = {
+    "AWS": re.compile(_BUCKET + _AWS),
+    "Backblaze": re.compile(_BUCKET + r"s3\.(?P<region>[a-z]{2}-[a-z]+-\d{3})\.(?P<home>backblazeb2\.com)"),
+    "Wasabi": re.compile(_BUCKET + r"s3(?:\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d))?\.(?P<home>wasabisys\.com)"),
+    "Cloudflare": re.compile(_BUCKET + r"[0-9a-f]{32}(?:\.(?:eu|fedramp))?\.(?P<home>r2\.cloudflarestorage\.com)"),
+    "DigitalOcean": re.compile(_BUCKET + r"(?P<region>[a-z]{3}\d)\.(?P<home>digitaloceanspaces\.com)"),
+    "RunPod": re.compile(r"s3api-(?P<region>[a-z0-9-]+)\.(?P<home>runpod\.io)"),
+}
+HOMES = ("amazonaws.com", "backblazeb2.com", "wasabisys.com", "r2.cloudflarestorage.com", "digitaloceanspaces.com")
+
+_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")  # no ARN, no path; older buckets have capitals
+_REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
+_KEY = re.compile(r"[!#-&(-~]+")  # visible ASCII; quotes are a copying error
+_BACKBLAZE_KEY = re.compile(r"(?:00[0-9a-f]{23}|[0-9a-f]{12})")  # application key, master key
+
+
+@dataclass(frozen=True)
+class BucketConfig:
+    """A bucket and the key to it. `endpoint_url` is None for AWS, whose hosts follow from the region."""
+
+    endpoint_url: str | None
+    bucket: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    region: str
+    path_style: bool
+    source: str  # the family of variables, or `s3Config`
+    provider: str | None = None  # where it is known
+
+    @property
+    def from_job(self) -> bool:
+        """A stranger chose the endpoint: only public addresses are dialled."""
+        return self.source == JOB
+
+    @property
+    def can_presign(self) -> bool:
+        """RunPod's volumes have no presigned URLs (its documentation of the S3-compatible API)."""
+        return self.provider != "RunPod"
+
+    @property
+    def host(self) -> str:
+        """Whom we talk to, for messages."""
+        return urlsplit(self.endpoint_url or f"https://s3.{self.region}.amazonaws.com").netloc
+
+
+class _Family(NamedTuple):
+    """The names of one family's variables; empty where it has none."""
+
+    name: str
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: str
+    region: str
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(name for name in self[1:] if name)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        return tuple(name for name in self[1:5] if name and name != "AWS_ENDPOINT_URL")
+
+
+FAMILIES = (
+    _Family("S3", "S3_ENDPOINT_URL", "S3_BUCKET_NAME", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_REGION"),
+    _Family("BUCKET", "BUCKET_ENDPOINT_URL", "", "BUCKET_ACCESS_KEY_ID", "BUCKET_SECRET_ACCESS_KEY", ""),
+    _Family("AWS", "AWS_ENDPOINT_URL", "S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),
+)
+
+
+def bucket_from_env(environ: Mapping[str, str]) -> BucketConfig | None:
+    """The operator's bucket; None when no family of variables is begun.
+
+    Raises:
+        SettingsInvalid: what is begun is not complete, or contradicts itself; every variable is named.
+    """
+    given = _given(environ)
+    begun = [family for family in FAMILIES if _begun(family, given)]
+    if not begun:
+        return None
+    complete = [family for family in begun if all(name in given for name in family.needed)]
+    if not complete:
+        raise SettingsInvalid([_incomplete(family, given) for family in begun])
+    family = complete[0]
+    values = {name: given.get(variable, "") for name, variable in family._asdict().items() if name != "name"}
+    try:
+        return _config(family.name, family, **values)
+    except ValueError as error:
+        raise SettingsInvalid(error.args) from None
+
+
+def bucket_for(settings: Settings, environ: Mapping[str, str]) -> BucketConfig | None:
+    """The operator's bucket, which some settings need.
+
+    Raises:
+        SettingsInvalid: as `bucket_from_env`, or a setting needs a bucket and there is none.
+    """
+    config = bucket_from_env(environ)
+    needs = [variable("delivery")] if settings.delivery == "s3" else []
+    needs += [variable("voices_s3_prefix")] if settings.voices_s3_prefix is not None else []
+    if config is None and needs:
+        names = ", ".join(FAMILIES[0].needed)
+        raise SettingsInvalid([f"{name} needs a bucket, and none is configured ({names})" for name in needs])
+    return config
+
+
+def bucket_warnings(environ: Mapping[str, str]) -> Iterator[str]:
+    """What is not wrong but surprising in these variables: a mixture of families, a region that the host overrules.
+
+    Raises:
+        SettingsInvalid: see `bucket_from_env`.
+    """
+    config = bucket_from_env(environ)
+    if config is None:
+        return
+    given = _given(environ)
+    used = next(family for family in FAMILIES if family.name == config.source)
+    others = [family for family in FAMILIES if family is not used and _begun(family, given)]
+    if ignored := [name for family in others for name in family.variables if name in given]:
+        yield f"{', '.join(ignored)} not used: the bucket is given by {', '.join(used.needed)}"
+    region = given.get(used.region, config.region)
+    if region.lower() != config.region.lower():
+        yield f"{used.region}={region} not used: {config.host} is {config.region}"
+
+
+def bucket_from_job(value: object, settings: Settings) -> BucketConfig:
+    """The bucket that a job brings along, as RunPod carries it: `s3Config {accessId, accessSecret, bucketName,
+    endpointUrl}`.
+
+    Raises:
+        InvalidInput: a field is missing or cannot be used; no value is quoted.
+        FetchRefused: an endpoint that this worker does not call; its address is checked when it is called.
+    """
+    fields = {"endpoint": "endpointUrl", "bucket": "bucketName", "access_key": "accessId", "secret_key": "accessSecret"}
+    family = _Family(JOB, **{name: f"{JOB}.{field}" for name, field in fields.items()}, region="")
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"{JOB} is no object; send {', '.join(fields.values())}")
+    texts = {name: _text(value.get(field)) for name, field in fields.items()}
+    if missing := [fields[name] for name, text in texts.items() if not text and name != "bucket"]:
+        raise InvalidInput(f"{JOB} lacks {', '.join(missing)}; send {', '.join(fields.values())}")
+    try:
+        config = _config(JOB, family, **texts, region="")
+    except ValueError as error:
+        raise InvalidInput("; ".join(error.args)) from None
+    fetch.check_url(config.endpoint_url or f"https://{config.host}", settings)
+    return config
+
+
+def _given(environ: Mapping[str, str]) -> dict[str, str]:
+    """An empty value means "not set", as an endpoint's form sends it."""
+    names = {name for family in FAMILIES for name in family.variables}
+    return {name: environ[name].strip() for name in names if environ.get(name, "").strip()}
+
+
+def _begun(family: _Family, given: Mapping[str, str]) -> bool:
+    marks = ("S3_BUCKET",) if family.name == "AWS" else family.variables
+    return any(name in given for name in marks)
+
+
+def _incomplete(family: _Family, given: Mapping[str, str]) -> str:
+    missing = [name for name in family.needed if name not in given]
+    found = [name for name in family.variables if name in given]
+    return f"{', '.join(missing)} missing beside {', '.join(found)}; a bucket needs {', '.join(family.needed)}"
+
+
+def _text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _config(
+    source: str, names: _Family, *, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str
+) -> BucketConfig:
+    """Judge one family's values together.
+
+    Raises:
+        ValueError: one argument for each fault.
+    """
+    place, faults = _place(endpoint, names.endpoint)
+    for name, value in ((names.access_key, access_key), (names.secret_key, secret_key)):
+        if not _KEY.fullmatch(value):
+            faults.append(f"{name} holds spaces, quotes or other characters that no key has; copy it again")
+    if region and not _REGION.fullmatch(region):
+        faults.append(f"{names.region} is no region; write one such as {DEFAULT_REGION}")
+    place, fault = _with_bucket(place, bucket, names)
+    faults += [fault] if fault else []
+    if place.provider == "AWS" and _BACKBLAZE_KEY.fullmatch(access_key):
+        faults.append(
+            f"{names.access_key} is a key of Backblaze, but without its endpoint it goes to AWS; "
+            f"set {names.endpoint} to https://s3.<region>.backblazeb2.com"
+        )
+    if faults:
+        raise ValueError(*faults)
+    return BucketConfig(
+        endpoint_url=place.endpoint,
+        bucket=place.bucket,
+        access_key=access_key,
+        secret_key=secret_key,
+        region=place.region or region or DEFAULT_REGION,
+        path_style=place.provider != "AWS",
+        source=source,
+        provider=place.provider,
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What an endpoint's URL tells."""
+
+    endpoint: str | None
+    path: str = ""
+    bucket: str = ""
+    region: str = ""
+    provider: str | None = None
+
+
+def _place(endpoint: str, name: str) -> tuple[_Place, list[str]]:
+    """Take an endpoint apart; beside it what is wrong with it. No endpoint means AWS."""
+    if not endpoint:
+        return _Place(None, provider="AWS"), []
+    # Consoles show the endpoint without a scheme.
+    url = endpoint if "://" in endpoint else f"https://{endpoint}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or parts.scheme not in ("https", "http") or re.search(r"[\s\\]", url):
+        return _Place(None), [f"{name} is no URL; write https://host"]
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return _Place(None), [f"{name} holds a user, a query or a fragment; write https://host only"]
+    path = unquote(parts.path).strip("/")
+    for provider, pattern in _PROVIDERS.items():
+        if match := pattern.fullmatch(host):
+            return _known(provider, match, parts.scheme, host, port, path), []
+    return _Place(f"{parts.scheme}://{parts.netloc}", path), []
+
+
+def _known(provider: str, match: re.Match[str], scheme: str, host: str, port: int | None, path: str) -> _Place:
+    found = match.groupdict()
+    bucket, region = found.get("bucket") or "", found.get("region") or ""
+    if provider == "RunPod":
+        region = region.upper()  # the data centre, as its documentation writes it
+    elif provider == "Cloudflare":
+        region = "auto"
+    bare = host[len(bucket) + 1 :] if bucket else host
+    endpoint = None if provider == "AWS" else f"{scheme}://{bare}" + (f":{port}" if port else "")
+    return _Place(endpoint, path, bucket, region, provider)
+
+
+def _with_bucket(place: _Place, bucket: str, names: _Family) -> tuple[_Place, str]:
+    """Settle which part of the URL, or which variable, names the bucket; beside it what is wrong."""
+    how = f"set {names.bucket}" if names.bucket else f"write {names.endpoint} as https://host/bucket"
+    base, _, last = place.path.rpartition("/")
+    if place.bucket and bucket and place.bucket != bucket:
+        return place, f"{names.endpoint} names the bucket {place.bucket}, {names.bucket} {bucket}; write one of them"
+    if place.bucket or not place.path:
+        bucket, base = place.bucket or bucket, place.path
+    elif not bucket:
+        bucket = last
+        if base:
+            return place, f"{names.endpoint} has a path of several parts, any of which may be the bucket; {how}"
+    elif bucket != last:
+        base = place.path  # servers behind a path, such as https://host/storage/v1/s3
+    if not bucket:
+        return place, f"no bucket is named; {how}"
+    if not _BUCKET_NAME.fullmatch(bucket):
+        return place, f"{names.bucket or names.endpoint} is no bucket's name; {how}"
+    endpoint = f"{place.endpoint}/{base}" if place.endpoint and base else place.endpoint
+    return replace(place, endpoint=endpoint, bucket=bucket), ""

@@ -1,0 +1,152 @@
+"""A text to the segments that the model is asked for: what each says, how long it sounds, where it is from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from f5_worker.engine.engine import Segment
+from f5_worker.errors import InvalidInput, TextTooLong
+from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, mel_frames
+from f5_worker.models.f5.duration import target_frames
+from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
+from f5_worker.reference.prepare import Reference
+from f5_worker.settings import Settings
+from f5_worker.text.chunk import Chunk, byte_budget, chunk
+from f5_worker.text.normalize import Normalized, ensure_speakable, normalize
+from f5_worker.text.seed import segment_seed
+
+SPEED_RANGE = (0.25, 4.0)  # how far a wanted duration may bend the reference's pace
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the model is asked, with every default filled in. `guidance`: CFG strength; `sway`: coefficient."""
+
+    language: str
+    expand: bool
+    nfe: int
+    guidance: float
+    sway: float | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A text cut into segments, and what the caller should know.
+
+    text: as sent. chunks: what each segment says. segments: what the model is asked.
+    """
+
+    text: str
+    normalized: Normalized
+    chunks: list[Chunk]
+    segments: list[Segment]
+    warnings: list[str]
+
+
+def make_plan(
+    text: str,
+    reference: Reference,
+    vocabulary: Vocabulary,
+    manner: Manner,
+    settings: Settings,
+    *,
+    speed: float = 1.0,
+    first_s: float | None = None,
+) -> Plan:
+    """Cut the text into segments and say how long each will sound.
+
+    Args:
+        speed: against the reference's pace.
+        first_s: length aimed at for the first of several segments.
+
+    Raises:
+        TextTooLong, TextUnspeakable, InvalidInput
+    """
+    normalized = speakable(text, manner, settings)
+    spoken = len(reference.transcript.encode())
+    first = None if first_s is None else round(spoken / reference.duration_s * first_s * speed)
+    chunks = chunk(normalized.text, byte_budget(spoken, reference.duration_s, speed), first)
+    frames = [_frames(piece.text, reference, speed) for piece in chunks]
+    _check_length(sum(frames) / FRAMES_PER_S, settings)
+    segments, unknown = [], set[str]()
+    for index, (piece, target) in enumerate(zip(chunks, frames, strict=True)):
+        tokens, missing = vocabulary.encode(tokenize(reference.transcript + piece.text))
+        unknown.update(missing)
+        segments.append(_segment(manner, reference, tokens, target, segment_seed(manner.seed, index)))
+    return Plan(text, normalized, chunks, segments, _unknown_warning(unknown))
+
+
+def speakable(text: str, manner: Manner, settings: Settings) -> Normalized:
+    """The text as it will be read.
+
+    Raises:
+        TextTooLong, TextUnspeakable
+    """
+    limit = settings.max_text_chars
+    if len(text) > limit:
+        raise TextTooLong(f"text has {len(text)} characters, at most {limit} (F5_MAX_TEXT_CHARS); send it in parts")
+    normalized = normalize(text, language=manner.language, expand=manner.expand)
+    ensure_speakable(normalized.text, len(text))
+    return normalized
+
+
+def natural_s(text: str, reference: Reference, manner: Manner, settings: Settings) -> float:
+    """How long a text takes at the reference's own pace."""
+    return _frames(speakable(text, manner, settings).text, reference, 1.0) / FRAMES_PER_S
+
+
+def speed_for(duration_s: float, natural: float) -> float:
+    """The pace that makes `natural` seconds of speech last `duration_s`.
+
+    Raises:
+        InvalidInput: too far from how anybody speaks, with what is possible.
+    """
+    speed = natural / duration_s
+    low, high = SPEED_RANGE
+    if not low <= speed <= high:
+        raise InvalidInput(
+            f"fix_duration_s={duration_s:g}: the text takes about {natural:.1f} s in this voice; "
+            f"it can be fitted into {natural / high:.1f}..{natural / low:.1f} s"
+        )
+    return speed
+
+
+def _frames(text: str, reference: Reference, speed: float) -> int:
+    return target_frames(text, reference.transcript, mel_frames(len(reference.samples)), speed)
+
+
+def _segment(manner: Manner, reference: Reference, tokens: Sequence[int], target: int, seed: int) -> Segment:
+    # Upstream keeps at least one frame more than tokens (cfm.py, `duration`).
+    frames = max(mel_frames(len(reference.samples)) + target, len(tokens) + 1)
+    if frames > MAX_SEGMENT_FRAMES:
+        raise InvalidInput(
+            f"a segment would last {frames / FRAMES_PER_S:.0f} s with its reference, "
+            f"at most {MAX_SEGMENT_FRAMES / FRAMES_PER_S:.0f} s; raise speed, lower fix_duration_s, "
+            "or use a reference that speaks faster"
+        )
+    return Segment(
+        reference=reference.samples,
+        tokens=tuple(tokens),
+        frames=frames,
+        nfe=manner.nfe,
+        guidance=manner.guidance,
+        sway=manner.sway,
+        seed=seed,
+    )
+
+
+def _check_length(target_s: float, settings: Settings) -> None:
+    if target_s > settings.max_audio_s:
+        raise TextTooLong(
+            f"the text would sound for about {target_s:.0f} s, at most {settings.max_audio_s:.0f} s "
+            "(F5_MAX_AUDIO_S); send it in parts or raise speed"
+        )
+
+
+def _unknown_warning(unknown: set[str]) -> list[str]:
+    if not unknown:
+        return []
+    shown = " ".join(sorted(unknown)[:10]) + (" ..." if len(unknown) > 10 else "")
+    return [f"{len(unknown)} characters are unknown to the model and were read as spaces: {shown}"]

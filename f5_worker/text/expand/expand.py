@@ -1,0 +1,56 @@
+"""Numbers, signs and abbreviations written out as they are read aloud: the model garbles digits.
+
+English is read in full (`expand_english`); other languages have integers, decimals, percentages and amounts of money
+(`expand_foreign`). What neither knows stays as it is. Time is linear in the length of the text, whatever it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from f5_worker.text.expand.english import english
+from f5_worker.text.expand.foreign import foreign
+from f5_worker.text.expand.numbers import Piece
+
+_SET_APART = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
+
+
+class Expansion(NamedTuple):
+    """`text` is said instead of what stands in `[begin, end)`."""
+
+    begin: int
+    end: int
+    text: str
+
+
+def expansions(text: str, language: str) -> list[Expansion]:
+    """What is said instead of what is written, in order, not overlapping.
+
+    Args:
+        text: in NFC; may hold line breaks.
+        language: ISO 639-1; nothing is expanded in one that has no rules.
+    """
+    return _apart(text, list(english(text) if language == "en" else foreign(text, language)))
+
+
+def _apart(text: str, pieces: list[Piece]) -> list[Expansion]:
+    """With a space where a reading would otherwise touch the letters, or the reading, beside it."""
+    begins = {begin for begin, _, _ in pieces}
+    return [
+        Expansion(begin, end, " " * left + said + " " * _touches(text[end : end + 1], end in begins))
+        for (begin, end, said), left in zip(pieces, _touching(text, pieces), strict=True)
+    ]
+
+
+def _touching(text: str, pieces: list[Piece]) -> Iterable[bool]:
+    """For each piece whether it needs a space in front."""
+    last = 0
+    for begin, end, _ in pieces:
+        before = text[begin - 1 : begin]
+        yield begin > 0 and (begin == last or before.isalnum() or before in _SET_APART)
+        last = end
+
+
+def _touches(after: str, is_next: bool) -> bool:
+    return after.isalnum() and not is_next

@@ -1,0 +1,154 @@
+"""Numbers of languages other than English: integers, decimals, percentages and amounts of money.
+
+Of a date or a time each number is read by itself; ordinals and numbers with letters (1er, 5km) stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache
+from typing import NamedTuple
+
+from f5_worker.text.expand.numbers import MAX_DIGITS, Piece, cardinal, money, spelled, whole, year_in
+
+_LONG_DIGITS = 7  # from here on without separators no amount, but a number to dial or to type
+_YEARS = range(1100, 2000)
+_CURRENCIES = {"€": "EUR", "$": "USD", "£": "GBP"}
+
+
+class Language(NamedTuple):
+    """How a language writes and says numbers. The words are here, since num2words lacks or mistakes some.
+
+    decimal: the sign before decimals.
+    thousands: what may stand between groups of three digits.
+    percent: with {} for the number.
+    currencies: those that num2words names in this language.
+    converter: the library's own code where it differs.
+    in_hundreds: years are nineteen hundred, not a thousand nine hundred.
+    """
+
+    decimal: str
+    thousands: str
+    minus: str
+    point: str
+    percent: str
+    currencies: str = ""
+    converter: str = ""
+    in_hundreds: bool = False
+
+
+# Without Amharic, where num2words 0.5.14 fails or hangs above a hundred, Kannada and Telugu, where it ends at 10^10,
+# and Chinese, Japanese and Korean, whose numbers stand between characters without a space.
+LANGUAGES = {
+    "ar": Language(".", ",", "سالب", "فاصلة", "{} بالمئة"),
+    "az": Language(",", ".", "mənfi", "vergül", "{} faiz"),
+    "be": Language(",", " ", "мінус", "коска", "{} працэнтаў", "EUR USD"),
+    "bn": Language(".", ",", "ঋণাত্মক", "দশমিক", "{} শতাংশ"),
+    "ca": Language(",", ".", "menys", "coma", "{} per cent", "EUR USD GBP"),
+    "ce": Language(",", " ", "минус", "запятая", "{} процент"),
+    "cs": Language(",", " ", "mínus", "celá", "{} procent"),
+    "cy": Language(".", ",", "minws", "pwynt", "{} y cant", "EUR USD GBP"),
+    "da": Language(",", ".", "minus", "komma", "{} procent", in_hundreds=True),
+    "de": Language(",", ".", "minus", "Komma", "{} Prozent", "EUR USD GBP", in_hundreds=True),
+    "eo": Language(",", " ", "minus", "komo", "{} procentoj", "EUR USD GBP"),
+    "es": Language(",", ".", "menos", "coma", "{} por ciento", "EUR USD GBP"),
+    "fa": Language(".", ",", "منفی", "ممیز", "{} درصد"),
+    "fi": Language(",", " ", "miinus", "pilkku", "{} prosenttia", "EUR USD GBP"),
+    "fr": Language(",", " ", "moins", "virgule", "{} pour cent", "EUR USD"),
+    "he": Language(".", ",", "מינוס", "נקודה", "{} אחוז", "EUR USD"),
+    "hu": Language(",", " ", "mínusz", "egész", "{} százalék"),
+    "id": Language(",", ".", "minus", "koma", "{} persen"),
+    "is": Language(",", ".", "mínus", "komma", "{} prósent"),
+    "it": Language(",", ".", "meno", "virgola", "{} per cento", "EUR USD GBP"),
+    "kk": Language(",", " ", "минус", "бүтін", "{} пайыз", "USD", "kz"),
+    "lt": Language(",", " ", "minus", "kablelis", "{} procentų", "EUR USD GBP"),
+    "lv": Language(",", " ", "mīnus", "komats", "{} procenti", "EUR USD"),
+    "nl": Language(",", ".", "min", "komma", "{} procent", "EUR USD GBP", in_hundreds=True),
+    "no": Language(",", " ", "minus", "komma", "{} prosent", in_hundreds=True),
+    "pl": Language(",", " ", "minus", "przecinek", "{} procent", "EUR USD"),
+    "pt": Language(",", ".", "menos", "vírgula", "{} por cento", "EUR USD"),
+    "ro": Language(",", ".", "minus", "virgulă", "{} la sută"),
+    "ru": Language(",", " ", "минус", "запятая", "{} процент/процента/процентов", "EUR USD"),
+    "sk": Language(",", " ", "mínus", "celých", "{} percent", "EUR"),
+    "sl": Language(",", ".", "minus", "celih", "{} odstotkov"),
+    "sr": Language(",", ".", "minus", "zapeta", "{} posto", "EUR"),
+    "sv": Language(",", " ", "minus", "komma", "{} procent"),
+    "tet": Language(",", ".", "menus", "vírgula", "{} porsentu"),
+    "tg": Language(",", " ", "минус", "вергул", "{} фоиз", "EUR USD"),
+    "th": Language(".", ",", "ลบ", "จุด", "{} เปอร์เซ็นต์"),
+    "tr": Language(",", ".", "eksi", "virgül", "yüzde {}"),
+    "uk": Language(",", " ", "мінус", "кома", "{} відсоток/відсотки/відсотків", "EUR USD GBP"),
+    "vi": Language(",", ".", "âm", "phẩy", "{} phần trăm"),
+}
+_ALIASES = {"nb": "no", "nn": "no"}
+
+
+def foreign(text: str, language: str) -> Iterator[Piece]:
+    """What is read otherwise than it is written, in order; nothing in a language without rules."""
+    code = _ALIASES.get(language, language)
+    if code in LANGUAGES:
+        yield from ((*match.span(), _read(match, code)) for match in _pattern(code).finditer(text))
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def _pattern(code: str) -> re.Pattern[str]:
+    rules = LANGUAGES[code]
+    other = "," if rules.decimal == "." else "."
+    number = rf"(?:\d{{1,3}}(?:{re.escape(rules.thousands)}\d{{3}}){{1,4}}(?!\d)|\d+)"
+    # The other sign is taken for a decimal point too, unless three digits follow: 3.14 is written everywhere.
+    decimals = rf"(?:(?:{re.escape(rules.decimal)}(?P<d>\d+)|{re.escape(other)}(?P<o>\d{{1,2}}))(?![.,]?\d))?"
+    listed = r"(?P<listed>(?<=\d[.,]))?"  # of 1,2,3 none is a decimal
+    sign = r"(?:(?<![^\s(\[\"'“‘«])(?P<sign>[-+]))?"
+    before, after = r"(?:(?P<before>[€$£]) ?)?", r"(?: ?(?P<after>[%€$£])(?!\d))?"
+    date = r"\d{1,2}(?P<joint>[./-])\d{1,2}(?P=joint)\d{2,4}|\d{4}-\d{2}-\d{2}"
+    parts = rf"(?P<parts>{date}|\d{{1,2}}:[0-5]\d)(?![^\W_]|[.,:/-]\d)"
+    # Small letters after the full stop tell an ordinal from the end of a sentence; in German, these nouns.
+    nouns = "Jan|Feb|März|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez|Jahrhundert|Klasse|Stock|Platz|Geburtstag"
+    end = rf"(?![^\W_]|\. (?:{nouns}|[a-zà-ÿа-яёіїєґ]))"
+    return re.compile(
+        rf"(?<![^\W_])(?:{parts}|{sign}{before}{listed}(?P<n>{number})(?(listed)|{decimals}){after}{end})"
+    )
+
+
+def _read(match: re.Match[str], code: str) -> str:
+    rules, converter = LANGUAGES[code], LANGUAGES[code].converter or code
+    if match["parts"]:
+        return " ".join(cardinal(int(part), converter) for part in re.findall(r"\d+", match["parts"]))
+    digits = "".join(char for char in match["n"] if char.isdecimal())
+    decimals = match["d"] or match["o"] or ""
+    minus = {"-": f"{rules.minus} ", "+": "plus "}.get(match["sign"] or "", "")
+    coin = match["before"] or match["after"] or ""
+    if _CURRENCIES.get(coin) in rules.currencies.split() and len(digits) <= MAX_DIGITS and len(decimals) <= 2:
+        return minus + money(Decimal(f"{int(digits)}.{decimals or 0}"), _CURRENCIES[coin], converter)
+    said = minus + _number(match, digits, converter, rules.in_hundreds)
+    if decimals:
+        said += f" {rules.point} {spelled(decimals, converter)}"
+    if match["after"] == "%":
+        said = _percent(rules.percent, digits, bool(decimals)).format(said)
+    return " ".join(filter(None, [match["before"], said, coin if match["after"] == coin != "%" else ""]))
+
+
+def _number(match: re.Match[str], digits: str, converter: str, in_hundreds: bool) -> str:
+    """An integer, a year, or a number to dial."""
+    is_bare = digits == match.group()
+    if is_bare and len(digits) >= _LONG_DIGITS:
+        return spelled(digits, converter)
+    if is_bare and in_hundreds and len(digits) == 4 and int(digits) in _YEARS:
+        return year_in(int(digits), converter)
+    return whole(digits, converter)
+
+
+def _percent(forms: str, digits: str, has_decimals: bool) -> str:
+    """East Slavic nouns follow the number: one, two to four and decimals, others."""
+    frame, *others = forms.split("/")
+    if not others:
+        return frame
+    few, many = others
+    last, tens = int(digits[-1]), int(digits[-2:]) // 10
+    if has_decimals:
+        return "{} " + few
+    if tens == 1 or last == 0 or last > 4:
+        return "{} " + many
+    return frame if last == 1 else "{} " + few

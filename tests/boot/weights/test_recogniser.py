@@ -1,0 +1,157 @@
+"""The recogniser's files: where they are looked for, how they come, what never counts as them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from f5_worker.boot.weights import bake, recogniser
+from f5_worker.boot.weights.recipes import SourceProblem, Tools
+from f5_worker.boot.weights.recogniser import WHOLE, find_recogniser, lacking
+from f5_worker.boot.weights.weights import WeightRoots
+from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
+
+NAME = "faster-whisper-base"
+REVISION = "0" * 40
+CONTENT = {"config.json": b"{}", "model.bin": b"weights", "tokenizer.json": b"{}", "vocabulary.txt": b"a\n"}
+
+
+def published() -> dict[str, PublishedRecogniser]:
+    files = tuple(
+        HubFile("org/asr", REVISION, path, len(data), hashlib.sha256(data).hexdigest())
+        for path, data in CONTENT.items()
+    )
+    return {NAME: PublishedRecogniser(NAME, files, "mit")}
+
+
+@pytest.fixture(autouse=True)
+def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recogniser, "recognisers", published)
+    monkeypatch.setattr(bake, "recognisers", published)
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> WeightRoots:
+    for name in ("shipped", "baked", "hub", "volume", "local"):
+        (tmp_path / name).mkdir()
+    return WeightRoots(
+        shipped=tmp_path / "shipped",
+        baked=tmp_path / "baked",
+        hub_caches=(tmp_path / "hub",),
+        caches=(tmp_path / "volume", tmp_path / "local"),
+    )
+
+
+class Hub:
+    """Gives every file, unless told otherwise; counts what it was asked for."""
+
+    def __init__(self, **content: bytes) -> None:
+        self.content = {**CONTENT, **content}
+        self.asked: list[str] = []
+
+    def fetch(self, file: HubFile, into: Path, beat: Callable[[], None]) -> Path:
+        self.asked.append(file.path)
+        (into / file.path).write_bytes(self.content[file.path])
+        return into / file.path
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(fetch=self.fetch)
+
+
+def fill(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    for name, data in CONTENT.items():
+        (directory / name).write_bytes(data)
+    return directory
+
+
+def test_the_published_table_is_complete() -> None:
+    for name, entry in recognisers().items():
+        assert {"config.json", "model.bin", "tokenizer.json"} <= {file.path for file in entry.files}, name
+        assert entry.weights.sha256 is not None, name
+        assert entry.licence == "mit", name
+
+
+def test_off_looks_nowhere(roots: WeightRoots) -> None:
+    hub = Hub()
+    found = find_recogniser("off", roots=roots, tools=hub.tools)
+    assert (found.directory, found.notes, hub.asked) == (None, [], [])
+
+
+def test_a_directory_of_ones_own_comes_first(roots: WeightRoots, tmp_path: Path) -> None:
+    mine = fill(tmp_path / "mine")
+    assert find_recogniser(str(mine), roots=roots).directory == mine
+    baked = fill(roots.baked / NAME)
+    found = find_recogniser(NAME, roots=roots)
+    assert (found.directory, found.source) == (baked, "baked")
+
+
+def test_a_hub_cache_is_used_as_it_lies(roots: WeightRoots) -> None:
+    snapshot = fill(roots.hub_caches[0] / "models--org--asr" / "snapshots" / REVISION)
+    found = find_recogniser(NAME, roots=roots, offline=True)
+    assert (found.directory, found.source, found.made) == (snapshot, "runpod-cache", False)
+
+
+def test_one_download_serves_the_next_worker(roots: WeightRoots) -> None:
+    hub = Hub()
+    first = find_recogniser(NAME, roots=roots, tools=hub.tools)
+    assert first.made
+    assert first.directory is not None
+    assert {path.name for path in first.directory.iterdir()} == {*CONTENT, WHOLE}
+    again = find_recogniser(NAME, roots=roots, tools=hub.tools, offline=True)
+    assert (again.directory, again.source, len(hub.asked)) == (first.directory, "volume", len(CONTENT))
+
+
+@pytest.mark.parametrize("data", [b"weightz", b"weight"])
+def test_a_file_that_is_not_the_published_one_is_refused(roots: WeightRoots, data: bytes) -> None:
+    found = find_recogniser(NAME, roots=roots, tools=Hub(**{"model.bin": data}).tools)
+    assert found.directory is None
+    assert "model.bin has" in found.notes[0]
+    assert not list((roots.caches[0]).rglob("model.bin"))
+
+
+def test_a_hub_that_does_not_answer_is_a_note(roots: WeightRoots) -> None:
+    def fetch(file: HubFile, into: Path, beat: Callable[[], None]) -> Path:
+        raise SourceProblem("no connection")
+
+    found = find_recogniser(NAME, roots=roots, tools=Tools(fetch=fetch))
+    assert (found.directory, found.notes) == (None, ["hub: no connection"])
+
+
+def test_a_half_filled_directory_is_none(roots: WeightRoots) -> None:
+    target = fill(roots.caches[0] / f"asr-{REVISION[:12]}" / NAME)  # no mark that it is whole
+    hub = Hub()
+    found = find_recogniser(NAME, roots=roots, tools=hub.tools)
+    assert found.made
+    assert found.directory == target
+
+
+def test_a_volume_that_takes_nothing_leaves_the_local_disk(roots: WeightRoots) -> None:
+    roots.caches[0].rmdir()
+    roots.caches[0].write_text("a file where a directory should be")
+    found = find_recogniser(NAME, roots=roots, tools=Hub().tools)
+    assert found.directory is not None
+    assert found.directory.is_relative_to(roots.caches[1])
+
+
+def test_dry_changes_nothing(roots: WeightRoots) -> None:
+    hub = Hub()
+    found = find_recogniser(NAME, roots=roots, tools=hub.tools, dry=True)
+    assert (found.directory, found.notes, hub.asked) == (None, [f"{NAME} would be downloaded"], [])
+
+
+def test_without_its_tokenizer_it_is_incomplete(tmp_path: Path) -> None:
+    directory = fill(tmp_path / "asr")
+    assert lacking(directory, None) is None
+    (directory / "tokenizer.json").unlink()  # faster-whisper would download one
+    assert lacking(directory, None) == "has no tokenizer.json"
+
+
+def test_it_can_be_baked_into_an_image(roots: WeightRoots, tmp_path: Path) -> None:
+    target = bake.bake_recogniser(NAME, tmp_path / "image", roots=roots, tools=Hub().tools)
+    assert lacking(target, published()[NAME]) is None
+    assert [path.name for path in (tmp_path / "image").iterdir()] == [NAME]

@@ -1,0 +1,326 @@
+"""Where the model comes from, in which order, and what is said when a source or a disk cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from f5_worker.boot.weights import copies, recipes, weights
+from f5_worker.boot.weights.bake import bake
+from f5_worker.boot.weights.recipes import Beat, Ingredients, SourceProblem, Tools
+from f5_worker.boot.weights.weights import WeightRoots, resolve
+from f5_worker.errors import ModelUnavailable
+from f5_worker.models import published as checkpoints
+from f5_worker.models.published import HubFile
+from f5_worker.settings import REPOSITORY
+
+NAME = "F5TTS_v1_Base"
+PINNED = checkpoints.published()[NAME].model.revision
+
+
+def tensors(payload: bytes = b"weights!") -> bytes:
+    """A safetensors file with one tensor of bytes."""
+    header = json.dumps({"t": {"dtype": "U8", "shape": [len(payload)], "data_offsets": [0, len(payload)]}}).encode()
+    return struct.pack("<Q", len(header)) + header + payload
+
+
+def content(file: HubFile) -> bytes:
+    return (
+        tensors() if file.path.endswith(".safetensors") else b" \r\na\r\n" if file.path.endswith(".txt") else b"pickle"
+    )
+
+
+class Hub:
+    """A stand-in for the hub and for the conversion: counts, and fails where it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.converted = 0
+        self.error: Exception | None = None
+
+    def fetch(self, file: HubFile, into: Path, beat: Beat) -> Path:
+        self.asked.append(file.path)
+        if self.error:
+            raise self.error
+        path = into / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(file))
+        return path
+
+    def convert(self, parts: Ingredients, into: Path, precision: str, beat: Beat) -> None:
+        self.converted += 1
+        shutil.copyfile(parts.model, into / copies.MODEL)
+        shutil.copyfile(parts.vocab, into / copies.VOCAB)
+        (into / copies.VOCODER).write_bytes(tensors(parts.vocoder.read_bytes()))
+
+    @property
+    def tools(self) -> Tools:
+        return Tools(self.fetch, self.convert)
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub()
+
+
+@pytest.fixture(autouse=True)
+def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published names with files of a few bytes, of unknown sums."""
+    small = {
+        name: replace(
+            entry,
+            model=replace(entry.model, size_bytes=100, sha256=None),
+            vocab=replace(entry.vocab, size_bytes=10, sha256=None),
+            vocoder=replace(entry.vocoder, size_bytes=100, sha256=None),
+        )
+        for name, entry in checkpoints.published().items()
+    }
+    monkeypatch.setattr(weights, "published", lambda: small)
+    monkeypatch.setattr(recipes, "default_vocoder", lambda: small[NAME].vocoder)
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> WeightRoots:
+    for name in ("shipped", "baked", "hub", "volume", "local"):
+        (tmp_path / name).mkdir()
+    return WeightRoots(
+        shipped=tmp_path / "shipped",
+        baked=tmp_path / "baked",
+        hub_caches=(tmp_path / "hub",),
+        caches=(tmp_path / "volume", tmp_path / "local"),
+    )
+
+
+def fill(directory: Path, *names: str) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in names or copies.REQUIRED:
+        (directory / name).write_bytes(tensors() if name.endswith(".safetensors") else b" \na\n")
+    return directory
+
+
+def cache_snapshot(hub_cache: Path, revision: str, *, main: bool = False) -> Path:
+    """The layout of huggingface_hub: snapshots hold links to blobs."""
+    entry = checkpoints.published()[NAME]
+    for file in (entry.model, entry.vocab):
+        repository = hub_cache / file.folder
+        blob = repository / "blobs" / f"{revision}-{Path(file.path).name}"
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(content(file))
+        link = repository / "snapshots" / revision / file.path
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    if main:
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(revision)
+    return repository / "snapshots" / revision
+
+
+# -- order ---------------------------------------------------------------------------------------------
+
+
+def test_f5_tiny_ships_with_the_code() -> None:
+    located = resolve("f5-tiny", roots=WeightRoots())
+    assert (located.directory, located.source) == (REPOSITORY / "models" / "f5-tiny", "shipped")
+    assert not located.made
+    assert located.notes == ()
+
+
+def test_a_path_is_taken_as_it_is(roots: WeightRoots, tmp_path: Path) -> None:
+    mine = fill(tmp_path / "elsewhere" / "my-voice")
+    assert resolve(str(mine), roots=roots).directory == mine
+
+
+def test_each_source_gives_way_to_the_one_before_it(roots: WeightRoots, hub: Hub) -> None:
+    def source() -> str:
+        return resolve(NAME, roots=roots, tools=hub.tools).source
+
+    assert source() == "hub"
+    assert source() == "volume"
+    fill(roots.baked / NAME)
+    assert source() == "baked"
+    cache_snapshot(roots.hub_caches[0], "0" * 40)
+    assert source() == "runpod-cache"
+    fill(roots.shipped / NAME)
+    assert source() == "shipped"
+
+
+def test_the_second_worker_downloads_and_converts_nothing(roots: WeightRoots, hub: Hub) -> None:
+    first = resolve(NAME, roots=roots, tools=hub.tools)
+    asked = list(hub.asked)
+    second = resolve(NAME, roots=roots, tools=hub.tools, offline=True, deep=True)
+    assert (second.directory, hub.asked, hub.converted) == (first.directory, asked, 1)
+    assert (first.made, second.made) == (True, False)
+
+
+def test_refs_main_is_preferred_among_snapshots(roots: WeightRoots, hub: Hub) -> None:
+    cache_snapshot(roots.hub_caches[0], "a" * 40)
+    cache_snapshot(roots.hub_caches[0], "b" * 40, main=True)
+    located = resolve(NAME, roots=roots, tools=hub.tools)
+    assert located.revision == "b" * 40
+    assert "bbbbbbbbbbbb, not the one that is known" in located.notes[0]
+    assert hub.asked == ["pytorch_model.bin"]  # one repository is all that RunPod caches; the vocoder is another
+
+
+def test_an_image_with_the_cached_revision_needs_no_conversion(roots: WeightRoots, hub: Hub) -> None:
+    bake(NAME, roots.baked, roots=roots, tools=hub.tools)
+    cache_snapshot(roots.hub_caches[0], PINNED)
+    assert resolve(NAME, roots=roots, tools=hub.tools).source == "baked"
+    assert hub.converted == 1
+
+
+def test_baking_gives_what_the_container_finds(roots: WeightRoots, hub: Hub) -> None:
+    baked = bake(NAME, roots.baked, roots=roots, tools=hub.tools)
+    assert [path.name for path in roots.baked.iterdir()] == [NAME]
+    found = resolve(NAME, roots=roots, tools=hub.tools, offline=True, deep=True)
+    assert (found.directory, found.source) == (baked.directory, "baked")
+
+
+def test_layouts_of_runpod_and_huggingface_are_looked_at(tmp_path: Path) -> None:
+    volume = tmp_path / "runpod-volume"
+    environ = {"HF_HUB_CACHE": "/a", "HF_HOME": "/b"}
+
+    def found() -> WeightRoots:
+        return WeightRoots.from_environment(
+            environ, models_dir=Path("/opt/models"), cache_dir=volume / "f5-worker", volume=volume, local=Path("/c")
+        )
+
+    assert found().hub_caches == (volume / "huggingface-cache" / "hub", Path("/a"), Path("/b/hub"), Path("/b"))
+    assert found().caches == (Path("/c"),)  # no volume is mounted: nothing may be made in its place
+    volume.mkdir()
+    assert found().caches == (volume / "f5-worker" / "models", Path("/c"))
+
+
+# -- what a copy consists of ---------------------------------------------------------------------------
+
+
+def test_a_copy_says_what_it_is_and_brings_voices(roots: WeightRoots, hub: Hub) -> None:
+    directory = resolve(NAME, roots=roots, tools=hub.tools).directory
+    assert directory.name == NAME
+    manifest = copies.read_manifest(directory)
+    assert manifest is not None
+    assert (manifest.source, manifest.revision, manifest.precision) == ("hub", PINNED, "fp16")
+    assert {"voices/joe.wav", "voices/joe.txt", "arch.json", *copies.REQUIRED} == set(manifest.files)
+    assert json.loads((directory / "arch.json").read_text()) == NAME  # for the engine: a published shape
+    assert len(manifest.origin) == 3
+    assert sorted(path.name for path in directory.parent.iterdir()) == [NAME]  # no lease, no leftovers
+
+
+def test_a_fine_tune_without_vocoder_is_completed(roots: WeightRoots, hub: Hub) -> None:
+    mine = fill(roots.baked / "mine", "model_500.safetensors", "vocab.txt")
+    (mine / "arch.json").write_text("{}")
+    located = resolve("mine", roots=roots, tools=hub.tools)
+    assert located.source == "baked"
+    assert located.directory.is_relative_to(roots.caches[0])
+    assert (located.directory / "arch.json").read_text() == "{}"
+    assert hub.asked == ["pytorch_model.bin"]
+    assert resolve("mine", roots=roots, tools=hub.tools, offline=True).directory == located.directory
+
+
+def test_two_checkpoints_in_one_directory_are_a_question(roots: WeightRoots, hub: Hub) -> None:
+    fill(roots.baked / "mine", "model_1.safetensors", "model_2.safetensors", "vocab.txt")
+    with pytest.raises(ModelUnavailable, match=r"2 checkpoints lie in .*leave one"):
+        resolve("mine", roots=roots, tools=hub.tools)
+
+
+# -- damage --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda d: (d / "model.safetensors").write_bytes(b"x"), "model.safetensors has 1 bytes instead of"),
+        (lambda d: (d / "vocab.txt").unlink(), "vocab.txt cannot be read"),
+        (lambda d: (d / "manifest.json").unlink(), "has no readable manifest"),
+        (lambda d: (d / "manifest.json").write_text('{"format": 1'), "has no readable manifest"),
+        (lambda d: (d / "manifest.json").write_text("[]"), "has no readable manifest"),
+        (lambda d: (d / "manifest.json").write_text('{"format": 99}'), "has no readable manifest"),
+    ],
+)
+def test_a_damaged_copy_is_not_used_and_made_anew(roots: WeightRoots, hub: Hub, harm, words) -> None:  # type: ignore[no-untyped-def]
+    harm(resolve(NAME, roots=roots, tools=hub.tools).directory)
+    located = resolve(NAME, roots=roots, tools=hub.tools)
+    assert located.made
+    assert any(words in note for note in located.notes)
+    assert copies.defect(located.directory, deep=True) is None
+
+
+def test_flipped_bytes_are_found_when_asked(roots: WeightRoots, hub: Hub) -> None:
+    directory = resolve(NAME, roots=roots, tools=hub.tools).directory
+    (directory / copies.MODEL).write_bytes(tensors(b"weightz!"))
+    assert not resolve(NAME, roots=roots, tools=hub.tools).made
+    located = resolve(NAME, roots=roots, tools=hub.tools, deep=True)
+    assert located.made
+    assert (directory / copies.MODEL).read_bytes() == tensors()
+
+
+def test_a_manifest_cannot_point_outside(roots: WeightRoots, hub: Hub) -> None:
+    directory = resolve(NAME, roots=roots, tools=hub.tools).directory
+    value = json.loads((directory / "manifest.json").read_text())
+    value["files"]["../../x"] = {"size_bytes": 1, "sha256": ""}
+    (directory / "manifest.json").write_text(json.dumps(value))
+    assert copies.defect(directory) == "its manifest names a file outside"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x00" * 7, tensors()[:-1], tensors() + b"x", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"[]"]
+)
+def test_truncated_weights_are_seen_from_the_header(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    assert copies.truncation(path) is not None
+
+
+def test_a_half_downloaded_snapshot_gives_way_to_the_hub(roots: WeightRoots, hub: Hub) -> None:
+    snapshot = cache_snapshot(roots.hub_caches[0], PINNED)
+    (snapshot / NAME / "model_1250000.safetensors").resolve().write_bytes(tensors()[:-3])
+    located = resolve(NAME, roots=roots, tools=hub.tools)
+    assert located.source == "hub"
+    assert "its header says" in located.notes[0]
+
+
+def test_wrong_content_is_refused(roots: WeightRoots, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = weights.published()[NAME]
+    pinned = replace(entry, model=replace(entry.model, sha256="0" * 64))
+    monkeypatch.setattr(weights, "published", lambda: {NAME: pinned})
+    with pytest.raises(ModelUnavailable, match=r"model_1250000.safetensors has sha256 .* instead of 000000000000"):
+        resolve(NAME, roots=roots, tools=hub.tools)
+    assert list(roots.caches[0].rglob("*.safetensors")) == []
+
+
+# -- not to be had -------------------------------------------------------------------------------------
+
+
+def test_offline_without_any_copy(roots: WeightRoots, hub: Hub) -> None:
+    with pytest.raises(ModelUnavailable, match=r"HF_HUB_OFFLINE is set.*BAKE_MODEL"):
+        resolve(NAME, roots=roots, tools=hub.tools, offline=True)
+    assert hub.asked == []
+
+
+def test_an_unknown_name_lists_the_known(roots: WeightRoots, hub: Hub) -> None:
+    with pytest.raises(ModelUnavailable, match=r"F5TTS_Base, F5TTS_Finnish, .*, F5TTS_v1_Base"):
+        resolve("F5TTS_v2", roots=roots, tools=hub.tools)
+
+
+def test_a_failing_hub_is_quoted_and_asked_once(roots: WeightRoots, hub: Hub) -> None:
+    hub.error = SourceProblem("the hub answers 503")
+    with pytest.raises(ModelUnavailable, match="hub: the hub answers 503"):
+        resolve(NAME, roots=roots, tools=hub.tools)
+    assert len(hub.asked) == 1
+    assert [path for path in roots.caches[0].rglob("*") if path.is_file()] == []
+
+
+def test_the_boot_process_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, f5_worker.boot.weights.weights, f5_worker.boot.weights.bake\n"
+        "print({'torch', 'numpy', 'safetensors', 'huggingface_hub', 'pydantic'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,239 @@
+"""The conversion with the real libraries, and the hub client against a server on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from f5_worker.boot.weights import recipes, weights_child
+from f5_worker.boot.weights.recipes import Ingredients, SourceProblem
+from f5_worker.boot.weights.weights import WeightRoots, resolve
+from f5_worker.models.published import published
+from f5_worker.settings import REPOSITORY
+
+TINY = REPOSITORY / "models" / "f5-tiny"
+PREFIX = "ema_model.transformer."
+
+
+class Trap:
+    """Unpickling this would run a program."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (exec, ("raise SystemExit('the pickle was run')",))
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Ingredients:
+    state = {
+        PREFIX + "a.weight": torch.randn(4, 4),
+        PREFIX + "huge": torch.full((2,), 1e6),  # beyond fp16
+        "step": torch.tensor(1_250_000),
+    }
+    vocoder = {
+        "backbone.embed.weight": torch.randn(2, 2),
+        "head.out.bias": torch.ones(2),
+        "feature_extractor.mel_spec.window": torch.ones(3),
+    }
+    save_file(state, tmp_path / "model_1.safetensors")
+    torch.save(vocoder, tmp_path / "pytorch_model.bin")
+    (tmp_path / "vocab.txt").write_bytes(b" \r\na\r\n\xe2\x80\xa8\r\n")
+    (tmp_path / "out").mkdir()
+    return Ingredients(tmp_path / "model_1.safetensors", tmp_path / "vocab.txt", tmp_path / "pytorch_model.bin")
+
+
+def convert(parts: Ingredients, into: Path, precision: str = "fp16") -> None:
+    weights_child.convert(str(parts.model), str(parts.vocab), str(parts.vocoder), str(into), precision)
+
+
+def test_the_copy_is_half_precision_where_that_loses_only_digits(parts: Ingredients, tmp_path: Path) -> None:
+    convert(parts, tmp_path / "out")
+    made = load_file(tmp_path / "out" / "model.safetensors")
+    original = load_file(parts.model)
+    assert {name: tensor.dtype for name, tensor in made.items()} == {
+        PREFIX + "a.weight": torch.float16,
+        PREFIX + "huge": torch.float32,
+        "step": torch.int64,
+    }
+    torch.testing.assert_close(made[PREFIX + "a.weight"].float(), original[PREFIX + "a.weight"], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(made[PREFIX + "huge"], original[PREFIX + "huge"])
+    assert set(load_file(tmp_path / "out" / "vocoder.safetensors")) == {"backbone.embed.weight", "head.out.bias"}
+    assert (tmp_path / "out" / "vocab.txt").read_bytes() == b" \na\n\xe2\x80\xa8\n"
+
+
+def test_fp32_is_kept_on_request(parts: Ingredients, tmp_path: Path) -> None:
+    convert(parts, tmp_path / "out", "fp32")
+    made = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(made[PREFIX + "a.weight"], load_file(parts.model)[PREFIX + "a.weight"])
+
+
+def test_tensors_that_share_memory_are_written_each(parts: Ingredients, tmp_path: Path) -> None:
+    base = torch.randn(4, 4)
+    torch.save(
+        {PREFIX + "a": base, PREFIX + "b": base, PREFIX + "c": base.T, PREFIX + "d": base[1:]}, tmp_path / "m.pt"
+    )
+    convert(Ingredients(tmp_path / "m.pt", parts.vocab, parts.vocoder), tmp_path / "out", "fp32")
+    made = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(made[PREFIX + "b"], base)
+    assert torch.equal(made[PREFIX + "c"], base.T)
+    assert torch.equal(made[PREFIX + "d"], base[1:])
+
+
+def test_a_training_checkpoint_gives_its_averaged_weights(parts: Ingredients, tmp_path: Path) -> None:
+    nested = {"ema_model_state_dict": load_file(parts.model), "optimizer_state_dict": {}, "update": 3}
+    torch.save(nested, tmp_path / "model_1.pt")
+    convert(Ingredients(tmp_path / "model_1.pt", parts.vocab, parts.vocoder), tmp_path / "out")
+    assert PREFIX + "a.weight" in load_file(tmp_path / "out" / "model.safetensors")
+
+
+@pytest.mark.parametrize("which", ["model", "vocoder"])
+def test_a_pickle_with_code_is_refused_and_not_run(parts: Ingredients, tmp_path: Path, which: str) -> None:
+    trap = tmp_path / "trap.bin"
+    trap.write_bytes(pickle.dumps(Trap(), protocol=2))
+    laid = {"model": parts.model, "vocab": parts.vocab, "vocoder": parts.vocoder, which: trap}
+    with pytest.raises(weights_child.Unusable, match=r"holds more than weights.*safetensors"):
+        convert(Ingredients(**laid), tmp_path / "out")
+
+
+@pytest.mark.parametrize("data", [b"", b"no weights", b"PK\x03\x04broken"])
+def test_a_file_that_is_no_checkpoint_is_named(parts: Ingredients, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "model_2.pt").write_bytes(data)
+    with pytest.raises(weights_child.Unusable, match=r"model_2\.pt"):
+        convert(Ingredients(tmp_path / "model_2.pt", parts.vocab, parts.vocoder), tmp_path / "out")
+
+
+def test_other_models_are_no_f5(parts: Ingredients, tmp_path: Path) -> None:
+    with pytest.raises(weights_child.Unusable, match=r"no tensor named transformer"):
+        convert(Ingredients(parts.vocoder, parts.vocab, parts.vocoder), tmp_path / "out")
+    with pytest.raises(weights_child.Unusable, match=r"is no Vocos"):
+        convert(Ingredients(parts.model, parts.vocab, parts.model), tmp_path / "out")
+
+
+@pytest.mark.model
+def test_in_a_process_of_its_own(parts: Ingredients, tmp_path: Path) -> None:
+    """From a fine-tune's directory to what the engine loads, torch only in the child."""
+    mine = tmp_path / "baked" / "mine"
+    mine.mkdir(parents=True)
+    state = {name: tensor.float() for name, tensor in load_file(TINY / "model.safetensors").items()}
+    torch.save({"ema_model_state_dict": state}, mine / "model_500.pt")
+    torch.save(load_file(TINY / "vocoder.safetensors"), mine / "pytorch_model.bin")
+    for name in ("vocab.txt", "arch.json"):
+        (mine / name).write_bytes((TINY / name).read_bytes())
+    roots = WeightRoots(shipped=tmp_path, baked=tmp_path / "baked", caches=(tmp_path / "volume",))
+    located = resolve("mine", roots=roots, offline=True)
+    for name in ("model.safetensors", "vocoder.safetensors"):
+        made, original = load_file(located.directory / name), load_file(TINY / name)
+        assert made.keys() <= original.keys()
+        assert all(torch.equal(made[key], original[key]) for key in made)
+    assert (located.directory / "voices" / "joe.wav").is_file()
+
+
+@pytest.mark.model
+def test_what_the_child_says_reaches_the_operator(parts: Ingredients, tmp_path: Path) -> None:
+    with pytest.raises(SourceProblem, match="is no Vocos"):
+        recipes.convert(Ingredients(parts.model, parts.vocab, parts.model), tmp_path / "out", "fp16", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(28, weights_child.DISK_FAULT), (30, weights_child.DISK_FAULT), (2, weights_child.SOURCE_FAULT)],
+)
+def test_a_disk_that_fails_is_told_from_a_bad_source(  # type: ignore[no-untyped-def]
+    parts: Ingredients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, code: int, status: int
+) -> None:
+    def fail(*_: object) -> None:  # as safetensors words it
+        raise SafetensorError(f"Error while serializing: I/O error: what (os error {code})")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    request = {"model": str(parts.model), "vocab": str(parts.vocab), "vocoder": str(parts.vocoder)}
+    request |= {"into": str(tmp_path / "out"), "precision": "fp16"}
+    assert weights_child.main("convert", json.dumps(request)) == status
+    assert capsys.readouterr().out == os.strerror(code) + "\n"
+
+
+# -- the hub -------------------------------------------------------------------------------------------
+
+
+class HubServer(BaseHTTPRequestHandler):
+    """As much of the hub as `hf_hub_download` needs: `/<repo>/resolve/<revision>/<file>`."""
+
+    files: ClassVar[dict[str, bytes]]
+    status = 200
+    cut = False
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        data = self.files.get(self.path)
+        status = self.status if data is not None else 404
+        self.send_response(status)
+        if status == 404:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        data = data if status == 200 and data is not None else b""
+        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self.send_header("X-Repo-Commit", self.path.split("/resolve/")[-1].split("/")[0])
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if body:
+            self.wfile.write(data[: len(data) // 2] if self.cut else data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[HubServer]]:
+    pytest.importorskip("huggingface_hub")
+
+    class Server(HubServer):
+        files: ClassVar[dict[str, bytes]] = {}
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    yield Server
+    server.shutdown()
+    server.server_close()
+
+
+VOCAB = published()["F5TTS_v1_Base"].vocab
+URL = f"/{VOCAB.repo}/resolve/{VOCAB.revision}/{VOCAB.path}"
+
+
+def test_a_file_is_downloaded_at_its_revision(hub: type[HubServer], tmp_path: Path) -> None:
+    hub.files[URL] = b" \r\na\r\n"
+    assert recipes.fetch(VOCAB, tmp_path, lambda: None).read_bytes() == b" \r\na\r\n"
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_refusal_is_one_line(hub: type[HubServer], tmp_path: Path, status: int) -> None:
+    hub.files[URL] = b"x"
+    hub.status = status
+    with pytest.raises(SourceProblem, match=f"the hub answers {status} for {VOCAB.path}|{status}") as raised:
+        recipes.fetch(VOCAB, tmp_path, lambda: None)
+    assert "\n" not in str(raised.value)
+
+
+def test_without_a_connection_the_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the same error as no connection, without its retries
+    with pytest.raises(SourceProblem, match=f"{VOCAB.repo}/{VOCAB.path} cannot be had: ") as raised:
+        recipes.fetch(VOCAB, tmp_path, lambda: None)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,66 @@
+"""Kernels are taken once they have given torch's numbers, and left alone otherwise."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from f5_worker.models.f5.cuda.backend import choose_backend, takes_triton
+from f5_worker.models.f5.config import Arch
+from f5_worker.models.f5.network import DiT
+from f5_worker.models.f5.cuda.ops import TorchOps
+from f5_worker.errors import OutOfMemory
+from tests.models.f5.conftest import SMALL
+
+kernels = pytest.importorskip("f5_worker.models.f5.cuda.kernels", exc_type=ImportError)
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="interprets the kernels on the CPU")
+MakeModel = Callable[[Arch], DiT]
+
+
+def test_a_cpu_has_no_choice(make_model: MakeModel) -> None:
+    model = make_model(SMALL)
+    choose_backend(model, flash=True)
+    assert isinstance(model.backend.ops, TorchOps)
+
+
+@pytest.mark.slow
+def test_kernels_that_give_the_same_numbers_are_taken(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels.TritonOps, "convolve", TorchOps.convolve)  # takes a minute to interpret
+    model = make_model(SMALL)
+    assert takes_triton(model)
+    assert isinstance(model.backend.ops, kernels.TritonOps)
+
+
+@pytest.mark.parametrize(
+    ("norm", "why"),
+    [
+        (lambda self, x, *rest: (x, 2 * TorchOps().norm(x, *rest)[1]), "off by"),
+        (lambda self, x, *rest: (x, torch.full_like(x, torch.nan)), "off by nan"),
+        (lambda self, *given: (_ for _ in ()).throw(RuntimeError("no C compiler")), "no C compiler"),
+    ],
+)
+def test_kernels_that_are_wrong_or_do_not_compile_are_left_alone(
+    norm: Any, why: str, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("rotate", "widen", "convolve"):
+        monkeypatch.setattr(kernels.TritonOps, name, getattr(TorchOps, name))
+    monkeypatch.setattr(kernels.TritonOps, "norm", norm)
+    model = make_model(SMALL)
+    with caplog.at_level(logging.WARNING):
+        assert not takes_triton(model)
+    assert isinstance(model.backend.ops, TorchOps)
+    assert why in caplog.text
+
+
+def test_the_device_s_own_faults_are_not_hidden(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: object, *given: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(kernels.TritonOps, "norm", full)
+    monkeypatch.setattr(kernels.TritonOps, "convolve", TorchOps.convolve)
+    with pytest.raises(OutOfMemory):
+        takes_triton(make_model(SMALL))

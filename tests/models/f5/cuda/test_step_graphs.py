@@ -1,0 +1,230 @@
+"""Steps on fixed buffers, and the operations in one launch each: as the plain ones.
+
+Where there is no GPU, Triton interprets its kernels (tests/conftest.py), and a recorded computation is called again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from f5_worker.models.f5.attention import attend_dense
+from f5_worker.models.f5.config import MEL_BANDS, Arch
+from f5_worker.models.f5.cuda.step_graphs import ALONE, MAX_FRAMES, MAX_ROWS, Size, StepGraphs, sizes
+from f5_worker.models.f5.network import Backend, DiT
+from f5_worker.models.f5.cuda.ops import Gated, TorchOps
+from f5_worker.models.f5.cuda.packed import Packed, Rows
+from f5_worker.models.f5.sampler import Crew, Flow
+from tests.models.f5.conftest import SMALL, SWITCHES, Recorder
+from tests.models.f5.test_batch_independence import begin, difference
+
+pytest.importorskip("triton")
+
+import itertools
+
+from f5_worker.models.f5.cuda.kernels import TritonOps, attend_triton
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+RAGGED = (5, 1, 40, 40, 16)
+MakeModel = Callable[[Arch], DiT]
+
+
+@pytest.fixture(autouse=True)
+def no_gradients() -> Iterator[None]:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def loops_over_numbers_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton 3.6 turns a range's end into a number as numpy 2.4 no longer allows, when it interprets."""
+    from triton.runtime import interpreter
+
+    original = interpreter._patch_lang_tensor
+
+    def patch(tensor: Any, scope: Any) -> None:
+        original(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", patch)
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+slow = pytest.mark.slow  # a kernel is interpreted in seconds
+
+
+@pytest.mark.parametrize(
+    ("d", "t", "adding"),
+    [(192, 3, True), *(pytest.param(d, t, a, marks=slow) for d in (128, 192) for t in (1, 3) for a in (False, True))],
+)
+def test_norm_in_one_launch(d: int, t: int, adding: bool) -> None:
+    n = sum(RAGGED)
+    x, table = drawn(n, d), drawn(t, 6, d, seed=1)
+    added = Gated(drawn(n, d, seed=2), table[:, 2]) if adding else None
+    times = None if t == 1 else torch.arange(n, device=DEVICE) % t
+    ours, plain = (ops.norm(x, added, table[:, 0], table[:, 1], times) for ops in (TritonOps(), TorchOps()))
+    for our, expected in zip(ours, plain, strict=True):
+        assert difference(our, expected) < 1e-6
+    assert (not adding) == (ours[0] is x)
+
+
+@pytest.mark.parametrize(("heads", "turned"), [pytest.param(2, 2, marks=slow), (3, 1)])
+def test_rotation_in_one_launch(heads: int, turned: int) -> None:
+    n = sum(RAGGED)
+    qkv = drawn(n, 3, heads, 64)
+    cos, sin = (drawn(n, 32, seed=seed) for seed in (1, 2))
+    plain = TorchOps().rotate(qkv.clone(), cos, sin, turned)
+    for our, expected in zip(TritonOps().rotate(qkv, cos, sin, turned), plain, strict=True):
+        assert difference(our, expected) < 1e-6
+
+
+def test_projection_in_one_launch(make_model: MakeModel) -> None:
+    packed, x = three_segments(make_model)
+    weight = drawn(SMALL.dim, 2 * x.shape[1], seed=1)[:, : x.shape[1]]
+    assert difference(TritonOps().project(x, weight, packed), TorchOps().project(x, weight, packed)) < 1e-6
+
+
+def test_a_narrow_layer_on_whole_tiles() -> None:
+    layer = nn.Linear(64, MEL_BANDS).to(DEVICE)
+    x = drawn(7, 64)
+    ops = TritonOps()
+    for _ in range(2):
+        assert difference(ops.narrow(x, layer), TorchOps().narrow(x, layer)) < 1e-6
+
+
+def test_euler_step_in_one_launch(make_model: MakeModel) -> None:
+    packed, x = three_segments(make_model)
+    velocity, widths = drawn(len(packed.fixed), 2 * x.shape[1], seed=1)[:, : x.shape[1]], drawn(9, seed=2)[1:4]
+    assert (
+        difference(TritonOps().euler(x, velocity, packed, widths), TorchOps().euler(x, velocity, packed, widths)) < 1e-6
+    )
+
+
+def three_segments(make_model: MakeModel) -> tuple[Packed, Tensor]:
+    """Two with guidance, one without, and their noisy mel; an odd number of frames."""
+    conditions = [drawn(rows, n, SMALL.dim, seed=n) for rows, n in ((2, 5), (2, 40), (1, 18))]
+    return make_model(SMALL).to(DEVICE).pack(conditions, [2.0, 1.5, 0.0]), drawn(63, MEL_BANDS)
+
+
+@pytest.mark.parametrize(("d", "groups"), [(96, 2), pytest.param(128, 4, marks=slow), pytest.param(64, 16, marks=slow)])
+def test_convolution_in_one_launch(d: int, groups: int) -> None:
+    rows = Rows.of(RAGGED, DEVICE)
+    layer = nn.Conv1d(d, d, 31, groups=groups, padding=15).to(DEVICE)
+    x = 4 * drawn(sum(RAGGED), d)
+    assert difference(TritonOps().convolve(x, rows, layer), TorchOps().convolve(x, rows, layer)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "lengths", [RAGGED, pytest.param((129, 300, 64), marks=slow), pytest.param((256,), marks=slow)]
+)
+def test_attention_in_one_launch(lengths: tuple[int, ...]) -> None:
+    rows = Rows.of(lengths, DEVICE)
+    query, key, value = drawn(sum(lengths), 3, 2, 64).half().unbind(1)
+    ours = attend_triton(query, key, value, rows).float()
+    assert difference(ours, attend_dense(query.float(), key.float(), value.float(), rows)) < 1e-3
+
+
+def attend_by_edges(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """As variable-length attention, which reads the edges where they lie; frames behind the last are left alone."""
+    edges = rows.cumulative.tolist()
+    lengths = [end - begin for begin, end in itertools.pairwise(edges) if end > begin]
+    assert max(lengths[:-1], default=0) <= rows.longest
+    return attend_dense(query, key, value, Rows.of(lengths, query.device))
+
+
+class BoundedOps(TorchOps):
+    """Convolves by the rows' bounds, as the kernel does: a recorded step knows no lengths."""
+
+    def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
+        begins = rows.bounds[0].unique_consecutive().tolist()
+        lengths = [end - begin for begin, end in zip(begins, [*begins[1:], len(x)], strict=True)]
+        return super().convolve(x, Rows.of(lengths, x.device), layer)
+
+
+def graphs_of(model: DiT, *recorded: Size) -> tuple[StepGraphs, Recorder]:
+    model.backend = Backend(ops=BoundedOps(), attend=attend_by_edges)
+    recorder = Recorder()
+    graphs = StepGraphs(model, recorder)
+    for size in recorded:
+        graphs.record(size)
+    return graphs, recorder
+
+
+def finish(flows: list[Flow], step: Any, model: DiT) -> None:
+    while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
+        Crew(model, left, step).step()
+
+
+@pytest.mark.parametrize("switch", ["v1", pytest.param("base", marks=slow), pytest.param("long skip", marks=slow)])
+def test_a_step_on_fixed_buffers_is_the_step(switch: str, make_model: MakeModel) -> None:
+    """Alone and in company, at one time and at several, joining and leaving; the filler shows in nobody."""
+    model = make_model(SWITCHES[switch])
+    expected = [begin(model, seed) for seed in range(5)]
+    finish(expected, None, model)
+    graphs, recorder = graphs_of(model, Size(512, MAX_ROWS, 128), Size(256, ALONE, 256))
+    flows = [begin(model, seed) for seed in range(5)]
+    Crew(model, flows[3:4], graphs.advance).step()
+    Crew(model, flows[2:], graphs.advance).step()
+    finish(flows, graphs.advance, model)
+    assert recorder.replays >= 5
+    for flow, plain in zip(flows, expected, strict=True):
+        assert difference(flow.target, plain.target) <= 1e-5
+
+
+def test_what_fits_no_recorded_size_is_computed_all_the_same(make_model: MakeModel) -> None:
+    model = make_model(SMALL)
+    graphs, recorder = graphs_of(model, Size(64, ALONE, 64), Size(512, MAX_ROWS, 30))
+    flow, plain = begin(model, 0), begin(model, 0)
+    finish([flow], graphs.advance, model)
+    finish([plain], None, model)
+    assert recorder.replays == 0
+    assert torch.equal(flow.target, plain.target)
+
+
+def test_what_is_recorded_for_one_time_takes_no_crew_at_two(make_model: MakeModel) -> None:
+    """Two segments without guidance have as many rows as one with it."""
+    model = make_model(SMALL)
+    graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
+    flows, plain = ([begin(model, seed) for seed in (1, 5)] for _ in range(2))
+    Crew(model, flows[:1], graphs.advance).step()
+    Crew(model, flows, graphs.advance).step()
+    Crew(model, plain[:1]).step()
+    Crew(model, plain).step()
+    assert recorder.replays == 1
+    for ours, expected in zip(flows, plain, strict=True):
+        assert difference(ours.x, expected.x) <= 1e-5
+
+
+def test_two_crews_in_turns_do_not_mix(make_model: MakeModel) -> None:
+    model = make_model(SMALL)
+    graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
+    flows, plain = ([begin(model, seed) for seed in (0, 2)] for _ in range(2))
+    crews = [Crew(model, [flow], graphs.advance) for flow in flows]
+    for _ in range(5):
+        for crew in crews:
+            crew.step()
+    finish(plain, None, model)
+    assert recorder.replays == 10
+    for ours, expected in zip(flows, plain, strict=True):
+        assert difference(ours.target, expected.target) <= 1e-5
+
+
+def test_sizes_waste_little_and_the_likely_come_first() -> None:
+    every = list(sizes())
+    assert every[0].rows == ALONE
+    assert 2_500 < every[0].frames < 3_500
+    assert len(every) == len(set(every)) < 80
+    for rows in (ALONE, MAX_ROWS):
+        frames = sorted(size.frames for size in every if size.rows == rows)
+        assert frames[-1] == MAX_FRAMES
+        assert frames[0] == 496
+        assert all(above - below <= above / 8 for below, above in itertools.pairwise(frames))
+        assert all(n % 32 == 16 for n in frames), "cuBLAS is slower at whole multiples of 32"

@@ -1,0 +1,251 @@
+"""What only a GPU can show; the logic has its twins in the other tests of this room."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_varlen
+from f5_worker.engine.engine import Segment
+from f5_worker.models.f5.config import PUBLISHED
+from f5_worker.models.f5.runner import load_engine
+from f5_worker.models.f5.cuda.step_graphs import CudaRecorder, StepGraphs, sizes
+from f5_worker.models.f5.network import Backend, DiT
+from f5_worker.models.f5.cuda.ops import TorchOps
+from f5_worker.models.f5.cuda.packed import Rows
+from f5_worker.models.f5.sampler import Advance, Crew, Flow, Schedule, draw_noise, sample, time_points
+from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, lengths
+from f5_worker.models.f5.vocoder import Vocos
+from f5_worker.errors import OutOfMemory
+from f5_worker.settings import Settings
+from tests.conftest import ROOT
+from tests.models.f5.conftest import randomise
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+VOCABULARY = 2545
+
+
+def error(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    return float((ours.cpu().float() - theirs.cpu().float()).norm() / theirs.cpu().float().norm())
+
+
+@pytest.fixture(scope="module")
+def full_size() -> DiT:
+    model = DiT(PUBLISHED["F5TTS_v1_Base"], VOCABULARY)
+    randomise(model)
+    return model.eval().requires_grad_(False).cuda()
+
+
+def speak(model: DiT, *, frames: int = 900, nfe: int = 8, guidance: float = 2.0) -> torch.Tensor:
+    device = model.device
+    reference = torch.randn(400, 100, generator=torch.Generator().manual_seed(3)).to(device)
+    tokens = (torch.arange(150) % VOCABULARY).to(device)
+    with torch.inference_mode():
+        return sample(model, reference, tokens, draw_noise(1, frames).to(device), time_points(nfe, -1.0), guidance)
+
+
+@pytest.mark.parametrize("frames", [500, 900, 1_700])
+def test_full_size_fp32_is_upstream(full_size: DiT, frames: int) -> None:
+    from tests.models.f5.test_parity import upstream_of
+
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    upstream = upstream_of(full_size, VOCABULARY).to("cuda", torch.float32)
+    reference = torch.randn(400, 100, generator=torch.Generator().manual_seed(3)).cuda()
+    tokens = (torch.arange(150) % VOCABULARY).cuda()
+    torch.manual_seed(0)
+    cpu_noise = draw_noise(1, frames)
+    original = torch.randn
+    torch.randn = lambda *shape, **rest: cpu_noise.cuda() if shape[0] == frames else original(*shape, **rest)  # type: ignore[assignment]
+    try:
+        theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance=2.0, sway=-1.0, seed=1)
+    finally:
+        torch.randn = original
+    ours = speak(full_size, frames=frames)
+    print(f"\nfp32, {frames} frames: relative error {error(ours, theirs):.2e}")
+    assert error(ours, theirs) <= 1e-4
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 1e-2), (torch.bfloat16, 8e-2)])
+def test_full_size_half_precision_stays_near_fp32(full_size: DiT, dtype: torch.dtype, bound: float) -> None:
+    full = speak(full_size)
+    half = speak(full_size.to(dtype))
+    full_size.float()
+    print(f"\n{dtype}: relative error {error(half[400:], full[400:]):.2e}")
+    assert error(half[400:], full[400:]) <= bound
+
+
+def test_the_small_model_speaks_the_same_on_both_devices() -> None:
+    segment = Segment(
+        reference=np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32),
+        tokens=tuple(range(60)),
+        frames=500,
+        nfe=8,
+        guidance=2.0,
+        sway=-1.0,
+        seed=5,
+    )
+    sounds = [
+        load_engine(Settings(model="f5-tiny", device=device, precision="fp32")).speak(segment)
+        for device in ("cpu", "cuda")
+    ]
+    difference = np.linalg.norm(sounds[0] - sounds[1]) / np.linalg.norm(sounds[0])
+    print(f"\nsound on CPU and GPU: relative difference {difference:.2e}")
+    assert difference < 1e-2
+    again = load_engine(Settings(model="f5-tiny", device="cuda", precision="fp32")).speak(segment)
+    assert np.array_equal(again, sounds[1])
+
+
+RAGGED = (300, 1, 977, 977, 64)
+
+
+def backend_of(name: str) -> Backend:
+    """One of the backends, or skip the test."""
+    pytest.importorskip({"flash": "flash_attn", "varlen": "torch.nn.attention.varlen"}.get(name, "triton"))
+    from f5_worker.models.f5.cuda.kernels import TritonOps, attend_triton
+
+    attends: dict[str, Attend] = {
+        "dense": attend_dense, "flash": attend_flash, "varlen": attend_varlen, "triton": attend_triton
+    }  # fmt: skip
+    return Backend(TritonOps() if name == "triton" else TorchOps(), attends[name])
+
+
+@pytest.mark.parametrize("name", ["flash", "varlen", "triton"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_attention_in_one_launch_is_dense_attention(name: str, dtype: torch.dtype) -> None:
+    attend = backend_of(name).attend
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(sum(RAGGED), 3, 16, 64, generator=generator).cuda().to(dtype).unbind(1)
+    rows = Rows.of(RAGGED, q.device)
+    expected = attend_dense(q.float(), k.float(), v.float(), rows)
+    difference = error(attend(q, k, v, rows), expected)
+    print(f"\n{name} {dtype}: relative error {difference:.2e}")
+    assert difference <= {torch.float16: 2e-3, torch.bfloat16: 1.6e-2}[dtype]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
+@pytest.mark.parametrize("name", ["dense", "flash", "varlen", "triton"])
+def test_company_changes_nothing_at_full_size(
+    full_size: DiT, name: str, dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = backend_of(name)
+    if name != "dense" and dtype is torch.float32:
+        pytest.skip("half precision only")
+    torch.backends.cuda.matmul.allow_tf32 = False  # not by monkeypatch, which cannot put it back
+    torch.backends.cudnn.allow_tf32 = False
+    monkeypatch.setattr(full_size.to(dtype), "backend", backend)
+    try:
+        together, apart = ([_begun(full_size, seed) for seed in range(8)] for _ in range(2))
+        with torch.inference_mode():
+            crew = Crew(full_size, together)
+            for _ in range(8):
+                crew.step()
+            for flow in apart:
+                alone = Crew(full_size, [flow])
+                for _ in range(8):
+                    alone.step()
+    finally:
+        full_size.float()
+    worst = max(error(a.target, b.target) for a, b in zip(together, apart, strict=True))
+    print(f"\n{name} {dtype}: in company, relative difference at most {worst:.2e}")
+    assert worst <= bound
+
+
+@pytest.mark.parametrize("name", ["varlen", "triton"])
+def test_recorded_steps_are_the_steps(full_size: DiT, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, in company, at several times, and what fits no size; against plain operations in fp32 as well."""
+    steps = 8
+
+    def run(step: Advance | None) -> list[Flow]:
+        flows = [_begun(full_size, seed) for seed in range(6)]
+        Crew(full_size, flows[:1], step).step()
+        while left := [flow for flow in flows if flow.step < steps]:
+            Crew(full_size, left, step).step()
+        return flows
+
+    exact = [flow.target for flow in run(None)]
+    triton = backend_of("triton")
+    monkeypatch.setattr(full_size.half(), "backend", Backend(triton.ops, backend_of(name).attend))
+    try:
+        with torch.inference_mode():
+            eager = run(None)
+            graphs = StepGraphs(full_size, CudaRecorder())
+            for size in sizes():
+                graphs.record(size)
+            recorded = run(graphs.advance)
+    finally:
+        full_size.float()
+    apart = max(error(a.target, b.target) for a, b in zip(recorded, eager, strict=True))
+    off = max(error(a.target, b) for a, b in zip(recorded, exact, strict=True))
+    print(f"\n{name}: recorded steps differ by {apart:.2e} from eager ones, by {off:.2e} from fp32")
+    assert apart <= 2e-3
+    assert off <= 1e-2
+
+
+def test_recorded_begins_and_ends_are_the_plain_ones(full_size: DiT) -> None:
+    vocoder = Vocos(mel_dim=100, dim=512, inner=1_536, layers=8)
+    randomise(vocoder)
+    vocoder.eval().requires_grad_(False).cuda()
+    try:
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
+            graphs = SegmentGraphs(full_size.half(), vocoder, CudaRecorder())
+            for n in lengths():
+                graphs.record(n)
+            for n in (4_096, 300, 1_621, 130, 777):
+                reference, tokens, mel = drawn(n // 3, 100), torch.arange(n // 6).cuda() % VOCABULARY, drawn(n, 100)
+                plain = full_size.condition(reference, tokens, n, guided=True)
+                assert error(graphs.condition(reference, tokens, n, guided=True), plain) <= 2e-3
+                assert error(graphs.sounds([mel])[0], vocoder([mel])[0]) <= 1e-5
+    finally:
+        full_size.float()
+
+
+def drawn(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(shape[0])).cuda()
+
+
+def _begun(model: DiT, seed: int) -> Flow:
+    with torch.inference_mode():
+        return Flow.begin(
+            model.condition,
+            torch.randn(300, 100, generator=torch.Generator().manual_seed(seed)).cuda(),
+            (torch.arange(100 + seed) % VOCABULARY).cuda(),
+            draw_noise(seed, 500 + 137 * seed).cuda(),
+            Schedule.of(model, time_points(8, -1.0 if seed % 2 else None)),
+            2.0 if seed % 3 else 0.0,
+        )
+
+
+def test_a_full_gpu_fails_one_job_and_serves_the_next() -> None:
+    engine = load_engine(Settings(model="f5-tiny", device="cuda"))
+    segment = Segment(np.full(60_000, 0.1, np.float32), tuple(range(60)), 4_000, 4, 2.0, -1.0, 5)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        with pytest.raises(OutOfMemory, match="no room"):
+            engine.speak(segment)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert len(engine.speak(segment)) > 0
+
+
+def test_a_broken_context_is_told_from_a_full_one(tmp_path: Path) -> None:
+    program = """
+import torch
+from f5_worker.models.f5.cuda.errors import device_fault
+try:
+    torch.zeros(3, device="cuda")[torch.tensor([7], device="cuda")].sum().item()
+except RuntimeError as error:
+    print(type(device_fault(error)).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "GpuLost" in done.stdout, done.stderr[-2000:]

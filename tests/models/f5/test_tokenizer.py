@@ -1,0 +1,101 @@
+"""Tokens and vocabularies; against upstream's own functions where the package is there."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5_worker.text.seed import segment_seed
+from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
+
+EXAMPLES = [
+    "Hello, world; it's a 'test' of \"quotes\".",
+    "one,two three.four don't stop-and-go",
+    "Prices: $3.50, 100% sure? (yes) [no] a/b c_d e+f #1 @home",
+    "今天天气很好，我们去公园玩吧！",
+    "一个不行，你好吗 and some English words。",
+    "Mixed中文and英文text 3个apples",
+    "Привет, мир! Как дела?",
+    "Zoë naïve façade œuvre – fin…",
+    "“curly” ‘quotes’ 日本語のテスト 한국어",
+    "emoji 🙂 inside",
+    "a",
+    "",
+    "  leading and trailing  ",
+]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Callable[[str], list[str]]:
+    """`convert_char_to_pinyin`, from its file: the package's __init__ would load the whole trainer."""
+    origin = importlib.util.find_spec("f5_tts")
+    assert origin is not None
+    assert origin.submodule_search_locations is not None
+    path = Path(origin.submodule_search_locations[0]) / "model" / "utils.py"
+    spec = importlib.util.spec_from_file_location("upstream_utils", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda text: list(module.convert_char_to_pinyin([text])[0])
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_tokens_are_upstreams(text: str, upstream: Callable[[str], list[str]]) -> None:
+    assert tokenize(text) == upstream(text)
+
+
+@pytest.mark.model
+def test_tokens_are_upstreams_for_any_text(upstream: Callable[[str], list[str]]) -> None:
+    alphabet = st.sampled_from("abc ,.'\"-;:!?0123今天不一你好ёжé“”‘’のㄅ㊀🙂\t")
+
+    @given(st.text(alphabet, max_size=60) | st.text(max_size=40))
+    def check(text: str) -> None:
+        assert tokenize(text) == upstream(text)
+
+    check()
+
+
+@pytest.mark.slow
+def test_what_upstream_does_to_latin_and_chinese() -> None:
+    assert "".join(tokenize("Hello; world")) == "Hello, world"
+    assert tokenize("你好") == [" ", "ni2", " ", "hao3"]
+
+
+@pytest.fixture
+def vocabulary(tmp_path: Path) -> Vocabulary:
+    path = tmp_path / "vocab.txt"
+    path.write_text(" \na\nb\nni2\n", encoding="utf-8")
+    return Vocabulary.load(path)
+
+
+def test_unknown_tokens_are_read_as_spaces_and_named_once(vocabulary: Vocabulary) -> None:
+    assert vocabulary.encode(["a", "x", "ni2", "x", "y"]) == ([1, 0, 3, 0, 0], ("x", "y"))
+
+
+@pytest.mark.parametrize("lines", [" \na\nb", " \n\n\na", " \na\na\n", " \r\na\r\n", " \na\n\n", ""])
+def test_a_vocabulary_is_upstreams(lines: str, tmp_path: Path) -> None:
+    """`vocab_char_map[line[:-1]] = number`: a last line without its end loses its last character."""
+    (tmp_path / "vocab.txt").write_bytes(lines.encode())
+    parts = lines.replace("\r\n", "\n").splitlines(keepends=True)
+    expected = {part[:-1]: number for number, part in enumerate(parts)}
+    vocabulary = Vocabulary.load(tmp_path / "vocab.txt")
+    assert (vocabulary.index, len(vocabulary)) == (expected, len(expected))
+
+
+def test_of_equal_lines_the_last_counts(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text(" \na\na\n", encoding="utf-8")
+    assert Vocabulary.load(tmp_path / "vocab.txt").index == {" ": 0, "a": 2}
+
+
+def test_seeds_of_segments_differ_and_repeat() -> None:
+    seeds = {segment_seed(job, index) for job in range(20) for index in range(50)}
+    assert len(seeds) == 1_000
+    assert segment_seed(7, 3) == segment_seed(7, 3)
+    assert all(0 <= seed < 2**63 for seed in seeds)

@@ -1,0 +1,259 @@
+"""RunPod's edge with the SDK mocked: what goes in, what comes back, what stops the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import handler
+from f5_worker.boot.report import REPORT_VARIABLE, BootReport
+from f5_worker.engine.engine import Segment
+from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
+from f5_worker.synthesis.context import Service
+from tests.conftest import ROOT, ToneDevice
+
+JOB = {"id": "job-1", "input": {"text": "Hello there, this is a test.", "voice": "joe", "nfe_step": 4, "seed": 3}}
+
+
+def answer(service: Service, job: dict[str, Any]) -> dict[str, Any]:
+    reply = asyncio.run(handler.sdk_config(service)["handler"](job))
+    json.dumps(reply, allow_nan=False)
+    return dict(reply)
+
+
+def with_settings(service: Service, **changes: Any) -> Service:
+    return dataclasses.replace(service, settings=service.settings.model_copy(update=changes))
+
+
+def test_a_job_is_answered_without_a_second_output(service: Service) -> None:
+    reply = answer(service, JOB)
+    assert set(reply) == {"audio", "segments", "seed", "model", "metrics", "warnings"}
+
+
+def test_health_is_answered_while_the_device_is_busy(service: Service, device: ToneDevice) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold(segment: Segment, step: int) -> None:
+        held.set()
+        free.wait(10)
+
+    device.before = hold
+
+    async def both() -> tuple[dict[str, Any], dict[str, Any]]:
+        config = handler.sdk_config(service)
+        work = asyncio.create_task(config["handler"](JOB))
+        await asyncio.to_thread(held.wait, 10)
+        health = await config["handler"]({"id": "h", "input": {"action": "health"}})
+        free.set()
+        return health, await work
+
+    health, reply = asyncio.run(both())
+    assert health["status"] == "ok"
+    assert health["jobs_running"] == 1
+    assert health["voices"] == service.voices.names()
+    assert "audio" in reply
+
+
+@pytest.mark.parametrize("value", [None, "text", ["text"], {}, {"text": 3}, {"action": "fly"}])
+def test_bad_input_is_an_error_string_with_a_code(service: Service, value: object) -> None:
+    error = answer(service, {"id": "j", "input": value})["error"]
+    code, _, words = error.partition(": ")
+    assert code in ("INVALID_INPUT", "UNKNOWN_ACTION")
+    assert words
+
+
+def test_a_reply_that_is_too_large_is_refused_with_what_would_fit(service: Service) -> None:
+    error = answer(with_settings(service, max_reply_bytes=60_000), JOB)["error"]
+    assert error.startswith("RESULT_TOO_LARGE: the reply is 0.1 MB")
+    assert "F5_MAX_REPLY_BYTES" in error
+    assert "ask for format 'mp3'" in error
+
+
+def test_an_unforeseen_error_tells_the_caller_nothing_inside(
+    service: Service, device: ToneDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(segment: Segment, step: int) -> None:
+        raise ValueError("the secret text of the job")
+
+    device.before = fail
+    with caplog.at_level(logging.INFO, logger="f5_worker"):
+        logging.getLogger("f5_worker").propagate = True
+        error = answer(service, JOB)["error"]
+    assert error.startswith("INTERNAL_ERROR: ")
+    for told in (error, caplog.text):
+        assert "secret" not in told
+        assert "Traceback" not in told
+        assert str(ROOT) not in told
+    assert "ValueError at test_runpod.py" in caplog.text
+    device.before = lambda segment, step: None
+    assert "audio" in answer(service, JOB)
+
+
+@pytest.mark.parametrize(("fault", "leaves"), [(GpuLost("gone"), True), (OutOfMemory("full"), False)])
+def test_only_a_lost_gpu_stops_the_worker(service: Service, device: ToneDevice, fault: Exception, leaves: bool) -> None:
+    def fail(segment: Segment, step: int) -> None:
+        raise fault
+
+    device.before = fail
+    config = handler.sdk_config(service)
+    reply = asyncio.run(config["handler"](JOB))
+    assert reply == {"error": str(fault)}
+    assert config.get("refresh_worker", False) is leaves
+
+
+def test_cancelling_reaches_the_device_and_is_passed_on(service: Service, device: ToneDevice) -> None:
+    started, steps = threading.Event(), []
+
+    def slow(segment: Segment, step: int) -> None:
+        steps.append(step)
+        started.set()
+        stopped.wait(0.02)
+
+    stopped = threading.Event()
+    device.before = slow
+    job = JOB | {"input": JOB["input"] | {"nfe_step": 64}}  # type: ignore[operator]
+
+    async def cancel() -> None:
+        task = asyncio.create_task(handler.sdk_config(service)["handler"](job))
+        await asyncio.to_thread(started.wait, 10)
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancel())
+    device.before = lambda segment, step: None
+    assert "audio" in answer(service, JOB)  # waits its turn behind the step that was in work
+    assert len(steps) < 64
+
+
+def test_more_jobs_than_may_wait_are_refused(service: Service, device: ToneDevice) -> None:
+    free = threading.Event()
+    device.before = lambda segment, step: bool(free.wait(10)) and None  # type: ignore[assignment, func-returns-value]
+
+    async def crowd() -> list[dict[str, Any]]:
+        config = handler.sdk_config(with_settings(service, concurrency=1, queue_jobs=1))
+        tasks = [asyncio.create_task(config["handler"](JOB)) for _ in range(3)]
+        await asyncio.sleep(0)
+        free.set()
+        return list(await asyncio.gather(*tasks))
+
+    replies = asyncio.run(crowd())
+    assert ["error" in reply for reply in replies] == [False, False, True]
+    assert replies[2]["error"].startswith("QUEUE_FULL: 2 jobs are here already")
+
+
+def test_results_are_saved_under_a_name_that_cannot_leave_the_directory(service: Service, tmp_path: Any) -> None:
+    saving = with_settings(service, save_dir=tmp_path / "out")
+    answer(saving, JOB)
+    answer(saving, JOB | {"id": "../../evil"})
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"job-1.wav", "job-1.json", "job.wav", "job.json"}
+    assert "base64" not in (tmp_path / "out" / "job-1.json").read_text()
+
+
+def test_concurrency_is_constant(service: Service) -> None:
+    modifier = handler.sdk_config(with_settings(service, concurrency=3))["concurrency_modifier"]
+    assert [modifier(current) for current in (1, 3, 7)] == [3, 3, 3]
+
+
+def test_main_hands_the_sdk_a_loaded_worker(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+    sdk = types.SimpleNamespace(serverless=types.SimpleNamespace(start=given.append))
+    monkeypatch.setitem(sys.modules, "runpod", sdk)
+    monkeypatch.delenv("F5_BOOT_REPORT", raising=False)
+    monkeypatch.setattr(handler, "load_service", lambda settings: service)
+    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    handler.main()
+    assert "audio" in asyncio.run(given[0]["handler"](JOB))
+
+
+def test_main_ends_with_one_line_when_settings_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("F5_CONCURRENCY", "many")
+    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    with pytest.raises(SystemExit) as caught:
+        handler.main()
+    assert str(caught.value) == "SETTINGS_INVALID: F5_CONCURRENCY='many' is not accepted (1..64)"
+
+
+def test_importing_the_handler_loads_no_model_code() -> None:
+    heavy = ("torch", "f5_tts", "torchaudio", "transformers", "runpod")
+    check = f"import sys, handler; sys.exit(str([name for name in {heavy} if name in sys.modules] or ''))"
+    done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+@pytest.fixture
+def boot_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A boot that ended so, as the handler is told of it."""
+
+    def write(**findings: Any) -> None:
+        report = BootReport("1", **findings)
+        report.write(tmp_path / "boot.json")
+        monkeypatch.setenv(REPORT_VARIABLE, str(tmp_path / "boot.json"))
+
+    return write
+
+
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """The SDK's `serverless`, remembering what it was given."""
+    sdk = types.SimpleNamespace(configs=[], checks=[])
+    sdk.start, sdk.register_fitness_check = sdk.configs.append, sdk.checks.append
+    monkeypatch.setitem(sys.modules, "runpod", types.SimpleNamespace(serverless=sdk))
+    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    return sdk
+
+
+def test_a_boot_that_failed_answers_every_job_with_the_reason(
+    boot_report: Callable[..., None], sdk: types.SimpleNamespace
+) -> None:
+    boot_report(error="MODEL_UNAVAILABLE: no weights")
+    handler.main()
+    answer = sdk.configs[0]["handler"]
+    assert asyncio.run(answer(JOB)) == {"error": "BOOT_FAILED: MODEL_UNAVAILABLE: no weights"}
+    diagnosis = asyncio.run(answer({"id": "d", "input": {"action": "diagnose"}}))
+    assert diagnosis["boot"]["error"] == "MODEL_UNAVAILABLE: no weights"
+    assert asyncio.run(answer({"id": "x", "input": None}))["error"].startswith("INVALID_INPUT")
+    assert sdk.checks == []
+
+
+def test_a_fault_of_the_host_is_reported_by_a_fitness_check(
+    boot_report: Callable[..., None], sdk: types.SimpleNamespace
+) -> None:
+    boot_report(host_fault="torch sees no GPU: driver too old")
+    handler.main()
+    with pytest.raises(RuntimeError, match="torch sees no GPU: driver too old"):
+        sdk.checks[0]()
+
+
+@pytest.mark.parametrize(("fault", "of_the_host"), [(GpuLost("gone"), True), (ModelUnavailable("no"), False)])
+def test_a_load_that_fails_after_boot_is_told_the_same_way(
+    boot_report: Callable[..., None],
+    sdk: types.SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    of_the_host: bool,
+) -> None:
+    def load(settings: object) -> Service:
+        raise fault
+
+    boot_report()
+    monkeypatch.setattr(handler, "load_service", load)
+    handler.main()
+    assert asyncio.run(sdk.configs[0]["handler"](JOB))["error"] == f"BOOT_FAILED: {fault}"
+    assert bool(sdk.checks) is of_the_host
+
+
+def test_diagnose_returns_the_boot_report(service: Service, boot_report: Callable[..., None]) -> None:
+    boot_report(problems=["one thing"])
+    assert answer(service, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]

@@ -1,0 +1,253 @@
+"""What is delivered, what is not, and the words for it; over loopback only."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5_worker.errors import FetchFailed, FetchRefused, InvalidInput, ReferenceTooLarge
+from f5_worker.settings import Settings
+from f5_worker.storage.fetch import ALLOW_PRIVATE, MAX_REDIRECTS, fetch, read_audio_source
+
+CLIP = bytes(range(256)) * 40
+SETTINGS = Settings(fetch_http=True, fetch_timeout_s=5)
+IMPATIENT = SETTINGS.model_copy(update={"fetch_timeout_s": 0.25})  # below what operators may set
+DRIP_S = 0.02
+SECRET = "tok/en?sig=abc"
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    """A server with one page for each way to behave."""
+
+    def do_GET(self) -> None:
+        name = self.path.strip("/").partition("?")[0].partition("/")[0]
+        getattr(self, f"page_{name}", self.page_missing)()
+
+    def reply(self, body: bytes, *, status: int = 200, length: int | None = None, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def page_clip(self) -> None:
+        self.reply(CLIP)
+
+    def page_missing(self) -> None:
+        self.reply(b"no", status=404)
+
+    def page_untold(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(CLIP)
+
+    def page_chunked(self) -> None:
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for at in range(0, len(CLIP), 1_000):
+            piece = CLIP[at : at + 1_000]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def page_announced(self) -> None:
+        self.reply(b"", length=10**12)
+
+    def page_endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        while True:
+            self.wfile.write(bytes(65_536))
+
+    def page_short(self) -> None:
+        self.reply(CLIP[:100], length=len(CLIP))
+
+    def page_packed(self) -> None:
+        self.reply(gzip.compress(bytes(10**6)), Content_Encoding="gzip")
+
+    def page_hop(self) -> None:
+        self.reply(b"", status=302, Location=f"/clip?{SECRET}")
+
+    def page_loop(self) -> None:
+        self.reply(b"", status=307, Location="/loop")
+
+    def page_nowhere(self) -> None:
+        self.reply(b"", status=301)
+
+    def page_malformed(self) -> None:
+        self.reply(b"", status=301, Location="http://[::1/")
+
+    def page_echo(self) -> None:
+        self.reply((self.path + "\n" + str(self.headers)).encode())
+
+    def page_dripbody(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.drip(b"x")
+
+    def page_driphead(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        self.drip(b"y")
+
+    def page_stuck(self) -> None:
+        self.drip(b"")
+
+    def drip(self, piece: bytes) -> None:
+        for _ in range(500):
+            self.wfile.write(piece)
+            self.wfile.flush()
+            time.sleep(DRIP_S)
+
+    def handle(self) -> None:
+        with suppress(OSError):  # the client has hung up, as it should
+            super().handle()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def loopback_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOW_PRIVATE, "true")
+
+
+@pytest.mark.parametrize("page", ["clip", "untold", "chunked", "hop", f"clip?{SECRET}"])
+def test_what_is_delivered_arrives(site: str, page: str) -> None:
+    assert fetch(f"{site}/{page}", SETTINGS, max_bytes=len(CLIP)) == CLIP
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("announced", r"sends 1000000000000 bytes, at most 20000 \(F5_REFERENCE_MAX_BYTES\)"),
+        ("endless", r"sends more than 20000 bytes, at most 20000 \(F5_REFERENCE_MAX_BYTES\)"),
+        ("short", "stopped after 100 of 10240 bytes"),
+        ("missing", "status 404"),
+        ("nowhere", "status 301"),
+        ("packed", "compressed"),
+        ("loop", f"redirects more than {MAX_REDIRECTS} times"),
+        ("malformed", "malformed URL"),
+    ],
+)
+def test_what_is_not_delivered_is_said(site: str, page: str, words: str) -> None:
+    with pytest.raises(FetchFailed, match=words) as caught:
+        fetch(f"{site}/{page}/{SECRET}", SETTINGS, max_bytes=20_000)
+    assert "127.0.0.1" in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("tok", "sig"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["dripbody", "driphead", "stuck"])
+def test_a_slow_drip_ends_at_the_deadline(site: str, page: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(FetchFailed, match=r"took longer than 0\.25 s \(F5_FETCH_TIMEOUT_S\)"):
+        fetch(f"{site}/{page}", IMPATIENT, max_bytes=10**6)
+    assert 0.25 <= time.monotonic() - begun < 5.0  # the drip itself goes on for 10 s
+
+
+def test_no_thread_is_left_behind(site: str) -> None:
+    def timers() -> int:
+        return sum(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+    fetch(f"{site}/clip", SETTINGS, max_bytes=10**6)
+    with pytest.raises(FetchFailed):
+        fetch(f"{site}/missing", SETTINGS, max_bytes=10**6)
+    assert timers() == 0
+
+
+def test_a_closed_port_does_not_answer() -> None:
+    with pytest.raises(FetchFailed, match=r"127\.0\.0\.1 does not answer on port 9;"):
+        fetch("http://127.0.0.1:9/", SETTINGS, max_bytes=10)
+
+
+def test_the_request_says_little(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_AI_API_KEY", "rp_secret")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    path, _, headers = fetch(f"{site}/echo/a b%20ü".replace(" ", "%20"), SETTINGS, max_bytes=10**4).partition(b"\n")
+    assert path == b"/echo/a%20b%20%C3%BC"
+    names = {line.split(b":")[0] for line in headers.split(b"\n") if line}
+    assert names == {b"Host", b"User-Agent", b"Accept", b"Connection", b"Accept-Encoding"}
+    assert f"Host: {site.removeprefix('http://')}".encode() in headers
+
+
+@pytest.mark.parametrize("render", [str.lower, str.upper, lambda scheme: f" {scheme}"])
+def test_a_source_may_be_a_url(site: str, render: Callable[[str], str]) -> None:
+    source = render("http") + site.removeprefix("http") + "/clip"
+    assert read_audio_source(source, SETTINGS) == CLIP
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "data:audio/wav;base64,",
+        "data:;base64,",
+        "DATA:audio/webm;codecs=opus;BASE64,",
+        "\n data:a/b;base64,",
+    ],
+)
+def test_a_source_may_be_base64(prefix: str) -> None:
+    assert read_audio_source(prefix + base64.b64encode(CLIP).decode(), SETTINGS) == CLIP
+    assert read_audio_source(prefix + base64.encodebytes(CLIP).decode(), SETTINGS) == CLIP
+
+
+@pytest.mark.parametrize("size", [999, 1_000, 1_001, 1_002])
+def test_the_size_is_known_before_decoding(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(reference_max_bytes=1_000)
+    text = base64.b64encode(bytes(size)).decode()
+    if size <= 1_000:
+        assert len(read_audio_source(text, settings)) == size
+        return
+    monkeypatch.setattr(base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(ReferenceTooLarge, match=rf"has {size} bytes, at most 1000 \(F5_REFERENCE_MAX_BYTES\)"):
+        read_audio_source(text, settings)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", " ", "clip.wav", "/etc/passwd", "AAA", "AA=A", "AAAA====", "AA-_", "ÄÄÄÄ", "../a", "=", "🙂"],
+)
+def test_anything_else_is_neither(source: str) -> None:
+    with pytest.raises(InvalidInput, match="neither base64 nor a data URL nor an https URL"):
+        read_audio_source(source, SETTINGS)
+
+
+@pytest.mark.parametrize("source", ["data:audio/wav,abc", "data:", "data:audio/wav;base64;AAAA"])
+def test_other_data_urls_are_explained(source: str) -> None:
+    with pytest.raises(InvalidInput, match="data:audio/"):
+        read_audio_source(source, SETTINGS)
+
+
+@pytest.mark.parametrize("source", ["file:///etc/passwd", "ftp://example.com/a", "s3://bucket/a", "concat://a"])
+def test_other_schemes_are_refused(source: str) -> None:
+    with pytest.raises(FetchRefused, match="only https and http URLs"):
+        read_audio_source(source, SETTINGS)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_bytes_or_an_error_of_the_caller(text: str) -> None:
+    with suppress(InvalidInput, FetchRefused):
+        assert read_audio_source(text, SETTINGS)

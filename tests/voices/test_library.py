@@ -1,0 +1,415 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from f5_worker.errors import (
+    ConsentMissing,
+    InvalidInput,
+    ReferenceSilent,
+    SettingsInvalid,
+    StorageFailed,
+    TranscriptNeeded,
+    UnknownVoice,
+    VoiceExists,
+)
+from f5_worker.reference.prepare import Reference
+from f5_worker.reference.report import VoiceReport
+from f5_worker.settings import Settings
+from f5_worker.voices.info import NewVoice, VoiceDefaults
+from f5_worker.voices.library import Library, open_stores
+from f5_worker.voices.store import Store
+from f5_worker.voices.store_directory import DirectoryStore
+from f5_worker.voices.store_s3 import BucketStore
+from tests.conftest import TINY, TINY_VOICES
+from tests.voices.stores import CONSENT, SILENCE, MemoryStore, churn, clip, new, prepare, report, settle, sound
+
+PROCESSES, CHURNS = 8, 25
+
+
+def examine(data: bytes, transcript: str | None, settings: Settings) -> VoiceReport:
+    return report(verdict="poor", reasons=(f"{transcript}",))
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    return tmp_path / "kept"
+
+
+@pytest.fixture
+def shipped(tmp_path: Path) -> Path:
+    directory = tmp_path / "shipped"
+    directory.mkdir()
+    (directory / "joe.flac").write_bytes(clip("joe"))
+    (directory / "joe.txt").write_text("I am Joe.")
+    return directory
+
+
+@pytest.fixture
+def opened(kept: Path, shipped: Path, settings: Settings) -> Callable[..., Library]:
+    """A library as one worker opens it; each call is another worker."""
+
+    def open_library(stores: list[Store] | None = None, **changes: object) -> Library:
+        return Library(
+            shipped,
+            settings.model_copy(update=changes),
+            stores=[DirectoryStore(kept)] if stores is None else stores,
+            prepare=prepare,
+            examine=examine,
+        )
+
+    return open_library
+
+
+@pytest.fixture
+def library(opened: Callable[..., Library]) -> Library:
+    return opened()
+
+
+# -- adding ------------------------------------------------------------------------------------------------
+
+
+def test_a_voice_that_was_added_is_there_for_all_workers(opened: Callable[..., Library]) -> None:
+    defaults = VoiceDefaults(speed=1.2, quality="best", language="de", model="F5TTS_v1_Base")
+    info = opened().add(new(defaults=defaults))
+    assert info.details is not None
+    assert info.details.prepared.report.verdict == "good"
+    other = opened()
+    taken = other.take("ada")
+    assert sound(taken.reference) == clip("one")
+    assert taken.reference.transcript == "one"
+    assert taken.defaults == other.defaults("ada") == defaults
+    assert other.names() == ["ada", "joe"]
+    found = other.get("ada", with_audio=True)
+    assert found.audio == clip("one")
+    assert found.details is not None
+    assert found.details.consent == CONSENT
+    assert (found.source, found.format, found.size_bytes, found.has_transcript) == ("directory", "flac", 7, True)
+    assert other.get("ada").audio is None
+    assert other.report("ada").verdict == "good"
+
+
+def test_what_is_kept_is_readable_by_people(library: Library, kept: Path) -> None:
+    library.add(new(transcript="1\n00:00:00,000 --> 00:00:04,000\nGrüße\n"))
+    record = json.loads((kept / "ada.json").read_text())
+    assert record["consent"] == CONSENT
+    assert (kept / f"ada.{record['version']}.flac").read_bytes() == clip("one")
+    assert (kept / f"ada.{record['version']}.txt").read_text("utf-8").endswith("Grüße\n")
+
+
+def test_a_kept_voice_is_prepared_once_for_all_workers(opened: Callable[..., Library], tiny: Path) -> None:
+    """The reference of another worker is the same to the bit, without its recogniser."""
+    audio = (tiny / "voices" / "joe.wav").read_bytes()
+    voice = NewVoice("ada", audio, (tiny / "voices" / "joe.txt").read_text(), CONSENT)
+    store = MemoryStore()
+    settings = Settings(model="f5-tiny")
+    first = Library(tiny / "voices", settings, stores=[store])
+    first.add(voice)
+    ours = first.reference("joe")
+    theirs = opened([store]).reference("ada")
+    assert np.array_equal(ours.samples, theirs.samples)
+    assert theirs.samples.dtype == np.float32
+    assert (ours.transcript, ours.report, ours.key) == (theirs.transcript, theirs.report, theirs.key)
+
+
+def test_a_kept_voice_longer_than_this_worker_uses_is_prepared_again(
+    opened: Callable[..., Library], kept: Path
+) -> None:
+    opened().add(new())
+    (samples,) = kept.glob("*.npy")
+    samples.unlink()
+    assert sound(opened(reference_max_s=3.0).reference("ada")) == clip("one")
+
+
+@pytest.mark.parametrize("consent", [None, "", "yes", " " * 20, "x" * 2_001])
+def test_no_voice_without_consent(library: Library, kept: Path, consent: str | None) -> None:
+    with pytest.raises(ConsentMissing):
+        library.add(new(consent=consent))
+    assert not kept.exists()
+
+
+def test_consent_that_is_not_required_may_be_left_out(opened: Callable[..., Library]) -> None:
+    info = opened(require_consent=False).add(new(consent=None))
+    assert info.details is not None
+    assert info.details.consent is None
+
+
+@pytest.mark.parametrize("name", ["", "Ada", "../ada", "a/b", "-ada", "a" * 65, "ada.wav", "ada\n", "default"])
+def test_names_that_cannot_be(library: Library, kept: Path, name: str) -> None:
+    with pytest.raises(InvalidInput):
+        library.add(new(name))
+    assert not kept.exists()
+
+
+def test_a_voice_is_replaced_only_where_that_is_asked_for(library: Library, kept: Path) -> None:
+    library.add(new(what="one"))
+    library.reference("ada")
+    with pytest.raises(VoiceExists):
+        library.add(new(what="two"))
+    assert sound(library.reference("ada")) == clip("one")
+    library.add(new(what="two", replace=True))
+    assert sound(library.reference("ada")) == clip("two")
+    assert len(os.listdir(kept)) == 4
+
+
+def test_voices_that_ship_with_the_model_stay(library: Library) -> None:
+    with pytest.raises(VoiceExists, match="ships with the model"):
+        library.add(new("joe", replace=True))
+    with pytest.raises(InvalidInput, match="ships with the model"):
+        library.delete("joe")
+    assert sound(library.reference("joe")) == clip("joe")
+    assert library.get("joe").source == "model"
+
+
+def test_an_unfit_clip_is_not_kept(library: Library, kept: Path) -> None:
+    with pytest.raises(ReferenceSilent):
+        library.add(NewVoice("ada", SILENCE, "words", CONSENT))
+    assert not kept.exists()
+    assert library.names() == ["joe"]
+
+
+def test_without_a_place_nothing_is_kept(opened: Callable[..., Library]) -> None:
+    library = opened([])
+    with pytest.raises(StorageFailed, match="F5_VOICES_DIR"):
+        library.add(new())
+    assert library.names() == ["joe"]
+
+
+# -- deleting ----------------------------------------------------------------------------------------------
+
+
+def test_a_voice_that_was_deleted_is_gone_for_all_workers(opened: Callable[..., Library], kept: Path) -> None:
+    mine, other = opened(), opened()
+    mine.add(new())
+    mine.reference("ada")
+    other.reference("ada")
+    mine.delete("ada")
+    assert os.listdir(kept) == []
+    for library in (mine, other):
+        for ask in (library.reference, library.get, library.defaults, library.report):
+            with pytest.raises(UnknownVoice):
+                ask("ada")
+        assert len(library._references) == 0
+        with pytest.raises(UnknownVoice):
+            library.delete("ada")
+
+
+def test_deleting_a_voice_that_hid_a_shipped_one_shows_it(library: Library, kept: Path) -> None:
+    kept.mkdir()
+    (kept / "JOE.flac").write_bytes(clip("mine"))
+    (kept / "joe.txt").write_text("mine")
+    assert sound(library.reference("joe")) == clip("mine")
+    assert [info.source for info in library.list()] == ["directory"]
+    library.delete("joe")
+    assert sound(library.reference("joe")) == clip("joe")
+
+
+def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Library, kept: Path) -> None:
+    kept.mkdir()
+    (kept / "ada.flac").write_bytes(clip("one"))
+    (kept / "ada.txt").write_text("one")
+    begun, deleted = threading.Event(), threading.Event()
+
+    def slow(data: bytes, transcript: str | None, settings: Settings) -> Reference:
+        begun.set()
+        deleted.wait()
+        return prepare(data, transcript, settings)
+
+    library._prepare = slow
+    thread = threading.Thread(target=library.reference, args=("ada",))
+    thread.start()
+    begun.wait()
+    library.delete("ada")
+    deleted.set()
+    thread.join()
+    assert len(library._references) == 0
+
+
+# -- finding -----------------------------------------------------------------------------------------------
+
+
+def test_the_earlier_layout_is_read_as_it_stands(library: Library, kept: Path) -> None:
+    kept.mkdir()
+    (kept / "Ada Lovelace.FLAC").write_bytes(clip("one"))
+    (kept / "ada lovelace.CSV").write_bytes("Wörter".encode("cp1252"))
+    (kept / "bob.flac").write_bytes(clip("two"))
+    (kept / "eve.flac").write_bytes(clip("three"))
+    (kept / "eve.txt").write_text(" \n")
+    assert library.names() == ["ada_lovelace", "bob", "eve", "joe"]
+    assert library.reference("ada_lovelace").transcript == "Wörter"
+    assert library.defaults("ada_lovelace") == VoiceDefaults()
+    assert library.get("ada_lovelace", with_audio=True).audio == clip("one")
+    for name in ("bob", "eve"):
+        with pytest.raises(TranscriptNeeded):
+            library.reference(name)
+    assert library.report("bob").reasons == ("None",)
+
+
+def test_a_file_that_is_gone_since_it_was_listed_is_looked_for_again(opened: Callable[..., Library]) -> None:
+    store = MemoryStore()
+    store.write("ada.flac", clip("one"))
+    store.write("ada.txt", b"one")
+    library = opened([store])
+    library.names()
+    store.delete(["ada.txt"])
+    with pytest.raises(TranscriptNeeded):
+        library.reference("ada")
+    store.delete(["ada.flac"])
+    with pytest.raises(UnknownVoice):
+        library.reference("ada")
+
+
+def test_the_list_is_in_order_and_may_be_asked_for_in_parts(library: Library, kept: Path) -> None:
+    for name in ("cleo", "bob", "ada"):
+        library.add(new(name, name))
+    (kept / "zoe.mp3").write_bytes(clip("zoe"))
+    infos = library.list()
+    assert [info.name for info in infos] == ["ada", "bob", "cleo", "joe", "zoe"]
+    assert [info.source for info in infos] == ["directory"] * 3 + ["model", "directory"]
+    assert [info.has_transcript for info in infos] == [True] * 4 + [False]
+    assert [info.name for info in library.list(after="ada", limit=2)] == ["bob", "cleo"]
+
+
+def test_an_unknown_voice_is_told_with_the_nearest(library: Library) -> None:
+    library.add(new("ada"))
+    with pytest.raises(UnknownVoice, match=r"did you mean 'ada'\? this worker has ada, joe"):
+        library.reference("adda")
+    for name in ("../joe", "JOE", "", "joe.txt", "a" * 10_000):
+        with pytest.raises(UnknownVoice):
+            library.reference(name)
+
+
+def test_many_voices_are_not_all_told(library: Library, kept: Path) -> None:
+    kept.mkdir()
+    for index in range(100):
+        (kept / f"voice{index}.wav").touch()
+    with pytest.raises(UnknownVoice, match="and 81 more") as caught:
+        library.reference("nobody")
+    assert len(str(caught.value)) < 500
+
+
+def test_the_default_voice(opened: Callable[..., Library]) -> None:
+    library = opened(default_voice="joe")
+    assert library.take(None).name == library.take("default").name == "joe"
+    with pytest.raises(InvalidInput, match="F5_DEFAULT_VOICE"):
+        opened().take(None)
+    with pytest.raises(UnknownVoice):
+        opened().take("default")
+
+
+def test_the_first_place_takes_new_voices_and_hides_the_next(
+    opened: Callable[..., Library], shipped: Path, kept: Path
+) -> None:
+    bucket = MemoryStore()
+    opened([bucket]).add(new("ada", "old"))
+    opened([bucket]).add(new("bob", "old"))
+    library = opened([DirectoryStore(kept), bucket])
+    with pytest.raises(VoiceExists):
+        library.add(new("ada", "new"))
+    library.add(new("ada", "new", replace=True))
+    assert sound(library.reference("ada")) == clip("new")
+    assert sound(library.reference("bob")) == clip("old")
+    assert [info.source for info in library.list()] == ["directory", "bucket", "model"]
+    library.delete("bob")
+    assert not bucket.files
+
+
+# -- memory ------------------------------------------------------------------------------------------------
+
+
+def test_a_voice_is_prepared_once_for_all_threads_and_anew_when_it_changes(library: Library, kept: Path) -> None:
+    kept.mkdir()
+    (kept / "ada.flac").write_bytes(clip("one"))
+    (kept / "ada.txt").write_text("one")
+    calls: list[bytes] = []
+    library._prepare = lambda data, text, settings: (
+        calls.append(data),
+        time.sleep(0.02),
+        prepare(data, text, settings),
+    )[2]
+    threads = [threading.Thread(target=library.reference, args=("ada",)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [clip("one")]
+    (kept / "ada.flac").write_bytes(clip("other"))
+    assert sound(library.reference("ada")) == clip("other")
+
+
+def test_a_failure_is_not_kept(library: Library, kept: Path) -> None:
+    kept.mkdir()
+    (kept / "ada.flac").write_bytes(clip("one"))
+    with pytest.raises(TranscriptNeeded):
+        library.reference("ada")
+    library._prepare = lambda data, text, settings: prepare(data, "heard", settings)
+    assert library.reference("ada").transcript == "heard"
+
+
+def test_memory_is_bounded_and_keeps_what_was_used_last(opened: Callable[..., Library]) -> None:
+    library = opened(voice_cache=2)
+    for name in ("ada", "bob", "cleo"):
+        library.add(new(name, name))
+    ada = library.reference("ada")
+    library.reference("bob")
+    assert library.reference("ada") is ada
+    library.reference("cleo")
+    assert len(library._references) == 2
+    assert library.reference("ada") is ada
+
+
+# -- places ------------------------------------------------------------------------------------------------
+
+
+def test_places_to_keep_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, bucket = Settings(voices_dir=tmp_path / "here"), object()
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    assert open_stores(Settings(), volume=volume) == []  # not mounted: it would be the container's own disk
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == volume)
+    assert open_stores(Settings(), volume=volume) == [DirectoryStore(volume / "f5-voices")]
+    assert open_stores(here, volume=volume) == [DirectoryStore(tmp_path / "here")]
+    in_bucket = {"voices_s3_prefix": "voices/"}
+    (store,) = open_stores(Settings(**in_bucket), bucket, volume=volume)  # type: ignore[arg-type]
+    assert isinstance(store, BucketStore)
+    both = open_stores(here.model_copy(update=in_bucket), bucket, volume=volume)  # type: ignore[arg-type]
+    assert [store.source for store in both] == ["directory", "bucket"]
+    with pytest.raises(SettingsInvalid, match="F5_VOICES_S3_PREFIX"):
+        open_stores(Settings(**in_bucket), volume=volume)
+
+
+def test_the_models_own_voices_need_no_place() -> None:
+    library = Library(TINY / "voices", Settings(model="f5-tiny"))
+    assert library.names() == TINY_VOICES
+    assert 3 < library.reference("joe").duration_s < 12
+    assert Library(TINY / "none", Settings()).names() == []
+
+
+# -- many workers ------------------------------------------------------------------------------------------
+
+
+def _worker(kept: Path, index: int, faults: multiprocessing.Queue[list[str]]) -> None:
+    library = Library(kept / "none", Settings(), stores=[DirectoryStore(kept)], prepare=prepare)
+    faults.put(churn(library, index, CHURNS))
+
+
+@pytest.mark.slow
+def test_processes_that_add_and_delete_the_same_voices_leave_a_consistent_library(kept: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    faults: multiprocessing.Queue[list[str]] = context.Queue()
+    workers = [context.Process(target=_worker, args=(kept, index, faults)) for index in range(PROCESSES)]
+    for worker in workers:
+        worker.start()
+    assert [faults.get(timeout=120) for _ in workers] == [[]] * PROCESSES
+    for worker in workers:
+        worker.join()
+    assert settle(Library(kept / "none", Settings(), stores=[DirectoryStore(kept)], prepare=prepare)) == []
+    assert os.listdir(kept) == []

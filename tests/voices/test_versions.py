@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+
+import pytest
+
+from f5_worker.errors import StorageFailed
+from f5_worker.schema.requests import VoiceDefaultsInput
+from f5_worker.voices import versions as shelves
+from f5_worker.voices.cache import Prepared
+from f5_worker.voices.naming import PREPARED
+from f5_worker.voices.store import Store
+from f5_worker.voices.versions import LEFTOVER_S, LISTING_S, Details, Gone, Shelf
+from tests.voices.stores import CONSENT, MemoryFile, MemoryStore, interleave, report
+
+SCHEDULES = 25
+
+DETAILS = Details(
+    created_at=datetime(2026, 5, 1, tzinfo=timezone.utc),
+    consent=CONSENT,
+    defaults=VoiceDefaultsInput(speed=1.1),
+    clip_bytes=4,
+    prepared=Prepared(transcript="words ", source_s=4.0, warnings=(), report=report()),
+)
+
+
+def contents(what: str) -> dict[str, bytes]:
+    """A voice whose files all say the same, so that a mixture can be told."""
+    return {"flac": what.encode(), "txt": what.encode(), PREPARED: what.encode()}
+
+
+def add(shelf: Shelf, what: str, *, replace: bool = True, name: str = "ada") -> bool:
+    return shelf.add(name, contents(what), DETAILS, replace=replace)
+
+
+def read(shelf: Shelf, name: str = "ada") -> str | None:
+    """What the voice says, None if there is none; a mixture fails."""
+    for _ in range(100):
+        found = shelf.find(name)
+        if found is None:
+            return None
+        files = [file for file in (found.clip, found.transcript, found.samples) if file]
+        try:
+            said = {shelf.read(found, file, 1_000) for file in files}
+        except Gone:
+            continue
+        assert len(said) == 1
+        return said.pop().decode()
+    return None  # its files are gone for good
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def shelf(store: MemoryStore) -> Shelf:
+    return Shelf(store)
+
+
+def test_a_voice_is_found_as_it_was_added(shelf: Shelf, store: MemoryStore) -> None:
+    assert add(shelf, "one")
+    found = shelf.find("ada")
+    assert found is not None
+    assert found.record is not None
+    assert found.record.consent == CONSENT
+    assert found.defaults.speed == 1.1
+    assert found.facts.size_bytes == 4
+    assert read(shelf) == "one"
+    version = found.record.version
+    assert set(store.files) == {"ada.json", *(f"ada.{version}.{kind}" for kind in ("flac", "txt", "npy"))}
+
+
+def test_replacing_leaves_nothing_of_what_was_there(shelf: Shelf, store: MemoryStore) -> None:
+    for name in ("Ada.wav", "ada.mp3", "ADA.srt"):
+        store.write(name, b"early")
+    assert not add(shelf, "one", replace=False)
+    assert len(store.files) == 3
+    assert add(shelf, "one")
+    assert not add(shelf, "two", replace=False)
+    assert add(shelf, "two")
+    assert read(shelf) == "two"
+    assert len(store.files) == 4
+
+
+def test_deleting_leaves_nothing(shelf: Shelf, store: MemoryStore) -> None:
+    add(shelf, "one", name="bob")
+    kept = set(store.files)
+    add(shelf, "one")
+    for name in ("Ada.wav", "ada.mp3", "ADA.srt", "ada.0123456789ab.wav", "ada.0123456789ab.txt"):
+        store.write(name, b"other")
+    assert shelf.delete("ada")
+    assert set(store.files) == kept
+    assert shelf.find("ada") is None
+    assert not shelf.delete("ada")
+
+
+def test_no_name_but_a_valid_one_reaches_the_store(shelf: Shelf, store: MemoryStore) -> None:
+    asked: list[str] = []
+    store.read = lambda name, max_bytes: asked.append(name)  # type: ignore[method-assign, assignment]
+    for name in ("../ada", "ada/b", "Ada", "", "a" * 65, "ada.json", "a\0b", "ada\n", ".."):
+        assert shelf.find(name) is None
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"version": "../../etc/pa"},
+        {"files": {}},
+        {"files": {"flac": "0", "npy": "0", "/etc/passwd": "0"}},
+        {"files": {"txt": "0", "npy": "0"}},
+        {"prepared": None},
+    ],
+)
+def test_a_record_that_is_none_is_no_voice(shelf: Shelf, store: MemoryStore, damage: dict[str, object]) -> None:
+    add(shelf, "one")
+    record = json.loads(store.files["ada.json"].data)
+    store.write("ada.json", json.dumps(record | damage).encode())
+    assert shelf.find("ada") is None
+
+
+def test_a_damaged_file_is_told(shelf: Shelf, store: MemoryStore) -> None:
+    add(shelf, "one")
+    found = shelf.find("ada")
+    assert found is not None
+    store.write(found.clip, b"two")
+    with pytest.raises(StorageFailed, match="damaged"):
+        shelf.read(found, found.clip, 1_000)
+
+
+def test_a_record_whose_files_are_gone_takes_no_name(shelf: Shelf, store: MemoryStore) -> None:
+    """A worker died in the midst of deleting, after another had written the record."""
+    add(shelf, "one")
+    store.delete([name for name in store.files if name != "ada.json"])
+    assert "ada" not in Shelf(store).listing()
+    assert add(shelf, "two", replace=False)
+    assert read(shelf) == "two"
+
+
+def test_files_of_workers_that_died_are_swept_once_they_are_old(shelf: Shelf, store: MemoryStore) -> None:
+    old = time.time() - LEFTOVER_S - 60
+    young = {f"{name}.0123456789ab.wav" for name in ("ada", "eve")}
+    for name in ("ada", "bob"):
+        store.files[f"{name}.ba9876543210.wav"] = MemoryFile(f"{name}.ba9876543210.wav", b"", old)
+    store.files["eve.wav"] = MemoryFile("eve.wav", b"", old)
+    for name in young:
+        store.write(name, b"")
+    add(shelf, "one")
+    assert {name for name in store.files if name.endswith(".wav")} == young | {"eve.wav"}
+
+
+def test_others_changes_are_seen_at_once_and_in_lists_after_seconds(store: MemoryStore) -> None:
+    now = 0.0
+    mine, other = Shelf(store, clock=lambda: now), Shelf(store)
+    assert list(mine.listing()) == []
+    add(other, "one")
+    store.write("Bob.wav", b"early")
+    assert read(mine) == "one"
+    assert mine.find("bob") is None
+    assert list(mine.listing()) == []
+    now = LISTING_S
+    assert sorted(mine.listing()) == ["ada", "bob"]
+    other.delete("ada")
+    assert read(mine) is None
+
+
+def test_an_early_voice_that_changes_has_another_key(store: MemoryStore) -> None:
+    store.write("ada.wav", b"one")
+    first = Shelf(store).find("ada")
+    store.write("ada.txt", b"words")
+    second = Shelf(store).find("ada")
+    assert first is not None
+    assert second is not None
+    assert first.key != second.key
+    assert (first.transcript, second.transcript) == (None, "ada.txt")
+
+
+def test_the_record_goes_first(shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(shelf, "one")
+    seen: list[list[str]] = []
+    delete = store.delete
+    monkeypatch.setattr(store, "delete", lambda names: delete(seen.append(list(names)) or seen[-1]))
+    shelf.delete("ada")
+    assert seen[0] == ["ada.json"]
+
+
+# -- many workers ------------------------------------------------------------------------------------------
+
+
+def adder(what: str, replace: bool, results: dict[str, bool]) -> Callable[[Store], None]:
+    def work(store: Store) -> None:
+        results[what] = add(Shelf(store), what, replace=replace)
+
+    return work
+
+
+def deleter(results: dict[str, bool]) -> Callable[[Store], None]:
+    def work(store: Store) -> None:
+        results["deleted"] = Shelf(store).delete("ada")
+
+    return work
+
+
+def reader(said: list[str | None]) -> Callable[[Store], None]:
+    def work(store: Store) -> None:
+        for _ in range(4):
+            said.append(read(Shelf(store)))
+
+    return work
+
+
+def is_clean(store: MemoryStore) -> bool:
+    """A whole voice or none, and not half of one."""
+    said = read(Shelf(store))
+    return (said is not None) == ("ada.json" in store.files)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_adding_against_deleting_in_any_order(there: bool) -> None:
+    for seed in range(SCHEDULES):
+        store, results, said = MemoryStore(), dict[str, bool](), list[str | None]()
+        if there:
+            add(Shelf(store), "zero")
+        workers = [adder("one", True, results), deleter(results), reader(said)]
+        interleave(store, workers, seed)
+        assert results["one"]
+        assert is_clean(store), seed
+        assert set(said) <= {None, "zero", "one"}
+        assert len(store.files) in (0, 4), (seed, store.files)
+
+
+def test_adding_twice_against_deleting_twice_in_any_order() -> None:
+    for seed in range(SCHEDULES):
+        store, results = MemoryStore(), dict[str, bool]()
+        add(Shelf(store), "zero")
+        workers = [adder("one", True, results), adder("two", True, results), deleter(results), deleter(results)]
+        interleave(store, workers, seed)
+        assert is_clean(store), seed
+        Shelf(store).delete("ada")
+        assert not store.files
+
+
+def test_of_two_who_add_a_new_voice_one_is_told_that_it_exists() -> None:
+    for seed in range(SCHEDULES):
+        store, results = MemoryStore(), dict[str, bool]()
+        interleave(store, [adder("one", False, results), adder("two", False, results)], seed)
+        assert sorted(results.values()) == [False, True]
+        assert results[str(read(Shelf(store)))]
+        assert len(store.files) == 4
+
+
+def after(store: MemoryStore, name: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let another act, once, right after the store has written or deleted a file."""
+    write, delete, acted = store.write, store.delete, list[str]()
+
+    def then(names: list[str]) -> None:
+        if name in names and not acted:
+            acted.append(name)
+            act()
+
+    def write_then(file: str, data: bytes, *, replace: bool = True) -> bool:
+        written = write(file, data, replace=replace)
+        then([file])
+        return written
+
+    def delete_then(files: Iterable[str]) -> None:
+        names = list(files)
+        delete(names)
+        then(names)
+
+    monkeypatch.setattr(store, "write", write_then)
+    monkeypatch.setattr(store, "delete", delete_then)
+
+
+def test_who_is_replaced_unseen_takes_its_files_away(
+    shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other had looked for older files before this one's record was there."""
+    others = MemoryStore()
+    add(Shelf(others), "two")
+    after(store, "ada.json", lambda: store.files.update(others.files), monkeypatch)
+    assert add(shelf, "one")
+    assert read(shelf) == "two"
+    assert store.files == others.files
+
+
+def test_a_voice_that_is_added_while_another_is_deleted_stays(
+    shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(shelf, "one")
+    after(store, "ada.json", lambda: add(Shelf(store), "two"), monkeypatch)
+    assert shelf.delete("ada")
+    assert read(shelf) == "two"
+    assert len(store.files) == 4
+
+
+def test_a_voice_that_others_add_again_and_again_is_deleted_as_it_was(
+    shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(shelf, "one")
+    before, list_files = store.files.keys() - {"ada.json"}, store.list
+
+    def list_and_add(prefix: str = "") -> list[MemoryFile]:
+        files = list_files(prefix)
+        monkeypatch.setattr(store, "list", list_files)
+        add(Shelf(store), "two")
+        monkeypatch.setattr(store, "list", list_and_add)
+        return files
+
+    monkeypatch.setattr(store, "list", list_and_add)
+    assert shelf.delete("ada")
+    assert not before & set(store.files)
+
+
+def test_who_never_succeeds_says_so(shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelves, "ROUNDS", 3)
+    write = store.write
+
+    def write_and_lose(name: str, data: bytes, *, replace: bool = True) -> bool:
+        for other in [other for other in store.files if other.endswith(".flac")]:
+            del store.files[other]
+        return write(name, data, replace=replace)
+
+    monkeypatch.setattr(store, "write", write_and_lose)
+    with pytest.raises(StorageFailed, match="try again"):
+        add(shelf, "one")

@@ -17,21 +17,21 @@ from f5_worker import log
 from f5_worker.boot.report import read_report
 from f5_worker.errors import GpuLost, HostUnfit, WorkerError
 from f5_worker.server.runpod import Edge, FailedEdge
-from f5_worker.server.startup import load_service
+from f5_worker.server.startup import load_worker
 from f5_worker.settings import load_settings, unknown_variables
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 
 
-def sdk_config(service: Service) -> dict[str, Any]:
+def sdk_config(worker: Worker) -> dict[str, Any]:
     """What `runpod.serverless.start` is given. The SDK reads it again after every job."""
     config: dict[str, Any] = {}
 
     def stop_worker() -> None:
         config["refresh_worker"] = True
 
-    jobs, edge = service.settings.concurrency, Edge(service, stop_worker)
+    jobs, edge = worker.settings.concurrency, Edge(worker, stop_worker)
     config["concurrency_modifier"] = lambda current: jobs
-    if service.settings.streaming:  # the SDK takes one form or the other, for the life of the worker
+    if worker.settings.streaming:  # the SDK takes one form or the other, for the life of the worker
         config.update(handler=edge.stream, return_aggregate_stream=True)
     else:
         config["handler"] = edge.answer
@@ -66,12 +66,12 @@ def main() -> None:
     runpod.serverless.start(config)
 
 
-def _load() -> Service:
+def _load() -> Worker:
     settings = load_settings()
     log.configure(settings.log_level)
     for warning in unknown_variables():
         log.logger.warning(warning)
-    return load_service(settings)
+    return load_worker(settings)
 
 
 def _unfit(reason: str) -> Any:

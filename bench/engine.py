@@ -1,7 +1,7 @@
 """The engine beside f5-tts, alternating in one process on the same weights: `python bench/engine.py`.
 
 Each case is a load: some jobs that arrive at once, each of some segments. f5-tts speaks the jobs one after another,
-each by its `infer_batch_process`; ours takes them through the batcher. Latencies are from the arrival to a job's last
+each by its `infer_batch_process`; ours takes them through the engine. Latencies are from the arrival to a job's last
 sample. From round to round all segments differ by a frame: like a user's, they have lengths that the process has not
 seen. Writes medians to bench/results/engine-<device>-<torch>.json, after each case what there is by then.
 
@@ -31,9 +31,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.record import RESULTS, record  # noqa: E402 - the repository is no installed package
+from f5_worker.audio.levels import Samples  # noqa: E402
 from f5_worker.cancellation import JobControl  # noqa: E402
-from f5_worker.engine.engine import Batcher, Samples, Segment  # noqa: E402
-from f5_worker.models.f5.config import FRAMES_PER_S, HOP_SAMPLES, SAMPLE_RATE, mel_frames  # noqa: E402
+from f5_worker.engine.engine import Engine  # noqa: E402
+from f5_worker.engine.types import Segment  # noqa: E402
+from f5_worker.models.f5.config import FRAMES_PER_S, HOP_SAMPLES, SAMPLE_RATE, make_segment, mel_frames  # noqa: E402
 from f5_worker.settings import Settings, load_settings  # noqa: E402
 
 CHARS_PER_S = 14
@@ -74,7 +76,7 @@ CPU_CASES = (
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcription:
     """Of each job, in seconds since all of them came: its first segment, its last, and its sound's length."""
 
     first_s: list[float]
@@ -89,7 +91,7 @@ def segments_of(case: Case, reference: Samples) -> list[list[Segment]]:
     def one(seconds: float) -> Segment:
         frames = mel_frames(len(reference)) + round(seconds * FRAMES_PER_S)
         n_tokens = round(CHARS_PER_S * frames / FRAMES_PER_S)
-        return Segment(reference, tuple(i % 60 for i in range(n_tokens)), frames, case.nfe, 2.0, -1.0, next(seeds))
+        return make_segment(reference, tuple(i % 60 for i in range(n_tokens)), frames, case.nfe, 2.0, -1.0, next(seeds))
 
     return [[one(seconds) for seconds in job] for job in case.jobs_s]
 
@@ -99,7 +101,7 @@ def longer(jobs: Sequence[Sequence[Segment]], by: int) -> list[list[Segment]]:
     return [[replace(segment, frames=segment.frames + by) for segment in job] for job in jobs]
 
 
-def with_upstream(speak: Callable[[Sequence[Segment]], Samples], jobs: Sequence[Sequence[Segment]]) -> Heard:
+def with_upstream(speak: Callable[[Sequence[Segment]], Samples], jobs: Sequence[Sequence[Segment]]) -> Transcription:
     began = time.perf_counter()
     spoken_s = []
     for job in jobs:
@@ -108,29 +110,29 @@ def with_upstream(speak: Callable[[Sequence[Segment]], Samples], jobs: Sequence[
     return _heard(spoken_s, jobs)
 
 
-def with_ours(batcher: Batcher, jobs: Sequence[Sequence[Segment]], early: bool) -> Heard:
+def with_ours(engine: Engine, jobs: Sequence[Sequence[Segment]], early: bool) -> Transcription:
     began = time.perf_counter()
 
     def listen(segments: Sequence[Segment]) -> list[float]:
-        results = batcher.submit(segments, JobControl(TIMEOUT_S), early=early)
+        results = engine.submit(segments, JobControl(TIMEOUT_S), early=early)
         return [time.perf_counter() - began for _ in results]
 
     with ThreadPoolExecutor(len(jobs)) as threads:
         return _heard(list(threads.map(listen, jobs)), jobs)
 
 
-def _heard(spoken_s: Sequence[Sequence[float]], jobs: Sequence[Sequence[Segment]]) -> Heard:
+def _heard(spoken_s: Sequence[Sequence[float]], jobs: Sequence[Sequence[Segment]]) -> Transcription:
     pieces = [segment for job in jobs for segment in job]
     frames = sum(piece.frames - mel_frames(len(piece.reference)) - 1 for piece in pieces)
-    return Heard([s[0] for s in spoken_s], [s[-1] for s in spoken_s], frames * HOP_SAMPLES / SAMPLE_RATE)
+    return Transcription([s[0] for s in spoken_s], [s[-1] for s in spoken_s], frames * HOP_SAMPLES / SAMPLE_RATE)
 
 
-def whole_s(rounds: Sequence[Heard]) -> float:
+def whole_s(rounds: Sequence[Transcription]) -> float:
     """Until the last job is done, the median."""
     return statistics.median(max(heard.last_s) for heard in rounds)
 
 
-def summary(rounds: Sequence[Heard]) -> dict[str, float]:
+def summary(rounds: Sequence[Transcription]) -> dict[str, float]:
     """Medians over the rounds; p50 and p95 over all jobs of all rounds."""
     latencies = [last for heard in rounds for last in heard.last_s]
     until_all_s = whole_s(rounds)
@@ -172,28 +174,28 @@ def ceiling(model: Any, size: int = 8_192) -> float:
     return best
 
 
-def arriving(batcher: Batcher, shorts: Iterator[Sequence[Segment]], load: Sequence[Sequence[Segment]]) -> list[float]:
+def arriving(engine: Engine, shorts: Iterator[Sequence[Segment]], load: Sequence[Sequence[Segment]]) -> list[float]:
     """Latencies of short jobs that come one after another while the load is on the device."""
-    loading = threading.Thread(target=with_ours, args=(batcher, load, False))
+    loading = threading.Thread(target=with_ours, args=(engine, load, False))
     loading.start()
     time.sleep(0.2)
     latencies = []
     while loading.is_alive() and len(latencies) < ARRIVALS:
         began = time.perf_counter()
-        list(batcher.submit(next(shorts), JobControl(TIMEOUT_S)))
+        list(engine.submit(next(shorts), JobControl(TIMEOUT_S)))
         latencies.append(time.perf_counter() - began)
     loading.join()
     return latencies
 
 
-def measure_load(batcher: Batcher, short: Case, load: Case, reference: Samples, n_rounds: int) -> dict[str, Any]:
+def measure_load(engine: Engine, short: Case, load: Case, reference: Samples, n_rounds: int) -> dict[str, Any]:
     """Latency of a short job that comes into the load, and memory of all its jobs at once."""
     import torch
 
     short_job, loading = segments_of(short, reference), segments_of(load, reference)
     shorts = (longer(short_job, i)[0] for i in itertools.count())
-    alone_s = [with_ours(batcher, [next(shorts)], False).last_s[0] for _ in range(n_rounds + 1)][1:]
-    latencies = [latency for i in range(n_rounds) for latency in arriving(batcher, shorts, longer(loading, i))]
+    alone_s = [with_ours(engine, [next(shorts)], False).last_s[0] for _ in range(n_rounds + 1)][1:]
+    latencies = [latency for i in range(n_rounds) for latency in arriving(engine, shorts, longer(loading, i))]
     figures: dict[str, Any] = {"short_alone_s": round(statistics.median(alone_s), 4), "arrivals": len(latencies)}
     if latencies:
         figures["short_into_load_p50_s"] = round(float(np.percentile(latencies, 50)), 4)
@@ -205,20 +207,20 @@ def measure_load(batcher: Batcher, short: Case, load: Case, reference: Samples, 
 
 
 OURS_READY = """
-from f5_worker.models.f5.runner import load_engine
+from f5_worker.models.f5.runner import load_runner
 from f5_worker.settings import load_settings
 settings = load_settings()
-load_engine(settings).warm_up()
+load_runner(settings).warm_up()
 """
 THEIRS_READY = """
 import sys
 from pathlib import Path
 import numpy as np, torch
-from f5_worker.engine.engine import Segment
-from f5_worker.models.f5.upstream import UpstreamEngine
+from f5_worker.models.f5.config import make_segment
+from f5_worker.models.f5.upstream import UpstreamRunner
 noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
-engine = UpstreamEngine(Path(sys.argv[1]), "cuda", torch.float16)
-engine.speak([Segment(noise, tuple(range(40)), 300, 2, 2.0, -1.0, 0)])
+engine = UpstreamRunner(Path(sys.argv[1]), "cuda", torch.float16)
+engine.speak([make_segment(noise, tuple(range(40)), 300, 2, 2.0, -1.0, 0)])
 """
 
 
@@ -246,14 +248,14 @@ def measure(
 
     keep: takes what is measured so far. The first case is the short job of `measure_load`, the last one the load.
     """
-    from f5_worker.models.f5.runner import load_engine
-    from f5_worker.models.f5.upstream import UpstreamEngine
+    from f5_worker.models.f5.runner import load_runner
+    from f5_worker.models.f5.upstream import UpstreamRunner
 
-    ours = load_engine(settings)
+    ours = load_runner(settings)
     ours.warm_up()
     ours.record(settings.warm_up_s)
     on_gpu = ours.model.device.type == "cuda"
-    batcher = Batcher(ours, settings.batch_frames)
+    engine = Engine(ours, settings.batch_frames)
     noise = np.random.default_rng(0).normal(0, 0.1, round(reference_s * SAMPLE_RATE))
     reference: Samples = noise.astype(np.float32)
     rows: dict[str, Any] = {}
@@ -268,16 +270,16 @@ def measure(
     }
     if on_gpu:
         result["ceiling_tflops"] = round(ceiling(ours.model) / 1e12, 1)
-    result["load"] = measure_load(batcher, cases[0], cases[-1], reference, n_rounds)
+    result["load"] = measure_load(engine, cases[0], cases[-1], reference, n_rounds)
     keep(result)
-    upstream = UpstreamEngine(ours.directory, ours.model.device.type, ours.model.dtype)
+    upstream = UpstreamRunner(ours.directory, ours.model.device.type, ours.model.dtype)
     for case in cases:
         jobs = segments_of(case, reference)
-        pairs: list[tuple[Heard, Heard]] = []
+        pairs: list[tuple[Transcription, Transcription]] = []
         until = time.monotonic() + case_s
         while len(pairs) <= n_rounds and (len(pairs) < 3 or time.monotonic() < until):
             these = longer(jobs, -1 - len(pairs))  # `measure_load` had the longer ones
-            pairs.append((with_upstream(upstream.speak, these), with_ours(batcher, these, case.early)))
+            pairs.append((with_upstream(upstream.speak, these), with_ours(engine, these, case.early)))
         columns = list(zip(*pairs[1:], strict=True))
         theirs, our = (summary(column) for column in columns)
         if on_gpu:
@@ -287,7 +289,7 @@ def measure(
         times = round(theirs["latency_p50_s"] / our["latency_p50_s"], 2)
         rows[case.name] = {"rounds": len(pairs) - 1, "upstream": theirs, "ours": our, "faster": times}
         keep(result)
-    batcher.close()
+    engine.close()
     if on_gpu:
         result["start"] = measure_start(ours.directory)
         keep(result)

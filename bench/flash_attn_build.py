@@ -28,10 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.record import record  # noqa: E402 - the repository is no installed package
-from f5_worker.boot.flash_attn import (
-    build,  # noqa: E402
-    install,  # noqa: E402
-)
+from f5_worker.boot.flash_attn import build, install  # noqa: E402
 from f5_worker.boot.flash_attn.wheels import load_manifest  # noqa: E402
 from f5_worker.boot.probe.probe import Device, probe  # noqa: E402
 
@@ -69,7 +66,7 @@ def why_no_import(wheel: Path, overlay: Path) -> str | None:
     return done.stderr.strip().splitlines()[-1] if done.returncode else None
 
 
-def measure(capability: str | None, jobs: int | None, keep: Path | None, limits: build.Limits) -> dict[str, Any]:
+def measure(capability: str | None, jobs: int | None, keep: Path | None, limits: build.BuildLimits) -> dict[str, Any]:
     """Build once in an empty cache; what the whole took, and each file that nvcc compiled."""
     with tempfile.TemporaryDirectory(prefix="flash-attn-build-") as room:
         cache, work, cuda, log = (Path(room) / name for name in ("cache", "work", "cuda", "compiled.jsonl"))
@@ -126,7 +123,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a directory to leave the wheel in")
     asked = parser.parse_args()
     offline = ("--no-index", "--find-links", str(asked.find_links.resolve())) if asked.find_links else ()
-    limits = build.Limits(total_s=asked.limit_s, pip_args=offline)
+    limits = build.BuildLimits(total_s=asked.limit_s, pip_args=offline)
     result = measure(asked.capability, asked.jobs, asked.keep, limits)
     record("flash-attn-build", result)
     return 1 if result["failure"] else 0

@@ -15,7 +15,7 @@ from f5_worker.audio.levels import Samples
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class Transcription:
     """`text` was to be said; `heard` is what a recogniser wrote of `sound`, `[nw]` at 24 kHz."""
 
     text: str
@@ -45,17 +45,17 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z']+", spelled.lower())
 
 
-def word_error_rate(utterances: Sequence[Heard]) -> float:
+def word_error_rate(utterances: Sequence[Transcription]) -> float:
     """Errors over words said, all utterances together."""
     return sum(heard.errors for heard in utterances) / sum(len(words(heard.text)) for heard in utterances)
 
 
-def first_or_last_missing(utterances: Sequence[Heard]) -> float:
+def first_or_last_missing(utterances: Sequence[Transcription]) -> float:
     """Share of utterances."""
     return sum(heard.edge_missing for heard in utterances) / len(utterances)
 
 
-def leaked(utterances: Sequence[tuple[Heard, str]]) -> float:
+def leaked(utterances: Sequence[tuple[Transcription, str]]) -> float:
     """Share of the words heard that are of the reference: two or more in a row as in its transcript, not in the text.
 
     A single word may be a misheard one; two in a row hardly are.

@@ -28,15 +28,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/server/start
 
 import numpy as np  # noqa: E402
 
-from bench.heard import Heard, first_or_last_missing, leaked, word_error_rate  # noqa: E402
+from bench.heard import Transcription, first_or_last_missing, leaked, word_error_rate  # noqa: E402
 from bench.record import RESULTS, record  # noqa: E402
 from f5_worker.audio.decode import decode  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.cancellation import JobControl  # noqa: E402
 from f5_worker.schema.requests import SynthesizeInput  # noqa: E402
-from f5_worker.server.startup import load_service  # noqa: E402
+from f5_worker.server.startup import load_worker  # noqa: E402
 from f5_worker.settings import load_settings  # noqa: E402
-from f5_worker.synthesis.context import Service  # noqa: E402
+from f5_worker.synthesis.context import Worker  # noqa: E402
 from f5_worker.synthesis.pipeline import speak as synthesize  # noqa: E402
 from f5_worker.synthesis.prepare import Job  # noqa: E402
 from f5_worker.voices.naming import CLIPS  # noqa: E402
@@ -66,9 +66,9 @@ class Voice:
     words: str
 
 
-def voices_of(service: Service) -> list[Voice]:
+def voices_of(worker: Worker) -> list[Voice]:
     """Those that come with the model, and last a human who is none of them."""
-    directory = service.models.default.directory / "voices"
+    directory = worker.models.default.directory / "voices"
     found = []
     for words in sorted(directory.glob("*.txt")):
         clip = next(path for path in sorted(directory.glob(f"{words.stem}.*")) if path.suffix[1:] in CLIPS)
@@ -85,22 +85,22 @@ def _samples(file: bytes) -> Samples:
     return decode(file, max_bytes=10**9, max_s=600).samples
 
 
-def say(service: Service, text: str, voice: Voice, nfe: int, **fields: Any) -> Samples:
+def say(worker: Worker, text: str, voice: Voice, nfe: int, **fields: Any) -> Samples:
     job = {"text": text, "nfe_step": nfe, "seed": SEED, "format": "wav_f32", **voice.fields, **fields}
-    reply = synthesize(Job(SynthesizeInput.model_validate(job), service, JobControl(3_600)))
+    reply = synthesize(Job(SynthesizeInput.model_validate(job), worker, JobControl(3_600)))
     return _samples(base64.b64decode(reply.audio.base64 or ""))
 
 
-Spoken = Sequence[tuple[Voice, Heard]]
+SegmentAudio = Sequence[tuple[Voice, Transcription]]
 
 
-def hear(service: Service, texts: Sequence[str], voices: Sequence[Voice], nfe: int) -> Spoken:
+def hear(worker: Worker, texts: Sequence[str], voices: Sequence[Voice], nfe: int) -> SegmentAudio:
     """Speak and listen, the voices in turns; side by side where the device gains from it."""
     turns = [(text, voices[index % len(voices)]) for index, text in enumerate(texts)]
-    with ThreadPoolExecutor(1 if service.models.default.device == "cpu" else 16) as threads:
-        sounds = list(threads.map(lambda turn: say(service, *turn, nfe), turns))
+    with ThreadPoolExecutor(1 if worker.models.default.device == "cpu" else 16) as threads:
+        sounds = list(threads.map(lambda turn: say(worker, *turn, nfe), turns))
     spoken = [
-        (voice, Heard(text, transcribe(sound, SAMPLE_RATE), sound))
+        (voice, Transcription(text, transcribe(sound, SAMPLE_RATE), sound))
         for (text, voice), sound in zip(turns, sounds, strict=True)
     ]
     print(f"NFE {nfe}: WER {_wer(spoken):.3f} on {len(texts)} texts", file=sys.stderr, flush=True)
@@ -110,11 +110,11 @@ def hear(service: Service, texts: Sequence[str], voices: Sequence[Voice], nfe: i
 def recognisers_own(texts: Sequence[str]) -> float:
     """Word error rate on Piper's speech."""
     return word_error_rate(
-        [Heard(t, transcribe(piper(t).samples, SAMPLE_RATE), np.zeros(0, np.float32)) for t in texts]
+        [Transcription(t, transcribe(piper(t).samples, SAMPLE_RATE), np.zeros(0, np.float32)) for t in texts]
     )
 
 
-def right_voice_nearer(spoken: Spoken, voices: Sequence[Voice]) -> float:
+def right_voice_nearer(spoken: SegmentAudio, voices: Sequence[Voice]) -> float:
     """Share of utterances whose speaker embedding (GE2E, resemblyzer) is nearest to their own voice's clip."""
     from resemblyzer import VoiceEncoder, preprocess_wav
 
@@ -129,24 +129,24 @@ def right_voice_nearer(spoken: Spoken, voices: Sequence[Voice]) -> float:
     return float(np.mean(np.array(own) == np.array(nearest)))
 
 
-def seconds_for(service: Service, voice: Voice, text: str) -> float:
+def seconds_for(worker: Worker, voice: Voice, text: str) -> float:
     """For 5 s of speech: the median, after a first time that prepares the reference."""
     taken = []
     for _ in range(TIMES + 1):
         started = time.perf_counter()
-        say(service, text, voice, USUAL_NFE, fix_duration_s=TIMED_S)
+        say(worker, text, voice, USUAL_NFE, fix_duration_s=TIMED_S)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken[1:])
 
 
-def measure(service: Service, texts: Sequence[str], short: Sequence[str]) -> dict[str, Any]:
+def measure(worker: Worker, texts: Sequence[str], short: Sequence[str]) -> dict[str, Any]:
     """Every figure, each with its bar."""
-    model, voices = service.models.default, voices_of(service)
+    model, voices = worker.models.default, voices_of(worker)
     built_in, human = voices[:-1], voices[-1]
     own, own_short = recognisers_own(texts), recognisers_own(short)
-    said = {nfe: hear(service, texts, built_in, nfe) for nfe in WER_BARS}
-    in_human = hear(service, texts[::HUMAN_EVERY], [human], BEST_NFE)
-    said_short = hear(service, short, built_in, BEST_NFE)
+    said = {nfe: hear(worker, texts, built_in, nfe) for nfe in WER_BARS}
+    in_human = hear(worker, texts[::HUMAN_EVERY], [human], BEST_NFE)
+    said_short = hear(worker, short, built_in, BEST_NFE)
     everything = [*(pair for spoken in said.values() for pair in spoken), *in_human]
     rows = [
         _row(f"WER above the recogniser's own, built-in voices, NFE {nfe}", _wer(spoken) - own, bar, spoken)
@@ -160,7 +160,7 @@ def measure(service: Service, texts: Sequence[str], short: Sequence[str]) -> dic
         _row("right voice nearest", right_voice_nearer(everything, voices), VOICE_BAR, everything, least=True),
     ]
     if model.device == "cpu":
-        seconds = seconds_for(service, voices[0], texts[0])
+        seconds = seconds_for(worker, voices[0], texts[0])
         what = f"seconds for 5 s on {os.cpu_count()} CPUs, NFE {USUAL_NFE}, median"
         rows.append(_row(what, seconds, SECONDS_BAR, range(TIMES)))
     worst = sorted((heard for _, heard in everything), key=lambda heard: -heard.errors / len(heard.text.split()))
@@ -177,11 +177,11 @@ def measure(service: Service, texts: Sequence[str], short: Sequence[str]) -> dic
     }
 
 
-def _wer(spoken: Spoken) -> float:
+def _wer(spoken: SegmentAudio) -> float:
     return word_error_rate([heard for _, heard in spoken])
 
 
-def _by_voice(spoken: Spoken) -> dict[str, float]:
+def _by_voice(spoken: SegmentAudio) -> dict[str, float]:
     names = dict.fromkeys(voice.name for voice, _ in spoken)
     return {name: round(_wer([pair for pair in spoken if pair[0].name == name]), 3) for name in names}
 
@@ -213,11 +213,11 @@ def main() -> None:
         (HELD_OUT / name).read_text().splitlines()[: asked.sentences]
         for name in ("sentences.txt", "short_sentences.txt")
     )
-    service = load_service(load_settings())
+    worker = load_worker(load_settings())
     try:
-        result = measure(service, texts, short)
+        result = measure(worker, texts, short)
     finally:
-        service.batcher.close()
+        worker.engine.close()
     record(f"quality-{result['model']}", result, asked.out)
     print(table(result))
 

@@ -114,22 +114,21 @@ def tiny_speech(said: Sequence[str]) -> list[Samples]:
     """What f5-tiny makes of texts: real output of an F5 model, some of it hard to understand."""
     import soundfile
 
-    from f5_worker.engine.engine import Segment
-    from f5_worker.models.f5.config import mel_frames
+    from f5_worker.models.f5.config import make_segment, mel_frames
     from f5_worker.models.f5.duration import target_frames
-    from f5_worker.models.f5.runner import load_engine
+    from f5_worker.models.f5.runner import load_runner
     from f5_worker.models.f5.tokenizer import tokenize
 
-    engine = load_engine(Settings(model="f5-tiny", device="cpu"))
-    voices = engine.directory / "voices"
+    runner = load_runner(Settings(model="f5-tiny", device="cpu"))
+    voices = runner.directory / "voices"
     reference = soundfile.read(voices / "joe.wav", dtype="float32")[0]
     transcript = (voices / "joe.txt").read_text().strip() + " "
     known = mel_frames(len(reference))
     sounds = []
     for seed, text in enumerate(said):
-        tokens, _ = engine.vocabulary.encode(tokenize(transcript + text))
+        tokens, _ = runner.vocabulary.encode(tokenize(transcript + text))
         frames = known + target_frames(text, transcript, known, 1.0)
-        sounds.append(engine.speak(Segment(reference, tuple(tokens), frames, F5_NFE, 2.0, -1.0, seed)))
+        sounds.append(runner.speak(make_segment(reference, tuple(tokens), frames, F5_NFE, 2.0, -1.0, seed)))
     return sounds
 
 

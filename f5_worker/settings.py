@@ -18,6 +18,8 @@ from pydantic.fields import FieldInfo
 from f5_worker.errors import SettingsInvalid
 
 PREFIX = "F5_"
+# Names of earlier versions, still read where the new one is not set.
+FORMER_NAMES = {"F5_PACKS": "extra_models", "F5_PACK_DIRS": "extra_model_dirs"}
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -37,10 +39,10 @@ class Settings(BaseModel):
     model_dir: Path | None = Field(
         None, description="The checkpoint's own directory; boot sets it to what it found or made for F5_MODEL."
     )
-    packs: str = Field(
+    extra_models: str = Field(
         "", description="Further checkpoints that jobs may choose by `model`, separated by commas; fetched at start."
     )
-    pack_dirs: str = Field(
+    extra_model_dirs: str = Field(
         "", description="Where those checkpoints lie, `name=directory` separated by commas; boot sets it itself."
     )
     models_memory_mb: int = Field(
@@ -180,19 +182,19 @@ class Settings(BaseModel):
     )
 
     @property
-    def pack_names(self) -> tuple[str, ...]:
-        """`packs` as names, each once."""
-        return tuple(dict.fromkeys(name.strip() for name in self.packs.split(",") if name.strip()))
+    def extra_model_names(self) -> tuple[str, ...]:
+        """`extra_models` as names, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.extra_models.split(",") if name.strip()))
 
     @property
-    def pack_directories(self) -> dict[str, Path]:
-        """`pack_dirs` by name."""
-        pairs = (pair.partition("=") for pair in self.pack_dirs.split(",") if pair)
+    def extra_model_directories(self) -> dict[str, Path]:
+        """`extra_model_dirs` by name."""
+        pairs = (pair.partition("=") for pair in self.extra_model_dirs.split(",") if pair)
         return {name: Path(directory) for name, _, directory in pairs}
 
 
-def join_packs(directories: Mapping[str, Path]) -> str:
-    """What `pack_directories` reads."""
+def join_model_dirs(directories: Mapping[str, Path]) -> str:
+    """What `extra_model_directories` reads."""
     return ",".join(f"{name}={directory}" for name, directory in directories.items())
 
 
@@ -203,6 +205,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         SettingsInvalid: all variables that cannot be used, with value and accepted range.
     """
     given = {name: environ.get(variable(name), "").strip() for name in Settings.model_fields}
+    for former, name in FORMER_NAMES.items():
+        given[name] = given[name] or environ.get(former, "").strip()
     try:
         return Settings.model_validate({name: value for name, value in given.items() if value})
     except ValidationError as error:
@@ -218,7 +222,9 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
     """A warning for each `F5_*` variable that is no setting, with the nearest one that is."""
     known = [variable(name) for name in Settings.model_fields]
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
+        if name in FORMER_NAMES:
+            yield f"{name} is now called {variable(FORMER_NAMES[name])}; rename it"
+        elif name.startswith(PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             yield f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else "")
 

@@ -60,7 +60,7 @@ def _leaves(kind: type[errors.WorkerError]) -> Iterator[type[errors.WorkerError]
         yield from _leaves(child)
 
 
-def packs() -> str:
+def extra_models() -> str:
     """The published checkpoints."""
     rows = ["| name | languages | licence | repository |", "|---|---|---|---|"]
     for name, entry in published().items():
@@ -116,7 +116,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "style": lambda: fields(SubtitleStyle, "captions.style."),
     "dub": lambda: fields(schema.DubInput, known=schema.SynthesizeInput),
     "voices_add": lambda: fields(schema.VoicesAddInput),
-    "packs": packs,
+    "extra_models": extra_models,
     "errors": error_codes,
     "engine": engine,
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/server/startup.py does; before anything imports torch
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # as f5_worker/server/startup.py does; before anything imports torch
 if not Path("/dev/nvidiactl").exists():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU; read when Triton is imported
 
@@ -17,12 +19,14 @@ import hypothesis
 import numpy as np
 import pytest
 
-from f5_worker.engine.engine import Batcher, Samples, Segment
+from f5_worker.audio.levels import Samples
+from f5_worker.engine.engine import Engine
+from f5_worker.engine.types import Segment
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.registry import Models
 from f5_worker.settings import Settings
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 from f5_worker.voices.library import Library
 
 cpuinfo.get_cpu_info = dict  # runpod asks as it is imported, and it takes a second of every process
@@ -94,13 +98,13 @@ def device() -> ToneDevice:
 
 
 @pytest.fixture
-def service(device: ToneDevice, settings: Settings, tiny: Path) -> Iterator[Service]:
+def worker(device: ToneDevice, settings: Settings, tiny: Path) -> Iterator[Worker]:
     """All of the worker but the model."""
-    batcher = Batcher(device, settings.batch_frames)
-    yield Service(
+    engine = Engine(device, settings.batch_frames)
+    yield Worker(
         settings=settings,
         models=Models(device, {}, lambda name, directory: device, settings),
         voices=Library(tiny / "voices", settings),
-        batcher=batcher,
+        engine=engine,
     )
-    batcher.close()
+    engine.close()

@@ -200,8 +200,8 @@ def test_the_files_of_the_image_import(tmp_path: Path) -> None:
 def test_the_engine_loads_the_model_of_the_image(tmp_path: Path) -> None:
     app = lay_out(tmp_path / "app")
     program = (
-        "from f5_worker.settings import Settings; from f5_worker.models.f5.runner import load_engine;"
-        "print(load_engine(Settings(model='f5-tiny', device='cpu')).directory)"
+        "from f5_worker.settings import Settings; from f5_worker.models.f5.runner import load_runner;"
+        "print(load_runner(Settings(model='f5-tiny', device='cpu')).directory)"
     )
     assert python(program, app) == str(app / "models" / "f5-tiny")
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("jiwer", reason="comes with what listens, which the oldest torch is not tried with")
-from bench.heard import Heard, first_or_last_missing, leaked, word_error_rate, words
+from bench.heard import Transcription, first_or_last_missing, leaked, word_error_rate, words
 
 SILENCE = np.zeros(0, np.float32)
 
 
-def heard(said: str, was: str) -> Heard:
-    return Heard(said, was, SILENCE)
+def heard(said: str, was: str) -> Transcription:
+    return Transcription(said, was, SILENCE)
 
 
 def test_words_are_compared_however_a_recogniser_writes_them() -> None:

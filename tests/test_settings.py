@@ -75,3 +75,15 @@ def test_the_documented_tables_are_current() -> None:
         [sys.executable, "scripts/document.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_earlier_names_are_still_read_with_a_warning() -> None:
+    environ = {"F5_PACKS": "F5TTS_German", "F5_PACK_DIRS": "F5TTS_German=/opt/german"}
+    settings = module.load_settings(environ)
+    assert settings.extra_model_names == ("F5TTS_German",)
+    assert settings.extra_model_directories == {"F5TTS_German": Path("/opt/german")}
+    assert list(module.unknown_variables(environ)) == [
+        "F5_PACKS is now called F5_EXTRA_MODELS; rename it",
+        "F5_PACK_DIRS is now called F5_EXTRA_MODEL_DIRS; rename it",
+    ]
+    assert module.load_settings(environ | {"F5_EXTRA_MODELS": "F5TTS_French"}).extra_models == "F5TTS_French"

@@ -15,9 +15,9 @@ import pytest
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.schema.requests import SynthesizeInput
-from f5_worker.server.startup import load_service
+from f5_worker.server.startup import load_worker
 from f5_worker.settings import Settings
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.pipeline import speak
 from f5_worker.synthesis.prepare import Job
 from tests.listen import transcribe, word_error_rate
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.model
 
 SENTENCES = (
     "The train to the city leaves early in the morning.",
-    "Please put the blue cup on the kitchen table.",
+    "Please put the blue cup on the staging_dir table.",
     "She walked along the river until the sun went down.",
     "We have been waiting for the rain since early spring.",
     "My brother works in a small shop near the station.",
@@ -37,13 +37,13 @@ TOLERANCE = 0.06
 
 
 @pytest.fixture(scope="module")
-def speaker() -> Iterator[Service]:
-    service = load_service(Settings(model="f5-tiny", device="cpu", precision="fp32"))
-    yield service
-    service.batcher.close()
+def speaker() -> Iterator[Worker]:
+    worker = load_worker(Settings(model="f5-tiny", device="cpu", precision="fp32"))
+    yield worker
+    worker.engine.close()
 
 
-def say(speaker: Service, text: str, **fields: Any) -> np.ndarray[Any, Any]:
+def say(speaker: Worker, text: str, **fields: Any) -> np.ndarray[Any, Any]:
     job = SynthesizeInput.model_validate({"text": text, "voice": "joe", "seed": 1} | fields)
     reply = speak(Job(job, speaker, JobControl(300)))
     return decode(base64.b64decode(reply.audio.base64 or ""), max_bytes=10**9, max_s=600).samples
@@ -56,18 +56,18 @@ def published_wer(directory: Path) -> float:
     return float(row[1])
 
 
-def test_it_says_what_it_was_asked_as_well_as_published(speaker: Service, tiny: Path) -> None:
+def test_it_says_what_it_was_asked_as_well_as_published(speaker: Worker, tiny: Path) -> None:
     heard = [transcribe(say(speaker, text, quality="balanced"), 24_000) for text in SENTENCES]
     assert word_error_rate(list(SENTENCES), heard) <= published_wer(tiny) + TOLERANCE, heard
 
 
-def test_same_seed_same_samples_with_the_real_model(speaker: Service) -> None:
+def test_same_seed_same_samples_with_the_real_model(speaker: Worker) -> None:
     first, second = (say(speaker, SENTENCES[0], nfe_step=4) for _ in range(2))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, say(speaker, SENTENCES[0], nfe_step=4, seed=2))
 
 
-def test_eight_jobs_at_once_give_what_each_gives_alone(speaker: Service) -> None:
+def test_eight_jobs_at_once_give_what_each_gives_alone(speaker: Worker) -> None:
     """Side by side on the device a sum may round otherwise than alone; no sample moves by more than one 16-bit step."""
 
     def quick(seed: int) -> np.ndarray[Any, Any]:

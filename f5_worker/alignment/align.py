@@ -18,7 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from f5_worker.alignment.refine import SOFTEST_DB, Floats, Rough, refine
-from f5_worker.alignment.words import word_spans, worth
+from f5_worker.alignment.words import phonetic_length, word_spans
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ MIN_CONFIDENCE, MIN_WORDS = 0.15, 5
 
 
 @dataclass(frozen=True)
-class Span:
+class AlignedWord:
     """When a word is heard. confidence: the recogniser's probability of the word, 0..1; None if not measured."""
 
     start_s: float
@@ -42,7 +42,7 @@ class Span:
     confidence: float | None
 
 
-Aligned: TypeAlias = tuple[Span, ...]
+Aligned: TypeAlias = tuple[AlignedWord, ...]
 
 
 class Aligner(Protocol):
@@ -58,7 +58,7 @@ class Aligner(Protocol):
         """
 
 
-class Lender(Protocol):
+class ModelLender(Protocol):
     """Lends a loaded model, which may be used from several threads."""
 
     def __call__(self) -> AbstractContextManager[WhisperModel]: ...
@@ -67,7 +67,7 @@ class Lender(Protocol):
 class WhisperAligner:
     """An `Aligner` for one language, ISO 639-1 (`de`, `pt-BR`). Cheap to make: the model is borrowed."""
 
-    def __init__(self, borrow: Lender, language: str) -> None:
+    def __init__(self, borrow: ModelLender, language: str) -> None:
         self._borrow = borrow
         self._language = re.split("[-_]", language.lower())[0]
 
@@ -87,7 +87,9 @@ class WhisperAligner:
         if len(known) >= MIN_WORDS and sum(known) / len(known) < MIN_CONFIDENCE:
             return None
         rough = [
-            Rough(heard.time_s(word[0]), heard.time_s(word[1]), worth(text[slice(*word)])) for word in words if word
+            Rough(heard.time_s(word[0]), heard.time_s(word[1]), phonetic_length(text[slice(*word)]))
+            for word in words
+            if word
         ]
         times = iter(refine(rough, regions, len(samples) / SAMPLE_RATE))
         return in_place([next(times) if word else None for word in words], confidences)
@@ -95,16 +97,16 @@ class WhisperAligner:
 
 def _letters(text: str, begin: int, end: int) -> tuple[int, int] | None:
     """From a word's first letter to its last; None if nothing of it is spoken."""
-    letters = [at for at in range(begin, end) if worth(text[at])]
+    letters = [at for at in range(begin, end) if phonetic_length(text[at])]
     return (letters[0], letters[-1] + 1) if letters else None
 
 
 def in_place(times: Sequence[tuple[float, float] | None], confidences: Sequence[float | None]) -> Aligned:
     """Words that are not spoken take no time, after the word before them."""
-    found: list[Span] = []
+    found: list[AlignedWord] = []
     at_s = next(time[0] for time in times if time)
     for time, confidence in zip(times, confidences, strict=True):
-        found.append(Span(*(time or (at_s, at_s)), confidence))
+        found.append(AlignedWord(*(time or (at_s, at_s)), confidence))
         at_s = found[-1].end_s
     return tuple(found)
 

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from f5_worker.alignment.align import Aligned
 from f5_worker.alignment.estimate import estimate
 from f5_worker.alignment.timeline import Timeline, Word
-from f5_worker.alignment.words import word_spans, worth
+from f5_worker.alignment.words import phonetic_length, word_spans
 from f5_worker.audio.levels import Samples
 
 ROUNDING_S = 0.001  # words that overlap by less are in order
 
 
 @dataclass(frozen=True, eq=False)
-class HeardSegment:
+class AlignedSegment:
     """What one segment says, and where it is heard.
 
     text: as spoken. origins: for each character of it the `(begin, end)` in the caller's text that it is from;
@@ -43,7 +43,7 @@ class _Part(NamedTuple):
     confidence: float | None
 
 
-def build_timeline(text: str, segments: Sequence[HeardSegment], duration_s: float) -> Timeline:
+def build_timeline(text: str, segments: Sequence[AlignedSegment], duration_s: float) -> Timeline:
     """When each word and character of the caller's text is heard.
 
     What is not spoken takes no time, where the word before it ends. What is spoken in another order than it is
@@ -75,20 +75,20 @@ def build_timeline(text: str, segments: Sequence[HeardSegment], duration_s: floa
     return Timeline(text, tuple(words), tuple(times), duration_s, "aligned" if measured else "estimated")
 
 
-def _parts(segment: HeardSegment) -> Iterator[_Part]:
+def _parts(segment: AlignedSegment) -> Iterator[_Part]:
     """Each spoken letter, and from where in the caller's text it is; what was added from nowhere is left out."""
     spans = segment.aligned if segment.aligned is not None else estimate(segment.samples, segment.text)
     for (begin, end), span in zip(word_spans(segment.text), spans, strict=True):
         word = _Part(begin, end, segment.start_s + span.start_s, segment.start_s + span.end_s, span.confidence)
         for at, letter in _characters(segment.text, word):
             origin = segment.origins[at]
-            if worth(segment.text[at]) and origin[0] < origin[1]:
+            if phonetic_length(segment.text[at]) and origin[0] < origin[1]:
                 yield letter._replace(begin=origin[0], end=origin[1])
 
 
 def _characters(text: str, part: _Part) -> list[tuple[int, _Part]]:
     """Each character of a part with its share of the time, by letters; marks between letters take none."""
-    weights = [worth(char) for char in text[part.begin : part.end]]
+    weights = [phonetic_length(char) for char in text[part.begin : part.end]]
     shares = list(itertools.accumulate(weights if any(weights) else [1.0] * len(weights), initial=0.0))
     times = [part.start_s + (part.end_s - part.start_s) * share / shares[-1] for share in shares]
     return [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from f5_worker.alignment.align import Aligned, Span, in_place
+from f5_worker.alignment.align import Aligned, AlignedWord, in_place
 from f5_worker.alignment.refine import LAG_S, SOFTEST_DB, Rough, refine
-from f5_worker.alignment.words import word_spans, worth
+from f5_worker.alignment.words import phonetic_length, word_spans
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
 
 
@@ -15,10 +15,10 @@ def estimate(samples: Samples, text: str) -> Aligned:
 
     Without any sound the words share the silence.
     """
-    words = [worth(text[begin:end]) for begin, end in word_spans(text)]
+    words = [phonetic_length(text[begin:end]) for begin, end in word_spans(text)]
     voiced = [letters for letters in words if letters]
     if not voiced:
-        return tuple(Span(0.0, 0.0, None) for _ in words)
+        return tuple(AlignedWord(0.0, 0.0, None) for _ in words)
     regions = speech_regions(samples, softest_db=SOFTEST_DB) or [(0, len(samples))]
     begins, ends = np.array(regions).T / SAMPLE_RATE
     heard_s = np.cumsum(ends - begins)

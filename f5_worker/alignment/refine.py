@@ -35,7 +35,7 @@ REACH_S = 0.400  # how far from what attention says a boundary is looked for
 
 
 class Rough(NamedTuple):
-    """A word: where attention moves to it and on from it, in seconds, and what it is worth in letters."""
+    """A word: where attention moves to it and on from it, in seconds, and what it is phonetic_length in letters."""
 
     start_s: float
     end_s: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Source = Literal["aligned", "estimated"]
+TimingSource = Literal["aligned", "estimated"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Timeline:
     words: tuple[Word, ...]
     characters: tuple[tuple[float, float], ...]
     duration_s: float
-    source: Source
+    source: TimingSource
 
 
 def shifted(timeline: Timeline, shift_s: float, duration_s: float) -> Timeline:

@@ -1,4 +1,4 @@
-"""What a word is, and how much of a segment's time it is worth."""
+"""What a word is, and how much of a segment's time it is phonetic_length."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def worth(text: str) -> float:
+def phonetic_length(text: str) -> float:
     """How much speech a text is, in sounds of one letter; 0 if nothing of it is spoken."""
     return spoken_letters(text) - len(_ONE_SOUND.findall(text))
 

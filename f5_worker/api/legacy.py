@@ -93,14 +93,14 @@ class Download:
     by_path: bool
 
 
-Job = SynthesizeInput | VoiceRequest | Download
+LegacyJob = SynthesizeInput | VoiceRequest | Download
 
 
-def is_earlier(value: Mapping[str, Any]) -> bool:
+def is_legacy(value: Mapping[str, Any]) -> bool:
     return "action" not in value and any(mark in value for mark in MARKS)
 
 
-def read(value: Mapping[str, Any]) -> Job:
+def read(value: Mapping[str, Any]) -> LegacyJob:
     """An old caller's input as a job of today.
 
     Raises:
@@ -162,7 +162,7 @@ def _download(old: DownloadInput) -> Download:
     return Download(key, by_path=old.file_path is not None)
 
 
-def reply(job: Job, value: Mapping[str, Any], job_id: str) -> dict[str, Any]:
+def reply(job: LegacyJob, value: Mapping[str, Any], job_id: str) -> dict[str, Any]:
     """Today's reply in the words of the old contract."""
     if isinstance(job, SynthesizeInput):
         return _spoken(job, value, job_id)

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import MAX_TEXT_CHARS, Format, Input, SynthesizeInput, check
-from f5_worker.schema.responses import ChunkReply
+from f5_worker.schema.requests import MAX_TEXT_CHARS, AudioFormatName, Input, SynthesizeInput, check
+from f5_worker.schema.responses import ChunkResponse
 
 ROUTE = "/v1/audio/speech"
-FORMATS: Mapping[str, Format] = {
+FORMATS: Mapping[str, AudioFormatName] = {
     "mp3": "mp3",
     "opus": "opus",
     "aac": "aac",
@@ -74,7 +74,7 @@ def read(value: Mapping[str, Any]) -> tuple[SynthesizeInput, bool]:
     return check(SynthesizeInput, job), speech.stream_format == "sse"
 
 
-def event(chunk: ChunkReply) -> str:
+def event(chunk: ChunkResponse) -> str:
     """One piece of sound as a server-sent event."""
     return _event({"type": "speech.audio.delta", "audio": chunk.audio.base64})
 

@@ -15,39 +15,39 @@ from f5_worker.schema.requests import (
     VoicesReportInput,
 )
 from f5_worker.storage.fetch import read_audio_source
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.prepare import read_transcript
 from f5_worker.voices.info import NewVoice, VoiceInfo
 
-Facts = dict[str, Any]
+Json = dict[str, Any]
 
 
-def answer(request: VoiceRequest, service: Service) -> Facts:
+def answer(request: VoiceRequest, worker: Worker) -> Json:
     """Do it, and say what there is now.
 
     Raises:
         InputError, StorageFailed: see `Library`.
     """
     if isinstance(request, VoicesAddInput):
-        return _add(request, service)
+        return _add(request, worker)
     if isinstance(request, VoicesListInput):
-        return _list(request, service)
+        return _list(request, worker)
     if isinstance(request, VoicesGetInput):
-        return {"voice": _facts(service.voices.get(request.name, with_audio=request.with_audio))}
+        return {"voice": _facts(worker.voices.get(request.name, with_audio=request.with_audio))}
     if isinstance(request, VoicesDeleteInput):
-        service.voices.delete(request.name)
+        worker.voices.delete(request.name)
         return {"deleted": request.name}
-    return _report(request, service)
+    return _report(request, worker)
 
 
-def _add(request: VoicesAddInput, service: Service) -> Facts:
+def _add(request: VoicesAddInput, worker: Worker) -> Json:
     if request.defaults.model is not None:
-        service.models.check(request.defaults.model)
-    info = service.voices.add(
+        worker.models.check(request.defaults.model)
+    info = worker.voices.add(
         NewVoice(
             name=request.name,
-            audio=read_audio_source(request.audio, service.settings),
-            transcript=read_transcript(request.transcript, service),
+            audio=read_audio_source(request.audio, worker.settings),
+            transcript=read_transcript(request.transcript, worker),
             consent=request.consent,
             defaults=request.defaults,
             replace=request.replace,
@@ -56,25 +56,25 @@ def _add(request: VoicesAddInput, service: Service) -> Facts:
     return {"voice": _facts(info)}
 
 
-def _list(request: VoicesListInput, service: Service) -> Facts:
-    infos = service.voices.list(request.after or "", request.limit + 1)
+def _list(request: VoicesListInput, worker: Worker) -> Json:
+    infos = worker.voices.list(request.after or "", request.limit + 1)
     more = len(infos) > request.limit
     infos = infos[: request.limit]
     return {"voices": [_facts(info) for info in infos], "next_after": infos[-1].name if more else None}
 
 
-def _report(request: VoicesReportInput, service: Service) -> Facts:
+def _report(request: VoicesReportInput, worker: Worker) -> Json:
     if request.reference is None:
-        return {"report": service.voices.report(request.name or "").model_dump()}
+        return {"report": worker.voices.report(request.name or "").model_dump()}
     given = request.reference
-    data = read_audio_source(given.audio, service.settings)
-    words = read_transcript(given.transcript, service)
-    return {"report": examine(data, words, service.settings, service.recogniser, given.language).model_dump()}
+    data = read_audio_source(given.audio, worker.settings)
+    words = read_transcript(given.transcript, worker)
+    return {"report": examine(data, words, worker.settings, worker.recogniser, given.language).model_dump()}
 
 
-def _facts(info: VoiceInfo) -> Facts:
+def _facts(info: VoiceInfo) -> Json:
     """A voice for the caller; `transcript` is of the part of the clip that is cloned."""
-    facts: Facts = {
+    facts: Json = {
         "name": info.name,
         "source": info.source,
         "format": info.format,

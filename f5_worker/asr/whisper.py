@@ -1,6 +1,6 @@
 """Ears: a Whisper model on the CPU, loaded when first needed and let go when nobody needs it.
 
-The GPU has one owner, the batcher; a few seconds of a reference take the recogniser about as long on a CPU.
+The GPU has one owner, the engine; a few seconds of a reference take the recogniser about as long on a CPU.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CACHED = 64  # clips whose words are remembered
 
 
 @dataclass(frozen=True)
-class HeardWord:
+class TranscribedWord:
     """A word, punctuation and the space before it included, and when it is heard; probability 0..1."""
 
     text: str
@@ -46,16 +46,16 @@ class HeardWord:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcription:
     """What was heard. `language` is ISO 639-1; its probability is 1 where it was given or is the only one."""
 
     text: str
     language: str
     language_probability: float
-    words: tuple[HeardWord, ...]
+    words: tuple[TranscribedWord, ...]
 
     @property
-    def sureness(self) -> float:
+    def mean_word_probability(self) -> float:
         """Mean probability of the words, 0 for none; noises are "heard" as punctuation, which does not count."""
         found = [word.probability for word in self.words if any(map(str.isalnum, word.text))]
         return sum(found) / len(found) if found else 0.0
@@ -78,7 +78,7 @@ class Recogniser:
         self._model: WhisperModel | None = None
         self._borrowers = 0
         self._timer: threading.Timer | None = None
-        self._heard: OrderedDict[tuple[str, str | None], Heard] = OrderedDict()
+        self._heard: OrderedDict[tuple[str, str | None], Transcription] = OrderedDict()
 
     @property
     def loaded(self) -> bool:
@@ -122,7 +122,7 @@ class Recogniser:
         with self.borrow() as model:
             return list(model.supported_languages) == [ENGLISH]
 
-    def transcribe(self, samples: Samples, language: str | None = None) -> Heard:
+    def transcribe(self, samples: Samples, language: str | None = None) -> Transcription:
         """The words in a signal `[nw]` at 24 kHz, at most F5_REFERENCE_DECODE_MAX_S of it.
 
         Args:
@@ -140,7 +140,7 @@ class Recogniser:
                 self._heard.popitem(last=False)
         return heard
 
-    def _transcribe(self, samples: Samples, language: str | None) -> Heard:
+    def _transcribe(self, samples: Samples, language: str | None) -> Transcription:
         audio = soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE)[: self._max_samples]
         with self.borrow() as model:
             found, info = model.transcribe(
@@ -154,12 +154,12 @@ class Recogniser:
             )
             segments = [segment for segment in found if segment.compression_ratio <= MAX_COMPRESSION]
         words = [
-            HeardWord(word.word, float(word.start), float(word.end), float(word.probability))
+            TranscribedWord(word.word, float(word.start), float(word.end), float(word.probability))
             for segment in segments
             for word in segment.words or ()
         ]
         text = "".join(segment.text for segment in segments).strip()
-        return Heard(text, info.language, float(info.language_probability), tuple(words))
+        return Transcription(text, info.language, float(info.language_probability), tuple(words))
 
     def _load(self) -> WhisperModel:
         from faster_whisper import WhisperModel

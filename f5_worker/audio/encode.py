@@ -36,7 +36,7 @@ RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
 OPUS_RATES = (8_000, 16_000, 24_000, 48_000)  # of those that RFC 6716 knows; players decode it at 48 kHz
 
 
-class Format(NamedTuple):
+class AudioFormat(NamedTuple):
     """A way to send sound."""
 
     mime: str
@@ -54,14 +54,14 @@ class _Codec(NamedTuple):
     bits_per_sample: float = 0.0
 
 
-FORMATS: Mapping[str, Format] = {
-    "wav": Format("audio/wav", "wav", RATES),
-    "wav_f32": Format("audio/wav", "wav", RATES),
-    "flac": Format("audio/flac", "flac", RATES),
-    "mp3": Format("audio/mpeg", "mp3", RATES),
-    "opus": Format("audio/ogg", "opus", OPUS_RATES),
-    "aac": Format("audio/aac", "aac", RATES),
-    "pcm_s16le": Format("audio/pcm", "pcm", RATES),  # not audio/L16: that is big-endian (RFC 2586)
+FORMATS: Mapping[str, AudioFormat] = {
+    "wav": AudioFormat("audio/wav", "wav", RATES),
+    "wav_f32": AudioFormat("audio/wav", "wav", RATES),
+    "flac": AudioFormat("audio/flac", "flac", RATES),
+    "mp3": AudioFormat("audio/mpeg", "mp3", RATES),
+    "opus": AudioFormat("audio/ogg", "opus", OPUS_RATES),
+    "aac": AudioFormat("audio/aac", "aac", RATES),
+    "pcm_s16le": AudioFormat("audio/pcm", "pcm", RATES),  # not audio/L16: that is big-endian (RFC 2586)
 }
 _CODECS = {
     "wav": _Codec("pcm_s16le", "wav", "s16"),

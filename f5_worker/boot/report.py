@@ -18,7 +18,7 @@ REPORT_VARIABLE = "F5_BOOT_REPORT"
 
 @dataclass
 class BootReport:
-    """Facts, decisions with their reasons, and the time of each phase.
+    """ProbeResult, decisions with their reasons, and the time of each phase.
 
     error: a fault that every worker of this endpoint would have; the handler answers each job with it.
     host_fault: a fault of this machine alone; the handler reports it as unfit, and the worker leaves.
@@ -32,7 +32,7 @@ class BootReport:
     facts: dict[str, Any] | None = None
     flash_attn: dict[str, Any] | None = None
     weights: dict[str, Any] | None = None
-    packs: dict[str, str] | None = None
+    extra_models: dict[str, str] | None = None
     recogniser: dict[str, Any] | None = None
     phases_ms: dict[str, float] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class BootReport:
             "cores": facts.get("cores"),
             "flash-attn": f"{flash.get('decision')}: {flash.get('reason')}" if flash else None,
             "weights": (self.weights or {}).get("reason"),
-            "packs": ", ".join(self.packs) if self.packs else None,
+            "extra_models": ", ".join(self.extra_models) if self.extra_models else None,
             "recogniser": _recogniser_row(self.recogniser),
         }
         lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]

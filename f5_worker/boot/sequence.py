@@ -14,12 +14,12 @@ from pathlib import Path
 from f5_worker import __version__
 from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, resolve_environment
 from f5_worker.boot.flash_attn.ensure import ensure
-from f5_worker.boot.probe.probe import Facts, probe
+from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import VOLUME, CopyPrecision, Located, WeightRoots, resolve
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
-from f5_worker.settings import Settings, join_packs, load_settings, unknown_variables
+from f5_worker.settings import Settings, join_model_dirs, load_settings, unknown_variables
 from f5_worker.storage import files as cache
 from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
@@ -66,7 +66,7 @@ def diagnose(environ: MutableMapping[str, str]) -> BootReport:
         report.problems.append(f"flash-attn is installed and broken: {facts.flash_attn.error}; `run` removes it")
     if settings is not None:
         find_weights(copy, settings, report, dry=True)
-        find_packs(copy, settings, report, dry=True)
+        find_extra_models(copy, settings, report, dry=True)
         look_for_recogniser(copy, settings, report, dry=True)
     return report
 
@@ -93,14 +93,14 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
     return None if report.error else settings
 
 
-def measure(settings: Settings, report: BootReport) -> Facts:
+def measure(settings: Settings, report: BootReport) -> ProbeResult:
     paths = dict.fromkeys([shared_cache(settings), settings.cache_dir, settings.overlay_dir, settings.models_dir])
     facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths))
     report.facts = asdict(facts)
     return facts
 
 
-def judge_host(environ: MutableMapping[str, str], settings: Settings, facts: Facts, report: BootReport) -> None:
+def judge_host(environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport) -> None:
     """A GPU that was promised and that torch does not see is this machine's fault, not the endpoint's."""
     if facts.torch_error is not None:
         report.problems.append(f"torch could not be asked: {facts.torch_error}")
@@ -110,7 +110,7 @@ def judge_host(environ: MutableMapping[str, str], settings: Settings, facts: Fac
 
 
 def provide_flash_attn(
-    environ: MutableMapping[str, str], settings: Settings, facts: Facts, report: BootReport, started: float
+    environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport, started: float
 ) -> None:
     """Keep, install, build or remove; what is kept was proven by running it."""
     limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", INIT_TIMEOUT_S, report)
@@ -143,9 +143,9 @@ def provide_weights(environ: MutableMapping[str, str], settings: Settings, repor
 
 def provide_extras(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
     """What a worker serves without, but better with: further checkpoints and the recogniser."""
-    packs = find_packs(environ, settings, report, dry=False)
-    if packs:
-        environ["F5_PACK_DIRS"] = join_packs(packs)
+    extra_models = find_extra_models(environ, settings, report, dry=False)
+    if extra_models:
+        environ["F5_EXTRA_MODEL_DIRS"] = join_model_dirs(extra_models)
     recogniser = look_for_recogniser(environ, settings, report, dry=False)
     if recogniser.directory is not None:
         environ["F5_ASR_DIR"] = str(recogniser.directory)
@@ -167,15 +167,17 @@ def keep_kernels(environ: MutableMapping[str, str], settings: Settings, report: 
     environ["TRITON_CACHE_DIR"] = str(directory)
 
 
-def find_packs(environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool) -> dict[str, Path]:
-    """The directories of those packs that can be had; the others are problems, not an end."""
+def find_extra_models(
+    environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool
+) -> dict[str, Path]:
+    """The directories of those extra_models that can be had; the others are problems, not an end."""
     found = {}
-    for name in settings.pack_names:
+    for name in settings.extra_model_names:
         try:
             found[Path(name).name] = _resolve(name, environ, settings, dry=dry).directory
         except ModelUnavailable as error:
             report.problems.append(f"pack {name!r} is left out: {error.message}")
-    report.packs = {name: str(directory) for name, directory in found.items()}
+    report.extra_models = {name: str(directory) for name, directory in found.items()}
     return found
 
 

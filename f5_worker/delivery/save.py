@@ -8,13 +8,13 @@ from pathlib import Path
 
 from f5_worker.audio.encode import FORMATS
 from f5_worker.delivery.inline import decode_base64
-from f5_worker.schema.responses import SpeechReply
+from f5_worker.schema.responses import SpeechResponse
 from f5_worker.storage import files as cache
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def save(reply: SpeechReply, directory: Path, job_id: str) -> Path:
+def save(reply: SpeechResponse, directory: Path, job_id: str) -> Path:
     """Write `<job>.<format>` and `<job>.json` (the reply without its base64); return the audio's path.
 
     A job id that could be a path is replaced: it comes from whoever sent the job.

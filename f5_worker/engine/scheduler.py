@@ -1,19 +1,19 @@
-"""Who is next: jobs, their segments, and the rules by which segments come to the device and take their steps.
+"""Order of work: which segment comes to the device next, and which segments share the next forward.
 
-To the device:
-1. A job's first segment comes before any later segment of another job: somebody waits to hear it.
-2. Among the others jobs take turns, one segment at a time.
-3. A job that saw PATIENCE segments of others begin since its own last one comes first, whatever it waits with.
-4. Segments on the device take at most `room` frames together, later ones only half of it, so that a first segment
-   finds room; one alone is always taken.
+Admission to the device:
+1. A job's first segment comes before any later segment of another job, since its caller waits for the first audio.
+2. Among the others, jobs take turns, one segment at a time.
+3. A job that saw MAX_PASSED segments of others begin since its own last one comes first.
+4. The segments on the device take at most `max_frames` frames together, later ones at most half of that, so that a
+   first segment finds room. A segment alone is always admitted.
 
-So no job waits for more than PATIENCE segments, and one of each other job, to begin before its own next one.
+So no job waits for more than MAX_PASSED segments, and one of each other job, to begin before its own next one.
 
-Through a forward: the segment with the least work until it is heard, and in its company others while the forward
-has at most COMPANY times its frames, so that a short job is soon done whatever else is there (shortest job first). A
-segment is heard after those before it in its job, so that their work counts as its own. Who comes later counts as
-longer, by a small part of the work done since: after PATIENCE_OF_SEGMENTS times its own a segment comes before every
-newcomer.
+Selection for a forward: the segment with the least work until its audio is complete, and others beside it as long as
+the forward has at most BATCH_FACTOR times its frames. A short job is therefore soon done whatever else is running
+(shortest job first). A segment's audio is sent after those before it in its job, so their work counts as its own. A
+segment that began later counts as longer by a small part of the work done since: after MAX_DELAY_FACTOR times its own
+work, a segment comes before every later one.
 """
 
 from __future__ import annotations
@@ -23,194 +23,160 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
-from f5_worker.models.f5.config import NO_GUIDANCE
+from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
 
-Samples = NDArray[np.float32]
-PATIENCE = 8
-PATIENCE_OF_SEGMENTS = 128
-COMPANY = 2
-SMALL_FORWARD_FRAMES = 2_048  # up to so many a GPU takes hardly longer than for fewer
-State = TypeVar("State")
+MAX_PASSED = 8
+MAX_DELAY_FACTOR = 128
+BATCH_FACTOR = 2
+SMALL_FORWARD_FRAMES = 2_048  # a GPU takes about as long for fewer frames
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One piece of text that the model speaks in one go.
+class EngineJob:
+    """The segments of one caller for one model. `results` receives their audio in order, or one error.
 
-    reference: the reference clip, `[nw]` at 24 kHz. tokens: vocabulary indices of reference and target text.
-    frames: mel frames of reference and target together. nfe: steps. guidance: CFG strength. sway: coefficient.
+    Attributes:
+        abandoned: set by the caller's thread when it no longer reads results.
+        ended: no segment is left, or the job failed.
+        passed: segments of other jobs that began since this job's last one.
+        idle_since: `time.monotonic()` since which no segment of it is on the device.
+        n_running: segments of it on the device.
     """
 
-    reference: Samples
-    tokens: tuple[int, ...]
-    frames: int
-    nfe: int
-    guidance: float
-    sway: float | None
-    seed: int
-
-    @property
-    def forward_frames(self) -> int:
-        """Mel frames in a forward of the model, the unconditional half counted."""
-        return self.frames * (2 if self.guidance >= NO_GUIDANCE else 1)
-
-
-@dataclass(frozen=True)
-class Spoken:
-    """A segment's sound, `[nw]` at 24 kHz.
-
-    waited_s: how long nothing of its job was on the device before it came there.
-    worked_s: its share of the device's time: of each step as much as it has of the step's frames. Over all segments
-    of all jobs these add up to the time that the device was busy.
-    """
-
-    samples: Samples
-    waited_s: float
-    worked_s: float
-
-
-class Speaker(Protocol[State]):
-    """A loaded model, as the batcher drives it. What raises has changed none of the states given."""
-
-    def begin(self, segment: Segment) -> State:
-        """A segment before its first step."""
-
-    def step(self, states: Sequence[State]) -> None:
-        """One step of each."""
-
-    def finish(self, states: Sequence[State]) -> list[Samples]:
-        """The sound of each, `[nw]` at 24 kHz, when all its steps are done."""
-
-
-class Job:
-    """Segments of one caller, to be spoken by one speaker; what is done leaves in order by `results`."""
-
-    def __init__(self, segments: Sequence[Segment], control: JobControl, speaker: Speaker[Any], early: bool) -> None:
+    def __init__(self, segments: Sequence[Segment], control: JobControl, runner: ModelRunner[Any], early: bool) -> None:
         self.control = control
-        self.speaker = speaker
+        self.runner = runner
         self.early = early
-        self.results: queue.SimpleQueue[Spoken | Exception] = queue.SimpleQueue()
-        self.abandoned = False  # set by the caller's thread, when it stops to listen
+        self.results: queue.SimpleQueue[SegmentAudio | Exception] = queue.SimpleQueue()
+        self.abandoned = False
         self.ended = not segments
-        self.passed = 0  # segments of others that began since this job's last one
-        self.idle_since = time.monotonic()  # nothing of it is on the device since then
-        self.in_flight = 0
-        self.total = len(segments)
-        self._todo = deque(enumerate(segments))
+        self.passed = 0
+        self.idle_since = time.monotonic()
+        self.n_running = 0
+        self.n_segments = len(segments)
+        self._waiting = deque(enumerate(segments))
         self._steps, self._steps_done = sum(segment.nfe for segment in segments), 0
-        self._landed: dict[int, Spoken] = {}
-        self._next = 0
+        self._finished: dict[int, SegmentAudio] = {}
+        self._n_sent = 0
 
     @property
     def next_segment(self) -> Segment | None:
-        """What could begin now. With `early` later segments hold back until the first is spoken."""
-        held_back = self.early and self.started and not self._next
-        return self._todo[0][1] if self._todo and not held_back and not self.ended else None
+        """The segment that could begin now. With `early`, later segments wait until the first is finished."""
+        held_back = self.early and self.started and not self._n_sent
+        return self._waiting[0][1] if self._waiting and not held_back and not self.ended else None
 
     @property
     def started(self) -> bool:
-        return len(self._todo) < self.total
+        """Whether a segment has begun."""
+        return len(self._waiting) < self.n_segments
 
-    def take(self) -> Flight:
-        """The next segment, on its way to the device."""
-        index, segment = self._todo.popleft()
-        waited_s = 0.0 if self.in_flight else time.monotonic() - self.idle_since
-        self.in_flight += 1
-        return Flight(self, index, segment, waited_s)
+    def begin_segment(self) -> RunningSegment:
+        """Take the next segment off the job's queue."""
+        index, segment = self._waiting.popleft()
+        waited_s = 0.0 if self.n_running else time.monotonic() - self.idle_since
+        self.n_running += 1
+        return RunningSegment(self, index, segment, waited_s)
 
-    def tell_progress(self) -> None:
+    def report_progress(self) -> None:
+        """Pass the share of steps done to the job's control."""
         self.control.on_progress(self._steps_done / self._steps)
 
-    def stepped(self) -> None:
+    def count_step(self) -> None:
+        """Count one step of one of its segments."""
         self._steps_done += 1
 
-    def land(self, index: int, spoken: Spoken) -> None:
-        """Take a segment's sound; pass on whatever is complete up to here."""
-        self._landed[index] = spoken
-        while self._next in self._landed:
-            self.results.put(self._landed.pop(self._next))
-            self._next += 1
-        self.in_flight -= 1
+    def finish_segment(self, index: int, audio: SegmentAudio) -> None:
+        """Take a segment's audio; send all that is complete up to here."""
+        self._finished[index] = audio
+        while self._n_sent in self._finished:
+            self.results.put(self._finished.pop(self._n_sent))
+            self._n_sent += 1
+        self.n_running -= 1
         self.idle_since = time.monotonic()
-        self.ended = self._next == self.total
+        self.ended = self._n_sent == self.n_segments
 
     def fail(self, error: Exception) -> None:
-        """End it with `error`, if it has not ended yet."""
+        """End the job with `error`, unless it has ended."""
         if not self.ended:
             self.ended = True
             self.results.put(error)
 
 
 @dataclass(eq=False)
-class Flight:
-    """A segment on the device. `state` is the speaker's; `samples` are there when it has finished."""
+class RunningSegment:
+    """A segment on the device. `state` is the model's; `samples` are set once it has finished."""
 
-    job: Job
+    job: EngineJob
     index: int
     segment: Segment
     waited_s: float
     worked_s: float = 0.0
     step: int = 0
-    since: float = 0.0  # on the clock of its turns
+    begun_at: float = 0.0  # on the scheduler's clock
     state: Any = None
     samples: Samples | None = None
 
     @property
     def work(self) -> int:
-        """Frames through the model for all its steps."""
+        """Frames through the model over all its steps."""
         return self.segment.nfe * self.segment.forward_frames
 
 
-class Turns:
-    """The jobs that are not done yet, in the order of their turns."""
+class Scheduler:
+    """The jobs that are not done, in the order of their turns.
 
-    def __init__(self, room: int) -> None:
-        self._room = room
+    Args:
+        max_frames: bound on the forward frames of all segments on the device.
+    """
+
+    def __init__(self, max_frames: int) -> None:
+        self._max_frames = max_frames
         self._clock = 0.0  # a small part of the work done
-        self.jobs: list[Job] = []
+        self.jobs: list[EngineJob] = []
 
-    def next(self, flying_frames: int) -> Flight | None:
-        """The segment to begin now, if there is one and it has room beside what flies; its job's turn is then over."""
+    def next_segment(self, running_frames: int) -> RunningSegment | None:
+        """Return the segment to begin now, and end its job's turn; None if none waits or there is no room for it.
+
+        Args:
+            running_frames: forward frames of the segments on the device.
+        """
         waiting = [(job, segment) for job in self.jobs if (segment := job.next_segment)]
         if not waiting:
             return None
         job, segment = min(waiting, key=lambda pair: _rank(pair[0]))  # the first of equals
-        hurry = not job.started or job.passed >= PATIENCE
-        room = self._room if hurry else self._room // 2
-        if flying_frames and flying_frames + segment.forward_frames > room:
+        is_urgent = not job.started or job.passed >= MAX_PASSED
+        max_frames = self._max_frames if is_urgent else self._max_frames // 2
+        if running_frames and running_frames + segment.forward_frames > max_frames:
             return None
         for other, _ in waiting:
             other.passed += 1
         job.passed = 0
         self.jobs.remove(job)
         self.jobs.append(job)
-        flight = job.take()
-        flight.since = self._clock
-        return flight
+        running = job.begin_segment()
+        running.begun_at = self._clock
+        return running
 
-    def crew(self, flights: Sequence[Flight], frames: int) -> list[Flight]:
-        """Who takes part in the next forward of at most `frames`; one segment may be larger."""
-        work: dict[Job, int] = {}
+    def schedule_step(self, running: Sequence[RunningSegment], max_frames: int) -> list[RunningSegment]:
+        """Return the segments of the next forward, of at most `max_frames`; a segment alone may have more."""
+        work: dict[EngineJob, int] = {}
         ranked = []
-        for flight in sorted(flights, key=lambda flight: flight.index):
-            work[flight.job] = work.get(flight.job, 0) + flight.work
-            ranked.append((work[flight.job] + flight.since, flight))
-        first, *others = (flight for _, flight in sorted(ranked, key=lambda pair: pair[0]))
-        crew, taken = [first], first.segment.forward_frames
-        most = min(frames, max(COMPANY * taken, SMALL_FORWARD_FRAMES))
-        for flight in others:
-            if taken + flight.segment.forward_frames <= most:
-                crew.append(flight)
-                taken += flight.segment.forward_frames
-        self._clock += taken / PATIENCE_OF_SEGMENTS
-        return crew
+        for item in sorted(running, key=lambda item: item.index):
+            work[item.job] = work.get(item.job, 0) + item.work
+            ranked.append((work[item.job] + item.begun_at, item))
+        first, *others = (item for _, item in sorted(ranked, key=lambda pair: pair[0]))
+        batch, frames = [first], first.segment.forward_frames
+        limit = min(max_frames, max(BATCH_FACTOR * frames, SMALL_FORWARD_FRAMES))
+        for item in others:
+            if frames + item.segment.forward_frames <= limit:
+                batch.append(item)
+                frames += item.segment.forward_frames
+        self._clock += frames / MAX_DELAY_FACTOR
+        return batch
 
 
-def _rank(job: Job) -> tuple[bool, bool]:
-    return job.passed < PATIENCE, job.started
+def _rank(job: EngineJob) -> tuple[bool, bool]:
+    return job.passed < MAX_PASSED, job.started

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from f5_worker.models.published import published
-from f5_worker.engine.engine import Speaker
+from f5_worker.engine.types import ModelRunner
 from f5_worker.errors import OutOfMemory, UnknownModel
 from f5_worker.log import logger
 from f5_worker.settings import Settings
 from f5_worker.models.f5.tokenizer import Vocabulary
 
 
-class Model(Speaker[Any], Protocol):
+class Model(ModelRunner[Any], Protocol):
     """A loaded checkpoint, as jobs see it."""
 
     @property
@@ -46,7 +46,7 @@ class Models:
 
     Args:
         default: the checkpoint of F5_MODEL; it stays loaded.
-        directories: of the others, by name (F5_PACKS).
+        directories: of the others, by name (F5_EXTRA_MODELS).
         load: makes a model of a name and a directory; takes seconds.
     """
 
@@ -132,6 +132,6 @@ class Models:
     def _unknown(self, name: str) -> str:
         here = f"this worker has {', '.join(self.names())}"
         if name in published():
-            return f"{name} is known, but this worker did not fetch it; add it to F5_PACKS ({here})"
+            return f"{name} is known, but this worker did not fetch it; add it to F5_EXTRA_MODELS ({here})"
         near = difflib.get_close_matches(name, self.names(), n=1)
         return f"there is no such model; {f'did you mean {near[0]!r}? ' if near else ''}{here}"

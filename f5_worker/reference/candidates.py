@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from f5_worker.asr.whisper import Heard, Recogniser
+from f5_worker.asr.whisper import Recogniser, Transcription
 from f5_worker.audio.levels import SAMPLE_RATE
 from f5_worker.errors import ReferenceTooLong, TranscriptMismatch, TranscriptNeeded
 from f5_worker.reference.clip import Clip, check_rate, finish
 from f5_worker.reference.cue_check import check_times
-from f5_worker.reference.match import Piece, agreement, edges_agree, heard_share, timed_words
+from f5_worker.reference.match import TextPiece, agreement, edges_agree, heard_share, timed_words
 from f5_worker.reference.pauses import cut_at_pause
 from f5_worker.reference.select import best_runs
 from f5_worker.settings import variable
@@ -66,7 +66,7 @@ def of_text(whole: Clip, text: str, max_s: float, recogniser: Recogniser | None,
         return [Choice(whole, text)]
     if recogniser is not None and can_judge(recogniser, text, language):
         heard = _listen(whole, recogniser, language)
-        if heard.sureness >= MIN_SURENESS:
+        if heard.mean_word_probability >= MIN_SURENESS:
             pieces = timed_words(text, heard.words)
             _check_heard(heard_share(pieces, heard.words))
             if found := _of_pieces(whole, text, pieces, max_s):
@@ -136,7 +136,7 @@ def confirmed(choices: Sequence[Choice], recogniser: Recogniser | None, language
     tried: list[tuple[float, Choice]] = []
     for choice in choices[:TRIES]:
         heard = recogniser.transcribe(finish(choice.clip), language)
-        if heard.sureness < MIN_SURENESS:
+        if heard.mean_word_probability < MIN_SURENESS:
             continue
         share = agreement(choice.text, heard.text)
         worth = share if edges_agree(choice.text, heard.text) else share - WRONG_EDGE
@@ -164,7 +164,7 @@ def can_judge(recogniser: Recogniser, text: str, language: str | None) -> bool:
     return is_latin or not recogniser.is_english_only
 
 
-def _listen(whole: Clip, recogniser: Recogniser, language: str | None) -> Heard:
+def _listen(whole: Clip, recogniser: Recogniser, language: str | None) -> Transcription:
     """What is heard in the stretch of LISTEN_S that has most speech, with times in the whole recording."""
     begins = np.array([begin for begin, _ in whole.regions])
     ends = np.array([end for _, end in whole.regions])
@@ -180,7 +180,7 @@ def _listen(whole: Clip, recogniser: Recogniser, language: str | None) -> Heard:
     return replace(heard, words=tuple(later))
 
 
-def _of_pieces(whole: Clip, text: str, pieces: Sequence[Piece], max_s: float) -> list[Choice]:
+def _of_pieces(whole: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[Choice]:
     found = []
     for run in best_runs(whole, text, pieces, max_s)[:TRIES]:
         part, words = whole.part(run.first, run.last), text[run.begin : run.end].strip()
@@ -195,27 +195,27 @@ def _of_pieces(whole: Clip, text: str, pieces: Sequence[Piece], max_s: float) ->
     return found
 
 
-def _joined(cues: Sequence[Cue]) -> tuple[str, list[Piece]]:
+def _joined(cues: Sequence[Cue]) -> tuple[str, list[TextPiece]]:
     """All lines as one text. A line without words is a sound: an empty piece."""
     text = ""
-    pieces: list[Piece] = []
+    pieces: list[TextPiece] = []
     for cue in cues:
         said = " ".join(_NO_SPEECH.sub(" ", cue.text).split())
         if not spoken_letters(said):
-            pieces.append(Piece(len(text), len(text), cue.start_s, cue.end_s, 0.0))
+            pieces.append(TextPiece(len(text), len(text), cue.start_s, cue.end_s, 0.0))
             continue
         if text and not (is_unspaced(said[0]) or is_unspaced(text[-1])):
             text += " "
-        pieces.append(Piece(len(text), len(text) + len(said), cue.start_s, cue.end_s, speaker=cue.speaker))
+        pieces.append(TextPiece(len(text), len(text) + len(said), cue.start_s, cue.end_s, speaker=cue.speaker))
         text += said
     return text, pieces
 
 
-def _of_words(heard: Heard) -> tuple[str, list[Piece]]:
+def _of_words(heard: Transcription) -> tuple[str, list[TextPiece]]:
     text = ""
-    pieces: list[Piece] = []
+    pieces: list[TextPiece] = []
     for word in heard.words:
-        pieces.append(Piece(len(text), len(text) + len(word.text), word.start_s, word.end_s, word.probability))
+        pieces.append(TextPiece(len(text), len(text) + len(word.text), word.start_s, word.end_s, word.probability))
         text += word.text
     return text, pieces
 
@@ -228,9 +228,13 @@ def _check_heard(share: float) -> None:
         )
 
 
-def _check_sure(heard: Heard) -> None:
-    if heard.sureness < MIN_SURENESS:
-        what = f"is not sure of the words it hears ({heard.sureness:.0%})" if heard.words else "hears no words"
+def _check_sure(heard: Transcription) -> None:
+    if heard.mean_word_probability < MIN_SURENESS:
+        what = (
+            f"is not sure of the words it hears ({heard.mean_word_probability:.0%})"
+            if heard.words
+            else "hears no words"
+        )
         raise TranscriptNeeded(f"the clip came without its words and the recogniser {what}; send its transcript")
 
 

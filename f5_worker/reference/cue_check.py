@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from f5_worker.errors import TranscriptMismatch
 from f5_worker.reference.clip import Clip
-from f5_worker.reference.match import Piece
+from f5_worker.reference.match import TextPiece
 
 BEYOND_S = 1.0  # a last line may be shown a little longer than the recording is
 NEAR_S = 0.15  # how far the bound of a line may be from its pause
@@ -18,7 +18,7 @@ NEAR_S = 0.15  # how far the bound of a line may be from its pause
 # some 0.1 s, and many a line ends within a sentence.
 TRUE_SHARE = 0.35
 SHIFTS = 200  # times at which the same lines are tried to see what chance does
-# Log of how much likelier chance is than a transcript of this recording. Spoken sentences with exact, inexact,
+# Log of how much likelier chance is than a transcript of this recording. SegmentAudio sentences with exact, inexact,
 # gapless, overlong and cut lines never came above -3; of transcripts of other recordings nine in ten are above
 # DOUBTFUL.
 REFUTED, DOUBTFUL = 1.5, -1.0
@@ -26,7 +26,7 @@ REFUTED, DOUBTFUL = 1.5, -1.0
 Floats: TypeAlias = NDArray[np.float64]
 
 
-def check_times(clip: Clip, pieces: Sequence[Piece]) -> str | None:
+def check_times(clip: Clip, pieces: Sequence[TextPiece]) -> str | None:
     """Return unless the times of subtitles show that they are of another recording; say so if they may be.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from f5_worker.asr.whisper import HeardWord
+from f5_worker.asr.whisper import TranscribedWord
 from f5_worker.text.letters import UNSPACED
 
 MAX_NUMERAL_WORDS = 8  # "1984" may be heard as "nineteen hundred and eighty-four"
@@ -31,7 +31,7 @@ class Token(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """A stretch of a text, characters `begin` to `end`, and when it is said.
 
     Times are None where they are not known. An empty piece is sound that the text does not have: with times it is no
@@ -76,7 +76,7 @@ def edges_agree(written: str, heard: str) -> bool:
     return bool(left and right) and _is_similar(left[0], right[0]) and _is_similar(left[-1], right[-1])
 
 
-def timed_words(text: str, heard: Sequence[HeardWord]) -> list[Piece]:
+def timed_words(text: str, heard: Sequence[TranscribedWord]) -> list[TextPiece]:
     """The words of a text with the times at which the recogniser heard them, in order.
 
     The text may be longer than what was heard: words that were not heard have no times. What was heard and is
@@ -89,21 +89,21 @@ def timed_words(text: str, heard: Sequence[HeardWord]) -> list[Piece]:
     needed = [0] * len(spans)
     for token in written:
         needed[token.word] += 1
-    pieces: list[Piece] = []
+    pieces: list[TextPiece] = []
     for index, (begin, end) in enumerate(spans):
-        pieces += [Piece(begin, begin, None, None, 0.0)] * (index in foreign)
+        pieces += [TextPiece(begin, begin, None, None, 0.0)] * (index in foreign)
         found = pairs.get(index, [])
         if needed[index] and len(found) == needed[index]:
-            pieces.append(Piece(begin, end, heard[found[0]].start_s, heard[found[-1]].end_s))
+            pieces.append(TextPiece(begin, end, heard[found[0]].start_s, heard[found[-1]].end_s))
         elif needed[index]:
-            pieces.append(Piece(begin, end, None, None, 0.0))
+            pieces.append(TextPiece(begin, end, None, None, 0.0))
         elif pieces:  # a dash, standing alone, goes with the word before
             last = pieces.pop()
-            pieces.append(Piece(last.begin, end, last.start_s, last.end_s, last.sure))
-    return pieces + [Piece(len(text), len(text), None, None, 0.0)] * (END in foreign)
+            pieces.append(TextPiece(last.begin, end, last.start_s, last.end_s, last.sure))
+    return pieces + [TextPiece(len(text), len(text), None, None, 0.0)] * (END in foreign)
 
 
-def heard_share(pieces: Sequence[Piece], heard: Sequence[HeardWord]) -> float:
+def heard_share(pieces: Sequence[TextPiece], heard: Sequence[TranscribedWord]) -> float:
     """The share of the recogniser's words that were found in the text, 0..1."""
     matched = sum(piece.start_s is not None for piece in pieces)
     total = len(tokens(" ".join(word.text for word in heard)))

@@ -13,7 +13,7 @@ from f5_worker.audio.levels import SAMPLE_RATE, SILENCE_DB, Samples
 from f5_worker.reference.clip import CLIPPED, Clip
 from f5_worker.text.letters import spoken_letters
 
-Verdict = Literal["good", "usable", "poor"]
+ClipVerdict = Literal["good", "usable", "poor"]
 
 MAX_CLIPPED_SHARE, BAD_CLIPPED_SHARE = 0.001, 0.02
 GOOD_SAMPLE_RATE = 16_000
@@ -58,7 +58,7 @@ class VoiceReport(BaseModel):
     chars_per_s: float | None
     agreement: float | None
     language: str | None
-    verdict: Verdict
+    verdict: ClipVerdict
     reasons: tuple[str, ...]
 
 

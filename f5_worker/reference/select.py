@@ -9,7 +9,7 @@ import numpy as np
 
 from f5_worker.audio.levels import SAMPLE_RATE, SILENCE_DB
 from f5_worker.reference.clip import MAX_CHARS_PER_S, MIN_CHARS_PER_S, MIN_CUT_S, Clip
-from f5_worker.reference.match import Piece
+from f5_worker.reference.match import TextPiece
 from f5_worker.text.letters import CLOSING, ends_sentence, spoken_letters
 
 BEST_MIN_S, BEST_MAX_S = 5.0, 11.5
@@ -42,7 +42,7 @@ class Run:
     cost: float
 
 
-def best_runs(clip: Clip, text: str, pieces: Sequence[Piece], max_s: float) -> list[Run]:
+def best_runs(clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[Run]:
     """The runs of consecutive pieces that can be cut out of a recording, best first; none that a cut would maim.
 
     Runs have 5 to 11.5 s; only where there is none of these, from MIN_CUT_S up to `max_s`. They begin and end at
@@ -66,7 +66,7 @@ def best_runs(clip: Clip, text: str, pieces: Sequence[Piece], max_s: float) -> l
     return sorted(preferred or scored, key=lambda run: run.cost)
 
 
-def snapped(clip: Clip, text: str, pieces: Sequence[Piece]) -> tuple[list[int | None], list[int | None]]:
+def snapped(clip: Clip, text: str, pieces: Sequence[TextPiece]) -> tuple[list[int | None], list[int | None]]:
     """For each piece the pause at which it begins, and that at which it ends; None where there is none for certain.
 
     A pause goes to the bound that is nearest to it, if no other is about as near: between two words it belongs
@@ -94,7 +94,7 @@ def snapped(clip: Clip, text: str, pieces: Sequence[Piece]) -> tuple[list[int | 
     return own[0], own[1]
 
 
-def _time_of_bound(pieces: Sequence[Piece], index: int, side: int) -> float | None:
+def _time_of_bound(pieces: Sequence[TextPiece], index: int, side: int) -> float | None:
     """When a piece begins (side 0) or ends (1); None where it, or its neighbour on that side, has no known time."""
     piece, neighbour = pieces[index], index + (1 if side else -1)
     if piece.start_s is None or piece.end_s is None:
@@ -107,7 +107,7 @@ def _time_of_bound(pieces: Sequence[Piece], index: int, side: int) -> float | No
     return min(piece.end_s, following) if side else piece.start_s
 
 
-def _reach_s(text: str, pieces: Sequence[Piece], bound: int) -> float:
+def _reach_s(text: str, pieces: Sequence[TextPiece], bound: int) -> float:
     """How far a pause may be from the bound before piece `bound`."""
     if not 0 < bound < len(pieces):
         return SNAP_S
@@ -122,7 +122,7 @@ def _owner(claims: Sequence[tuple[float, int]]) -> int | None:
     return bound if all(far_s - nearest_s >= CLEAR_S for far_s in others) else None
 
 
-def _possible(clip: Clip, text: str, pieces: Sequence[Piece], max_s: float) -> list[tuple[range, Run]]:
+def _possible(clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[tuple[range, Run]]:
     """All runs whose two ends are at pauses and whose length is right, with their pieces."""
     begins, ends = snapped(clip, text, pieces)
     speaker = _main_speaker(text, pieces)
@@ -155,7 +155,7 @@ def _breaks_off(begins: Sequence[int | None], ends: Sequence[int | None], first:
     return end is not None and begin is not None and end != begin
 
 
-def _main_speaker(text: str, pieces: Sequence[Piece]) -> str | None:
+def _main_speaker(text: str, pieces: Sequence[TextPiece]) -> str | None:
     """Who says most; None if nobody is named."""
     said: dict[str, int] = {}
     for piece in pieces:
@@ -164,11 +164,11 @@ def _main_speaker(text: str, pieces: Sequence[Piece]) -> str | None:
     return max(said, key=lambda name: said[name]) if said else None
 
 
-def _is_sure(span: range, pieces: Sequence[Piece]) -> bool:
+def _is_sure(span: range, pieces: Sequence[TextPiece]) -> bool:
     return float(np.mean([pieces[index].sure for index in span])) >= MIN_SURE
 
 
-def _unsureness(span: range, pieces: Sequence[Piece]) -> float:
+def _unsureness(span: range, pieces: Sequence[TextPiece]) -> float:
     return 2.0 * (1.0 - float(np.mean([pieces[index].sure for index in span])))
 
 

@@ -20,7 +20,7 @@ LANGUAGE = r"^[a-z]{2,3}$"
 
 NFE_OF_QUALITY: Mapping[str, int] = {"fast": 7, "balanced": 16, "best": 32}
 Quality = Literal["fast", "balanced", "best"]
-Format = Literal["wav", "wav_f32", "flac", "mp3", "opus", "aac", "pcm_s16le"]
+AudioFormatName = Literal["wav", "wav_f32", "flac", "mp3", "opus", "aac", "pcm_s16le"]
 SampleRate = Literal[8_000, 16_000, 22_050, 24_000, 44_100, 48_000]
 CaptionFormat = Literal["srt", "vtt", "ass", "csv", "json"]
 VoiceName = Annotated[str, Field(pattern=VOICE_NAME)]
@@ -70,7 +70,9 @@ class _Speaking(Input):
 class _Returning(Input):
     """What comes back, and how."""
 
-    format: Format = Field("wav", description="wav, wav_f32, flac, mp3, opus (in ogg), aac (ADTS) or pcm_s16le (raw).")
+    format: AudioFormatName = Field(
+        "wav", description="wav, wav_f32, flac, mp3, opus (in ogg), aac (ADTS) or pcm_s16le (raw)."
+    )
     sample_rate: SampleRate = Field(24_000, description="8000, 16000, 22050, 24000, 44100 or 48000 Hz.")
     loudness_lufs: float | None = Field(None, ge=-40, le=-8, description="Loudness by BS.1770, peaks below -1 dBTP.")
     trim_silence: bool = Field(False, description="Cut silence off both ends.")

@@ -6,20 +6,20 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from f5_worker.schema.requests import Format
+from f5_worker.schema.requests import AudioFormatName
 
 
-class Reply(BaseModel):
+class Response(BaseModel):
     """Any reply."""
 
     def to_json(self) -> dict[str, Any]:
         return self.model_dump(exclude_none=True)
 
 
-class AudioReply(Reply):
+class AudioResponse(Response):
     """The sound: in base64, or where it lies in the bucket. `bytes` is the file's size; `expires_at` is ISO 8601."""
 
-    format: Format
+    format: AudioFormatName
     sample_rate: int
     duration_s: float
     bytes: int | None = None
@@ -29,7 +29,7 @@ class AudioReply(Reply):
     expires_at: str | None = None
 
 
-class CaptionReply(Reply):
+class CaptionResponse(Response):
     """One subtitle file: its text, or where it lies."""
 
     content: str | None = None
@@ -38,7 +38,7 @@ class CaptionReply(Reply):
     expires_at: str | None = None
 
 
-class SegmentReply(Reply):
+class SegmentResponse(Response):
     """One piece of the text and where it is heard."""
 
     text: str
@@ -46,7 +46,7 @@ class SegmentReply(Reply):
     end_s: float
 
 
-class WordReply(Reply):
+class WordResponse(Response):
     """One word of the text as sent; `confidence` only where its time was measured."""
 
     text: str
@@ -55,15 +55,15 @@ class WordReply(Reply):
     confidence: float | None = None
 
 
-class TimingsReply(Reply):
+class TimingsResponse(Response):
     """When each word is heard; `alignment` has ElevenLabs' shape."""
 
     source: Literal["aligned", "estimated"]
-    words: list[WordReply]
+    words: list[WordResponse]
     alignment: dict[str, list[Any]] | None = None
 
 
-class LineReply(Reply):
+class LineResponse(Response):
     """One line of a dubbed track: where it was asked for and where it is heard."""
 
     index: int
@@ -77,7 +77,7 @@ class LineReply(Reply):
     overlap_s: float
 
 
-class Metrics(Reply):
+class Metrics(Response):
     """Where the time went, in milliseconds; `rtf` is engine time per second of audio."""
 
     queue_ms: float
@@ -94,49 +94,49 @@ class Metrics(Reply):
     rtf: float
 
 
-class SpeechReply(Reply):
+class SpeechResponse(Response):
     """What every spoken result has."""
 
-    audio: AudioReply
+    audio: AudioResponse
     seed: int
     model: str
-    timings: TimingsReply | None = None
-    captions: dict[str, CaptionReply] | None = None
+    timings: TimingsResponse | None = None
+    captions: dict[str, CaptionResponse] | None = None
     metrics: Metrics
     warnings: list[str]
 
 
-class SynthesizeReply(SpeechReply):
+class SynthesizeResponse(SpeechResponse):
     """What `synthesize` returns."""
 
-    segments: list[SegmentReply]
+    segments: list[SegmentResponse]
 
 
-class DubReply(SpeechReply):
+class DubResponse(SpeechResponse):
     """What `dub` returns."""
 
-    lines: list[LineReply]
+    lines: list[LineResponse]
 
 
-class ChunkAudio(Reply):
+class ChunkAudioResponse(Response):
     """A piece of the file; joined in order the pieces are the file."""
 
-    format: Format
+    format: AudioFormatName
     sample_rate: int
     base64: str
 
 
-class ChunkReply(Reply):
+class ChunkResponse(Response):
     """One streamed piece. `start_s` and `duration_s`: of the sound that was joined to the stream with it."""
 
     index: int
-    audio: ChunkAudio
+    audio: ChunkAudioResponse
     start_s: float
     duration_s: float
-    words: list[WordReply] | None = None
+    words: list[WordResponse] | None = None
 
 
-class HealthReply(Reply):
+class HealthResponse(Response):
     """What `health` returns. `voices` are those not in a bucket; `bucket` is `none`, `ok` or what is wrong with it."""
 
     status: Literal["ok"] = "ok"

@@ -12,17 +12,17 @@ from typing import Any, TypeVar
 
 from f5_worker import __version__, log
 from f5_worker.api import actions
-from f5_worker.api.contracts import Shape, shape_of
+from f5_worker.api.contracts import Contract, contract_of
 from f5_worker.boot.report import read_report
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import check_fits
 from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, QueueFull, WorkerError
 from f5_worker.schema.requests import DiagnoseInput, HealthInput, parse_input
-from f5_worker.schema.responses import HealthReply
+from f5_worker.schema.responses import HealthResponse
 from f5_worker.server.progress import Progress, send_to_runpod
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 
-Reply = dict[str, Any]
+Json = dict[str, Any]
 T = TypeVar("T")
 
 MAX_PIECE_BYTES = 950_000  # RunPod takes 1 MB for one item of a stream
@@ -35,33 +35,33 @@ class Edge:
     a plain `def handler` would block it, and with it every result (runpod 1.12.0, rp_job.py).
     """
 
-    def __init__(self, service: Service, stop_worker: Callable[[], None]) -> None:
-        self._service = service
-        self._settings = service.settings
+    def __init__(self, worker: Worker, stop_worker: Callable[[], None]) -> None:
+        self._service = worker
+        self._settings = worker.settings
         self._stop_worker = stop_worker
         self._threads = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="job")
         self._running = 0
         self._started = time.monotonic()
 
-    async def answer(self, job: Mapping[str, Any]) -> Reply:
+    async def answer(self, job: Mapping[str, Any]) -> Json:
         """The reply to one job; every failure becomes `{"error": "CODE: what; what to do"}`."""
         job_id = str(job.get("id", ""))
         try:
-            shape = shape_of(job.get("input"), job_id)
+            shape = contract_of(job.get("input"), job_id)
             reply = shape.reply(await self._reply(job, shape))
             check_fits(reply, self._settings.max_reply_bytes)
             return reply
         except Exception as error:  # noqa: BLE001 - the edge: an escaping error would post a traceback
             return self._failed(job_id, error)
 
-    async def stream(self, job: Mapping[str, Any]) -> AsyncIterator[Reply | str]:
+    async def stream(self, job: Mapping[str, Any]) -> AsyncIterator[Json | str]:
         """The same for a worker that streams: pieces as they are made, then the rest of the reply.
 
         What does not stream is one item. After an error nothing follows (runpod 1.12.0 drops it).
         """
         job_id = str(job.get("id", ""))
         try:
-            shape = shape_of(job.get("input"), job_id)
+            shape = contract_of(job.get("input"), job_id)
             if not (shape.streams and actions.speaks(shape.request)):
                 reply = shape.reply(await self._reply(job, shape))
                 check_fits(reply, min(self._settings.max_reply_bytes, MAX_PIECE_BYTES))
@@ -74,7 +74,7 @@ class Edge:
         except Exception as error:  # noqa: BLE001 - see `answer`
             yield self._failed(job_id, error)
 
-    async def _reply(self, job: Mapping[str, Any], shape: Shape) -> Reply:
+    async def _reply(self, job: Mapping[str, Any], shape: Contract) -> Json:
         if isinstance(shape.request, HealthInput):
             return self._health()
         if isinstance(shape.request, DiagnoseInput):
@@ -129,7 +129,7 @@ class Edge:
             else:
                 raise item
 
-    def _failed(self, job_id: str, error: Exception) -> Reply:
+    def _failed(self, job_id: str, error: Exception) -> Json:
         if not isinstance(error, WorkerError):
             log.failure(job_id, error)
             return {"error": str(InternalError("the worker failed on this job; its log names the place"))}
@@ -138,17 +138,17 @@ class Edge:
         log.for_job(job_id).log(logging.INFO if isinstance(error, InputError) else logging.ERROR, error.code)
         return {"error": str(error)}
 
-    def _health(self) -> Reply:
-        service = self._service
-        return HealthReply(
+    def _health(self) -> Json:
+        worker = self._service
+        return HealthResponse(
             version=__version__,
-            model=service.models.default.name,
-            models=service.models.names(),
-            device=service.models.default.device,
-            precision=service.models.default.precision,
-            voices=service.voices.names_here(),
-            recogniser=service.recogniser is not None,
-            bucket=service.bucket_state,
+            model=worker.models.default.name,
+            models=worker.models.names(),
+            device=worker.models.default.device,
+            precision=worker.models.default.precision,
+            voices=worker.voices.names_here(),
+            recogniser=worker.recogniser is not None,
+            bucket=worker.bucket_state,
             streaming=self._settings.streaming,
             uptime_s=round(time.monotonic() - self._started, 1),
             jobs_running=self._running,
@@ -164,7 +164,7 @@ class FailedEdge:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    async def answer(self, job: Mapping[str, Any]) -> Reply:
+    async def answer(self, job: Mapping[str, Any]) -> Json:
         try:
             request = parse_input(job.get("input"))
             if isinstance(request, DiagnoseInput):
@@ -174,6 +174,6 @@ class FailedEdge:
             return {"error": str(error)}
 
 
-def diagnosis() -> Reply:
+def diagnosis() -> Json:
     """The boot report, as a reply of its own; empty where the worker was started without boot."""
     return {"boot": read_report() or {}}

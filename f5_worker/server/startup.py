@@ -1,4 +1,4 @@
-"""From settings to a service that is ready for jobs: load the model, run it once, open voices, ears and bucket."""
+"""From settings to a worker that is ready for jobs: load the model, run it once, open voices, ears and bucket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from f5_worker.asr.whisper import recogniser_from
 from f5_worker.delivery.s3 import folder
-from f5_worker.engine.engine import Batcher
+from f5_worker.engine.engine import Engine
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
@@ -22,17 +22,17 @@ from f5_worker.reference.prepare import examine, prepare
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 from f5_worker.storage.s3_config import bucket_for
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 from f5_worker.text.normalize import normalize
 from f5_worker.voices.library import Library, open_stores
 
 if TYPE_CHECKING:
-    from f5_worker.models.f5.runner import Engine
+    from f5_worker.models.f5.runner import F5Runner
 
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 
 
-def load_service(settings: Settings) -> Service:
+def load_worker(settings: Settings) -> Worker:
     """Load and warm up the model.
 
     Raises:
@@ -48,63 +48,63 @@ def load_service(settings: Settings) -> Service:
     bucket = open_bucket(settings)
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as beside:
         probed = beside.submit(bucket.probe, folder(settings.s3_prefix)) if bucket else None
-        from f5_worker.models.f5.runner import load_checkpoint, load_engine  # torch: seconds, not at import
+        from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
 
-        engine = load_engine(settings)
+        runner = load_runner(settings)
         loaded = time.monotonic()
         tokenize(normalize("1, 2").text)  # reads dictionaries, once
-        engine.warm_up()
+        runner.warm_up()
         ready = time.monotonic()
         logger.info(
             "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s",
-            engine.name, engine.device, engine.precision, loaded - started, ready - loaded,
+            runner.name, runner.device, runner.precision, loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _judged(probed, settings)
     recogniser = recogniser_from(settings)
-    batcher = Batcher(engine, _batch_frames(engine.device, settings))
+    engine = Engine(runner, _batch_frames(runner.device, settings))
 
-    def load_beside(name: str, directory: Path) -> Engine:
+    def load_beside(name: str, directory: Path) -> F5Runner:
         """A further model, while jobs run."""
-        further = load_checkpoint(name, directory, settings, batcher.run)
-        further.warm_up(batcher.run)
-        record_beside(further, batcher, settings.warm_up_s)
+        further = load_checkpoint(name, directory, settings, engine.run)
+        further.warm_up(engine.run)
+        record_beside(further, engine, settings.warm_up_s)
         return further
 
-    record_beside(engine, batcher, settings.warm_up_s)
-    return Service(
+    record_beside(runner, engine, settings.warm_up_s)
+    return Worker(
         settings=settings,
         models=Models(
-            engine,
-            settings.pack_directories,
+            runner,
+            settings.extra_model_directories,
             load_beside,
             settings,
         ),
         voices=Library(
-            engine.directory / "voices",
+            runner.directory / "voices",
             settings,
             stores=open_stores(settings, bucket),
             prepare=partial(prepare, recogniser=recogniser),
             examine=partial(examine, recogniser=recogniser),
             prepare_shipped=prepare,
         ),
-        batcher=batcher,
+        engine=engine,
         recogniser=recogniser,
         bucket=bucket,
         bucket_state=bucket_state,
     )
 
 
-def record_beside(engine: Engine, batcher: Batcher, limit_s: float) -> threading.Thread:
+def record_beside(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
     """Record what the model computes again and again, in a thread of its own, while jobs run already."""
 
     def work() -> None:
         try:
-            n_recordings = engine.record(limit_s, batcher.run)
+            n_recordings = runner.record(limit_s, engine.run)
         except Exception as error:  # noqa: BLE001 - what is not recorded works as well, slower
-            logger.warning("no more of %s is recorded: %s", engine.name, error)
+            logger.warning("no more of %s is recorded: %s", runner.name, error)
             return
         if n_recordings:
-            logger.info("%d recordings of %s are ready", n_recordings, engine.name)
+            logger.info("%d recordings of %s are ready", n_recordings, runner.name)
 
     thread = threading.Thread(target=work, name="record", daemon=True)
     thread.start()

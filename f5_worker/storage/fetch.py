@@ -70,7 +70,7 @@ class Target(NamedTuple):
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-class Limits(NamedTuple):
+class FetchLimits(NamedTuple):
     """What one fetch may take: bytes of body, seconds, and the monotonic time at which these are over."""
 
     max_bytes: int
@@ -109,7 +109,7 @@ def fetch(url: str, settings: Settings, *, max_bytes: int) -> bytes:
         FetchRefused: a URL that this worker does not open; nothing was sent there.
         FetchFailed: the server did not deliver.
     """
-    limits = Limits(max_bytes, settings.fetch_timeout_s, time.monotonic() + settings.fetch_timeout_s)
+    limits = FetchLimits(max_bytes, settings.fetch_timeout_s, time.monotonic() + settings.fetch_timeout_s)
     for _ in range(MAX_REDIRECTS + 1):
         target = check_url(url, settings)
         answer = _get(target, limits)
@@ -218,7 +218,7 @@ def _not_public(target: Target) -> FetchRefused:
     return FetchRefused(f"{target.host} is not at a public address; send the clip inline")
 
 
-def _get(target: Target, limits: Limits) -> bytes | str:
+def _get(target: Target, limits: FetchLimits) -> bytes | str:
     """One request: the body, or where it is to be found instead."""
     addresses = resolve(target)
     try:
@@ -233,7 +233,7 @@ def _get(target: Target, limits: Limits) -> bytes | str:
         raise FetchFailed(f"{target.host} did not deliver ({_reason(error)}); try again later") from None
 
 
-def dial(target: Target, addresses: list[str], limits: Limits) -> socket.socket:
+def dial(target: Target, addresses: list[str], limits: FetchLimits) -> socket.socket:
     """A connection to the first address that answers."""
     for address in addresses:
         left_s = limits.deadline - time.monotonic()
@@ -247,7 +247,7 @@ def dial(target: Target, addresses: list[str], limits: Limits) -> socket.socket:
 
 
 @contextmanager
-def _hang_up(line: socket.socket, limits: Limits) -> Iterator[None]:
+def _hang_up(line: socket.socket, limits: FetchLimits) -> Iterator[None]:
     """Cut the connection at the deadline, wherever it is then: in the handshake, the header or the body.
 
     A socket's own timeout starts anew with each byte, so a slow drip would never meet it.
@@ -281,7 +281,7 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _exchange(channel: socket.socket, target: Target, limits: Limits) -> bytes | str:
+def _exchange(channel: socket.socket, target: Target, limits: FetchLimits) -> bytes | str:
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.sock = channel
     headers = {"Host": target.authority, "User-Agent": "f5-worker", "Accept": "*/*", "Connection": "close"}
@@ -298,7 +298,7 @@ def _exchange(channel: socket.socket, target: Target, limits: Limits) -> bytes |
         return _read(response, target, limits)
 
 
-def _read(response: http.client.HTTPResponse, target: Target, limits: Limits) -> bytes:
+def _read(response: http.client.HTTPResponse, target: Target, limits: FetchLimits) -> bytes:
     declared = response.length
     if declared is not None and declared > limits.max_bytes:
         raise _too_large(target, f"{declared} bytes", limits)
@@ -313,14 +313,14 @@ def _read(response: http.client.HTTPResponse, target: Target, limits: Limits) ->
     return bytes(body)
 
 
-def _too_large(target: Target, size: str, limits: Limits) -> FetchFailed:
+def _too_large(target: Target, size: str, limits: FetchLimits) -> FetchFailed:
     return FetchFailed(
         f"{target.host} sends {size}, at most {limits.max_bytes} ({variable('reference_max_bytes')}); "
         "send a shorter or compressed recording"
     )
 
 
-def _check_deadline(target: Target, limits: Limits) -> None:
+def _check_deadline(target: Target, limits: FetchLimits) -> None:
     if time.monotonic() >= limits.deadline:
         raise FetchFailed(
             f"{target.host} took longer than {limits.total_s:g} s ({variable('fetch_timeout_s')}); "

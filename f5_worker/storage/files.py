@@ -149,7 +149,7 @@ class Lease:
     path: Path
     held: bool
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         if self.held:
             with suppress(OSError):
                 os.utime(self.path)

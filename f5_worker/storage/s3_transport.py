@@ -178,7 +178,7 @@ class _Watched:
             line: socket.socket = super()._new_conn()  # type: ignore[misc]
         else:
             target = fetch.Target("https", self.host, self.port, "/")  # type: ignore[attr-defined]
-            limits = fetch.Limits(this.max_bytes, this.total_s, this.deadline)
+            limits = fetch.FetchLimits(this.max_bytes, this.total_s, this.deadline)
             line = fetch.dial(target, fetch.resolve(target), limits)
         self._own = line.dup()
         this.watch(self)

@@ -8,31 +8,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from f5_worker.alignment.align import Aligner
-from f5_worker.alignment.build import HeardSegment
+from f5_worker.alignment.build import AlignedSegment
 from f5_worker.audio.join import Fitter, Joiner
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.engine.engine import Spoken
+from f5_worker.engine.types import SegmentAudio
 from f5_worker.synthesis.plan import Plan
 from f5_worker.text.chunk import origins
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class AudioPart:
     """What became final with one more segment: samples to be appended, and segments with their times."""
 
     samples: Samples
-    segments: tuple[HeardSegment, ...]
-    spoken: Spoken | None
+    segments: tuple[AlignedSegment, ...]
+    spoken: SegmentAudio | None
 
 
-def perform(
+def assemble(
     plan: Plan,
-    spoken: Iterable[Spoken],
+    spoken: Iterable[SegmentAudio],
     *,
     cross_fade_s: float | None,
     n_samples: int | None = None,
     aligner: Aligner | None = None,
-) -> Iterator[Heard]:
+) -> Iterator[AudioPart]:
     """Join the segments in order; what was yielded never changes.
 
     Words are aligned here, in the job's own thread, while the device speaks the next segments.
@@ -47,12 +47,12 @@ def perform(
     for piece, sound in zip(plan.chunks, spoken, strict=True):
         ready = joiner.push(sound.samples, piece.pause_s)
         segments = times.take(ready, joiner.bounds)
-        yield Heard(ready if fitter is None else fitter.push(ready), segments, sound)
+        yield AudioPart(ready if fitter is None else fitter.push(ready), segments, sound)
     rest = joiner.finish()
     segments = times.take(rest, joiner.bounds, last=True)
     if fitter is not None:
         rest = np.concatenate([fitter.push(rest), fitter.finish()])
-    yield Heard(rest, segments, None)
+    yield AudioPart(rest, segments, None)
 
 
 class _Times:
@@ -66,7 +66,7 @@ class _Times:
 
     def take(
         self, ready: Samples, bounds: tuple[tuple[float, float], ...], *, last: bool = False
-    ) -> tuple[HeardSegment, ...]:
+    ) -> tuple[AlignedSegment, ...]:
         self._tail = np.concatenate([self._tail, ready])
         done = []
         final = len(bounds) if last or not self._overlapping else len(bounds) - 1
@@ -79,7 +79,7 @@ class _Times:
             self._tail, self._begin, self._next = self._tail[end - self._begin :], end, index + 1
         return tuple(done)
 
-    def _heard(self, index: int, sound: Samples, bounds: tuple[float, float]) -> HeardSegment:
+    def _heard(self, index: int, sound: Samples, bounds: tuple[float, float]) -> AlignedSegment:
         chunk = self._plan.chunks[index]
         aligned = None if self._aligner is None else self._aligner.align(sound, chunk.text)
-        return HeardSegment(chunk.text, origins(chunk, self._plan.normalized), *bounds, sound, aligned)
+        return AlignedSegment(chunk.text, origins(chunk, self._plan.normalized), *bounds, sound, aligned)

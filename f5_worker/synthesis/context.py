@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from f5_worker.asr.whisper import Recogniser
-from f5_worker.engine.engine import Batcher
+from f5_worker.engine.engine import Engine
 from f5_worker.models.registry import Models
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
@@ -19,7 +19,7 @@ CLIPS = 32  # of callers, kept prepared: who sends one sentence often sends the 
 
 
 @dataclass(frozen=True)
-class Service:
+class Worker:
     """The worker's parts. `recogniser` and `bucket` are None where there is none.
 
     bucket_state: `none`, `ok`, or what its probe at start found wrong. clips: callers' own, prepared.
@@ -28,7 +28,7 @@ class Service:
     settings: Settings
     models: Models
     voices: Library
-    batcher: Batcher
+    engine: Engine
     recogniser: Recogniser | None = None
     bucket: Bucket | None = None
     bucket_state: str = "none"

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from f5_worker.alignment.build import HeardSegment
+from f5_worker.alignment.build import AlignedSegment
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.schema.requests import DubInput
-from f5_worker.schema.responses import LineReply
+from f5_worker.schema.responses import LineResponse
 from f5_worker.settings import Settings
-from f5_worker.synthesis.plan import Manner, Plan, make_plan, natural_s
+from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s
 from f5_worker.text.seed import segment_seed
 from f5_worker.transcripts.parse import Cue, parse_transcript
 from f5_worker.voices.info import TakenVoice
@@ -49,7 +49,7 @@ class Line:
     def overlap_s(self) -> float:
         return 0.0 if self.room_s is None else max(0.0, self.duration_s - self.room_s)
 
-    def placed(self, segment: HeardSegment) -> HeardSegment:
+    def placed(self, segment: AlignedSegment) -> AlignedSegment:
         """One of its segments where it lies in the track, and in the text of all lines."""
         origins = tuple((begin + self.begin, end + self.begin) for begin, end in segment.origins)
         start_s, end_s = self.cue.start_s + segment.start_s, self.cue.start_s + segment.end_s
@@ -76,7 +76,9 @@ def read_cues(subtitles: str, settings: Settings) -> list[Cue]:
     return cues
 
 
-def cast(job: DubInput, cues: Sequence[Cue], take: Callable[[str | None], TakenVoice]) -> dict[str | None, TakenVoice]:
+def assign_voices(
+    job: DubInput, cues: Sequence[Cue], take: Callable[[str | None], TakenVoice]
+) -> dict[str | None, TakenVoice]:
     """Who speaks for each speaker; under None, who speaks for all others.
 
     Args:
@@ -101,17 +103,17 @@ def plan_lines(
     cues: Sequence[Cue],
     voices: Mapping[str | None, TakenVoice],
     vocabulary: Vocabulary,
-    manner: Manner,
+    params: SamplingParams,
     settings: Settings,
 ) -> list[Line]:
-    """How each line is spoken. `voices`: as from `cast`."""
+    """How each line is spoken. `voices`: as from `assign_voices`."""
     lines, begin = [], 0
     for index, cue in enumerate(cues):
         reference = voices[cue.speaker if cue.speaker in voices else None].reference
         slot_s = cue.end_s - cue.start_s
-        natural = natural_s(cue.text, reference, manner, settings)
+        natural = natural_s(cue.text, reference, params, settings)
         speed = min(max(natural / slot_s, job.min_speed), job.max_speed) if slot_s > 0 else job.max_speed
-        own = replace(manner, seed=segment_seed(manner.seed, index))
+        own = replace(params, seed=segment_seed(params.seed, index))
         plan = make_plan(cue.text, reference, vocabulary, own, settings, speed=speed)
         room_s = cues[index + 1].start_s - cue.start_s if index + 1 < len(cues) else None
         lines.append(Line(cue, plan, begin, speed, natural / speed, room_s))
@@ -124,7 +126,7 @@ def text_of(cues: Sequence[Cue]) -> str:
     return "\n".join(cue.text for cue in cues)
 
 
-def lay(lines: Sequence[Line], sounds: Sequence[Samples], track_s: float | None) -> Samples:
+def mix_track(lines: Sequence[Line], sounds: Sequence[Samples], track_s: float | None) -> Samples:
     """The track: each line's sound at its time, added where they overlap; not shorter than the last slot's end.
 
     Raises:
@@ -144,10 +146,10 @@ def lay(lines: Sequence[Line], sounds: Sequence[Samples], track_s: float | None)
     return limit_peak(track, PEAK)
 
 
-def report(lines: Sequence[Line]) -> list[LineReply]:
+def report(lines: Sequence[Line]) -> list[LineResponse]:
     """What the caller is told of each line."""
     return [
-        LineReply(
+        LineResponse(
             index=index,
             speaker=line.cue.speaker,
             text=line.cue.text,

@@ -11,20 +11,20 @@ from itertools import islice
 import numpy as np
 
 from f5_worker.alignment.align import Aligner
-from f5_worker.alignment.build import HeardSegment, build_timeline
+from f5_worker.alignment.build import AlignedSegment, build_timeline
 from f5_worker.alignment.timeline import Timeline
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.engine.engine import Spoken
+from f5_worker.engine.types import SegmentAudio
 from f5_worker.schema.requests import DubInput, SynthesizeInput
-from f5_worker.schema.responses import SpeechReply
+from f5_worker.schema.responses import SpeechResponse
 from f5_worker.synthesis import dub
-from f5_worker.synthesis.assemble import perform
-from f5_worker.synthesis.prepare import Job, aligner_for, caller_warnings, manner_of, session, voice_of
+from f5_worker.synthesis.assemble import assemble
+from f5_worker.synthesis.prepare import Job, aligner_for, caller_warnings, sampling_params, session, voice_of
 from f5_worker.synthesis.result import Rendered, reply_of, shaped
 from f5_worker.transcripts.cues import Cue
 
 
-def speak(job: Job) -> SpeechReply:
+def speak(job: Job) -> SpeechResponse:
     """Do one job that speaks, and give the whole result.
 
     Raises:
@@ -46,14 +46,14 @@ def render(job: Job) -> Rendered:
 def render_text(job: Job, request: SynthesizeInput) -> Rendered:
     """A text in one voice."""
     with session(job, request) as ready:
-        heard = list(ready.perform())
+        heard = list(ready.assemble())
         samples = np.concatenate([part.samples for part in heard])
         segments = [segment for part in heard for segment in part.segments]
         return Rendered(
             samples,
             ready.timeline(segments, len(samples)),
             [part.spoken for part in heard if part.spoken is not None],
-            ready.manner,
+            ready.params,
             ready.model.name,
             segments=segments,
             warnings=ready.warnings,
@@ -62,48 +62,52 @@ def render_text(job: Job, request: SynthesizeInput) -> Rendered:
 
 def render_track(job: Job, request: DubInput) -> Rendered:
     """Subtitles, each line at its time."""
-    settings = job.service.settings
+    settings = job.worker.settings
     cues = dub.read_cues(request.subtitles, settings)
     with job.watch.stage("reference_ms"):
-        voices = dub.cast(request, cues, lambda name: voice_of(request, name, job.service))
+        voices = dub.assign_voices(request, cues, lambda name: voice_of(request, name, job.worker))
     first = voices.get(cues[0].speaker) or voices[None]
-    with job.service.models.use(request.model or first.defaults.model) as model:
-        manner = manner_of(job, dub.text_of(cues), first, model)
+    with job.worker.models.use(request.model or first.defaults.model) as model:
+        params = sampling_params(job, dub.text_of(cues), first, model)
         with job.watch.stage("text_ms"):
-            lines = dub.plan_lines(request, cues, voices, model.vocabulary, manner, settings)
+            lines = dub.plan_lines(request, cues, voices, model.vocabulary, params, settings)
         parts = [part for line in lines for part in line.plan.segments]
-        spoken: list[Spoken] = []
-        coming = _noted(job.service.batcher.submit(parts, job.control, speaker=model), spoken)
-        aligner = aligner_for(job, manner.language)
+        spoken: list[SegmentAudio] = []
+        coming = _noted(job.worker.engine.submit(parts, job.control, runner=model), spoken)
+        aligner = aligner_for(job, params.language)
         performed = [_line(line, coming, aligner) for line in lines]
-    samples = dub.lay(lines, [sound for sound, _ in performed], request.track_s)
+    samples = dub.mix_track(lines, [sound for sound, _ in performed], request.track_s)
     return Rendered(
         samples,
         _track_timeline(job, cues, [segment for _, segments in performed for segment in segments], len(samples)),
         spoken,
-        manner,
+        params,
         model.name,
         lines=lines,
         warnings=[*caller_warnings(request, first.reference), *dub.warnings(lines)],
     )
 
 
-def _noted(items: Iterator[Spoken], into: list[Spoken]) -> Iterator[Spoken]:
+def _noted(items: Iterator[SegmentAudio], into: list[SegmentAudio]) -> Iterator[SegmentAudio]:
     for item in items:
         into.append(item)
         yield item
 
 
-def _track_timeline(job: Job, cues: Sequence[Cue], segments: Sequence[HeardSegment], n_samples: int) -> Timeline | None:
+def _track_timeline(
+    job: Job, cues: Sequence[Cue], segments: Sequence[AlignedSegment], n_samples: int
+) -> Timeline | None:
     if not job.request.wants_times:
         return None
     with job.watch.stage("timing_ms"):
         return build_timeline(dub.text_of(cues), segments, n_samples / SAMPLE_RATE)
 
 
-def _line(line: dub.Line, spoken: Iterator[Spoken], aligner: Aligner | None) -> tuple[Samples, list[HeardSegment]]:
+def _line(
+    line: dub.Line, spoken: Iterator[SegmentAudio], aligner: Aligner | None
+) -> tuple[Samples, list[AlignedSegment]]:
     """A line's sound, and its segments where they lie in the track and in the text of all lines."""
     own = islice(spoken, len(line.plan.segments))
-    heard = list(perform(line.plan, own, cross_fade_s=0.0, n_samples=line.n_samples, aligner=aligner))
+    heard = list(assemble(line.plan, own, cross_fade_s=0.0, n_samples=line.n_samples, aligner=aligner))
     segments = [line.placed(segment) for part in heard for segment in part.segments]
     return np.concatenate([part.samples for part in heard]), segments

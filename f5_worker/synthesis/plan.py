@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from f5_worker.engine.engine import Segment
+from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput, TextTooLong
-from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, mel_frames
+from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, make_segment, mel_frames
 from f5_worker.models.f5.duration import target_frames
 from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
 from f5_worker.reference.prepare import Reference
@@ -20,14 +20,14 @@ SPEED_RANGE = (0.25, 4.0)  # how far a wanted duration may bend the reference's 
 
 
 @dataclass(frozen=True)
-class Manner:
+class SamplingParams:
     """How the model is asked, with every default filled in. `guidance`: CFG strength; `sway`: coefficient."""
 
     language: str
     expand: bool
     nfe: int
-    guidance: float
-    sway: float | None
+    guidance_scale: float
+    sway_coefficient: float | None
     seed: int
 
 
@@ -49,7 +49,7 @@ def make_plan(
     text: str,
     reference: Reference,
     vocabulary: Vocabulary,
-    manner: Manner,
+    params: SamplingParams,
     settings: Settings,
     *,
     speed: float = 1.0,
@@ -64,7 +64,7 @@ def make_plan(
     Raises:
         TextTooLong, TextUnspeakable, InvalidInput
     """
-    normalized = speakable(text, manner, settings)
+    normalized = speakable(text, params, settings)
     spoken = len(reference.transcript.encode())
     first = None if first_s is None else round(spoken / reference.duration_s * first_s * speed)
     chunks = chunk(normalized.text, byte_budget(spoken, reference.duration_s, speed), first)
@@ -74,11 +74,11 @@ def make_plan(
     for index, (piece, target) in enumerate(zip(chunks, frames, strict=True)):
         tokens, missing = vocabulary.encode(tokenize(reference.transcript + piece.text))
         unknown.update(missing)
-        segments.append(_segment(manner, reference, tokens, target, segment_seed(manner.seed, index)))
+        segments.append(_segment(params, reference, tokens, target, segment_seed(params.seed, index)))
     return Plan(text, normalized, chunks, segments, _unknown_warning(unknown))
 
 
-def speakable(text: str, manner: Manner, settings: Settings) -> Normalized:
+def speakable(text: str, params: SamplingParams, settings: Settings) -> Normalized:
     """The text as it will be read.
 
     Raises:
@@ -87,14 +87,14 @@ def speakable(text: str, manner: Manner, settings: Settings) -> Normalized:
     limit = settings.max_text_chars
     if len(text) > limit:
         raise TextTooLong(f"text has {len(text)} characters, at most {limit} (F5_MAX_TEXT_CHARS); send it in parts")
-    normalized = normalize(text, language=manner.language, expand=manner.expand)
+    normalized = normalize(text, language=params.language, expand=params.expand)
     ensure_speakable(normalized.text, len(text))
     return normalized
 
 
-def natural_s(text: str, reference: Reference, manner: Manner, settings: Settings) -> float:
+def natural_s(text: str, reference: Reference, params: SamplingParams, settings: Settings) -> float:
     """How long a text takes at the reference's own pace."""
-    return _frames(speakable(text, manner, settings).text, reference, 1.0) / FRAMES_PER_S
+    return _frames(speakable(text, params, settings).text, reference, 1.0) / FRAMES_PER_S
 
 
 def speed_for(duration_s: float, natural: float) -> float:
@@ -117,7 +117,7 @@ def _frames(text: str, reference: Reference, speed: float) -> int:
     return target_frames(text, reference.transcript, mel_frames(len(reference.samples)), speed)
 
 
-def _segment(manner: Manner, reference: Reference, tokens: Sequence[int], target: int, seed: int) -> Segment:
+def _segment(params: SamplingParams, reference: Reference, tokens: Sequence[int], target: int, seed: int) -> Segment:
     # Upstream keeps at least one frame more than tokens (cfm.py, `duration`).
     frames = max(mel_frames(len(reference.samples)) + target, len(tokens) + 1)
     if frames > MAX_SEGMENT_FRAMES:
@@ -126,13 +126,13 @@ def _segment(manner: Manner, reference: Reference, tokens: Sequence[int], target
             f"at most {MAX_SEGMENT_FRAMES / FRAMES_PER_S:.0f} s; raise speed, lower fix_duration_s, "
             "or use a reference that speaks faster"
         )
-    return Segment(
+    return make_segment(
         reference=reference.samples,
         tokens=tuple(tokens),
         frames=frames,
-        nfe=manner.nfe,
-        guidance=manner.guidance,
-        sway=manner.sway,
+        nfe=params.nfe,
+        guidance_scale=params.guidance_scale,
+        sway_coefficient=params.sway_coefficient,
         seed=seed,
     )
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from f5_worker.alignment.build import HeardSegment
+from f5_worker.alignment.build import AlignedSegment
 from f5_worker.alignment.timeline import Timeline, Word, shifted
 from f5_worker.audio.encode import encode
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
@@ -15,22 +15,22 @@ from f5_worker.audio.loudness import level
 from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact, safe_id
 from f5_worker.delivery.choose import Delivery, Sound, Way, choose, deliver, wanted
 from f5_worker.delivery.inline import embedded_bytes
-from f5_worker.engine.engine import Spoken
+from f5_worker.engine.types import SegmentAudio
 from f5_worker.schema.requests import DubInput, SpeechRequest
 from f5_worker.schema.responses import (
-    AudioReply,
-    CaptionReply,
-    DubReply,
+    AudioResponse,
+    CaptionResponse,
+    DubResponse,
     Metrics,
-    SegmentReply,
-    SpeechReply,
-    SynthesizeReply,
-    TimingsReply,
-    WordReply,
+    SegmentResponse,
+    SpeechResponse,
+    SynthesizeResponse,
+    TimingsResponse,
+    WordResponse,
 )
 from f5_worker.subtitles.formats import elevenlabs_alignment, write
 from f5_worker.synthesis import dub
-from f5_worker.synthesis.plan import Manner
+from f5_worker.synthesis.plan import SamplingParams
 from f5_worker.synthesis.postprocess import pad, trim_silence
 from f5_worker.synthesis.prepare import Job
 
@@ -47,10 +47,10 @@ class Rendered:
 
     samples: Samples
     timeline: Timeline | None
-    spoken: Sequence[Spoken]
-    manner: Manner
+    spoken: Sequence[SegmentAudio]
+    params: SamplingParams
     model: str
-    segments: Sequence[HeardSegment] = ()
+    segments: Sequence[AlignedSegment] = ()
     lines: Sequence[dub.Line] = ()
     warnings: Sequence[str] = ()
 
@@ -94,7 +94,7 @@ def moved(rendered: Rendered, shift_s: float) -> Rendered:
     )
 
 
-def reply_of(job: Job, rendered: Rendered) -> SpeechReply:
+def reply_of(job: Job, rendered: Rendered) -> SpeechResponse:
     """The reply with its files delivered.
 
     Raises:
@@ -113,7 +113,7 @@ def reply_of(job: Job, rendered: Rendered) -> SpeechReply:
         with job.watch.stage("encode_ms"):
             files[0] = _audio(identifier, sound, rendered.samples)
     with job.watch.stage("delivery_ms"):
-        audio, *captions = deliver(files, job.bucket if way.s3 else None, job.service.settings)
+        audio, *captions = deliver(files, job.bucket if way.s3 else None, job.worker.settings)
     return _reply(job, rendered, sound, audio, captions)
 
 
@@ -121,7 +121,7 @@ def _reencoded(asked: str, sound: Sound) -> str:
     return f"{asked} was too large for the reply; this is {sound.format} at {sound.sample_rate} Hz"
 
 
-def last_reply(job: Job, rendered: Rendered) -> SpeechReply:
+def last_reply(job: Job, rendered: Rendered) -> SpeechResponse:
     """The end of a stream: what `reply_of` says, without the sound that was sent already.
 
     Where the bucket is asked for by name it gets the whole file as well.
@@ -131,11 +131,11 @@ def last_reply(job: Job, rendered: Rendered) -> SpeechReply:
     request = job.request
     sound = Sound(request.format, request.sample_rate, rendered.duration_s)
     files = _captions(request, rendered.timeline, safe_id(job.job_id))
-    return _reply(job, rendered, sound, None, deliver(files, None, job.service.settings))
+    return _reply(job, rendered, sound, None, deliver(files, None, job.worker.settings))
 
 
 def _delivery(job: Job) -> Delivery:
-    return wanted(job.request.delivery, job.service.settings, own_bucket=job.own_bucket is not None)
+    return wanted(job.request.delivery, job.worker.settings, own_bucket=job.own_bucket is not None)
 
 
 def _way(job: Job, sound: Sound, files: list[Artifact], rendered: Rendered) -> Way:
@@ -145,7 +145,7 @@ def _way(job: Job, sound: Sound, files: list[Artifact], rendered: Rendered) -> W
         sound,
         reply_bytes=len(json.dumps(rest)) + RESERVE_BYTES + embedded_bytes(files),
         sound_bytes=embedded_bytes(files[:1]),
-        max_reply_bytes=job.service.settings.max_reply_bytes,
+        max_reply_bytes=job.worker.settings.max_reply_bytes,
         bucket=job.bucket is not None,
         allow_reencode=job.request.allow_reencode,
     )
@@ -165,61 +165,63 @@ def _captions(request: SpeechRequest, timeline: Timeline | None, identifier: str
 
 def _reply(
     job: Job, rendered: Rendered, sound: Sound, audio: Delivered | None, captions: Sequence[Delivered]
-) -> SpeechReply:
-    kind = DubReply if isinstance(job.request, DubInput) else SynthesizeReply
+) -> SpeechResponse:
+    kind = DubResponse if isinstance(job.request, DubInput) else SynthesizeResponse
     facts = {
         "audio": _audio_reply(sound, audio),
-        "seed": rendered.manner.seed,
+        "seed": rendered.params.seed,
         "model": rendered.model,
         "timings": _timings(job.request, rendered.timeline),
         "captions": _caption_replies(captions) or None,
-        "metrics": metrics(job, rendered.spoken, rendered.manner.nfe, rendered.duration_s),
+        "metrics": metrics(job, rendered.spoken, rendered.params.nfe, rendered.duration_s),
         "warnings": list(rendered.warnings),
     }
-    if kind is DubReply:
-        return DubReply(lines=dub.report(rendered.lines), **facts)
+    if kind is DubResponse:
+        return DubResponse(lines=dub.report(rendered.lines), **facts)
     segments = [
-        SegmentReply(text=segment.text, start_s=round(segment.start_s, 6), end_s=round(segment.end_s, 6))
+        SegmentResponse(text=segment.text, start_s=round(segment.start_s, 6), end_s=round(segment.end_s, 6))
         for segment in rendered.segments
     ]
-    return SynthesizeReply(segments=segments, **facts)
+    return SynthesizeResponse(segments=segments, **facts)
 
 
-def _audio_reply(sound: Sound, file: Delivered | None) -> AudioReply:
+def _audio_reply(sound: Sound, file: Delivered | None) -> AudioResponse:
     facts = {"format": sound.format, "sample_rate": sound.sample_rate, "duration_s": round(sound.duration_s, 6)}
     if file is None:
-        return AudioReply(**facts)
-    return AudioReply(
+        return AudioResponse(**facts)
+    return AudioResponse(
         **facts, bytes=file.bytes, base64=file.base64, url=file.url, key=file.key, expires_at=file.expires_at
     )
 
 
-def _caption_replies(files: Sequence[Delivered]) -> dict[str, CaptionReply]:
+def _caption_replies(files: Sequence[Delivered]) -> dict[str, CaptionResponse]:
     return {
-        file.name.rpartition(".")[2]: CaptionReply(
+        file.name.rpartition(".")[2]: CaptionResponse(
             content=file.text, url=file.url, key=file.key, expires_at=file.expires_at
         )
         for file in files
     }
 
 
-def _timings(request: SpeechRequest, timeline: Timeline | None) -> TimingsReply | None:
+def _timings(request: SpeechRequest, timeline: Timeline | None) -> TimingsResponse | None:
     if request.timings is None or timeline is None:
         return None
-    return TimingsReply(
+    return TimingsResponse(
         source=timeline.source,
         words=[word_reply(word) for word in timeline.words],
         alignment=elevenlabs_alignment(timeline) if request.timings == "characters" else None,
     )
 
 
-def word_reply(word: Word) -> WordReply:
+def word_reply(word: Word) -> WordResponse:
     """A word's times to the millisecond."""
     confidence = None if word.confidence is None else round(word.confidence, 3)
-    return WordReply(text=word.text, start_s=round(word.start_s, 3), end_s=round(word.end_s, 3), confidence=confidence)
+    return WordResponse(
+        text=word.text, start_s=round(word.start_s, 3), end_s=round(word.end_s, 3), confidence=confidence
+    )
 
 
-def metrics(job: Job, spoken: Sequence[Spoken], nfe: int, duration_s: float) -> Metrics:
+def metrics(job: Job, spoken: Sequence[SegmentAudio], nfe: int, duration_s: float) -> Metrics:
     """Where the time went."""
     engine_s = sum(item.worked_s for item in spoken)
     return Metrics(

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from f5_worker.alignment.build import HeardSegment
+from f5_worker.alignment.build import AlignedSegment
 from f5_worker.alignment.timeline import Word
 from f5_worker.audio.encode import Encoder
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.delivery.inline import encode_base64
-from f5_worker.engine.engine import Spoken
+from f5_worker.engine.types import SegmentAudio
 from f5_worker.schema.requests import SpeechRequest, SynthesizeInput
-from f5_worker.schema.responses import ChunkAudio, ChunkReply, SpeechReply
+from f5_worker.schema.responses import ChunkAudioResponse, ChunkResponse, SpeechResponse
 from f5_worker.synthesis.pipeline import render
 from f5_worker.synthesis.prepare import Job, Session, session
 from f5_worker.synthesis.result import Rendered, last_reply, moved, word_reply
@@ -25,7 +25,7 @@ from f5_worker.synthesis.result import Rendered, last_reply, moved, word_reply
 MAX_CHUNK_BYTES = 680_000  # of the file in one piece: 0.91 MB in base64; RunPod's limit is 1 MB with its JSON
 PIECE_S = 5.0  # of a sound that is whole already
 
-Piece = ChunkReply | SpeechReply
+Piece = ChunkResponse | SpeechResponse
 
 
 def stream(job: Job) -> Iterator[Piece]:
@@ -36,7 +36,7 @@ def stream(job: Job) -> Iterator[Piece]:
     """
     request = job.request
     if isinstance(request, SynthesizeInput) and request.loudness_lufs is None and not request.trim_silence:
-        with session(job, request, first_s=job.service.settings.stream_first_s) as ready:
+        with session(job, request, first_s=job.worker.settings.stream_first_s) as ready:
             yield from _as_spoken(job, request, ready)
     else:
         yield from _afterwards(job, render(job))
@@ -45,10 +45,10 @@ def stream(job: Job) -> Iterator[Piece]:
 def _as_spoken(job: Job, request: SynthesizeInput, ready: Session) -> Iterator[Piece]:
     lead, tail = (_silence(pad_s) for pad_s in (request.pad_start_s, request.pad_end_s))
     chunks, parts = _Chunks(request), [lead]
-    spoken: list[Spoken] = []
-    segments: list[HeardSegment] = []
+    spoken: list[SegmentAudio] = []
+    segments: list[AlignedSegment] = []
     yield from chunks.take(lead)
-    for part in ready.perform():
+    for part in ready.assemble():
         parts.append(part.samples)
         segments += part.segments
         spoken += [] if part.spoken is None else [part.spoken]
@@ -62,7 +62,7 @@ def _as_spoken(job: Job, request: SynthesizeInput, ready: Session) -> Iterator[P
     samples = np.concatenate([*parts, tail])
     timeline = ready.timeline(segments, len(samples))
     rendered = Rendered(
-        samples, timeline, spoken, ready.manner, ready.model.name, segments=segments, warnings=ready.warnings
+        samples, timeline, spoken, ready.params, ready.model.name, segments=segments, warnings=ready.warnings
     )
     yield last_reply(job, moved(rendered, request.pad_start_s))
 
@@ -79,7 +79,7 @@ def _afterwards(job: Job, rendered: Rendered) -> Iterator[Piece]:
     yield last_reply(job, rendered)
 
 
-def _known_words(ready: Session, segments: Sequence[HeardSegment], n_samples: int, shift_s: float) -> Sequence[Word]:
+def _known_words(ready: Session, segments: Sequence[AlignedSegment], n_samples: int, shift_s: float) -> Sequence[Word]:
     """The words, from the first on, whose every letter belongs to a segment that was spoken."""
     timeline = ready.timeline(segments, n_samples, shift_s)
     if timeline is None or not segments:
@@ -102,27 +102,29 @@ class _Chunks:
         self._index = self._words = 0  # of pieces and words that were sent
         self._taken = self._sent = 0  # samples
 
-    def take(self, samples: Samples, words: Sequence[Word] = ()) -> Iterator[ChunkReply]:
+    def take(self, samples: Samples, words: Sequence[Word] = ()) -> Iterator[ChunkResponse]:
         """What can be sent with so much more sound; `words` are all that are known by now."""
         self._taken += len(samples)
         data = self._encoder.write(samples)
         if data:
             yield from self._cut(data, words)
 
-    def close(self) -> Iterator[ChunkReply]:
+    def close(self) -> Iterator[ChunkResponse]:
         """The end of the file."""
         data = self._encoder.close()
         if data:
             yield from self._cut(data, ())
 
-    def _cut(self, data: bytes, words: Sequence[Word]) -> Iterator[ChunkReply]:
+    def _cut(self, data: bytes, words: Sequence[Word]) -> Iterator[ChunkResponse]:
         parts = [data[begin : begin + MAX_CHUNK_BYTES] for begin in range(0, len(data), MAX_CHUNK_BYTES)]
         edges = np.linspace(self._sent, self._taken, len(parts) + 1) / SAMPLE_RATE
         new = [word_reply(word) for word in words[self._words :]]
         for number, part in enumerate(parts):
-            yield ChunkReply(
+            yield ChunkResponse(
                 index=self._index,
-                audio=ChunkAudio(format=self._format, sample_rate=self._sample_rate, base64=encode_base64(part)),
+                audio=ChunkAudioResponse(
+                    format=self._format, sample_rate=self._sample_rate, base64=encode_base64(part)
+                ),
                 start_s=round(float(edges[number]), 6),
                 duration_s=round(float(edges[number + 1] - edges[number]), 6),
                 words=(new if number == 0 else []) if self._with_words else None,

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from f5_worker.reference.prepare import Reference
 from f5_worker.schema.requests import VoiceDefaultsInput
 from f5_worker.voices.naming import Entry, extension
-from f5_worker.voices.store import Facts, Source
-from f5_worker.voices.versions import Details, Found
+from f5_worker.voices.store import FileStat, VoiceSource
+from f5_worker.voices.versions import Found, VoiceMetadata
 
 VoiceDefaults = VoiceDefaultsInput  # what a caller may set is what is kept
 
@@ -39,12 +39,12 @@ class VoiceInfo:
     """
 
     name: str
-    source: Source
+    source: VoiceSource
     format: str
     size_bytes: int
     modified_at: datetime
     has_transcript: bool
-    details: Details | None = None
+    details: VoiceMetadata | None = None
     audio: bytes | None = None
 
 
@@ -57,7 +57,7 @@ class TakenVoice:
     defaults: VoiceDefaults
 
 
-def info_of(found: Found, source: Source, audio: bytes | None = None) -> VoiceInfo:
+def info_of(found: Found, source: VoiceSource, audio: bytes | None = None) -> VoiceInfo:
     return VoiceInfo(
         name=found.name,
         source=source,
@@ -70,7 +70,7 @@ def info_of(found: Found, source: Source, audio: bytes | None = None) -> VoiceIn
     )
 
 
-def listed_info(name: str, entry: Entry, source: Source) -> VoiceInfo | None:
+def listed_info(name: str, entry: Entry, source: VoiceSource) -> VoiceInfo | None:
     """From names alone; None if it was deleted since."""
     clip, has_transcript = entry.listed()
     facts = clip.facts()
@@ -79,5 +79,5 @@ def listed_info(name: str, entry: Entry, source: Source) -> VoiceInfo | None:
     return VoiceInfo(name, source, extension(clip.name), facts.size_bytes, _utc(facts), has_transcript)
 
 
-def _utc(facts: Facts) -> datetime:
+def _utc(facts: FileStat) -> datetime:
     return datetime.fromtimestamp(facts.modified_s, timezone.utc)

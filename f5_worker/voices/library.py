@@ -32,7 +32,7 @@ from f5_worker.voices.naming import PREPARED, is_name, name_from_file
 from f5_worker.voices.store import Store
 from f5_worker.voices.store_directory import DirectoryStore
 from f5_worker.voices.store_s3 import BucketStore
-from f5_worker.voices.versions import TRANSCRIPT, Details, Found, Gone, Shelf
+from f5_worker.voices.versions import TRANSCRIPT, Found, StaleVersionError, VersionedVoiceStore, VoiceMetadata
 
 __all__ = ["Library", "NewVoice", "TakenVoice", "VoiceDefaults", "VoiceInfo", "name_from_file", "open_stores"]
 
@@ -78,8 +78,8 @@ class Library:
         self._settings = settings
         self._prepare, self._examine = prepare, examine
         self._prepare_shipped = prepare_shipped or prepare
-        self._kept = [Shelf(store) for store in stores]
-        self._shipped = Shelf(DirectoryStore(shipped, "model"))
+        self._kept = [VersionedVoiceStore(store) for store in stores]
+        self._shipped = VersionedVoiceStore(DirectoryStore(shipped, "model"))
         self._references = References(settings.voice_cache)
 
     # -- asking ------------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class Library:
         return sorted({name for shelf in here for name in shelf.listing()})
 
     def list(self, after: str = "", limit: int | None = None) -> Infos:
-        """Facts of the voices in order of their names; others' changes may be missing for 5 s.
+        """FileStat of the voices in order of their names; others' changes may be missing for 5 s.
 
         Args:
             after: only names after this one.
@@ -112,7 +112,7 @@ class Library:
             StorageFailed: the directory or the bucket cannot be read.
         """
 
-        def read(shelf: Shelf, found: Found) -> VoiceInfo:
+        def read(shelf: VersionedVoiceStore, found: Found) -> VoiceInfo:
             audio = shelf.read(found, found.clip, self._settings.reference_max_bytes) if with_audio else None
             return info_of(found, shelf.store.source, audio)
 
@@ -128,7 +128,7 @@ class Library:
             StorageFailed: the directory or the bucket cannot be read.
         """
 
-        def read(shelf: Shelf, found: Found) -> TakenVoice:
+        def read(shelf: VersionedVoiceStore, found: Found) -> TakenVoice:
             reference = self._references.get(found.name, found.key, lambda: self._make(shelf, found))
             return TakenVoice(found.name, reference, found.defaults)
 
@@ -151,7 +151,7 @@ class Library:
             StorageFailed: the directory or the bucket cannot be read.
         """
 
-        def read(shelf: Shelf, found: Found) -> VoiceReport:
+        def read(shelf: VersionedVoiceStore, found: Found) -> VoiceReport:
             if found.record is not None:
                 return found.record.prepared.report
             return self._examine(*self._read_source(shelf, found), self._settings)
@@ -213,7 +213,7 @@ class Library:
     # -- parts of these ----------------------------------------------------------------------------------
 
     @property
-    def _shelves(self) -> Sequence[Shelf]:
+    def _shelves(self) -> Sequence[VersionedVoiceStore]:
         return (*self._kept, self._shipped)
 
     def _resolve(self, name: str | None) -> str:
@@ -225,7 +225,7 @@ class Library:
             )
         return default if default is not None and name in (None, DEFAULT) else name or ""
 
-    def _with_voice(self, name: str, use: Callable[[Shelf, Found], T]) -> T:
+    def _with_voice(self, name: str, use: Callable[[VersionedVoiceStore, Found], T]) -> T:
         """What `use` makes of the voice; again, if others changed the voice in the midst of it."""
         for _ in range(TRIES):
             found = next(((shelf, found) for shelf in self._shelves if (found := shelf.find(name))), None)
@@ -233,19 +233,19 @@ class Library:
                 break
             try:
                 return use(*found)
-            except Gone:
+            except StaleVersionError:
                 continue
         self._references.drop(name)
         raise self._unknown(name)
 
-    def _make(self, shelf: Shelf, found: Found) -> Reference:
+    def _make(self, shelf: VersionedVoiceStore, found: Found) -> Reference:
         record, limit_s = found.record, self._settings.reference_max_s
         if record is not None and found.samples is not None and record.prepared.report.clip_s <= limit_s:
             return record.prepared.with_samples(shelf.read(found, found.samples, MAX_PREPARED_BYTES))
         prepare = self._prepare_shipped if shelf is self._shipped else self._prepare
         return prepare(*self._read_source(shelf, found), self._settings)
 
-    def _read_source(self, shelf: Shelf, found: Found) -> tuple[bytes, str | None]:
+    def _read_source(self, shelf: VersionedVoiceStore, found: Found) -> tuple[bytes, str | None]:
         """Clip and transcript as they were sent; an empty transcript is none."""
         clip = shelf.read(found, found.clip, self._settings.reference_max_bytes)
         if found.transcript is None:
@@ -311,8 +311,8 @@ def open_stores(settings: Settings, bucket: Bucket | None = None, volume: Path =
     return stores
 
 
-def _details(new: NewVoice, reference: Reference) -> Details:
-    return Details(
+def _details(new: NewVoice, reference: Reference) -> VoiceMetadata:
+    return VoiceMetadata(
         created_at=datetime.now(timezone.utc),
         consent=new.consent,
         defaults=new.defaults,

@@ -9,11 +9,11 @@ from typing import Literal, Protocol
 from f5_worker.errors import ReferenceTooLarge
 from f5_worker.settings import variable
 
-Source = Literal["directory", "bucket", "model"]
+VoiceSource = Literal["directory", "bucket", "model"]
 
 
 @dataclass(frozen=True)
-class Facts:
+class FileStat:
     """Of a file; `modified_s` is Unix time by the store's clock."""
 
     size_bytes: int
@@ -26,7 +26,7 @@ class StoredFile(Protocol):
     @property
     def name(self) -> str: ...
 
-    def facts(self) -> Facts | None:
+    def facts(self) -> FileStat | None:
         """None if it is gone. Asks no bucket: its listing has told."""
 
 
@@ -37,7 +37,7 @@ class Store(Protocol):
     """
 
     @property
-    def source(self) -> Source: ...
+    def source(self) -> VoiceSource: ...
 
     def list(self, prefix: str = "") -> Sequence[StoredFile]:
         """The files whose names begin so; hidden ones and those in directories below are left out."""

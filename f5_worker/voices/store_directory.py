@@ -11,7 +11,7 @@ from pathlib import Path
 
 from f5_worker.errors import StorageFailed
 from f5_worker.storage import files as cache
-from f5_worker.voices.store import Facts, Source, too_large
+from f5_worker.voices.store import FileStat, VoiceSource, too_large
 
 # What a file system without hard links answers.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
@@ -24,14 +24,14 @@ class DirectoryFile:
     name: str
     path: str
 
-    def facts(self) -> Facts | None:
+    def facts(self) -> FileStat | None:
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _failed("read", error) from None
-        return Facts(found.st_size, found.st_mtime)
+        return FileStat(found.st_size, found.st_mtime)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class DirectoryStore:
     """Files in `directory`, which is made when the first one is written."""
 
     directory: Path
-    source: Source = "directory"
+    source: VoiceSource = "directory"
 
     def list(self, prefix: str = "") -> list[DirectoryFile]:
         with _in_words("read"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from f5_worker.storage.s3 import Bucket, Stored
 from f5_worker.voices.naming import extension
-from f5_worker.voices.store import Facts, Source
+from f5_worker.voices.store import FileStat, VoiceSource
 
 # Of the files that are written; browsers and players that open a bucket go by it.
 CONTENT_TYPES = {
@@ -32,14 +32,14 @@ class BucketFile:
     name: str
     stored: Stored
 
-    def facts(self) -> Facts:
-        return Facts(self.stored.size_bytes, self.stored.modified.timestamp())
+    def facts(self) -> FileStat:
+        return FileStat(self.stored.size_bytes, self.stored.modified.timestamp())
 
 
 class BucketStore:
     """Objects `<prefix><name>`."""
 
-    source: Source = "bucket"
+    source: VoiceSource = "bucket"
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         self._bucket = bucket

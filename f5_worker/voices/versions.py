@@ -24,7 +24,7 @@ from f5_worker.log import logger
 from f5_worker.schema.requests import VoiceDefaultsInput
 from f5_worker.voices.cache import Prepared
 from f5_worker.voices.naming import CLIPS, PREPARED, RECORD, Entry, extension, is_name, read_listing, remarks
-from f5_worker.voices.store import Facts, Store, StoredFile
+from f5_worker.voices.store import FileStat, Store, StoredFile
 
 LISTING_S = 5.0  # how long others' changes to the list, and to files of the earlier layout, may go unseen
 LEFTOVER_S = 3_600.0  # older files that no record names are of a worker that died: no adding takes that long
@@ -36,7 +36,7 @@ TRANSCRIPT = "txt"
 _FILES = frozenset((*CLIPS, TRANSCRIPT, PREPARED))
 
 
-class Details(BaseModel):
+class VoiceMetadata(BaseModel):
     """What is known of a voice that was added.
 
     Attributes:
@@ -53,7 +53,7 @@ class Details(BaseModel):
     prepared: Prepared
 
 
-class Record(Details):
+class VoiceRecord(VoiceMetadata):
     """`<name>.json`. `files` are the sha256 of `<name>.<version>.<extension>`, by extension.
 
     They are the clip as it was sent, `txt` if it came with a transcript, and `npy`, the prepared samples, so
@@ -79,7 +79,7 @@ class Record(Details):
         return [_file(name, self.version, kind) for kind in self.files]
 
 
-class Gone(Exception):
+class StaleVersionError(Exception):
     """A file was deleted since the voice was found; find it again."""
 
 
@@ -97,16 +97,16 @@ class Found:
     key: str
     clip: str
     transcript: str | None
-    facts: Facts
+    facts: FileStat
     samples: str | None = None
-    record: Record | None = None
+    record: VoiceRecord | None = None
 
     @property
     def defaults(self) -> VoiceDefaultsInput:
         return self.record.defaults if self.record else VoiceDefaultsInput()
 
 
-class Shelf:
+class VersionedVoiceStore:
     """The voices in one store. All methods raise StorageFailed where the store does."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
@@ -143,18 +143,18 @@ class Shelf:
         """One of its files.
 
         Raises:
-            Gone: another version has taken its place, or none.
+            StaleVersionError: another version has taken its place, or none.
             ReferenceTooLarge: more than `max_bytes`.
         """
         data = self.store.read(file, max_bytes)
         if data is None:
             self._forget()
-            raise Gone
+            raise StaleVersionError
         if found.record is not None and _sha256(data) != found.record.files[extension(file)]:
             raise StorageFailed(f"the voice {found.name!r} is damaged, a file is not what was added; add it again")
         return data
 
-    def add(self, name: str, contents: Mapping[str, bytes], details: Details, *, replace: bool) -> bool:
+    def add(self, name: str, contents: Mapping[str, bytes], details: VoiceMetadata, *, replace: bool) -> bool:
         """Keep a voice: all workers see all of it or nothing. False if there is one that is not to be replaced.
 
         Args:
@@ -199,26 +199,28 @@ class Shelf:
 
     # -- parts of these ------------------------------------------------------------------------------------
 
-    def _record(self, name: str) -> Record | None:
+    def _record(self, name: str) -> VoiceRecord | None:
         if not is_name(name):  # nothing else is ever made part of a file's name
             return None
         data = self.store.read(f"{name}.{RECORD}", MAX_RECORD_BYTES)
         if data is None:
             return None
         try:
-            return Record.model_validate_json(data)
+            return VoiceRecord.model_validate_json(data)
         except ValidationError:
             logger.warning("the record of voice %r cannot be read; add the voice again", name)
             return None
 
-    def _write(self, name: str, contents: Mapping[str, bytes], details: Details) -> Record:
+    def _write(self, name: str, contents: Mapping[str, bytes], details: VoiceMetadata) -> VoiceRecord:
         """The files, under names that no record has named before: a sweeper may delete what was one's own once."""
         version = secrets.token_hex(6)
         for kind, data in contents.items():
             self.store.write(_file(name, version, kind), data)
-        return Record(version=version, files={kind: _sha256(data) for kind, data in contents.items()}, **dict(details))
+        return VoiceRecord(
+            version=version, files={kind: _sha256(data) for kind, data in contents.items()}, **dict(details)
+        )
 
-    def _stands(self, name: str, record: Record) -> bool:
+    def _stands(self, name: str, record: VoiceRecord) -> bool:
         """Whether what was added is there, or was until another add or delete came after it."""
         current = self._record(name)
         if current is None or current.version != record.version:
@@ -226,7 +228,7 @@ class Shelf:
             return True
         return self._has_files(name, record)
 
-    def _current(self, name: str) -> tuple[Record | None, bool]:
+    def _current(self, name: str) -> tuple[VoiceRecord | None, bool]:
         """The record, and whether its files are all there. Once gone they do not come back, another record may."""
         record = self._record(name)
         while record is not None and not self._has_files(name, record):
@@ -235,7 +237,7 @@ class Shelf:
                 return record, False
         return record, record is not None
 
-    def _has_files(self, name: str, record: Record) -> bool:
+    def _has_files(self, name: str, record: VoiceRecord) -> bool:
         there = {file.name for file in self.store.list(f"{name}.{record.version}.")}
         return there.issuperset(record.names(name))
 
@@ -259,17 +261,17 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _lists(entry: Entry, record: Record) -> bool:
+def _lists(entry: Entry, record: VoiceRecord) -> bool:
     return record.files.keys() <= {item.extension for item in entry.versions if item.version == record.version}
 
 
-def _found_added(name: str, record: Record) -> Found:
+def _found_added(name: str, record: VoiceRecord) -> Found:
     return Found(
         name=name,
         key=record.version,
         clip=_file(name, record.version, record.clip),
         transcript=_file(name, record.version, TRANSCRIPT) if TRANSCRIPT in record.files else None,
-        facts=Facts(record.clip_bytes, record.created_at.timestamp()),
+        facts=FileStat(record.clip_bytes, record.created_at.timestamp()),
         samples=_file(name, record.version, PREPARED),
         record=record,
     )
@@ -284,7 +286,7 @@ def _found_early(name: str, entry: Entry) -> Found | None:
     return Found(name, repr(looks), clip.name, text.name if text else None, facts)
 
 
-def _outdated(entry: Entry, previous: Record | None) -> list[str]:
+def _outdated(entry: Entry, previous: VoiceRecord | None) -> list[str]:
     """What a new version has taken the place of."""
     old = [item.file for item in entry.versions if previous is not None and item.version == previous.version]
     return [file.name for file in (*old, *entry.clips, *entry.texts)]

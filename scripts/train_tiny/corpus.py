@@ -15,7 +15,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from scripts.train_tiny.synth import Spoken, load
+from scripts.train_tiny.synth import SegmentAudio, load
 from scripts.train_tiny.texts import VOCAB
 
 HOP, RATE_HZ, FLOOR = 256, 24_000, -11.512925
@@ -48,12 +48,12 @@ class Corpus:
         return self.mel.shape[0] * HOP / RATE_HZ / 3600
 
 
-def load_spoken(folders: list[Path], limit: int | None = None) -> list[Spoken]:
+def load_spoken(folders: list[Path], limit: int | None = None) -> list[SegmentAudio]:
     spoken = [s for folder in folders for path in sorted(folder.glob("*.npz")) for s in load(path)]
     return spoken[:limit]
 
 
-def build(spoken: list[Spoken], device: torch.device) -> Corpus:
+def build(spoken: list[SegmentAudio], device: torch.device) -> Corpus:
     """Mel frames and tables of everything, on `device`."""
     builder = _Builder(device)
     for voice in sorted({s.voice for s in spoken}):
@@ -81,7 +81,7 @@ class _Builder:
         self.text_at: dict[str, int] = {}
         self.frames = 0
 
-    def add(self, group: list[Spoken], speaker: str, factor: float) -> None:
+    def add(self, group: list[SegmentAudio], speaker: str, factor: float) -> None:
         rate = 150 * round(group[0].rate_hz * factor / 150)
         gap = int(0.06 * rate)
         starts = np.cumsum([gap] + [len(s.wav) + gap for s in group])[:-1]
@@ -109,7 +109,7 @@ class _Builder:
             self.tokens += [VOCAB.index(char) for char in text]
         return self.text_at[text]
 
-    def _at(self, group: list[Spoken], starts: np.ndarray, seconds: np.ndarray, name: str) -> Tensor:
+    def _at(self, group: list[SegmentAudio], starts: np.ndarray, seconds: np.ndarray, name: str) -> Tensor:
         """Index, within its utterance, of the mark that each frame belongs to."""
         rate_hz = group[0].rate_hz
         marks = np.concatenate([a / rate_hz + getattr(s, name) for a, s in zip(starts, group, strict=True)])
@@ -119,7 +119,7 @@ class _Builder:
         index = np.searchsorted(np.maximum.accumulate(marks), seconds, "right") - 1 - (ends - sizes)[owner]
         return torch.from_numpy(np.clip(index, 0, sizes[owner] - 1)).to(self.device)
 
-    def _phones(self, group: list[Spoken], starts: np.ndarray, seconds: np.ndarray) -> Tensor:
+    def _phones(self, group: list[SegmentAudio], starts: np.ndarray, seconds: np.ndarray) -> Tensor:
         local = self._at(group, starts, seconds, "phone_t")
         sizes = np.array([len(s.phone_id) for s in group])
         owner = np.clip(np.searchsorted(starts / group[0].rate_hz, seconds, "right") - 1, 0, len(group) - 1)

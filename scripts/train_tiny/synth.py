@@ -28,7 +28,7 @@ EDGE_S = 0.03  # silence kept around the speech
 
 
 @dataclass(frozen=True)
-class Spoken:
+class SegmentAudio:
     """An utterance trimmed to its speech, with times in seconds from its start."""
 
     text: str
@@ -41,8 +41,8 @@ class Spoken:
     slowness: float  # 1 = the voice's own pace, 2 = twice as long
 
 
-class Speaker(Protocol):
-    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> Spoken | None: ...
+class ModelRunner(Protocol):
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> SegmentAudio | None: ...
 
 
 def _session(model: bytes | str) -> Any:
@@ -70,7 +70,7 @@ class Piper:
     def __init__(self, model: Path) -> None:
         self.session = _session(with_output(model, "Ceil"))
 
-    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> Spoken | None:
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> SegmentAudio | None:
         ids = np.array([item["ids"]], np.int64)
         slowness = float(np.exp(rng.uniform(np.log(0.7), np.log(1.8))))
         scales = np.array([rng.uniform(0.5, 0.7), slowness, rng.uniform(0.5, 0.9)], np.float32)
@@ -89,7 +89,7 @@ class Kokoro:
         self.vocab: dict[str, int] = json.loads(vocab.read_text())["vocab"]
         self.styles = {v: np.fromfile(styles / f"{v}.bin", np.float32).reshape(-1, 256) for v in KOKORO_VOICES}
 
-    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> Spoken | None:
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> SegmentAudio | None:
         if any(phoneme not in self.vocab for phoneme in item["phonemes"]):
             return None
         tokens = [0, *(self.vocab[phoneme] for phoneme in item["phonemes"]), 0]
@@ -108,7 +108,7 @@ class Kokoro:
 
 def trim(
     item: dict[str, Any], wav: np.ndarray, rate_hz: int, starts: np.ndarray, phones: np.ndarray, voice: str, slow: float
-) -> Spoken | None:
+) -> SegmentAudio | None:
     """Cut silent ends, level the peak, express times from the new start."""
     peak = float(np.abs(wav).max())
     loud = np.flatnonzero(np.abs(wav) > 0.015 * peak)
@@ -124,13 +124,13 @@ def trim(
     phone_t = np.clip(starts - first / rate_hz, 0, length_s)
     marks = np.concatenate([phone_t, [length_s]])
     char_t = np.interp(item["char_start"], np.arange(len(marks)), marks)
-    return Spoken(
+    return SegmentAudio(
         item["text"], (cut * 32767).astype(np.int16), rate_hz, char_t.astype(np.float32),
         phone_t.astype(np.float32), phones, voice, slow,
     )  # fmt: skip
 
 
-def save(spoken: list[Spoken], path: Path) -> None:
+def save(spoken: list[SegmentAudio], path: Path) -> None:
     """One .npz of flat arrays and a JSON index; written beside and renamed, so that readers see whole files."""
     index = [
         {"text": s.text, "voice": s.voice, "slowness": s.slowness, "rate_hz": s.rate_hz, "samples": len(s.wav),
@@ -147,7 +147,7 @@ def save(spoken: list[Spoken], path: Path) -> None:
 _ARRAYS = ("wav", "char_t", "phone_t", "phone_id")
 
 
-def load(path: Path) -> list[Spoken]:
+def load(path: Path) -> list[SegmentAudio]:
     with np.load(path) as data:
         index = json.loads(data["index"].tobytes())
         wav, char_t, phone_t, phone_id = (data[name] for name in _ARRAYS)
@@ -155,7 +155,7 @@ def load(path: Path) -> list[Spoken]:
     for row in index:
         nw, nc, np_ = row["samples"], len(row["text"]), row["phones"]
         spoken.append(
-            Spoken(row["text"], wav[w : w + nw], row["rate_hz"], char_t[c : c + nc], phone_t[p : p + np_],
+            SegmentAudio(row["text"], wav[w : w + nw], row["rate_hz"], char_t[c : c + nc], phone_t[p : p + np_],
                    phone_id[p : p + np_], row["voice"], row["slowness"])
         )  # fmt: skip
         w, c, p = w + nw, c + nc, p + np_
@@ -163,9 +163,9 @@ def load(path: Path) -> list[Spoken]:
 
 
 def _work(args: argparse.Namespace, items: list[dict[str, Any]], worker: int, until: float) -> None:
-    speaker: Speaker = Piper(args.model) if args.engine == "piper" else Kokoro(args.model, args.styles, args.vocab)
+    speaker: ModelRunner = Piper(args.model) if args.engine == "piper" else Kokoro(args.model, args.styles, args.vocab)
     rng = np.random.default_rng([args.seed, worker])
-    done: list[Spoken] = []
+    done: list[SegmentAudio] = []
     shard = 0
     for item in items[worker :: args.workers]:
         if time.time() > until:

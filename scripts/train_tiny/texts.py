@@ -41,12 +41,12 @@ THINGS = (
     "the red car|a heavy box|the last ticket|a silver ring|the broken chair|some bread|a cup of tea|the green bottle|"
     "the front door|a wooden boat|two large suitcases|the newspaper|an orange|the telephone|a pair of gloves|"
     "the basket|three eggs|the computer|a piece of paper|the big mirror|some money|the wrong address|a bowl of rice|"
-    "the camera|the yellow bag|a long rope|the kitchen knife|a new coat|"
+    "the camera|the yellow bag|a long rope|the staging_dir knife|a new coat|"
     "the little statue|the answer|a quiet room|the keys|"
     "the picture|a strange machine|the medicine|a sharp pencil|the garden gate|the radio|some cheese|the blanket"
 ).split("|")
 PLACES = (
-    "in the kitchen|at the station|behind the house|near the river|on the roof|under the bed|at school|in the city|"
+    "in the staging_dir|at the station|behind the house|near the river|on the roof|under the bed|at school|in the city|"
     "by the sea|on the table|across the street|in the mountains|at the airport|in the garden|next to the bank|"
     "outside the theater|in the basement|at the end of the road|between the trees|on the second floor|at home|"
     "in front of the hotel|on the other side|in the hospital|at the market|over the bridge|in the dark|upstairs"
@@ -63,7 +63,7 @@ ADJECTIVES = (
     "broken|wide|dry|sweet|simple|difficult|warm|interesting|boring|dark|full|wet|cheap|narrow|important|terrible"
 ).split("|")
 NOUNS = (
-    "weather|water|house|street|music|story|garden|mountain|question|answer|morning|bridge|village|kitchen|machine|"
+    "weather|water|house|street|music|story|garden|mountain|question|answer|morning|bridge|village|staging_dir|machine|"
     "river|window|movie|book|chair|train|building|dog|horse|field|paper|lesson|game|island|letter|market|sky|forest|"
     "door|hospital|museum|concert|problem|weekend|photograph|sentence|voice|shoulder|finger|winter|summer|dress"
 ).split("|")

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.alignment.align import Span
-from f5_worker.alignment.build import HeardSegment, build_timeline
+from f5_worker.alignment.align import AlignedWord
+from f5_worker.alignment.build import AlignedSegment, build_timeline
 from f5_worker.alignment.estimate import estimate
 from f5_worker.alignment.timeline import Timeline
-from f5_worker.alignment.words import word_spans, worth
+from f5_worker.alignment.words import phonetic_length, word_spans
 from f5_worker.audio.levels import SAMPLE_RATE
 from tests.audio.signals import noise, silence, speech
 
@@ -60,7 +60,7 @@ def test_words_are_all_of_the_text_but_its_spaces(text: str) -> None:
     ("text", "sounds"), [("...", 0), ("cat", 3), ("the", 2), ("cheese", 5), ("hall", 3), ("25", 8)]
 )
 def test_two_letters_may_be_one_sound(text: str, sounds: int) -> None:
-    assert worth(text) == sounds
+    assert phonetic_length(text) == sounds
 
 
 def test_an_estimate_gives_each_word_its_letters_share_of_the_sound() -> None:
@@ -86,12 +86,14 @@ def test_estimates_are_in_order_inside_the_sound_and_without_confidence(lengths:
 
 def segment(
     text: str, origins: Origins, start_s: float = 0.0, length_s: float = 1.0, aligned: bool = True
-) -> HeardSegment:
+) -> AlignedSegment:
     """Words of equal length side by side, if aligned; confidence 0.9, 0.8, ..."""
     count = len(word_spans(text))
-    spans = tuple(Span(length_s * k / count, length_s * (k + 1) / count, max(0.9 - k / 10, 0.0)) for k in range(count))
+    spans = tuple(
+        AlignedWord(length_s * k / count, length_s * (k + 1) / count, max(0.9 - k / 10, 0.0)) for k in range(count)
+    )
     sound = noise(length_s, seed=1)
-    return HeardSegment(text, origins, start_s, start_s + length_s, sound, spans if aligned else None)
+    return AlignedSegment(text, origins, start_s, start_s + length_s, sound, spans if aligned else None)
 
 
 def same(text: str, begin: int = 0) -> Origins:
@@ -167,10 +169,10 @@ def test_nothing_spoken() -> None:
 
 
 @st.composite
-def spoken(draw: st.DrawFn) -> tuple[str, list[HeardSegment], float]:
+def spoken(draw: st.DrawFn) -> tuple[str, list[AlignedSegment], float]:
     """A text, and segments whose spoken words come from anywhere in it, mostly in order."""
     text = draw(st.text(alphabet="ab 25$.—😀你“\n", max_size=40))
-    segments: list[HeardSegment] = []
+    segments: list[AlignedSegment] = []
     at_s, place = 0.0, 0
     for _ in range(draw(st.integers(0, 3))):
         origins: list[tuple[int, int]] = []
@@ -186,7 +188,7 @@ def spoken(draw: st.DrawFn) -> tuple[str, list[HeardSegment], float]:
 
 
 @given(spoken())
-def test_every_timeline_is_in_order_and_inside_the_audio(case: tuple[str, list[HeardSegment], float]) -> None:
+def test_every_timeline_is_in_order_and_inside_the_audio(case: tuple[str, list[AlignedSegment], float]) -> None:
     text, segments, duration_s = case
     timeline = build_timeline(text, segments, duration_s)
     assert [(word.text, word.begin, word.end) for word in timeline.words] == [

@@ -12,21 +12,21 @@ import pytest
 
 import handler
 from f5_worker.audio.decode import decode
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 
 TEXT = "Hello there, this is a test."
 LONG = " ".join([TEXT] * 12)
 
 
-def send(service: Service, value: object, **job: Any) -> dict[str, Any]:
-    reply = asyncio.run(handler.sdk_config(service)["handler"]({"id": "job-1", "input": value, **job}))
+def send(worker: Worker, value: object, **job: Any) -> dict[str, Any]:
+    reply = asyncio.run(handler.sdk_config(worker)["handler"]({"id": "job-1", "input": value, **job}))
     json.dumps(reply, allow_nan=False)
     return dict(reply)
 
 
-def collect(service: Service, value: object) -> list[Any]:
+def collect(worker: Worker, value: object) -> list[Any]:
     """All items of a streaming worker's answer."""
-    config = handler.sdk_config(with_settings(service, streaming=True))
+    config = handler.sdk_config(with_settings(worker, streaming=True))
     assert config["return_aggregate_stream"] is True
 
     async def run() -> list[Any]:
@@ -37,18 +37,18 @@ def collect(service: Service, value: object) -> list[Any]:
     return items
 
 
-def with_settings(service: Service, **changes: Any) -> Service:
-    return dataclasses.replace(service, settings=service.settings.model_copy(update=changes))
+def with_settings(worker: Worker, **changes: Any) -> Worker:
+    return dataclasses.replace(worker, settings=worker.settings.model_copy(update=changes))
 
 
-def test_openais_call_is_answered_in_json(service: Service) -> None:
+def test_openais_call_is_answered_in_json(worker: Worker) -> None:
     call = {"input": TEXT, "voice": "joe", "response_format": "opus"}
-    reply = send(service, {"openai_route": "/v1/audio/speech", "openai_input": call})
+    reply = send(worker, {"openai_route": "/v1/audio/speech", "openai_input": call})
     assert (reply["audio"]["format"], reply["audio"]["sample_rate"]) == ("opus", 48_000)
 
 
-def test_a_result_too_large_may_come_smaller_where_the_caller_allows(service: Service) -> None:
-    tight = with_settings(service, max_reply_bytes=400_000)
+def test_a_result_too_large_may_come_smaller_where_the_caller_allows(worker: Worker) -> None:
+    tight = with_settings(worker, max_reply_bytes=400_000)
     job = {"text": LONG, "voice": "joe", "seed": 1}
     assert send(tight, job)["error"].startswith("RESULT_TOO_LARGE: ")
     reply = send(tight, job | {"allow_reencode": True})
@@ -58,61 +58,61 @@ def test_a_result_too_large_may_come_smaller_where_the_caller_allows(service: Se
     assert sound.duration_s == pytest.approx(reply["audio"]["duration_s"], abs=0.05)
 
 
-def test_a_bucket_that_nobody_named_cannot_be_asked_for(service: Service) -> None:
-    error = send(service, {"text": TEXT, "voice": "joe", "delivery": "s3"})["error"]
+def test_a_bucket_that_nobody_named_cannot_be_asked_for(worker: Worker) -> None:
+    error = send(worker, {"text": TEXT, "voice": "joe", "delivery": "s3"})["error"]
     assert error.startswith("INVALID_INPUT: delivery is s3")
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9000", "https://10.0.0.8", "https://169.254.169.254"])
-def test_a_jobs_own_bucket_is_never_inside_our_network(service: Service, endpoint: str) -> None:
+def test_a_jobs_own_bucket_is_never_inside_our_network(worker: Worker, endpoint: str) -> None:
     own = {"accessId": "AKIAEXAMPLE", "accessSecret": "topsecretvalue", "bucketName": "mine", "endpointUrl": endpoint}
-    error = send(service, {"text": TEXT, "voice": "joe"}, s3Config=own)["error"]
+    error = send(worker, {"text": TEXT, "voice": "joe"}, s3Config=own)["error"]
     assert error.split(":")[0] in ("FETCH_REFUSED", "INVALID_INPUT")
     assert "topsecret" not in error
 
 
-def test_a_jobs_own_bucket_is_checked_like_any_field(service: Service) -> None:
-    error = send(service, {"text": TEXT, "voice": "joe"}, s3Config={"accessId": "x"})["error"]
+def test_a_jobs_own_bucket_is_checked_like_any_field(worker: Worker) -> None:
+    error = send(worker, {"text": TEXT, "voice": "joe"}, s3Config={"accessId": "x"})["error"]
     assert error.startswith("INVALID_INPUT: ")
 
 
-def test_a_streaming_worker_answers_everything(service: Service) -> None:
-    *chunks, last = collect(service, {"text": LONG, "voice": "joe", "seed": 1})
+def test_a_streaming_worker_answers_everything(worker: Worker) -> None:
+    *chunks, last = collect(worker, {"text": LONG, "voice": "joe", "seed": 1})
     assert last["final"] is True
     assert len(chunks) > 2
-    assert [item["status"] for item in collect(service, {"action": "health"})] == ["ok"]
-    (error,) = collect(service, {"text": TEXT, "voice": "nobody"})
+    assert [item["status"] for item in collect(worker, {"action": "health"})] == ["ok"]
+    (error,) = collect(worker, {"text": TEXT, "voice": "nobody"})
     assert error["error"].startswith("UNKNOWN_VOICE: ")
-    (old,) = collect(service, {"text": TEXT, "local_voice": "joe.wav"})
+    (old,) = collect(worker, {"text": TEXT, "local_voice": "joe.wav"})
     assert old["status"] == "completed"
 
 
-def test_a_streaming_worker_speaks_openais_events(service: Service) -> None:
+def test_a_streaming_worker_speaks_openais_events(worker: Worker) -> None:
     call = {"input": TEXT, "voice": "joe", "stream_format": "sse", "response_format": "pcm"}
-    *deltas, done = collect(service, {"openai_route": "/v1/audio/speech", "openai_input": call})
+    *deltas, done = collect(worker, {"openai_route": "/v1/audio/speech", "openai_input": call})
     sound = b"".join(base64.b64decode(json.loads(delta[6:])["audio"]) for delta in deltas)
     usage = json.loads(done[6:])["usage"]
     assert usage["input_characters"] == len(TEXT)
     assert len(sound) / 48_000 == pytest.approx(usage["audio_seconds"], abs=0.001)
 
 
-def test_times_are_estimated_and_say_so_where_nobody_listens(service: Service) -> None:
-    reply = send(service, {"text": TEXT, "voice": "joe", "timings": "characters", "captions": {"formats": ["vtt"]}})
+def test_times_are_estimated_and_say_so_where_nobody_listens(worker: Worker) -> None:
+    reply = send(worker, {"text": TEXT, "voice": "joe", "timings": "characters", "captions": {"formats": ["vtt"]}})
     assert reply["timings"]["source"] == "estimated"
     assert all("confidence" not in word for word in reply["timings"]["words"])
     assert reply["timings"]["alignment"]["characters"] == list(TEXT)
     assert "NOTE" in reply["captions"]["vtt"]["content"]
 
 
-def test_padding_moves_the_times_with_the_sound(service: Service) -> None:
+def test_padding_moves_the_times_with_the_sound(worker: Worker) -> None:
     job = {"text": TEXT, "voice": "joe", "seed": 1, "timings": "words"}
-    plain = send(service, job)
-    padded = send(service, job | {"pad_start_s": 1.5, "pad_end_s": 0.5})
+    plain = send(worker, job)
+    padded = send(worker, job | {"pad_start_s": 1.5, "pad_end_s": 0.5})
     assert padded["audio"]["duration_s"] == pytest.approx(plain["audio"]["duration_s"] + 2.0)
     for before, after in zip(plain["timings"]["words"], padded["timings"]["words"], strict=True):
         assert after["start_s"] == pytest.approx(before["start_s"] + 1.5, abs=0.002)
     assert padded["segments"][0]["start_s"] == pytest.approx(plain["segments"][0]["start_s"] + 1.5)
 
 
-def test_a_voice_is_asked_for_where_there_is_no_default(service: Service) -> None:
-    assert "voice is missing" in send(service, {"text": TEXT})["error"]
+def test_a_voice_is_asked_for_where_there_is_no_default(worker: Worker) -> None:
+    assert "voice is missing" in send(worker, {"text": TEXT})["error"]

@@ -35,12 +35,12 @@ SPOKEN: dict[str, Any] = {
     ],
 )
 def test_old_inputs_are_known_by_their_fields(value: dict[str, Any]) -> None:
-    assert earlier.is_earlier(value)
-    assert not earlier.is_earlier({"action": "synthesize", **value})
+    assert earlier.is_legacy(value)
+    assert not earlier.is_legacy({"action": "synthesize", **value})
 
 
 def test_todays_inputs_are_not_old() -> None:
-    assert not earlier.is_earlier({"text": "x", "voice": "joe"})
+    assert not earlier.is_legacy({"text": "x", "voice": "joe"})
 
 
 def test_speaking() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from f5_worker.api import openai
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.responses import ChunkAudio, ChunkReply
+from f5_worker.schema.responses import ChunkAudioResponse, ChunkResponse
 
 
 def call(**body: Any) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def test_what_is_wrong_is_said_by_its_name(value: dict[str, Any], words: str) ->
 
 
 def test_events_are_what_a_client_parses() -> None:
-    audio = ChunkAudio(format="mp3", sample_rate=24_000, base64="QUJD")
-    text = openai.event(ChunkReply(index=0, audio=audio, start_s=0, duration_s=1)) + openai.done_event(6, 1.0)
+    audio = ChunkAudioResponse(format="mp3", sample_rate=24_000, base64="QUJD")
+    text = openai.event(ChunkResponse(index=0, audio=audio, start_s=0, duration_s=1)) + openai.done_event(6, 1.0)
     assert text.startswith('data: {"type":"speech.audio.delta","audio":"QUJD"}\n\n')
     assert '"type":"speech.audio.done"' in text

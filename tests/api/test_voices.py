@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import handler
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 from f5_worker.voices.library import Library
 from f5_worker.voices.store_directory import DirectoryStore
 from tests.conftest import TINY, TINY_VOICES
@@ -26,10 +26,10 @@ Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def ask(service: Service, tmp_path: Path) -> Ask:
+def ask(worker: Worker, tmp_path: Path) -> Ask:
     """Send an input through the edge."""
-    library = Library(TINY / "voices", service.settings, stores=[DirectoryStore(tmp_path)])
-    config = handler.sdk_config(dataclasses.replace(service, voices=library))
+    library = Library(TINY / "voices", worker.settings, stores=[DirectoryStore(tmp_path)])
+    config = handler.sdk_config(dataclasses.replace(worker, voices=library))
 
     def send(action: str, **fields: Any) -> dict[str, Any]:
         reply = asyncio.run(config["handler"]({"id": "j", "input": {"action": action, **fields}}))
@@ -90,10 +90,10 @@ def test_a_clip_without_words_needs_them_where_nobody_listens(ask: Ask) -> None:
     assert refused.startswith("TRANSCRIPT_NEEDED: ")
 
 
-def test_the_earlier_contract_reaches_the_same_library(service: Service, tmp_path: Path) -> None:
-    settings = service.settings.model_copy(update={"require_consent": False})
+def test_the_earlier_contract_reaches_the_same_library(worker: Worker, tmp_path: Path) -> None:
+    settings = worker.settings.model_copy(update={"require_consent": False})
     library = Library(TINY / "voices", settings, stores=[DirectoryStore(tmp_path)])
-    config = handler.sdk_config(dataclasses.replace(service, settings=settings, voices=library))
+    config = handler.sdk_config(dataclasses.replace(worker, settings=settings, voices=library))
 
     def send(**fields: Any) -> dict[str, Any]:
         return dict(asyncio.run(config["handler"]({"id": "job-7", "input": fields})))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from f5_worker.asr.whisper import CACHED, Heard, HeardWord, Recogniser, recogniser_from
+from f5_worker.asr.whisper import CACHED, Recogniser, TranscribedWord, Transcription, recogniser_from
 from f5_worker.audio.levels import SAMPLE_RATE
 from f5_worker.errors import ModelUnavailable
 from f5_worker.settings import Settings
@@ -179,10 +179,10 @@ class TestHearing:
 
 
 def test_sureness_is_of_words_not_of_dots() -> None:
-    words = (HeardWord(" so", 0, 1, 0.5), HeardWord(" it", 1, 2, 0.7), HeardWord(" .", 2, 3, 1.0))
-    assert Heard("so it .", "en", 1.0, words).sureness == pytest.approx(0.6)
-    assert Heard(".", "en", 1.0, words[2:]).sureness == 0.0
-    assert Heard("", "en", 1.0, ()).sureness == 0.0
+    words = (TranscribedWord(" so", 0, 1, 0.5), TranscribedWord(" it", 1, 2, 0.7), TranscribedWord(" .", 2, 3, 1.0))
+    assert Transcription("so it .", "en", 1.0, words).mean_word_probability == pytest.approx(0.6)
+    assert Transcription(".", "en", 1.0, words[2:]).mean_word_probability == 0.0
+    assert Transcription("", "en", 1.0, ()).mean_word_probability == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ class TestReal:
         heard = whisper.transcribe(said.samples)
         assert word_error_rate([text], [heard.text]) <= 0.1
         assert heard.language == "en"
-        assert heard.sureness > 0.8
+        assert heard.mean_word_probability > 0.8
         assert len(heard.words) == len(said.words)
         for word, true in zip(heard.words, said.words, strict=True):
             assert word.start_s == pytest.approx(true.start_s, abs=0.35)
@@ -214,7 +214,7 @@ class TestReal:
 
     @pytest.mark.parametrize("samples", [silence(3.0), noise(3.0, 0.05), silence(0.0), silence(0.01)])
     def test_no_words_are_made_up_with_confidence(self, whisper: Recogniser, samples: np.ndarray[Any, Any]) -> None:
-        assert whisper.transcribe(samples).sureness < 0.3
+        assert whisper.transcribe(samples).mean_word_probability < 0.3
 
     def test_four_at_once_hear_what_one_hears(self, whisper: Recogniser) -> None:
         from tests.speak import speak

@@ -159,7 +159,7 @@ def opus_bomb(seconds: int) -> bytes:
     """Digital silence: 30 s of 48 kHz sound in each page of 0.8 KB."""
     head = b"OpusHead\x01\x02\x00\x00" + struct.pack("<I", 48_000) + b"\x00\x00\x00"
     tags = b"OpusTags" + struct.pack("<I", 0) + struct.pack("<I", 0)
-    # Code 3 packs six CELT frames of 20 ms, each of one byte, into one packet of 120 ms.
+    # Code 3 extra_models six CELT frames of 20 ms, each of one byte, into one packet of 120 ms.
     packet = bytes([0xFC | 3, 6]) + b"\xff" * 6
     pages = [_ogg_page([head], 0, 0, 2), _ogg_page([tags], 0, 1)]
     per_page = 250

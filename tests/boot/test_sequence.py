@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from f5_worker.boot import sequence
-from f5_worker.boot.probe.probe import Facts
+from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.boot.sequence import boot, check_environment, diagnose, judge_host
 from f5_worker.settings import Settings, load_settings
@@ -30,7 +30,9 @@ def environ(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe's answer without its seconds."""
-    monkeypatch.setattr(sequence, "probe", lambda **asked: Facts("python", python="3.11.7", torch="2.4.0", abi=False))
+    monkeypatch.setattr(
+        sequence, "probe", lambda **asked: ProbeResult("python", python="3.11.7", torch="2.4.0", abi=False)
+    )
 
 
 @pytest.mark.usefixtures("no_torch")
@@ -64,10 +66,10 @@ def test_packs_and_recogniser_are_found_or_named_but_never_fatal(environ: dict[s
     asr.mkdir()
     for name in ("config.json", "model.bin", "tokenizer.json"):
         (asr / name).write_bytes(b"{}")
-    environ |= {"F5_PACKS": "f5-tiny, nobody", "F5_ASR_MODEL": str(asr)}
+    environ |= {"F5_EXTRA_MODELS": "f5-tiny, nobody", "F5_ASR_MODEL": str(asr)}
     report = boot(environ)
     assert report.error is None
-    assert load_settings(environ).pack_directories == {"f5-tiny": TINY}
+    assert load_settings(environ).extra_model_directories == {"f5-tiny": TINY}
     assert environ["F5_ASR_DIR"] == str(asr)
     assert [problem for problem in report.problems if problem.startswith("pack 'nobody' is left out")]
 
@@ -132,7 +134,7 @@ def test_flash_attn_that_is_required_and_absent_is_fatal(environ: dict[str, str]
 )
 def test_a_gpu_that_was_promised_and_is_not_seen(device: str, gpus: str, available: bool, fault: bool) -> None:
     report = BootReport("1")
-    facts = Facts("python", cuda_available=available, cuda_error=None if available else "driver too old")
+    facts = ProbeResult("python", cuda_available=available, cuda_error=None if available else "driver too old")
     judge_host({"RUNPOD_GPU_COUNT": gpus}, Settings(device=device), facts, report)  # type: ignore[arg-type]
     assert report.host_fault == ("torch sees no GPU: driver too old" if fault else None)
 

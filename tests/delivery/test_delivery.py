@@ -19,7 +19,7 @@ from f5_worker.delivery.choose import Sound, Way, choose, deliver, wanted
 from f5_worker.delivery.inline import REPLY_BYTES_PER_S, check_fits, embed, embedded_bytes
 from f5_worker.delivery.s3 import folder, store
 from f5_worker.errors import InternalError, InvalidInput, ResultTooLarge, StorageFailed
-from f5_worker.schema.requests import CaptionFormat, Format
+from f5_worker.schema.requests import AudioFormatName, CaptionFormat
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 from f5_worker.storage.s3_config import BucketConfig, bucket_from_env
@@ -106,7 +106,9 @@ def test_names_and_types() -> None:
     assert audio_artifact("j1", "wav_f32", b"").name == "output/j1.wav"
     assert caption_artifact("j1", "vtt", "é") == Artifact("timings/j1.vtt", "é".encode(), "text/vtt; charset=utf-8")
     assert set(CAPTION_TYPES) == set(CaptionFormat.__args__)
-    assert {audio_artifact("j", format, b"").content_type.split("/")[0] for format in Format.__args__} == {"audio"}
+    assert {audio_artifact("j", format, b"").content_type.split("/")[0] for format in AudioFormatName.__args__} == {
+        "audio"
+    }
 
 
 def test_ids_that_could_be_paths_or_each_other_are_replaced() -> None:
@@ -140,7 +142,7 @@ def test_a_reply_that_the_platform_would_drop_is_refused() -> None:
         check_fits({"rtf": float("nan")}, 1_000)
 
 
-class Shelf(Bucket):
+class VersionedVoiceStore(Bucket):
     """A bucket in memory."""
 
     def __init__(self, settings: Settings = SETTINGS, source: str = "S3", provider: str | None = None) -> None:
@@ -155,7 +157,7 @@ class Shelf(Bucket):
 
 
 def test_files_are_stored_under_the_prefix_with_their_types() -> None:
-    shelf = Shelf()
+    shelf = VersionedVoiceStore()
     sound, text = deliver(FILES, shelf, SETTINGS)
     assert shelf.files == {f"results/{file.name}": (file.data, file.content_type) for file in FILES}
     assert (sound.key, sound.bytes) == ("results/output/a.wav", 36)
@@ -168,16 +170,20 @@ def test_without_a_bucket_the_files_are_in_the_reply() -> None:
 
 
 def test_a_jobs_own_bucket_does_not_get_the_operators_prefix() -> None:
-    assert [file.key for file in store(FILES, Shelf(source="s3Config"), SETTINGS)] == [file.name for file in FILES]
+    assert [file.key for file in store(FILES, VersionedVoiceStore(source="s3Config"), SETTINGS)] == [
+        file.name for file in FILES
+    ]
 
 
 def test_a_signed_url_says_when_it_ends_and_others_do_not() -> None:
     before = time.time()
-    ends = datetime.fromisoformat((store(FILES, Shelf(), SETTINGS)[0].expires_at or "").replace("Z", "+00:00"))
+    ends = datetime.fromisoformat(
+        (store(FILES, VersionedVoiceStore(), SETTINGS)[0].expires_at or "").replace("Z", "+00:00")
+    )
     assert -1 <= (ends - datetime.fromtimestamp(before, timezone.utc)).total_seconds() - SETTINGS.s3_url_ttl_s < 60
     public = Settings(s3_public_url="https://files.example")
-    assert store(FILES, Shelf(public), public)[0].expires_at is None
-    volume = store(FILES, Shelf(provider="RunPod"), SETTINGS)[0]
+    assert store(FILES, VersionedVoiceStore(public), public)[0].expires_at is None
+    volume = store(FILES, VersionedVoiceStore(provider="RunPod"), SETTINGS)[0]
     assert (volume.key, volume.url, volume.expires_at) == ("results/output/a.wav", None, None)
 
 

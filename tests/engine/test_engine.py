@@ -10,15 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
-from f5_worker.engine import engine as batcher_module
-from f5_worker.engine.engine import Batcher, Samples, Segment
-from f5_worker.engine.scheduler import Flight, Job
+from f5_worker.engine import engine as engine_module
+from f5_worker.engine.engine import Engine
+from f5_worker.engine.scheduler import EngineJob, RunningSegment
+from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, JobCancelled, JobTimeout, OutOfMemory
+from f5_worker.models.f5.config import make_segment
 
 
 def segment(seed: int, nfe: int = 4) -> Segment:
-    return Segment(np.zeros(10, np.float32), (1, 2), frames=20, nfe=nfe, guidance=2.0, sway=-1.0, seed=seed)
+    return make_segment(np.zeros(10, np.float32), (1, 2), 20, nfe, 2.0, -1.0, seed)
 
 
 @dataclass
@@ -67,32 +70,32 @@ def device() -> Device:
 
 
 @pytest.fixture
-def batcher(device: Device) -> Iterator[Batcher]:
-    batcher = Batcher(device, BATCH_FRAMES)
-    yield batcher
+def engine(device: Device) -> Iterator[Engine]:
+    engine = Engine(device, BATCH_FRAMES)
+    yield engine
     device.gate.set()
-    batcher.close()
+    engine.close()
 
 
 def seeds(results: Iterator[object]) -> list[float]:
     return [float(item.samples[0]) for item in results]  # type: ignore[attr-defined]
 
 
-def test_segments_come_back_in_order(batcher: Batcher) -> None:
-    assert seeds(batcher.submit([segment(i) for i in range(5)], JobControl(60))) == [0, 1, 2, 3, 4]
+def test_segments_come_back_in_order(engine: Engine) -> None:
+    assert seeds(engine.submit([segment(i) for i in range(5)], JobControl(60))) == [0, 1, 2, 3, 4]
 
 
-def hold(device: Device, batcher: Batcher) -> None:
+def hold(device: Device, engine: Engine) -> None:
     """Put a step in work that lasts until the gate is opened: what is submitted meanwhile comes together."""
     device.gate.clear()
     began = threading.Event()
-    batcher.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
+    engine.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
     assert began.wait(10)
 
 
-def test_segments_of_all_jobs_share_a_step(batcher: Batcher, device: Device) -> None:
-    hold(device, batcher)
-    jobs = [batcher.submit([segment(i, nfe=2 + i)], JobControl(60)) for i in range(3)]
+def test_segments_of_all_jobs_share_a_step(engine: Engine, device: Device) -> None:
+    hold(device, engine)
+    jobs = [engine.submit([segment(i, nfe=2 + i)], JobControl(60)) for i in range(3)]
     device.gate.set()
     assert [seeds(job) for job in jobs] == [[0], [1], [2]]
     assert device.forwards[1:] == [
@@ -103,7 +106,7 @@ def test_segments_of_all_jobs_share_a_step(batcher: Batcher, device: Device) -> 
     ]
 
 
-def test_a_short_job_joins_a_book_at_the_next_step(batcher: Batcher, device: Device) -> None:
+def test_a_short_job_joins_a_book_at_the_next_step(engine: Engine, device: Device) -> None:
     reached, go = threading.Event(), threading.Event()
 
     def wait_there(share: float) -> None:
@@ -111,9 +114,9 @@ def test_a_short_job_joins_a_book_at_the_next_step(batcher: Batcher, device: Dev
             reached.set()
             assert go.wait(10)
 
-    book = batcher.submit([segment(i) for i in range(10)], JobControl(60, wait_there))
+    book = engine.submit([segment(i) for i in range(10)], JobControl(60, wait_there))
     assert reached.wait(10)
-    note = batcher.submit([segment(100)], JobControl(60))
+    note = engine.submit([segment(100)], JobControl(60))
     go.set()
     assert seeds(note) == [100]
     assert seeds(book) == list(range(10))
@@ -121,17 +124,17 @@ def test_a_short_job_joins_a_book_at_the_next_step(batcher: Batcher, device: Dev
     assert all(20 * 2 * len(forward) <= BATCH_FRAMES for forward in device.forwards)
 
 
-def test_results_come_in_order_though_later_segments_are_done_first(batcher: Batcher, device: Device) -> None:
-    results = batcher.submit([segment(0, nfe=9), segment(1, nfe=2)], JobControl(60))
+def test_results_come_in_order_though_later_segments_are_done_first(engine: Engine, device: Device) -> None:
+    results = engine.submit([segment(0, nfe=9), segment(1, nfe=2)], JobControl(60))
     assert seeds(results) == [0, 1]
     assert device.spoken == [1, 0]
 
 
-def test_each_job_is_spoken_by_its_own_model_and_models_take_a_step_each(batcher: Batcher, device: Device) -> None:
+def test_each_job_is_spoken_by_its_own_model_and_models_take_a_step_each(engine: Engine, device: Device) -> None:
     other = Device()
-    hold(device, batcher)
-    ours = batcher.submit([segment(0)], JobControl(60))
-    theirs = batcher.submit([segment(2)], JobControl(60), speaker=other)
+    hold(device, engine)
+    ours = engine.submit([segment(0)], JobControl(60))
+    theirs = engine.submit([segment(2)], JobControl(60), runner=other)
     device.gate.set()
     assert seeds(theirs) == [2]
     assert seeds(ours) == [0]
@@ -139,16 +142,16 @@ def test_each_job_is_spoken_by_its_own_model_and_models_take_a_step_each(batcher
     assert device.forwards[1:] == [[(0, step)] for step in range(4)]
 
 
-def test_something_else_may_use_the_device_between_steps(batcher: Batcher) -> None:
-    assert batcher.run(lambda: threading.current_thread().name) == "device"
+def test_something_else_may_use_the_device_between_steps(engine: Engine) -> None:
+    assert engine.run(lambda: threading.current_thread().name) == "device"
     with pytest.raises(ZeroDivisionError):
-        batcher.run(lambda: 1 // 0)
-    assert seeds(batcher.submit([segment(0)], JobControl(60))) == [0]
+        engine.run(lambda: 1 // 0)
+    assert seeds(engine.submit([segment(0)], JobControl(60))) == [0]
 
 
-def test_a_full_device_takes_fewer_at_a_time(batcher: Batcher, device: Device) -> None:
-    hold(device, batcher)
-    jobs = [batcher.submit([segment(i)], JobControl(60)) for i in range(4)]
+def test_a_full_device_takes_fewer_at_a_time(engine: Engine, device: Device) -> None:
+    hold(device, engine)
+    jobs = [engine.submit([segment(i)], JobControl(60)) for i in range(4)]
     device.room = 2 * 40
     device.gate.set()
     assert [seeds(job) for job in jobs] == [[0], [1], [2], [3]]
@@ -156,47 +159,47 @@ def test_a_full_device_takes_fewer_at_a_time(batcher: Batcher, device: Device) -
 
 
 def test_after_a_while_a_device_that_was_full_is_given_more_again(
-    batcher: Batcher, device: Device, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batcher_module, "CAUTIOUS_STEPS", 4)
-    hold(device, batcher)
+    monkeypatch.setattr(engine_module, "STEPS_UNTIL_GROWTH", 4)
+    hold(device, engine)
     device.room = 40
 
     def room_again(share: float) -> None:
         if share > 0:
             device.room = 10**9
 
-    jobs = [batcher.submit([segment(i, nfe=8)], JobControl(60, room_again)) for i in range(2)]
+    jobs = [engine.submit([segment(i, nfe=8)], JobControl(60, room_again)) for i in range(2)]
     device.gate.set()
     assert [seeds(job) for job in jobs] == [[0], [1]]
     # The first goes on alone until two are tried again; the second is then behind by as much.
     assert [len(forward) for forward in device.forwards[1:]] == [1] * 5 + [2] * 4 + [1] * 3
 
 
-def test_a_segment_that_does_not_fit_even_alone_ends_its_own_job_only(batcher: Batcher, device: Device) -> None:
+def test_a_segment_that_does_not_fit_even_alone_ends_its_own_job_only(engine: Engine, device: Device) -> None:
     device.fail[1] = OutOfMemory("full")
-    failing = batcher.submit([segment(0), segment(1), segment(2)], JobControl(60))
-    other = batcher.submit([segment(7), segment(8)], JobControl(60))
+    failing = engine.submit([segment(0), segment(1), segment(2)], JobControl(60))
+    other = engine.submit([segment(7), segment(8)], JobControl(60))
     with pytest.raises(OutOfMemory):
         seeds(failing)
     assert seeds(other) == [7, 8]
     assert 2 not in device.spoken
-    assert seeds(batcher.submit([segment(9)], JobControl(60))) == [9]
+    assert seeds(engine.submit([segment(9)], JobControl(60))) == [9]
 
 
-def test_a_device_that_is_full_for_a_moment_is_tried_once_more(batcher: Batcher, device: Device) -> None:
+def test_a_device_that_is_full_for_a_moment_is_tried_once_more(engine: Engine, device: Device) -> None:
     class Once(dict[int, Exception]):
         def __getitem__(self, seed: int) -> Exception:
             return self.pop(seed)
 
     device.fail = Once({0: OutOfMemory("full")})
-    assert seeds(batcher.submit([segment(0)], JobControl(60))) == [0]
+    assert seeds(engine.submit([segment(0)], JobControl(60))) == [0]
     assert device.fail == {}
 
 
-def test_a_lost_gpu_ends_all_jobs_that_are_on_it(batcher: Batcher, device: Device) -> None:
-    hold(device, batcher)
-    jobs = [batcher.submit([segment(i)], JobControl(60)) for i in range(2)]
+def test_a_lost_gpu_ends_all_jobs_that_are_on_it(engine: Engine, device: Device) -> None:
+    hold(device, engine)
+    jobs = [engine.submit([segment(i)], JobControl(60)) for i in range(2)]
     device.fail[1] = GpuLost("gone")
     device.gate.set()
     for job in jobs:
@@ -204,14 +207,14 @@ def test_a_lost_gpu_ends_all_jobs_that_are_on_it(batcher: Batcher, device: Devic
             seeds(job)
 
 
-def test_an_unforeseen_error_does_not_end_the_device_thread(batcher: Batcher, device: Device) -> None:
+def test_an_unforeseen_error_does_not_end_the_device_thread(engine: Engine, device: Device) -> None:
     device.fail[0] = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        seeds(batcher.submit([segment(0)], JobControl(60)))
-    assert seeds(batcher.submit([segment(1)], JobControl(60))) == [1]
+        seeds(engine.submit([segment(0)], JobControl(60)))
+    assert seeds(engine.submit([segment(1)], JobControl(60))) == [1]
 
 
-def test_a_cancelled_job_stops_between_steps(batcher: Batcher, device: Device) -> None:
+def test_a_cancelled_job_stops_between_steps(engine: Engine, device: Device) -> None:
     steps: list[float] = []
     control = JobControl(60)
 
@@ -222,17 +225,17 @@ def test_a_cancelled_job_stops_between_steps(batcher: Batcher, device: Device) -
 
     control.on_progress = cancel_at_half
     with pytest.raises(JobCancelled):
-        seeds(batcher.submit([segment(0, nfe=8)], control))
+        seeds(engine.submit([segment(0, nfe=8)], control))
     assert steps == [0, 1 / 8, 2 / 8, 3 / 8, 4 / 8]
     assert device.spoken == []
 
 
-def test_a_job_past_its_time_stops(batcher: Batcher) -> None:
+def test_a_job_past_its_time_stops(engine: Engine) -> None:
     with pytest.raises(JobTimeout, match="F5_JOB_TIMEOUT_S"):
-        seeds(batcher.submit([segment(0)], JobControl(timeout_s=-1)))
+        seeds(engine.submit([segment(0)], JobControl(timeout_s=-1)))
 
 
-def test_leaving_the_results_early_drops_the_rest(batcher: Batcher, device: Device) -> None:
+def test_leaving_the_results_early_drops_the_rest(engine: Engine, device: Device) -> None:
     held = threading.Event()
 
     def hold_the_others(share: float) -> None:
@@ -240,46 +243,49 @@ def test_leaving_the_results_early_drops_the_rest(batcher: Batcher, device: Devi
             device.gate.clear()
             held.set()
 
-    results = batcher.submit([segment(i) for i in range(8)], JobControl(60, hold_the_others))
+    results = engine.submit([segment(i) for i in range(8)], JobControl(60, hold_the_others))
     assert float(next(results).samples[0]) == 0
     assert held.wait(10)
     results.close()  # type: ignore[attr-defined]
     device.gate.set()
-    assert seeds(batcher.submit([segment(99)], JobControl(60))) == [99]
+    assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
     assert device.spoken == [0, 1, 2, 3, 99]
 
 
-def test_progress_runs_over_the_whole_job(batcher: Batcher) -> None:
+def test_progress_runs_over_the_whole_job(engine: Engine) -> None:
     shares: list[float] = []
-    list(batcher.submit([segment(i, nfe=2) for i in range(2)], JobControl(60, shares.append)))
+    list(engine.submit([segment(i, nfe=2) for i in range(2)], JobControl(60, shares.append)))
     assert shares == [0, 0.5]  # both side by side
 
 
-def test_no_segments_are_no_work(batcher: Batcher) -> None:
-    assert seeds(batcher.submit([], JobControl(60))) == []
+def test_no_segments_are_no_work(engine: Engine) -> None:
+    assert seeds(engine.submit([], JobControl(60))) == []
 
 
-def test_the_device_is_booked_to_the_jobs_by_their_frames(batcher: Batcher, device: Device) -> None:
-    hold(device, batcher)
-    small = batcher.submit([segment(0, nfe=1)], JobControl(60))
-    large = batcher.submit([dataclasses.replace(segment(1, nfe=1), frames=60)], JobControl(60))
+def test_the_device_is_booked_to_the_jobs_by_their_frames(engine: Engine, device: Device) -> None:
+    hold(device, engine)
+    small = engine.submit([segment(0, nfe=1)], JobControl(60))
+    large = engine.submit([dataclasses.replace(segment(1, nfe=1), frames=60)], JobControl(60))
     device.gate.set()
     (one,), (_,) = small, large
     assert device.forwards[1] == [(0, 0), (1, 0)]
     assert one.waited_s > 0
     assert one.worked_s > 0
-    flights = [Flight(Job([], JobControl(60), device, False), 0, piece, 0.0) for piece in (segment(0), segment(1))]
-    flights[1].segment = dataclasses.replace(flights[1].segment, frames=60)
-    batcher_module._share(flights, 4.0)
-    assert [flight.worked_s for flight in flights] == [1.0, 3.0]
+    items = [
+        RunningSegment(EngineJob([], JobControl(60), device, False), 0, piece, 0.0)
+        for piece in (segment(0), segment(1))
+    ]
+    items[1].segment = dataclasses.replace(items[1].segment, forward_frames=120)
+    engine_module._share_time(items, 4.0)
+    assert [item.worked_s for item in items] == [1.0, 3.0]
 
 
-def test_closing_tells_the_jobs_that_are_not_done(batcher: Batcher, device: Device) -> None:
-    hold(device, batcher)
-    waiting = batcher.submit([segment(1)], JobControl(60))
-    closing = threading.Thread(target=batcher.close)
+def test_closing_tells_the_jobs_that_are_not_done(engine: Engine, device: Device) -> None:
+    hold(device, engine)
+    waiting = engine.submit([segment(1)], JobControl(60))
+    closing = threading.Thread(target=engine.close)
     closing.start()
-    while not batcher._closed:
+    while not engine._closed:
         closing.join(0.001)
     device.gate.set()
     closing.join(10)
@@ -288,9 +294,9 @@ def test_closing_tells_the_jobs_that_are_not_done(batcher: Batcher, device: Devi
 
 
 def test_a_closed_batcher_takes_no_jobs(device: Device) -> None:
-    batcher = Batcher(device, BATCH_FRAMES)
-    batcher.close()
+    engine = Engine(device, BATCH_FRAMES)
+    engine.close()
     with pytest.raises(RuntimeError):
-        batcher.submit([segment(0)], JobControl(60))
+        engine.submit([segment(0)], JobControl(60))
     with pytest.raises(RuntimeError):
-        batcher.run(lambda: None)
+        engine.run(lambda: None)

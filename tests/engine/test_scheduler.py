@@ -2,144 +2,143 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import hypothesis
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.cancellation import JobControl
-from f5_worker.engine.scheduler import (
-    PATIENCE,
-    PATIENCE_OF_SEGMENTS,
-    Flight,
-    Job,
-    Segment,
-    Speaker,
-    Spoken,
-    Turns,
-)
+from f5_worker.engine.scheduler import MAX_DELAY_FACTOR, MAX_PASSED, EngineJob, RunningSegment, Scheduler
+from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
+from f5_worker.models.f5.config import make_segment
 
-SEGMENT = Segment(np.zeros(10, np.float32), (1, 2), frames=500, nfe=4, guidance=2.0, sway=-1.0, seed=0)
-SPEAKER: Speaker[object] = object()  # type: ignore[assignment]
+NFE = 4
+RUNNER: ModelRunner[object] = object()  # type: ignore[assignment]
 
 
-def job(n_segments: int, frames: int = 500, *, early: bool = False) -> Job:
-    return Job([dataclasses.replace(SEGMENT, frames=frames)] * n_segments, JobControl(60), SPEAKER, early)
+def segment(frames: int, guidance_scale: float = 2.0) -> Segment:
+    return make_segment(np.zeros(10, np.float32), (1, 2), frames, NFE, guidance_scale, -1.0, 0)
 
 
-def land(flight: Flight) -> None:
-    flight.job.land(flight.index, Spoken(np.zeros(1, np.float32), 0.0, 0.0))
+def job(n_segments: int, frames: int = 500, *, early: bool = False) -> EngineJob:
+    return EngineJob([segment(frames)] * n_segments, JobControl(60), RUNNER, early)
 
 
-def all_that_fit(turns: Turns, flying: list[Flight]) -> None:
-    while flight := turns.next(sum(f.segment.forward_frames for f in flying)):
-        flying.append(flight)
+def finish(item: RunningSegment) -> None:
+    item.job.finish_segment(item.index, SegmentAudio(np.zeros(1, np.float32), 0.0, 0.0))
+
+
+def all_that_fit(scheduler: Scheduler, running: list[RunningSegment]) -> None:
+    while item := scheduler.next_segment(sum(f.segment.forward_frames for f in running)):
+        running.append(item)
 
 
 def test_the_unconditional_half_is_counted() -> None:
-    assert SEGMENT.forward_frames == 1000
-    assert dataclasses.replace(SEGMENT, guidance=0.0).forward_frames == 500
+    assert segment(500).forward_frames == 1000
+    assert segment(500, 0.0).forward_frames == 500
 
 
 def test_later_segments_leave_room_for_a_first_one() -> None:
-    turns, flying = Turns(8_000), list[Flight]()
-    turns.jobs.append(book := job(20))
-    all_that_fit(turns, flying)
-    assert len(flying) == 4
-    turns.jobs.append(note := job(1, frames=2_000))
-    all_that_fit(turns, flying)
-    assert [flight.job for flight in flying] == [book] * 4 + [note]
+    scheduler, running = Scheduler(8_000), list[RunningSegment]()
+    scheduler.jobs.append(book := job(20))
+    all_that_fit(scheduler, running)
+    assert len(running) == 4
+    scheduler.jobs.append(note := job(1, frames=2_000))
+    all_that_fit(scheduler, running)
+    assert [item.job for item in running] == [book] * 4 + [note]
 
 
 def test_a_segment_larger_than_the_room_comes_alone() -> None:
-    turns, flying = Turns(4_096), list[Flight]()
-    turns.jobs += [job(1, frames=4_000), job(1)]
-    all_that_fit(turns, flying)
-    assert [flight.segment.frames for flight in flying] == [4_000]
+    scheduler, running = Scheduler(4_096), list[RunningSegment]()
+    scheduler.jobs += [job(1, frames=4_000), job(1)]
+    all_that_fit(scheduler, running)
+    assert [item.segment.frames for item in running] == [4_000]
 
 
 def test_jobs_take_turns_after_their_first_segments() -> None:
-    turns, flying = Turns(100_000), list[Flight]()
+    scheduler, running = Scheduler(100_000), list[RunningSegment]()
     jobs = [job(3) for _ in range(3)]
-    turns.jobs += jobs
-    all_that_fit(turns, flying)
-    assert [jobs.index(flight.job) for flight in flying] == [0, 1, 2] * 3
-    assert [flight.index for flight in flying] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    scheduler.jobs += jobs
+    all_that_fit(scheduler, running)
+    assert [jobs.index(item.job) for item in running] == [0, 1, 2] * 3
+    assert [item.index for item in running] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_a_listener_hears_the_first_before_the_others_begin() -> None:
-    turns, flying = Turns(100_000), list[Flight]()
-    turns.jobs.append(job(3, early=True))
-    all_that_fit(turns, flying)
-    assert len(flying) == 1
-    land(flying[0])
-    all_that_fit(turns, flying)
-    assert [flight.index for flight in flying] == [0, 1, 2]
+    scheduler, running = Scheduler(100_000), list[RunningSegment]()
+    scheduler.jobs.append(job(3, early=True))
+    all_that_fit(scheduler, running)
+    assert len(running) == 1
+    finish(running[0])
+    all_that_fit(scheduler, running)
+    assert [item.index for item in running] == [0, 1, 2]
 
 
 def test_a_stream_of_short_jobs_does_not_starve_a_long_one() -> None:
-    turns = Turns(4_096)
-    turns.jobs.append(book := job(5))
-    land(turns.next(0))  # type: ignore[arg-type]
-    begun = []
-    for _ in range(4 * (PATIENCE + 1)):
-        turns.jobs.append(job(1))
-        flight = turns.next(0)
-        assert flight is not None
-        begun.append(flight.job)
-        land(flight)
-    assert [index for index, other in enumerate(begun) if other is book] == [8, 17, 26, 35]
+    scheduler = Scheduler(4_096)
+    scheduler.jobs.append(book := job(5))
+    finish(scheduler.next_segment(0))  # type: ignore[arg-type]
+    started = []
+    for _ in range(4 * (MAX_PASSED + 1)):
+        scheduler.jobs.append(job(1))
+        item = scheduler.next_segment(0)
+        assert item is not None
+        started.append(item.job)
+        finish(item)
+    assert [index for index, other in enumerate(started) if other is book] == [8, 17, 26, 35]
 
 
-def flights_of(*jobs: Job) -> list[Flight]:
-    return [job.take() for job in jobs for _ in range(job.total)]
+def begun(*jobs: EngineJob) -> list[RunningSegment]:
+    return [job.begin_segment() for job in jobs for _ in range(job.n_segments)]
 
 
 def test_the_shortest_go_through_a_forward_first() -> None:
-    long, short, middle = flights_of(job(1, 4_000), job(1, 500), job(1, 1_000))
-    turns = Turns(0)
-    assert turns.crew([long, short, middle], 3_000) == [short], "more than twice its frames would be slow for it"
-    assert turns.crew([long, middle, short], 100) == [short], "one may be larger"
-    assert turns.crew([long, middle], 10_000) == [middle]
-    small, *others = flights_of(*(job(1, 100) for _ in range(20)))
-    assert turns.crew([small, *others], 10_000) == [small, *others[:9]], "small forwards take as long with company"
+    long, short, middle = begun(job(1, 4_000), job(1, 500), job(1, 1_000))
+    scheduler = Scheduler(0)
+    assert scheduler.schedule_step([long, short, middle], 3_000) == [short], (
+        "more than twice its frames would be slow for it"
+    )
+    assert scheduler.schedule_step([long, middle, short], 100) == [short], "one may be larger"
+    assert scheduler.schedule_step([long, middle], 10_000) == [middle]
+    small, *others = begun(*(job(1, 100) for _ in range(20)))
+    assert scheduler.schedule_step([small, *others], 10_000) == [small, *others[:9]], (
+        "small forwards take as long with company"
+    )
 
 
 def test_equal_ones_go_two_by_two_in_the_order_in_which_they_came() -> None:
-    flights, turns = flights_of(*(job(1, 1_500) for _ in range(5))), Turns(0)
+    items, scheduler = begun(*(job(1, 1_500) for _ in range(5))), Scheduler(0)
     for _ in range(3):
-        assert turns.crew(flights, 10_000) == flights[:2]
+        assert scheduler.schedule_step(items, 10_000) == items[:2]
 
 
 def test_a_short_job_comes_before_what_is_heard_later_of_a_long_one() -> None:
-    *book, note = flights_of(job(4, 500), job(1, 520))
-    turns = Turns(0)
-    assert turns.crew([*book, note], 2_500) == [book[0], note]
-    assert turns.crew(book, 2_500) == book[:2], "in the order in which they are heard"
+    *book, note = begun(job(4, 500), job(1, 520))
+    scheduler = Scheduler(0)
+    assert scheduler.schedule_step([*book, note], 2_500) == [book[0], note]
+    assert scheduler.schedule_step(book, 2_500) == book[:2], "in the order in which they are heard"
 
 
 @hypothesis.settings(max_examples=12)
 @given(frames=st.integers(100, 1_000), newcomers=st.integers(50, 1_000))
 def test_no_segment_waits_for_more_work_of_newcomers_than_its_promise(frames: int, newcomers: int) -> None:
     """They come as soon as others are done, each shorter or longer."""
-    turns = Turns(16_000)
-    turns.jobs += [waiting_job := job(1, frames), *(job(1, newcomers) for _ in range(4))]
-    flying, others_work = list[Flight](), 0
-    all_that_fit(turns, flying)
+    scheduler = Scheduler(16_000)
+    scheduler.jobs += [waiting_job := job(1, frames), *(job(1, newcomers) for _ in range(4))]
+    running, others_work = list[RunningSegment](), 0
+    all_that_fit(scheduler, running)
     while not waiting_job.ended:
-        crew = turns.crew(flying, 8_192)
-        for flight in crew:
-            flight.step += 1
-            others_work += flight.segment.forward_frames * (flight.job is not waiting_job)
-            if flight.step == flight.segment.nfe:
-                flying.remove(flight)
-                land(flight)
-                turns.jobs.append(job(1, newcomers))
-        all_that_fit(turns, flying)
-    room = 16_000 * SEGMENT.nfe  # those that are there have their turn
-    assert others_work <= (PATIENCE_OF_SEGMENTS + 1) * 2 * frames * SEGMENT.nfe + room
+        batch = scheduler.schedule_step(running, 8_192)
+        for item in batch:
+            item.step += 1
+            others_work += item.segment.forward_frames * (item.job is not waiting_job)
+            if item.step == item.segment.nfe:
+                running.remove(item)
+                finish(item)
+                scheduler.jobs.append(job(1, newcomers))
+        all_that_fit(scheduler, running)
+    room = 16_000 * NFE  # those that are there have their turn
+    assert others_work <= (MAX_DELAY_FACTOR + 1) * 2 * frames * NFE + room
 
 
 @given(
@@ -150,18 +149,18 @@ def test_memory_is_bounded_and_nobody_waits_for_more_than_is_promised(
     sizes: list[tuple[int, int]], order: list[int]
 ) -> None:
     """Jobs of any size arrive and land at any time."""
-    turns, flying, waits = Turns(24_000), list[Flight](), dict[Job, int]()
+    scheduler, running, waits = Scheduler(24_000), list[RunningSegment](), dict[EngineJob, int]()
     arriving = [job(n, frames) for n, frames in sizes]
     for choice in order:
         if arriving and choice % 2:
-            turns.jobs.append(arriving.pop())
-            waits[turns.jobs[-1]] = 0
-        elif flying:
-            land(flying.pop(choice % len(flying)))
-        while flight := turns.next(sum(f.segment.forward_frames for f in flying)):
-            flying.append(flight)
-            waits = {other: count + 1 for other, count in waits.items() if other.next_segment or other is flight.job}
-            waits[flight.job] = 0
-        assert sum(f.segment.forward_frames for f in flying) <= 24_000
-        assert flying or not any(waiting.next_segment for waiting in turns.jobs)
-        assert max(waits.values(), default=0) <= PATIENCE + len(sizes)
+            scheduler.jobs.append(arriving.pop())
+            waits[scheduler.jobs[-1]] = 0
+        elif running:
+            finish(running.pop(choice % len(running)))
+        while item := scheduler.next_segment(sum(f.segment.forward_frames for f in running)):
+            running.append(item)
+            waits = {other: count + 1 for other, count in waits.items() if other.next_segment or other is item.job}
+            waits[item.job] = 0
+        assert sum(f.segment.forward_frames for f in running) <= 24_000
+        assert running or not any(waiting.next_segment for waiting in scheduler.jobs)
+        assert max(waits.values(), default=0) <= MAX_PASSED + len(sizes)

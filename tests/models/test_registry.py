@@ -93,7 +93,7 @@ def test_an_unknown_name_is_told_from_one_not_fetched(shop: Shop) -> None:
     models = shop.models(1_000)
     with pytest.raises(UnknownModel, match=r"did you mean 'german'\? this worker has base, german"), models.use("germ"):
         pass
-    with pytest.raises(UnknownModel, match=r"did not fetch it; add it to F5_PACKS"), models.use("F5TTS_Finnish"):
+    with pytest.raises(UnknownModel, match=r"did not fetch it; add it to F5_EXTRA_MODELS"), models.use("F5TTS_Finnish"):
         pass
 
 

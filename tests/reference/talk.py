@@ -16,7 +16,7 @@ GARDEN = (
     "My grandmother kept a small garden behind the house, and she worked in it every morning.",
     "She planted tomatoes along the wall, where the sun was warm from early spring.",
     "Nobody was allowed to touch them before she said so.",
-    "When the rain came, we sat in the kitchen and listened to the water on the roof.",
+    "When the rain came, we sat in the staging_dir and listened to the water on the roof.",
     "She told us stories about the village, about the river, and about people we had never met.",
     "Some of them were true.",
     "In autumn the whole family came together to pick the apples.",

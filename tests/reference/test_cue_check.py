@@ -12,7 +12,7 @@ from f5_worker.audio.levels import SAMPLE_RATE
 from f5_worker.errors import TranscriptMismatch
 from f5_worker.reference.clip import Clip
 from f5_worker.reference.cue_check import check_times
-from f5_worker.reference.match import Piece
+from f5_worker.reference.match import TextPiece
 
 
 def clip_of(lengths_s: Sequence[float], pauses_s: Sequence[float]) -> Clip:
@@ -45,8 +45,8 @@ def recording(seed: int, lines: int = 30) -> tuple[Clip, list[tuple[float, float
     return clip_of(lengths_s, pauses_s[:-1]), times_s
 
 
-def pieces(times_s: Sequence[tuple[float, float]], moved_s: float = 0.0) -> list[Piece]:
-    return [Piece(0, 1, start_s + moved_s, end_s + moved_s) for start_s, end_s in times_s]
+def pieces(times_s: Sequence[tuple[float, float]], moved_s: float = 0.0) -> list[TextPiece]:
+    return [TextPiece(0, 1, start_s + moved_s, end_s + moved_s) for start_s, end_s in times_s]
 
 
 class TestOwn:
@@ -98,14 +98,14 @@ class TestAnothers:
     def test_the_refusal_has_its_numbers(self) -> None:
         clip, times_s = recording(3)
         with pytest.raises(TranscriptMismatch, match=r"\d+ of the 60 times .* by chance it would be \d+"):
-            check_times(clip, [Piece(0, 1, s + 0.8, s + 1.2) for s, _ in times_s])
+            check_times(clip, [TextPiece(0, 1, s + 0.8, s + 1.2) for s, _ in times_s])
 
     def test_lines_beyond_the_end(self) -> None:
         clip, times_s = recording(1)
         with pytest.raises(TranscriptMismatch, match=r"times reach to 146\.0 s and the recording has \d+\.\d s"):
-            check_times(clip, [*pieces(times_s), Piece(0, 1, 144.0, 146.0)])
+            check_times(clip, [*pieces(times_s), TextPiece(0, 1, 144.0, 146.0)])
 
     def test_lines_without_words_are_left_out(self) -> None:
         clip, times_s = recording(1)
-        assert check_times(clip, [*pieces(times_s), Piece(0, 0, None, None)]) is None
-        check_times(clip, [Piece(0, 0, None, None)])
+        assert check_times(clip, [*pieces(times_s), TextPiece(0, 0, None, None)]) is None
+        check_times(clip, [TextPiece(0, 0, None, None)])

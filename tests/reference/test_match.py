@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.asr.whisper import HeardWord
-from f5_worker.reference.match import Piece, agreement, edges_agree, heard_share, timed_words, tokens
+from f5_worker.asr.whisper import TranscribedWord
+from f5_worker.reference.match import TextPiece, agreement, edges_agree, heard_share, timed_words, tokens
 
 PANGRAM = "The quick brown fox jumps over the lazy dog, and nobody minds."
 OTHER = "We carried the baskets to the cellar and put the fruit on shelves."
 
 
-def heard(text: str, begin_s: float = 0.0) -> list[HeardWord]:
+def heard(text: str, begin_s: float = 0.0) -> list[TranscribedWord]:
     """A word each half second, as Whisper writes them."""
     return [
-        HeardWord(f" {word}", begin_s + index / 2, begin_s + index / 2 + 0.4, 0.9)
+        TranscribedWord(f" {word}", begin_s + index / 2, begin_s + index / 2 + 0.4, 0.9)
         for index, word in enumerate(text.split())
     ]
 
 
-def found(text: str, pieces: list[Piece]) -> list[tuple[str, float | None]]:
+def found(text: str, pieces: list[TextPiece]) -> list[tuple[str, float | None]]:
     return [(text[piece.begin : piece.end], piece.start_s) for piece in pieces]
 
 
@@ -141,7 +141,7 @@ class TestTimes:
 
     def test_chinese_goes_by_character(self) -> None:
         text = "你好，世界。"
-        words = [HeardWord("你好", 0.0, 0.5, 0.9), HeardWord("世界", 0.8, 1.2, 0.9)]
+        words = [TranscribedWord("你好", 0.0, 0.5, 0.9), TranscribedWord("世界", 0.8, 1.2, 0.9)]
         assert found(text, timed_words(text, words)) == [("你", 0.0), ("好，", 0.0), ("世", 0.8), ("界。", 0.8)]
 
     def test_how_much_of_what_is_heard_is_written(self) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from f5_worker.audio.decode import Audio
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.reference.clip import Clip, find_speech
-from f5_worker.reference.match import Piece
+from f5_worker.reference.match import TextPiece
 from f5_worker.reference.select import Run, best_runs, snapped
 from tests.audio.signals import noise, speech, words
 
@@ -27,23 +27,23 @@ def clip_of(samples: Samples) -> Clip:
     return find_speech(Audio(samples, SAMPLE_RATE, 1))
 
 
-def lines(lengths_s: Sequence[float], pauses_s: Sequence[float], stop: str = ".") -> tuple[str, list[Piece]]:
+def lines(lengths_s: Sequence[float], pauses_s: Sequence[float], stop: str = ".") -> tuple[str, list[TextPiece]]:
     """A sentence for each length at an even pace, and when each is said."""
     text, begin_s = "", 0.0
     pieces = []
     for length_s, pause_s in zip(lengths_s, [*pauses_s, 0.0], strict=True):
         said = words(round(length_s * PACE)) + stop
-        pieces.append(Piece(len(text), len(text) + len(said), begin_s, begin_s + length_s))
+        pieces.append(TextPiece(len(text), len(text) + len(said), begin_s, begin_s + length_s))
         text += said + " "
         begin_s += length_s + pause_s
     return text, pieces
 
 
-def moved(pieces: Sequence[Piece], start_s: float = 0.0, end_s: float = 0.0) -> list[Piece]:
+def moved(pieces: Sequence[TextPiece], start_s: float = 0.0, end_s: float = 0.0) -> list[TextPiece]:
     return [replace(piece, start_s=piece.start_s + start_s, end_s=piece.end_s + end_s) for piece in pieces]
 
 
-def taken(run: Run, pieces: Sequence[Piece]) -> list[int]:
+def taken(run: Run, pieces: Sequence[TextPiece]) -> list[int]:
     """Which pieces a run is made of."""
     return [index for index, piece in enumerate(pieces) if run.begin <= piece.begin and piece.end <= run.end]
 
@@ -72,13 +72,18 @@ class TestBounds:
     def test_a_pause_between_two_words_belongs_to_the_nearer_bound(self) -> None:
         clip = clip_of(speech([2.0, 2.0], [0.4]))
         text = "one, two, three, four."
-        pieces = [Piece(0, 4, 0.0, 1.75), Piece(5, 9, 1.75, 2.0), Piece(10, 16, 2.4, 2.7), Piece(17, 22, 2.7, 4.4)]
+        pieces = [
+            TextPiece(0, 4, 0.0, 1.75),
+            TextPiece(5, 9, 1.75, 2.0),
+            TextPiece(10, 16, 2.4, 2.7),
+            TextPiece(17, 22, 2.7, 4.4),
+        ]
         assert snapped(clip, text, pieces) == ([0, None, 1, None], [None, 1, None, 2])
 
     def test_a_pause_between_two_bounds_belongs_to_neither(self) -> None:
         clip = clip_of(speech([2.0, 2.0], [0.2]))
         text = "one, two, three, four."
-        pieces = [Piece(0, 4, 0.0, 1.9), Piece(5, 9, 1.9, 2.3), Piece(10, 22, 2.3, 4.2)]
+        pieces = [TextPiece(0, 4, 0.0, 1.9), TextPiece(5, 9, 1.9, 2.3), TextPiece(10, 22, 2.3, 4.2)]
         assert snapped(clip, text, pieces) == ([0, None, None], [None, None, 2])
 
     def test_beside_words_of_unknown_time_nothing_is_cut(self) -> None:
@@ -100,7 +105,7 @@ class TestChoice:
             assert part.end / SAMPLE_RATE == pytest.approx(pieces[chosen[-1]].end_s, abs=0.1)
         assert [run.cost for run in runs] == sorted(run.cost for run in runs)
 
-    def best(self, samples: Samples, text: str, pieces: Sequence[Piece]) -> list[int]:
+    def best(self, samples: Samples, text: str, pieces: Sequence[TextPiece]) -> list[int]:
         return taken(best_runs(clip_of(samples), text, pieces, 12.0)[0], pieces)
 
     def test_noise_is_avoided(self) -> None:
@@ -204,7 +209,7 @@ class TestChoice:
         text = "ab, " * 6_000
         for begin_s, step_s in ((0.0, 0.0), (1.0, 0.0), (0.0, 0.008)):
             pieces = [
-                Piece(4 * index, 4 * index + 3, begin_s + step_s * index, begin_s + step_s * (index + 1))
+                TextPiece(4 * index, 4 * index + 3, begin_s + step_s * index, begin_s + step_s * (index + 1))
                 for index in range(6_000)
             ]
             begun = time.monotonic()

@@ -18,30 +18,30 @@ import pytest
 
 import handler
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
-from f5_worker.engine.engine import Segment
+from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
-from f5_worker.synthesis.context import Service
+from f5_worker.synthesis.context import Worker
 from tests.conftest import ROOT, ToneDevice
 
 JOB = {"id": "job-1", "input": {"text": "Hello there, this is a test.", "voice": "joe", "nfe_step": 4, "seed": 3}}
 
 
-def answer(service: Service, job: dict[str, Any]) -> dict[str, Any]:
-    reply = asyncio.run(handler.sdk_config(service)["handler"](job))
+def answer(worker: Worker, job: dict[str, Any]) -> dict[str, Any]:
+    reply = asyncio.run(handler.sdk_config(worker)["handler"](job))
     json.dumps(reply, allow_nan=False)
     return dict(reply)
 
 
-def with_settings(service: Service, **changes: Any) -> Service:
-    return dataclasses.replace(service, settings=service.settings.model_copy(update=changes))
+def with_settings(worker: Worker, **changes: Any) -> Worker:
+    return dataclasses.replace(worker, settings=worker.settings.model_copy(update=changes))
 
 
-def test_a_job_is_answered_without_a_second_output(service: Service) -> None:
-    reply = answer(service, JOB)
+def test_a_job_is_answered_without_a_second_output(worker: Worker) -> None:
+    reply = answer(worker, JOB)
     assert set(reply) == {"audio", "segments", "seed", "model", "metrics", "warnings"}
 
 
-def test_health_is_answered_while_the_device_is_busy(service: Service, device: ToneDevice) -> None:
+def test_health_is_answered_while_the_device_is_busy(worker: Worker, device: ToneDevice) -> None:
     held, free = threading.Event(), threading.Event()
 
     def hold(segment: Segment, step: int) -> None:
@@ -51,7 +51,7 @@ def test_health_is_answered_while_the_device_is_busy(service: Service, device: T
     device.before = hold
 
     async def both() -> tuple[dict[str, Any], dict[str, Any]]:
-        config = handler.sdk_config(service)
+        config = handler.sdk_config(worker)
         work = asyncio.create_task(config["handler"](JOB))
         await asyncio.to_thread(held.wait, 10)
         health = await config["handler"]({"id": "h", "input": {"action": "health"}})
@@ -61,27 +61,27 @@ def test_health_is_answered_while_the_device_is_busy(service: Service, device: T
     health, reply = asyncio.run(both())
     assert health["status"] == "ok"
     assert health["jobs_running"] == 1
-    assert health["voices"] == service.voices.names()
+    assert health["voices"] == worker.voices.names()
     assert "audio" in reply
 
 
 @pytest.mark.parametrize("value", [None, "text", ["text"], {}, {"text": 3}, {"action": "fly"}])
-def test_bad_input_is_an_error_string_with_a_code(service: Service, value: object) -> None:
-    error = answer(service, {"id": "j", "input": value})["error"]
+def test_bad_input_is_an_error_string_with_a_code(worker: Worker, value: object) -> None:
+    error = answer(worker, {"id": "j", "input": value})["error"]
     code, _, words = error.partition(": ")
     assert code in ("INVALID_INPUT", "UNKNOWN_ACTION")
     assert words
 
 
-def test_a_reply_that_is_too_large_is_refused_with_what_would_fit(service: Service) -> None:
-    error = answer(with_settings(service, max_reply_bytes=60_000), JOB)["error"]
+def test_a_reply_that_is_too_large_is_refused_with_what_would_fit(worker: Worker) -> None:
+    error = answer(with_settings(worker, max_reply_bytes=60_000), JOB)["error"]
     assert error.startswith("RESULT_TOO_LARGE: the reply is 0.1 MB")
     assert "F5_MAX_REPLY_BYTES" in error
     assert "ask for format 'mp3'" in error
 
 
 def test_an_unforeseen_error_tells_the_caller_nothing_inside(
-    service: Service, device: ToneDevice, caplog: pytest.LogCaptureFixture
+    worker: Worker, device: ToneDevice, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(segment: Segment, step: int) -> None:
         raise ValueError("the secret text of the job")
@@ -89,7 +89,7 @@ def test_an_unforeseen_error_tells_the_caller_nothing_inside(
     device.before = fail
     with caplog.at_level(logging.INFO, logger="f5_worker"):
         logging.getLogger("f5_worker").propagate = True
-        error = answer(service, JOB)["error"]
+        error = answer(worker, JOB)["error"]
     assert error.startswith("INTERNAL_ERROR: ")
     for told in (error, caplog.text):
         assert "secret" not in told
@@ -97,22 +97,22 @@ def test_an_unforeseen_error_tells_the_caller_nothing_inside(
         assert str(ROOT) not in told
     assert "ValueError at test_runpod.py" in caplog.text
     device.before = lambda segment, step: None
-    assert "audio" in answer(service, JOB)
+    assert "audio" in answer(worker, JOB)
 
 
 @pytest.mark.parametrize(("fault", "leaves"), [(GpuLost("gone"), True), (OutOfMemory("full"), False)])
-def test_only_a_lost_gpu_stops_the_worker(service: Service, device: ToneDevice, fault: Exception, leaves: bool) -> None:
+def test_only_a_lost_gpu_stops_the_worker(worker: Worker, device: ToneDevice, fault: Exception, leaves: bool) -> None:
     def fail(segment: Segment, step: int) -> None:
         raise fault
 
     device.before = fail
-    config = handler.sdk_config(service)
+    config = handler.sdk_config(worker)
     reply = asyncio.run(config["handler"](JOB))
     assert reply == {"error": str(fault)}
     assert config.get("refresh_worker", False) is leaves
 
 
-def test_cancelling_reaches_the_device_and_is_passed_on(service: Service, device: ToneDevice) -> None:
+def test_cancelling_reaches_the_device_and_is_passed_on(worker: Worker, device: ToneDevice) -> None:
     started, steps = threading.Event(), []
 
     def slow(segment: Segment, step: int) -> None:
@@ -125,7 +125,7 @@ def test_cancelling_reaches_the_device_and_is_passed_on(service: Service, device
     job = JOB | {"input": JOB["input"] | {"nfe_step": 64}}  # type: ignore[operator]
 
     async def cancel() -> None:
-        task = asyncio.create_task(handler.sdk_config(service)["handler"](job))
+        task = asyncio.create_task(handler.sdk_config(worker)["handler"](job))
         await asyncio.to_thread(started.wait, 10)
         task.cancel()
         await task
@@ -133,16 +133,16 @@ def test_cancelling_reaches_the_device_and_is_passed_on(service: Service, device
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancel())
     device.before = lambda segment, step: None
-    assert "audio" in answer(service, JOB)  # waits its turn behind the step that was in work
+    assert "audio" in answer(worker, JOB)  # waits its turn behind the step that was in work
     assert len(steps) < 64
 
 
-def test_more_jobs_than_may_wait_are_refused(service: Service, device: ToneDevice) -> None:
+def test_more_jobs_than_may_wait_are_refused(worker: Worker, device: ToneDevice) -> None:
     free = threading.Event()
     device.before = lambda segment, step: bool(free.wait(10)) and None  # type: ignore[assignment, func-returns-value]
 
     async def crowd() -> list[dict[str, Any]]:
-        config = handler.sdk_config(with_settings(service, concurrency=1, queue_jobs=1))
+        config = handler.sdk_config(with_settings(worker, concurrency=1, queue_jobs=1))
         tasks = [asyncio.create_task(config["handler"](JOB)) for _ in range(3)]
         await asyncio.sleep(0)
         free.set()
@@ -153,25 +153,25 @@ def test_more_jobs_than_may_wait_are_refused(service: Service, device: ToneDevic
     assert replies[2]["error"].startswith("QUEUE_FULL: 2 jobs are here already")
 
 
-def test_results_are_saved_under_a_name_that_cannot_leave_the_directory(service: Service, tmp_path: Any) -> None:
-    saving = with_settings(service, save_dir=tmp_path / "out")
+def test_results_are_saved_under_a_name_that_cannot_leave_the_directory(worker: Worker, tmp_path: Any) -> None:
+    saving = with_settings(worker, save_dir=tmp_path / "out")
     answer(saving, JOB)
     answer(saving, JOB | {"id": "../../evil"})
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"job-1.wav", "job-1.json", "job.wav", "job.json"}
     assert "base64" not in (tmp_path / "out" / "job-1.json").read_text()
 
 
-def test_concurrency_is_constant(service: Service) -> None:
-    modifier = handler.sdk_config(with_settings(service, concurrency=3))["concurrency_modifier"]
+def test_concurrency_is_constant(worker: Worker) -> None:
+    modifier = handler.sdk_config(with_settings(worker, concurrency=3))["concurrency_modifier"]
     assert [modifier(current) for current in (1, 3, 7)] == [3, 3, 3]
 
 
-def test_main_hands_the_sdk_a_loaded_worker(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_hands_the_sdk_a_loaded_worker(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Any]] = []
     sdk = types.SimpleNamespace(serverless=types.SimpleNamespace(start=given.append))
     monkeypatch.setitem(sys.modules, "runpod", sdk)
     monkeypatch.delenv("F5_BOOT_REPORT", raising=False)
-    monkeypatch.setattr(handler, "load_service", lambda settings: service)
+    monkeypatch.setattr(handler, "load_worker", lambda settings: worker)
     monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
     handler.main()
     assert "audio" in asyncio.run(given[0]["handler"](JOB))
@@ -244,16 +244,16 @@ def test_a_load_that_fails_after_boot_is_told_the_same_way(
     fault: Exception,
     of_the_host: bool,
 ) -> None:
-    def load(settings: object) -> Service:
+    def load(settings: object) -> Worker:
         raise fault
 
     boot_report()
-    monkeypatch.setattr(handler, "load_service", load)
+    monkeypatch.setattr(handler, "load_worker", load)
     handler.main()
     assert asyncio.run(sdk.configs[0]["handler"](JOB))["error"] == f"BOOT_FAILED: {fault}"
     assert bool(sdk.checks) is of_the_host
 
 
-def test_diagnose_returns_the_boot_report(service: Service, boot_report: Callable[..., None]) -> None:
+def test_diagnose_returns_the_boot_report(worker: Worker, boot_report: Callable[..., None]) -> None:
     boot_report(problems=["one thing"])
-    assert answer(service, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]
+    assert answer(worker, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]

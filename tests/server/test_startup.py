@@ -9,17 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from f5_worker.engine.engine import Batcher
-from f5_worker.models.f5.runner import Engine
+from f5_worker.engine.engine import Engine
+from f5_worker.models.f5.runner import F5Runner
 from f5_worker.server.startup import record_beside
 
 
 def recorded(record: Callable[..., int], caplog: pytest.LogCaptureFixture) -> str:
-    batcher = Batcher(cast(Any, None), 8_192)
-    engine = cast(Engine, SimpleNamespace(name="pack", record=record))
+    engine = Engine(cast(Any, None), 8_192)
+    runner = cast(F5Runner, SimpleNamespace(name="pack", record=record))
     with caplog.at_level(logging.INFO):
-        record_beside(engine, batcher, limit_s=3.0).join(10)
-    batcher.close()
+        record_beside(runner, engine, limit_s=3.0).join(10)
+    engine.close()
     return caplog.text
 
 

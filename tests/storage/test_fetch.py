@@ -172,10 +172,11 @@ def test_no_thread_is_left_behind(site: str) -> None:
     def timers() -> int:
         return sum(isinstance(thread, threading.Timer) for thread in threading.enumerate())
 
+    before = timers()  # other tests leave some: an idle recogniser waits to be unloaded
     fetch(f"{site}/clip", SETTINGS, max_bytes=10**6)
     with pytest.raises(FetchFailed):
         fetch(f"{site}/missing", SETTINGS, max_bytes=10**6)
-    assert timers() == 0
+    assert timers() == before
 
 
 def test_a_closed_port_does_not_answer() -> None:

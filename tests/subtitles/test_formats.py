@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from f5_worker.alignment.timeline import Source, Timeline, Word
+from f5_worker.alignment.timeline import Timeline, TimingSource, Word
 from f5_worker.schema.captions import SubtitleStyle
 from f5_worker.subtitles.breaks import printable, width
 from f5_worker.subtitles.formats import FORMATS, elevenlabs_alignment, write
@@ -34,7 +34,7 @@ LONG = (
 )
 
 
-def timeline(text: str, *, char_s: float = 0.06, gap_s: float = 0.02, source: Source = "aligned") -> Timeline:
+def timeline(text: str, *, char_s: float = 0.06, gap_s: float = 0.02, source: TimingSource = "aligned") -> Timeline:
     """A text spoken evenly: each letter lasts `char_s`, each white space `gap_s`."""
     at_s, characters, words = 0.0, [], []
     for match in re.finditer(r"\s+|\S+", text):

@@ -12,8 +12,8 @@ from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, UnknownVoice
 from f5_worker.schema.requests import DubInput, parse_input
-from f5_worker.schema.responses import DubReply
-from f5_worker.synthesis.context import Service
+from f5_worker.schema.responses import DubResponse
+from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.pipeline import speak
 from f5_worker.synthesis.prepare import Job
 
@@ -30,19 +30,19 @@ Short.
 """
 
 
-def dub(service: Service, **fields: Any) -> DubReply:
+def dub(worker: Worker, **fields: Any) -> DubResponse:
     value = {"action": "dub", "subtitles": VTT, "voice": "joe", "seed": 1} | fields
-    reply = speak(Job(DubInput.model_validate(value), service, JobControl(60)))
-    assert isinstance(reply, DubReply)
+    reply = speak(Job(DubInput.model_validate(value), worker, JobControl(60)))
+    assert isinstance(reply, DubResponse)
     return reply
 
 
-def samples_of(reply: DubReply) -> np.ndarray[Any, Any]:
+def samples_of(reply: DubResponse) -> np.ndarray[Any, Any]:
     return decode(base64.b64decode(reply.audio.base64 or ""), max_bytes=10**9, max_s=3_600).samples
 
 
-def test_lines_start_at_their_times_and_are_silent_between(service: Service) -> None:
-    reply = dub(service)
+def test_lines_start_at_their_times_and_are_silent_between(worker: Worker) -> None:
+    reply = dub(worker)
     sound = samples_of(reply)
     assert not sound[: 24_000 - 10].any()
     assert np.abs(sound[24_000 : 24_000 + 4_800]).max() > 0.01
@@ -52,39 +52,39 @@ def test_lines_start_at_their_times_and_are_silent_between(service: Service) -> 
     assert [line.speaker for line in reply.lines] == ["Ann", "Bob", None]
 
 
-def test_a_line_fills_its_slot_where_the_speeds_allow(service: Service) -> None:
-    relaxed = dub(service, min_speed=0.5).lines[0]
+def test_a_line_fills_its_slot_where_the_speeds_allow(worker: Worker) -> None:
+    relaxed = dub(worker, min_speed=0.5).lines[0]
     assert relaxed.end_s == pytest.approx(4.0, abs=0.01)
     assert relaxed.speed < 1
-    strict = dub(service, min_speed=1.0).lines[0]
+    strict = dub(worker, min_speed=1.0).lines[0]
     assert (strict.speed, strict.end_s < 4.0) == (1.0, True)
 
 
-def test_a_line_too_long_runs_on_and_says_so(service: Service) -> None:
-    reply = dub(service, max_speed=1.2)
+def test_a_line_too_long_runs_on_and_says_so(worker: Worker) -> None:
+    reply = dub(worker, max_speed=1.2)
     pressed = reply.lines[1]
     assert pressed.speed == 1.2
     assert pressed.overlap_s == pytest.approx(pressed.end_s - 7.5, abs=0.01)
     assert any("line 2 by" in warning for warning in reply.warnings)
 
 
-def test_a_track_of_a_wanted_length(service: Service) -> None:
-    assert len(samples_of(dub(service, track_s=20.0))) == 20 * 24_000
+def test_a_track_of_a_wanted_length(worker: Worker) -> None:
+    assert len(samples_of(dub(worker, track_s=20.0))) == 20 * 24_000
     with pytest.raises(InvalidInput, match=r"track_s=8: the lines end at"):
-        dub(service, track_s=8.0)
+        dub(worker, track_s=8.0)
 
 
-def test_speakers_get_their_voices(service: Service) -> None:
-    assert dub(service, voices={"Ann": "joe", "Bob": "joe"}).lines
-    assert dub(service, voices={"Ann": "joe"}).lines
+def test_speakers_get_their_voices(worker: Worker) -> None:
+    assert dub(worker, voices={"Ann": "joe", "Bob": "joe"}).lines
+    assert dub(worker, voices={"Ann": "joe"}).lines
     with pytest.raises(InvalidInput, match=r"voices names a speaker 'Ana' whom no line has; the lines have Ann, Bob"):
-        dub(service, voices={"Ana": "joe"})
+        dub(worker, voices={"Ana": "joe"})
     with pytest.raises(UnknownVoice):
-        dub(service, voices={"Ann": "nobody"})
+        dub(worker, voices={"Ann": "nobody"})
 
 
-def test_words_are_timed_across_the_lines(service: Service) -> None:
-    reply = dub(service, timings="words", captions={"formats": ["srt"]})
+def test_words_are_timed_across_the_lines(worker: Worker) -> None:
+    reply = dub(worker, timings="words", captions={"formats": ["srt"]})
     assert reply.timings is not None
     words = reply.timings.words
     assert [word.text for word in words[:6]] == ["The", "first", "line", "is", "spoken", "here."]
@@ -94,20 +94,20 @@ def test_words_are_timed_across_the_lines(service: Service) -> None:
     assert reply.captions is not None
 
 
-def test_plain_text_is_no_subtitles(service: Service) -> None:
+def test_plain_text_is_no_subtitles(worker: Worker) -> None:
     with pytest.raises(SubtitlesUnreadable, match="subtitles holds no times"):
-        dub(service, subtitles="Just a text.")
+        dub(worker, subtitles="Just a text.")
 
 
-def test_hours_are_refused_before_anything_is_spoken(service: Service) -> None:
+def test_hours_are_refused_before_anything_is_spoken(worker: Worker) -> None:
     late = "1\n05:00:00,000 --> 05:00:02,000\nToo late.\n"
     with pytest.raises(TextTooLong, match="F5_MAX_AUDIO_S"):
-        dub(service, subtitles=late)
+        dub(worker, subtitles=late)
 
 
-def test_the_same_seed_gives_the_same_track(service: Service) -> None:
-    assert dub(service).audio.base64 == dub(service).audio.base64
-    assert dub(service).audio.base64 != dub(service, seed=2).audio.base64
+def test_the_same_seed_gives_the_same_track(worker: Worker) -> None:
+    assert dub(worker).audio.base64 == dub(worker).audio.base64
+    assert dub(worker).audio.base64 != dub(worker, seed=2).audio.base64
 
 
 @pytest.mark.parametrize("fields", [{"trim_silence": True}, {"pad_start_s": 1.0}])

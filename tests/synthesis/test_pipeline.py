@@ -13,7 +13,7 @@ import pytest
 
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
-from f5_worker.engine.engine import Segment
+from f5_worker.engine.types import Segment
 from f5_worker.errors import (
     InvalidInput,
     JobCancelled,
@@ -23,8 +23,8 @@ from f5_worker.errors import (
     UnknownVoice,
 )
 from f5_worker.schema.requests import SynthesizeInput
-from f5_worker.schema.responses import SynthesizeReply
-from f5_worker.synthesis.context import Service
+from f5_worker.schema.responses import SynthesizeResponse
+from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.pipeline import speak as speak_job
 from f5_worker.synthesis.prepare import Job
 from tests.conftest import TINY, ToneDevice
@@ -33,20 +33,20 @@ TEXT = "The first sentence is here. And then comes another one!"
 LONG = " ".join(f"Sentence number {word} goes by, and it says so." for word in ["one", "two", "three", "four"] * 15)
 
 
-def speak(service: Service, **fields: Any) -> SynthesizeReply:
+def speak(worker: Worker, **fields: Any) -> SynthesizeResponse:
     job = SynthesizeInput.model_validate({"text": TEXT, "voice": "joe", "seed": 1} | fields)
-    reply = speak_job(Job(job, service, JobControl(60)))
-    assert isinstance(reply, SynthesizeReply)
+    reply = speak_job(Job(job, worker, JobControl(60)))
+    assert isinstance(reply, SynthesizeResponse)
     return reply
 
 
-def samples_of(reply: SynthesizeReply) -> np.ndarray[Any, Any]:
+def samples_of(reply: SynthesizeResponse) -> np.ndarray[Any, Any]:
     data = base64.b64decode(reply.audio.base64)
     return decode(data, max_bytes=10**9, max_s=3_600).samples
 
 
-def test_a_reply_holds_what_it_promises(service: Service) -> None:
-    reply = speak(service)
+def test_a_reply_holds_what_it_promises(worker: Worker) -> None:
+    reply = speak(worker)
     assert len(samples_of(reply)) == round(reply.audio.duration_s * 24_000)
     assert reply.audio.bytes == len(base64.b64decode(reply.audio.base64))
     assert reply.segments[0].start_s >= 0
@@ -56,14 +56,14 @@ def test_a_reply_holds_what_it_promises(service: Service) -> None:
     assert reply.metrics.total_ms >= reply.metrics.engine_ms > 0
 
 
-def test_a_seed_is_drawn_and_returned_when_none_is_given(service: Service) -> None:
-    first, second = (speak(service, seed=None).seed for _ in range(2))
+def test_a_seed_is_drawn_and_returned_when_none_is_given(worker: Worker) -> None:
+    first, second = (speak(worker, seed=None).seed for _ in range(2))
     assert first != second
     assert 0 <= first < 2**32
 
 
-def test_long_text_gives_all_its_sentences_in_order(service: Service) -> None:
-    reply = speak(service, text=LONG)
+def test_long_text_gives_all_its_sentences_in_order(worker: Worker) -> None:
+    reply = speak(worker, text=LONG)
     assert len(LONG) >= 2_500
     assert len(reply.segments) > 5
     assert " ".join(segment.text for segment in reply.segments).split() == LONG.split()
@@ -73,93 +73,93 @@ def test_long_text_gives_all_its_sentences_in_order(service: Service) -> None:
         assert left.end_s < right.start_s
 
 
-def test_same_seed_same_samples_whatever_runs_beside(service: Service) -> None:
+def test_same_seed_same_samples_whatever_runs_beside(worker: Worker) -> None:
     text = LONG[:700]
-    alone = [speak(service, text=text, seed=seed).audio.base64 for seed in range(4)]
+    alone = [speak(worker, text=text, seed=seed).audio.base64 for seed in range(4)]
     with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda seed: speak(service, text=text, seed=seed % 4).audio.base64, range(8)))
+        together = list(threads.map(lambda seed: speak(worker, text=text, seed=seed % 4).audio.base64, range(8)))
     assert together == alone * 2
     assert len(set(alone)) == 4
 
 
-def test_segments_of_a_job_have_seeds_of_their_own(service: Service, device: ToneDevice) -> None:
-    speak(service, text=LONG)
+def test_segments_of_a_job_have_seeds_of_their_own(worker: Worker, device: ToneDevice) -> None:
+    speak(worker, text=LONG)
     assert len({segment.seed for segment in device.segments}) == len(device.segments)
 
 
 @pytest.mark.parametrize("text", [TEXT, LONG])
-def test_a_fixed_duration_is_kept_to_the_sample(service: Service, text: str) -> None:
-    natural_s = speak(service, text=text).audio.duration_s
+def test_a_fixed_duration_is_kept_to_the_sample(worker: Worker, text: str) -> None:
+    natural_s = speak(worker, text=text).audio.duration_s
     wanted_s = round(natural_s * 1.3, 2)
-    assert len(samples_of(speak(service, text=text, fix_duration_s=wanted_s))) == round(wanted_s * 24_000)
+    assert len(samples_of(speak(worker, text=text, fix_duration_s=wanted_s))) == round(wanted_s * 24_000)
 
 
-def test_a_duration_that_cannot_be_spoken_is_refused_with_what_can(service: Service) -> None:
+def test_a_duration_that_cannot_be_spoken_is_refused_with_what_can(worker: Worker) -> None:
     with pytest.raises(InvalidInput, match=r"fix_duration_s=0.1: the text takes about .* s in this voice; it can be"):
-        speak(service, fix_duration_s=0.1)
+        speak(worker, fix_duration_s=0.1)
 
 
-def test_faster_is_shorter(service: Service) -> None:
-    slow, fast = (speak(service, speed=speed).audio.duration_s for speed in (0.8, 1.6))
+def test_faster_is_shorter(worker: Worker) -> None:
+    slow, fast = (speak(worker, speed=speed).audio.duration_s for speed in (0.8, 1.6))
     assert slow / fast == pytest.approx(2, rel=0.2)
 
 
-def test_a_cross_fade_overlaps_segments(service: Service) -> None:
-    apart = speak(service, text=LONG, cross_fade_s=0.0)
-    overlapping = speak(service, text=LONG, cross_fade_s=0.2)
+def test_a_cross_fade_overlaps_segments(worker: Worker) -> None:
+    apart = speak(worker, text=LONG, cross_fade_s=0.0)
+    overlapping = speak(worker, text=LONG, cross_fade_s=0.2)
     saved_s = apart.audio.duration_s - overlapping.audio.duration_s
     assert saved_s == pytest.approx(0.2 * (len(apart.segments) - 1), abs=0.01)
 
 
-def test_the_callers_own_clip(service: Service) -> None:
+def test_the_callers_own_clip(worker: Worker) -> None:
     clip = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
     transcript = (TINY / "voices" / "joe.txt").read_text()
-    reply = speak(service, voice=None, reference={"audio": clip, "transcript": transcript})
-    assert reply.audio.base64 == speak(service).audio.base64
+    reply = speak(worker, voice=None, reference={"audio": clip, "transcript": transcript})
+    assert reply.audio.base64 == speak(worker).audio.base64
 
 
-def test_the_same_clip_is_prepared_once(service: Service, device: ToneDevice) -> None:
+def test_the_same_clip_is_prepared_once(worker: Worker, device: ToneDevice) -> None:
     clip = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
     transcript = (TINY / "voices" / "joe.txt").read_text()
     for words in (transcript, transcript, transcript.strip() + "!"):
-        speak(service, text="Hello there.", voice=None, reference={"audio": clip, "transcript": words})
+        speak(worker, text="Hello there.", voice=None, reference={"audio": clip, "transcript": words})
     first, again, other = [segment.reference for segment in device.segments]
     assert first is again  # the engine keeps what it computes of an array
     assert first is not other
 
 
-def test_a_transcript_of_something_else_is_refused(service: Service) -> None:
+def test_a_transcript_of_something_else_is_refused(worker: Worker) -> None:
     clip = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
     with pytest.raises(TranscriptMismatch):
-        speak(service, voice=None, reference={"audio": clip, "transcript": "a whole book " * 150})
+        speak(worker, voice=None, reference={"audio": clip, "transcript": "a whole book " * 150})
 
 
-def test_an_unknown_voice_is_answered_with_those_there_are(service: Service) -> None:
+def test_an_unknown_voice_is_answered_with_those_there_are(worker: Worker) -> None:
     with pytest.raises(UnknownVoice, match="did you mean 'joe'"):
-        speak(service, voice="jo")
+        speak(worker, voice="jo")
 
 
 @pytest.mark.parametrize("text", ["...", "🙂🙂", " \n ", "?!"])
-def test_text_that_cannot_be_spoken(service: Service, text: str) -> None:
+def test_text_that_cannot_be_spoken(worker: Worker, text: str) -> None:
     with pytest.raises(TextUnspeakable):
-        speak(service, text=text)
+        speak(worker, text=text)
 
 
-def test_limits_name_their_settings(service: Service) -> None:
-    tight = service.settings.model_copy(update={"max_text_chars": 10, "max_audio_s": 2.0})
+def test_limits_name_their_settings(worker: Worker) -> None:
+    tight = worker.settings.model_copy(update={"max_text_chars": 10, "max_audio_s": 2.0})
     with pytest.raises(TextTooLong, match="F5_MAX_TEXT_CHARS"):
-        speak(dataclasses.replace(service, settings=tight))
-    tight = service.settings.model_copy(update={"max_audio_s": 2.0})
+        speak(dataclasses.replace(worker, settings=tight))
+    tight = worker.settings.model_copy(update={"max_audio_s": 2.0})
     with pytest.raises(TextTooLong, match="F5_MAX_AUDIO_S"):
-        speak(dataclasses.replace(service, settings=tight))
+        speak(dataclasses.replace(worker, settings=tight))
 
 
-def test_unknown_characters_are_named_in_a_warning(service: Service) -> None:
-    warnings = speak(service, text="One § two ю three.").warnings
+def test_unknown_characters_are_named_in_a_warning(worker: Worker) -> None:
+    warnings = speak(worker, text="One § two ю three.").warnings
     assert any("2 characters are unknown to the model" in warning for warning in warnings)
 
 
-def test_a_cancelled_job_gives_the_device_back(service: Service, device: ToneDevice) -> None:
+def test_a_cancelled_job_gives_the_device_back(worker: Worker, device: ToneDevice) -> None:
     control = JobControl(60)
     reached = threading.Event()
 
@@ -169,8 +169,8 @@ def test_a_cancelled_job_gives_the_device_back(service: Service, device: ToneDev
 
     device.before = cancel
     with pytest.raises(JobCancelled):
-        speak_job(Job(SynthesizeInput(text=LONG, voice="joe"), service, control))
+        speak_job(Job(SynthesizeInput(text=LONG, voice="joe"), worker, control))
     assert reached.is_set()
     device.before = lambda segment, step: None
-    assert speak(service).audio.duration_s > 1
+    assert speak(worker).audio.duration_s > 1
     assert len(device.segments) == 1

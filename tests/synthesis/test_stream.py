@@ -14,11 +14,11 @@ import pytest
 
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
-from f5_worker.engine.engine import Segment
+from f5_worker.engine.types import Segment
 from f5_worker.errors import JobCancelled
 from f5_worker.schema.requests import DubInput, SpeechRequest, SynthesizeInput
-from f5_worker.schema.responses import ChunkReply, SpeechReply, SynthesizeReply
-from f5_worker.synthesis.context import Service
+from f5_worker.schema.responses import ChunkResponse, SpeechResponse, SynthesizeResponse
+from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.pipeline import speak
 from f5_worker.synthesis.prepare import Job
 from f5_worker.synthesis.stream import MAX_CHUNK_BYTES, stream
@@ -31,23 +31,23 @@ def request(**fields: Any) -> SynthesizeInput:
     return SynthesizeInput.model_validate({"text": LONG, "voice": "joe", "seed": 1, "format": "pcm_s16le"} | fields)
 
 
-def streamed(job: SpeechRequest, service: Service) -> tuple[list[ChunkReply], SpeechReply]:
-    *chunks, last = stream(Job(job, service, JobControl(60)))
-    assert all(isinstance(chunk, ChunkReply) for chunk in chunks)
-    assert isinstance(last, SpeechReply)
+def streamed(job: SpeechRequest, worker: Worker) -> tuple[list[ChunkResponse], SpeechResponse]:
+    *chunks, last = stream(Job(job, worker, JobControl(60)))
+    assert all(isinstance(chunk, ChunkResponse) for chunk in chunks)
+    assert isinstance(last, SpeechResponse)
     return chunks, last  # type: ignore[return-value]
 
 
-def sound(chunks: list[ChunkReply]) -> bytes:
+def sound(chunks: list[ChunkResponse]) -> bytes:
     return b"".join(base64.b64decode(chunk.audio.base64) for chunk in chunks)
 
 
-def whole(job: SpeechRequest, service: Service) -> SpeechReply:
-    first_s = service.settings.stream_first_s
+def whole(job: SpeechRequest, worker: Worker) -> SpeechResponse:
+    first_s = worker.settings.stream_first_s
     live = isinstance(job, SynthesizeInput) and job.loudness_lufs is None  # else nothing is heard early
     if isinstance(job, SynthesizeInput) and live and job.first_segment_s is None:
         job = job.model_copy(update={"first_segment_s": first_s})
-    return speak(Job(job, service, JobControl(60)))
+    return speak(Job(job, worker, JobControl(60)))
 
 
 @pytest.mark.parametrize(
@@ -63,28 +63,28 @@ def whole(job: SpeechRequest, service: Service) -> SpeechReply:
         pytest.param({"format": "aac"}, marks=pytest.mark.slow),
     ],
 )
-def test_the_pieces_joined_are_the_whole_file(service: Service, fields: dict[str, Any]) -> None:
+def test_the_pieces_joined_are_the_whole_file(worker: Worker, fields: dict[str, Any]) -> None:
     job = request(**fields)
-    chunks, last = streamed(job, service)
+    chunks, last = streamed(job, worker)
     assert len(chunks) > 3
-    assert sound(chunks) == base64.b64decode(whole(job, service).audio.base64 or "")
+    assert sound(chunks) == base64.b64decode(whole(job, worker).audio.base64 or "")
     assert last.audio.base64 is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["wav", "mp3"])
-def test_formats_with_a_streams_header_decode_to_the_same(service: Service, format: str) -> None:
+def test_formats_with_a_streams_header_decode_to_the_same(worker: Worker, format: str) -> None:
     job = request(format=format)
-    data = sound(streamed(job, service)[0])
+    data = sound(streamed(job, worker)[0])
     heard = decode(data, max_bytes=10**8, max_s=600).samples
-    expected = decode(base64.b64decode(whole(job, service).audio.base64 or ""), max_bytes=10**8, max_s=600).samples
+    expected = decode(base64.b64decode(whole(job, worker).audio.base64 or ""), max_bytes=10**8, max_s=600).samples
     assert abs(len(heard) - len(expected)) <= (0 if format == "wav" else 4_000)
     if format == "wav":
         assert np.array_equal(heard, expected)
 
 
-def test_pieces_are_numbered_and_their_times_join(service: Service) -> None:
-    chunks, last = streamed(request(), service)
+def test_pieces_are_numbered_and_their_times_join(worker: Worker) -> None:
+    chunks, last = streamed(request(), worker)
     assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
     for left, right in itertools.pairwise(chunks):
         assert left.start_s + left.duration_s == pytest.approx(right.start_s, abs=1e-5)
@@ -92,14 +92,14 @@ def test_pieces_are_numbered_and_their_times_join(service: Service) -> None:
     assert chunks[-1].start_s + chunks[-1].duration_s == pytest.approx(last.audio.duration_s, abs=1e-5)
 
 
-def test_the_first_piece_is_short_on_purpose(service: Service) -> None:
-    chunks, last = streamed(request(), service)
-    assert isinstance(last, SynthesizeReply)
-    assert chunks[0].duration_s <= 2 * service.settings.stream_first_s
+def test_the_first_piece_is_short_on_purpose(worker: Worker) -> None:
+    chunks, last = streamed(request(), worker)
+    assert isinstance(last, SynthesizeResponse)
+    assert chunks[0].duration_s <= 2 * worker.settings.stream_first_s
     assert len(last.segments) > 1
 
 
-def test_the_first_piece_comes_before_the_last_segment_is_spoken(service: Service, device: ToneDevice) -> None:
+def test_the_first_piece_comes_before_the_last_segment_is_spoken(worker: Worker, device: ToneDevice) -> None:
     heard = threading.Event()
 
     def hold_later_segments(segment: Segment, step: int) -> None:
@@ -107,23 +107,23 @@ def test_the_first_piece_comes_before_the_last_segment_is_spoken(service: Servic
             assert heard.wait(10)
 
     device.before = hold_later_segments
-    pieces = stream(Job(request(), service, JobControl(60)))
-    assert isinstance(next(pieces), ChunkReply)
+    pieces = stream(Job(request(), worker, JobControl(60)))
+    assert isinstance(next(pieces), ChunkResponse)
     assert len(device.segments) == 1
     heard.set()
-    assert isinstance(list(pieces)[-1], SpeechReply)
+    assert isinstance(list(pieces)[-1], SpeechResponse)
 
 
-def test_every_piece_fits_into_one_post(service: Service) -> None:
+def test_every_piece_fits_into_one_post(worker: Worker) -> None:
     job = request(format="wav_f32", sample_rate=48_000, text=LONG[:200], first_segment_s=20.0)
-    chunks, _ = streamed(job, service)
+    chunks, _ = streamed(job, worker)
     sizes = [len(json.dumps(chunk.to_json())) for chunk in chunks]
     assert max(sizes) < 1_000_000
     assert max(len(base64.b64decode(chunk.audio.base64)) for chunk in chunks) <= MAX_CHUNK_BYTES
 
 
-def test_words_come_with_the_pieces_each_once_and_in_order(service: Service) -> None:
-    chunks, last = streamed(request(timings="words", captions={"formats": ["srt"]}), service)
+def test_words_come_with_the_pieces_each_once_and_in_order(worker: Worker) -> None:
+    chunks, last = streamed(request(timings="words", captions={"formats": ["srt"]}), worker)
     words = [word for chunk in chunks for word in chunk.words or []]
     assert last.timings is not None
     assert [word.text for word in words] == [word.text for word in last.timings.words] == LONG.split()
@@ -132,33 +132,33 @@ def test_words_come_with_the_pieces_each_once_and_in_order(service: Service) -> 
     assert (last.captions["srt"].content or "").startswith("1\n")
 
 
-def test_words_are_not_sent_unasked(service: Service) -> None:
-    chunks, last = streamed(request(), service)
+def test_words_are_not_sent_unasked(worker: Worker) -> None:
+    chunks, last = streamed(request(), worker)
     assert all(chunk.words is None for chunk in chunks)
     assert last.timings is None
 
 
-def test_a_cancelled_stream_stops(service: Service, device: ToneDevice) -> None:
+def test_a_cancelled_stream_stops(worker: Worker, device: ToneDevice) -> None:
     control = JobControl(60)
-    pieces = stream(Job(request(), service, control))
+    pieces = stream(Job(request(), worker, control))
     next(pieces)
     control.cancel()
     with pytest.raises(JobCancelled):
         list(pieces)
 
 
-def test_a_dubbed_track_comes_in_pieces_too(service: Service) -> None:
+def test_a_dubbed_track_comes_in_pieces_too(worker: Worker) -> None:
     job = DubInput.model_validate({"action": "dub", "subtitles": SRT, "voice": "joe", "seed": 2, "format": "pcm_s16le"})
-    chunks, last = streamed(job, service)
-    assert sound(chunks) == base64.b64decode(whole(job, service).audio.base64 or "")
+    chunks, last = streamed(job, worker)
+    assert sound(chunks) == base64.b64decode(whole(job, worker).audio.base64 or "")
     assert last.audio.duration_s == 9.5
 
 
-def test_a_leaver_does_not_keep_the_device(service: Service) -> None:
-    pieces = stream(Job(request(), service, JobControl(60)))
+def test_a_leaver_does_not_keep_the_device(worker: Worker) -> None:
+    pieces = stream(Job(request(), worker, JobControl(60)))
     next(pieces)
     pieces.close()
-    again = dataclasses.replace(service)
+    again = dataclasses.replace(worker)
     assert streamed(request(text="Short."), again)[1].audio.duration_s > 0
 
 

@@ -116,7 +116,7 @@ def test_ideographs_need_no_space_where_a_line_ended() -> None:
         CSV.replace("0.5,2.25", "00:00:00.500,00:00:02.250").replace("3661.0", "01:01:01"),
         CSV.replace("0.5,2.25", "00:00:00.500,00:00:02.250").partition("\r\n")[2],
         CSV.replace("Hello there.", '"Hello\n there."').replace("\r\n3661", "\r\n,,\r\n\r\n3661"),
-        "Text,Speaker,End,Start\nHello there.,,2.25,0.5\nHow are you?,,3662.5,3661",
+        "Text,ModelRunner,End,Start\nHello there.,,2.25,0.5\nHow are you?,,3662.5,3661",
         "start_ms,end_ms,text\n500,2250,Hello there.\n3661000,3662500,How are you?",
         "start\tend\ttext\n500\t2250\tHello there.\n3661000\t3662500\tHow are you?",  # as Whisper writes them
     ],

@@ -18,7 +18,7 @@ from f5_worker.reference.report import VoiceReport
 from f5_worker.settings import Settings
 from f5_worker.voices.info import NewVoice
 from f5_worker.voices.library import Library
-from f5_worker.voices.store import Facts, Source, Store, StoredFile, too_large
+from f5_worker.voices.store import FileStat, Store, StoredFile, VoiceSource, too_large
 
 CONSENT = "Ada Lovelace agreed on 1 May to the use of her voice."
 SILENCE = b"fLaC silence"
@@ -73,14 +73,14 @@ class MemoryFile:
     data: bytes
     modified_s: float
 
-    def facts(self) -> Facts:
-        return Facts(len(self.data), self.modified_s)
+    def facts(self) -> FileStat:
+        return FileStat(len(self.data), self.modified_s)
 
 
 class MemoryStore:
     """Files in a dictionary, written and deleted one at a time."""
 
-    source: Source = "bucket"
+    source: VoiceSource = "bucket"
 
     def __init__(self) -> None:
         self.files: dict[str, MemoryFile] = {}
@@ -105,10 +105,10 @@ class MemoryStore:
             self.files.pop(name, None)
 
 
-class Turns:
+class Scheduler:
     """A store's files as one of several workers sees them: it does one thing and then waits for its next turn."""
 
-    source: Source = "bucket"
+    source: VoiceSource = "bucket"
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -138,7 +138,7 @@ class Turns:
 
 def interleave(store: Store, workers: list[Callable[[Store], None]], seed: int) -> None:
     """Run the workers side by side, one step of one of them at a time, in an order that the seed makes."""
-    turns = [Turns(store) for _ in workers]
+    turns = [Scheduler(store) for _ in workers]
     living = set(range(len(workers)))
 
     def run(index: int) -> None:

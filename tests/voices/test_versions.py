@@ -13,12 +13,12 @@ from f5_worker.voices import versions as shelves
 from f5_worker.voices.cache import Prepared
 from f5_worker.voices.naming import PREPARED
 from f5_worker.voices.store import Store
-from f5_worker.voices.versions import LEFTOVER_S, LISTING_S, Details, Gone, Shelf
+from f5_worker.voices.versions import LEFTOVER_S, LISTING_S, StaleVersionError, VersionedVoiceStore, VoiceMetadata
 from tests.voices.stores import CONSENT, MemoryFile, MemoryStore, interleave, report
 
 SCHEDULES = 25
 
-DETAILS = Details(
+DETAILS = VoiceMetadata(
     created_at=datetime(2026, 5, 1, tzinfo=timezone.utc),
     consent=CONSENT,
     defaults=VoiceDefaultsInput(speed=1.1),
@@ -32,11 +32,11 @@ def contents(what: str) -> dict[str, bytes]:
     return {"flac": what.encode(), "txt": what.encode(), PREPARED: what.encode()}
 
 
-def add(shelf: Shelf, what: str, *, replace: bool = True, name: str = "ada") -> bool:
+def add(shelf: VersionedVoiceStore, what: str, *, replace: bool = True, name: str = "ada") -> bool:
     return shelf.add(name, contents(what), DETAILS, replace=replace)
 
 
-def read(shelf: Shelf, name: str = "ada") -> str | None:
+def read(shelf: VersionedVoiceStore, name: str = "ada") -> str | None:
     """What the voice says, None if there is none; a mixture fails."""
     for _ in range(100):
         found = shelf.find(name)
@@ -45,7 +45,7 @@ def read(shelf: Shelf, name: str = "ada") -> str | None:
         files = [file for file in (found.clip, found.transcript, found.samples) if file]
         try:
             said = {shelf.read(found, file, 1_000) for file in files}
-        except Gone:
+        except StaleVersionError:
             continue
         assert len(said) == 1
         return said.pop().decode()
@@ -58,11 +58,11 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def shelf(store: MemoryStore) -> Shelf:
-    return Shelf(store)
+def shelf(store: MemoryStore) -> VersionedVoiceStore:
+    return VersionedVoiceStore(store)
 
 
-def test_a_voice_is_found_as_it_was_added(shelf: Shelf, store: MemoryStore) -> None:
+def test_a_voice_is_found_as_it_was_added(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
     assert add(shelf, "one")
     found = shelf.find("ada")
     assert found is not None
@@ -75,7 +75,7 @@ def test_a_voice_is_found_as_it_was_added(shelf: Shelf, store: MemoryStore) -> N
     assert set(store.files) == {"ada.json", *(f"ada.{version}.{kind}" for kind in ("flac", "txt", "npy"))}
 
 
-def test_replacing_leaves_nothing_of_what_was_there(shelf: Shelf, store: MemoryStore) -> None:
+def test_replacing_leaves_nothing_of_what_was_there(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
     for name in ("Ada.wav", "ada.mp3", "ADA.srt"):
         store.write(name, b"early")
     assert not add(shelf, "one", replace=False)
@@ -87,7 +87,7 @@ def test_replacing_leaves_nothing_of_what_was_there(shelf: Shelf, store: MemoryS
     assert len(store.files) == 4
 
 
-def test_deleting_leaves_nothing(shelf: Shelf, store: MemoryStore) -> None:
+def test_deleting_leaves_nothing(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
     add(shelf, "one", name="bob")
     kept = set(store.files)
     add(shelf, "one")
@@ -99,7 +99,7 @@ def test_deleting_leaves_nothing(shelf: Shelf, store: MemoryStore) -> None:
     assert not shelf.delete("ada")
 
 
-def test_no_name_but_a_valid_one_reaches_the_store(shelf: Shelf, store: MemoryStore) -> None:
+def test_no_name_but_a_valid_one_reaches_the_store(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
     asked: list[str] = []
     store.read = lambda name, max_bytes: asked.append(name)  # type: ignore[method-assign, assignment]
     for name in ("../ada", "ada/b", "Ada", "", "a" * 65, "ada.json", "a\0b", "ada\n", ".."):
@@ -117,14 +117,16 @@ def test_no_name_but_a_valid_one_reaches_the_store(shelf: Shelf, store: MemorySt
         {"prepared": None},
     ],
 )
-def test_a_record_that_is_none_is_no_voice(shelf: Shelf, store: MemoryStore, damage: dict[str, object]) -> None:
+def test_a_record_that_is_none_is_no_voice(
+    shelf: VersionedVoiceStore, store: MemoryStore, damage: dict[str, object]
+) -> None:
     add(shelf, "one")
     record = json.loads(store.files["ada.json"].data)
     store.write("ada.json", json.dumps(record | damage).encode())
     assert shelf.find("ada") is None
 
 
-def test_a_damaged_file_is_told(shelf: Shelf, store: MemoryStore) -> None:
+def test_a_damaged_file_is_told(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
     add(shelf, "one")
     found = shelf.find("ada")
     assert found is not None
@@ -133,16 +135,16 @@ def test_a_damaged_file_is_told(shelf: Shelf, store: MemoryStore) -> None:
         shelf.read(found, found.clip, 1_000)
 
 
-def test_a_record_whose_files_are_gone_takes_no_name(shelf: Shelf, store: MemoryStore) -> None:
+def test_a_record_whose_files_are_gone_takes_no_name(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
     """A worker died in the midst of deleting, after another had written the record."""
     add(shelf, "one")
     store.delete([name for name in store.files if name != "ada.json"])
-    assert "ada" not in Shelf(store).listing()
+    assert "ada" not in VersionedVoiceStore(store).listing()
     assert add(shelf, "two", replace=False)
     assert read(shelf) == "two"
 
 
-def test_files_of_workers_that_died_are_swept_once_they_are_old(shelf: Shelf, store: MemoryStore) -> None:
+def test_files_of_workers_that_died_are_swept_once_they_are_old(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
     old = time.time() - LEFTOVER_S - 60
     young = {f"{name}.0123456789ab.wav" for name in ("ada", "eve")}
     for name in ("ada", "bob"):
@@ -156,7 +158,7 @@ def test_files_of_workers_that_died_are_swept_once_they_are_old(shelf: Shelf, st
 
 def test_others_changes_are_seen_at_once_and_in_lists_after_seconds(store: MemoryStore) -> None:
     now = 0.0
-    mine, other = Shelf(store, clock=lambda: now), Shelf(store)
+    mine, other = VersionedVoiceStore(store, clock=lambda: now), VersionedVoiceStore(store)
     assert list(mine.listing()) == []
     add(other, "one")
     store.write("Bob.wav", b"early")
@@ -171,16 +173,16 @@ def test_others_changes_are_seen_at_once_and_in_lists_after_seconds(store: Memor
 
 def test_an_early_voice_that_changes_has_another_key(store: MemoryStore) -> None:
     store.write("ada.wav", b"one")
-    first = Shelf(store).find("ada")
+    first = VersionedVoiceStore(store).find("ada")
     store.write("ada.txt", b"words")
-    second = Shelf(store).find("ada")
+    second = VersionedVoiceStore(store).find("ada")
     assert first is not None
     assert second is not None
     assert first.key != second.key
     assert (first.transcript, second.transcript) == (None, "ada.txt")
 
 
-def test_the_record_goes_first(shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_record_goes_first(shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     add(shelf, "one")
     seen: list[list[str]] = []
     delete = store.delete
@@ -194,14 +196,14 @@ def test_the_record_goes_first(shelf: Shelf, store: MemoryStore, monkeypatch: py
 
 def adder(what: str, replace: bool, results: dict[str, bool]) -> Callable[[Store], None]:
     def work(store: Store) -> None:
-        results[what] = add(Shelf(store), what, replace=replace)
+        results[what] = add(VersionedVoiceStore(store), what, replace=replace)
 
     return work
 
 
 def deleter(results: dict[str, bool]) -> Callable[[Store], None]:
     def work(store: Store) -> None:
-        results["deleted"] = Shelf(store).delete("ada")
+        results["deleted"] = VersionedVoiceStore(store).delete("ada")
 
     return work
 
@@ -209,14 +211,14 @@ def deleter(results: dict[str, bool]) -> Callable[[Store], None]:
 def reader(said: list[str | None]) -> Callable[[Store], None]:
     def work(store: Store) -> None:
         for _ in range(4):
-            said.append(read(Shelf(store)))
+            said.append(read(VersionedVoiceStore(store)))
 
     return work
 
 
 def is_clean(store: MemoryStore) -> bool:
     """A whole voice or none, and not half of one."""
-    said = read(Shelf(store))
+    said = read(VersionedVoiceStore(store))
     return (said is not None) == ("ada.json" in store.files)
 
 
@@ -225,7 +227,7 @@ def test_adding_against_deleting_in_any_order(there: bool) -> None:
     for seed in range(SCHEDULES):
         store, results, said = MemoryStore(), dict[str, bool](), list[str | None]()
         if there:
-            add(Shelf(store), "zero")
+            add(VersionedVoiceStore(store), "zero")
         workers = [adder("one", True, results), deleter(results), reader(said)]
         interleave(store, workers, seed)
         assert results["one"]
@@ -237,11 +239,11 @@ def test_adding_against_deleting_in_any_order(there: bool) -> None:
 def test_adding_twice_against_deleting_twice_in_any_order() -> None:
     for seed in range(SCHEDULES):
         store, results = MemoryStore(), dict[str, bool]()
-        add(Shelf(store), "zero")
+        add(VersionedVoiceStore(store), "zero")
         workers = [adder("one", True, results), adder("two", True, results), deleter(results), deleter(results)]
         interleave(store, workers, seed)
         assert is_clean(store), seed
-        Shelf(store).delete("ada")
+        VersionedVoiceStore(store).delete("ada")
         assert not store.files
 
 
@@ -250,7 +252,7 @@ def test_of_two_who_add_a_new_voice_one_is_told_that_it_exists() -> None:
         store, results = MemoryStore(), dict[str, bool]()
         interleave(store, [adder("one", False, results), adder("two", False, results)], seed)
         assert sorted(results.values()) == [False, True]
-        assert results[str(read(Shelf(store)))]
+        assert results[str(read(VersionedVoiceStore(store)))]
         assert len(store.files) == 4
 
 
@@ -278,11 +280,11 @@ def after(store: MemoryStore, name: str, act: Callable[[], object], monkeypatch:
 
 
 def test_who_is_replaced_unseen_takes_its_files_away(
-    shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other had looked for older files before this one's record was there."""
     others = MemoryStore()
-    add(Shelf(others), "two")
+    add(VersionedVoiceStore(others), "two")
     after(store, "ada.json", lambda: store.files.update(others.files), monkeypatch)
     assert add(shelf, "one")
     assert read(shelf) == "two"
@@ -290,17 +292,17 @@ def test_who_is_replaced_unseen_takes_its_files_away(
 
 
 def test_a_voice_that_is_added_while_another_is_deleted_stays(
-    shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(shelf, "one")
-    after(store, "ada.json", lambda: add(Shelf(store), "two"), monkeypatch)
+    after(store, "ada.json", lambda: add(VersionedVoiceStore(store), "two"), monkeypatch)
     assert shelf.delete("ada")
     assert read(shelf) == "two"
     assert len(store.files) == 4
 
 
 def test_a_voice_that_others_add_again_and_again_is_deleted_as_it_was(
-    shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(shelf, "one")
     before, list_files = store.files.keys() - {"ada.json"}, store.list
@@ -308,7 +310,7 @@ def test_a_voice_that_others_add_again_and_again_is_deleted_as_it_was(
     def list_and_add(prefix: str = "") -> list[MemoryFile]:
         files = list_files(prefix)
         monkeypatch.setattr(store, "list", list_files)
-        add(Shelf(store), "two")
+        add(VersionedVoiceStore(store), "two")
         monkeypatch.setattr(store, "list", list_and_add)
         return files
 
@@ -317,7 +319,9 @@ def test_a_voice_that_others_add_again_and_again_is_deleted_as_it_was(
     assert not before & set(store.files)
 
 
-def test_who_never_succeeds_says_so(shelf: Shelf, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_never_succeeds_says_so(
+    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shelves, "ROUNDS", 3)
     write = store.write
 

@@ -28,7 +28,7 @@ class Rejected(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ParseOutcome:
     """What torch would do with a value: `ok`, `reject` (an exception or a crash) or `abort` (SIGABRT)."""
 
     verdict: Answer
@@ -36,7 +36,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def judge(value: str, release: int) -> Outcome:
+def judge(value: str, release: int) -> ParseOutcome:
     """What torch 2.`release` does with `value`, as if it stood in the environment."""
     text = value.split("\0")[0]  # getenv ends there
     tokens = tokenize(text, release)
@@ -47,13 +47,13 @@ def judge(value: str, release: int) -> Outcome:
             backend = _scan_at_load(tokens)
         except Rejected as error:
             # Raised inside a static initialiser of libc10_cuda.so: std::terminate.
-            return Outcome("abort", str(error))
+            return ParseOutcome("abort", str(error))
     parser = _Parser(tokens, release, backend)
     try:
         parser.parse()
     except (Rejected, NotANumber) as error:
-        return Outcome("reject", str(error))
-    return Outcome("ok", notes=tuple(dict.fromkeys(parser.notes)))
+        return ParseOutcome("reject", str(error))
+    return ParseOutcome("ok", notes=tuple(dict.fromkeys(parser.notes)))
 
 
 def tokenize(text: str, release: int) -> list[str]:

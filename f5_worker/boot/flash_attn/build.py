@@ -20,7 +20,7 @@ from pathlib import Path
 from f5_worker import process as child
 from f5_worker.boot.flash_attn.install import PIP
 from f5_worker.boot.flash_attn.wheels import Wheel, build_arch, estimate_build
-from f5_worker.boot.probe.probe import Facts
+from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.storage import files as cache
 
 FAILED_NOTE, LEASE_NAME, LOG_NAME = "build.failed", "build.lease", "build.log"
@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
-class Limits:
+class BuildLimits:
     """What a build may take, and what it needs.
 
     `tools` have to be in the environment already: torch's headers and ABI count, so there is no build isolation.
@@ -48,7 +48,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Request:
+class BuildRequest:
     """One build, as JSON for the builder's command line."""
 
     python: str
@@ -72,7 +72,7 @@ class BuildFailed(Exception):
         self.log = log
 
 
-def obstacle(facts: Facts, limits: Limits, work_dir: Path) -> str | None:
+def obstacle(facts: ProbeResult, limits: BuildLimits, work_dir: Path) -> str | None:
     """Why a build cannot work here, found out before anything is fetched."""
     nvcc, cuda = facts.nvcc, facts.cuda or ""
     if nvcc is None:
@@ -93,9 +93,9 @@ def obstacle(facts: Facts, limits: Limits, work_dir: Path) -> str | None:
     return None
 
 
-def request(facts: Facts, sdist: Wheel, cache_dir: Path, work_dir: Path, limits: Limits) -> Request:
+def request(facts: ProbeResult, sdist: Wheel, cache_dir: Path, work_dir: Path, limits: BuildLimits) -> BuildRequest:
     """One build for this GPU only, with as many jobs as cores and memory allow."""
-    return Request(
+    return BuildRequest(
         python=facts.executable,
         version=sdist.version,
         sha256=str(sdist.sha256),
@@ -121,7 +121,7 @@ def under_way(cache_dir: Path) -> bool:
     return path.exists() and cache.age_s(path) < cache.STALE_LEASE_S
 
 
-def build(order: Request, on_tick: Callable[[], None] = lambda: None) -> Path:
+def build(order: BuildRequest, on_tick: Callable[[], None] = lambda: None) -> Path:
     """Build and cache. Whatever happens, nothing of it stays in the working directory.
 
     Raises:
@@ -140,7 +140,7 @@ def build(order: Request, on_tick: Callable[[], None] = lambda: None) -> Path:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def start_detached(order: Request) -> int:
+def start_detached(order: BuildRequest) -> int:
     """Begin a build that outlives this process and the handler that replaces it; its process id."""
     with (Path(order.cache_dir) / LOG_NAME).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command line
@@ -157,13 +157,13 @@ def start_detached(order: Request) -> int:
 def main(text: str) -> int:
     """The detached builder: at most one for each cache directory."""
     raw = json.loads(text)
-    order = Request(**{**raw, "pip_args": tuple(raw["pip_args"])})
+    order = BuildRequest(**{**raw, "pip_args": tuple(raw["pip_args"])})
     cache_dir = Path(order.cache_dir)
     with cache.lease(cache_dir / LEASE_NAME, wait_s=0) as turn:
         if not turn.held or built_wheel(cache_dir, order.version):
             return 0
         try:
-            wheel = build(order, turn.beat)
+            wheel = build(order, turn.heartbeat)
         except BuildFailed as error:
             sys.stdout.write(f"{error.log}\n{error}\n")
             return 1
@@ -171,7 +171,7 @@ def main(text: str) -> int:
     return 0
 
 
-def _compile(order: Request, room: Path, on_tick: Callable[[], None]) -> Path:
+def _compile(order: BuildRequest, room: Path, on_tick: Callable[[], None]) -> Path:
     """Through pip, which knows the index, the proxy and the hash, and unpacks safely."""
     wanted = room / "requirements.txt"
     wanted.write_text(f"flash-attn=={order.version} --hash=sha256:{order.sha256}\n")
@@ -192,7 +192,7 @@ def _compile(order: Request, room: Path, on_tick: Callable[[], None]) -> Path:
     return found[0]
 
 
-def _environment(order: Request, room: Path) -> dict[str, str]:
+def _environment(order: BuildRequest, room: Path) -> dict[str, str]:
     env = {
         **os.environ,
         "MAX_JOBS": str(order.jobs),
@@ -224,7 +224,7 @@ def _keep(wheel: Path, cache_dir: Path) -> Path:
     return target
 
 
-def _noted(error: BuildFailed, order: Request) -> BuildFailed:
+def _noted(error: BuildFailed, order: BuildRequest) -> BuildFailed:
     cache.Notes(Path(order.cache_dir)).put(FAILED_NOTE, str(error), order.failed_ttl_s)
     return error
 

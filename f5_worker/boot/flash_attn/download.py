@@ -28,7 +28,7 @@ READ_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
-class Limits:
+class DownloadLimits:
     """What one download may take. A wheel has about 250 MB."""
 
     connect_s: float = 10.0
@@ -53,7 +53,7 @@ class _Again(Exception):
     """This attempt failed, the next may not."""
 
 
-def fetch(wheel: Wheel, directory: Path, limits: Limits, on_data: Callable[[], None] = lambda: None) -> Path:
+def fetch(wheel: Wheel, directory: Path, limits: DownloadLimits, on_data: Callable[[], None] = lambda: None) -> Path:
     """The file in `directory`, taken from there if it is intact; other processes may do the same meanwhile.
 
     A 404 is remembered for `absent_ttl_s`. What a killed download left is taken up where a published hash can
@@ -89,7 +89,7 @@ def fetch(wheel: Wheel, directory: Path, limits: Limits, on_data: Callable[[], N
     return target
 
 
-def _attempts(wheel: Wheel, temporary: Path, limits: Limits, on_data: Callable[[], None]) -> None:
+def _attempts(wheel: Wheel, temporary: Path, limits: DownloadLimits, on_data: Callable[[], None]) -> None:
     deadline = time.monotonic() + limits.total_s
     reason = ""
     with temporary.open("a+b") as file:
@@ -114,7 +114,9 @@ def _attempts(wheel: Wheel, temporary: Path, limits: Limits, on_data: Callable[[
     raise DownloadFailed(f"{reason}, {limits.attempts} attempts")
 
 
-def _one_attempt(wheel: Wheel, file: BinaryIO, limits: Limits, deadline: float, on_data: Callable[[], None]) -> None:
+def _one_attempt(
+    wheel: Wheel, file: BinaryIO, limits: DownloadLimits, deadline: float, on_data: Callable[[], None]
+) -> None:
     """Append what is missing, or start over where the server will not resume."""
     offset = file.seek(0, 2)
     try:
@@ -139,7 +141,7 @@ def _one_attempt(wheel: Wheel, file: BinaryIO, limits: Limits, deadline: float, 
         raise _Again(f"the connection ended after {file.tell()} of {size} bytes")
 
 
-def _open(url: str, offset: int, limits: Limits) -> Any:
+def _open(url: str, offset: int, limits: DownloadLimits) -> Any:
     headers = {"User-Agent": "f5-worker", "Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -170,7 +172,7 @@ def _refused(error: urllib.error.HTTPError, url: str, file: BinaryIO) -> None:
     raise DownloadFailed(f"HTTP {error.code} for {url}", absent=absent) from None
 
 
-def _check_room(size: int, directory: Path, limits: Limits) -> None:
+def _check_room(size: int, directory: Path, limits: DownloadLimits) -> None:
     if size > limits.max_bytes:
         raise DownloadFailed(f"{size} bytes, at most {limits.max_bytes} are taken")
     free = cache.free_bytes(directory)
@@ -201,7 +203,7 @@ def _adopt_orphan(target: Path, temporary: Path) -> None:
                 return
 
 
-def _why(error: Exception, limits: Limits) -> str:
+def _why(error: Exception, limits: DownloadLimits) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         # urllib wraps what happens before the request is sent, and only that.

@@ -13,18 +13,18 @@ from pathlib import Path
 
 from f5_worker.boot.flash_attn import build as source
 from f5_worker.boot.flash_attn import download, obtain, removal, verify
-from f5_worker.boot.flash_attn.wheels import Manifest, load_manifest
-from f5_worker.boot.flash_attn.work import Attempt, BuildMode, Mode, Outcome, Work, sdpa
-from f5_worker.boot.probe.probe import Facts
+from f5_worker.boot.flash_attn.wheels import WheelManifest, load_manifest
+from f5_worker.boot.flash_attn.work import Attempt, BuildMode, FlashAttnOutcome, Mode, Work, sdpa
+from f5_worker.boot.probe.probe import ProbeResult
 
-__all__ = ["Attempt", "BuildMode", "Mode", "Outcome", "ensure"]
+__all__ = ["Attempt", "BuildMode", "FlashAttnOutcome", "Mode", "ensure"]
 
-LIMITS = download.Limits()
-BUILD_LIMITS = source.Limits()
+LIMITS = download.DownloadLimits()
+BUILD_LIMITS = source.BuildLimits()
 
 
 def ensure(
-    facts: Facts,
+    facts: ProbeResult,
     *,
     mode: Mode,
     build: BuildMode,
@@ -32,12 +32,12 @@ def ensure(
     overlay_dir: Path,
     seconds_left: float,
     wanted: bool = True,
-    manifest: Manifest | None = None,
+    manifest: WheelManifest | None = None,
     base_url: str | None = None,
-    limits: download.Limits = LIMITS,
-    build_limits: source.Limits = BUILD_LIMITS,
+    limits: download.DownloadLimits = LIMITS,
+    build_limits: source.BuildLimits = BUILD_LIMITS,
     proof: Path = verify.PROGRAM,
-) -> Outcome:
+) -> FlashAttnOutcome:
     """Make flash-attn usable or make sure that it is absent. Never raises for what it finds or fetches.
 
     Args:
@@ -66,14 +66,14 @@ def ensure(
     )
 
 
-def _off() -> Outcome:
-    return Outcome("off", "sdpa", "F5_FLASH_ATTN is off")
+def _off() -> FlashAttnOutcome:
+    return FlashAttnOutcome("off", "sdpa", "F5_FLASH_ATTN is off")
 
 
 # -- what the image brought ----------------------------------------------------------------------------
 
 
-def _judge_installed(work: Work, mode: Mode) -> tuple[Outcome | None, removal.Removal | None]:
+def _judge_installed(work: Work, mode: Mode) -> tuple[FlashAttnOutcome | None, removal.Removal | None]:
     """Keep what is proven, leave what is harmless, remove what is broken."""
     found, facts = work.facts.flash_attn, work.facts
     assert found is not None  # noqa: S101 - the caller asked
@@ -81,13 +81,13 @@ def _judge_installed(work: Work, mode: Mode) -> tuple[Outcome | None, removal.Re
     error, blame, log = found.error or "", "build", ""
     if found.importable:
         if mode == "off":
-            return Outcome("off", "sdpa", f"F5_FLASH_ATTN is off; {name} imports and is left alone"), None
+            return FlashAttnOutcome("off", "sdpa", f"F5_FLASH_ATTN is off; {name} imports and is left alone"), None
         if not facts.cuda_available:
             return sdpa(f"{name} imports, but nothing can be proven without a GPU: {facts.cuda_error}"), None
         proof = work.prove()
         if proof.ok:
             version = proof.version or found.version
-            return Outcome("kept", "flash_attn", f"{name} passed its proof", version), None
+            return FlashAttnOutcome("kept", "flash_attn", f"{name} passed its proof", version), None
         error, blame, log = proof.error or "", proof.blame or "build", proof.log
     work.note(name, error, log)
     if blame == "host":
@@ -99,7 +99,7 @@ def _judge_installed(work: Work, mode: Mode) -> tuple[Outcome | None, removal.Re
     return None, replace(gone, detail=f"{name} is broken ({error}); {gone.detail}")
 
 
-def _after_removal(outcome: Outcome, gone: removal.Removal) -> Outcome:
+def _after_removal(outcome: FlashAttnOutcome, gone: removal.Removal) -> FlashAttnOutcome:
     """An overlay hides what could not be removed; without one the mask has to."""
     reason = f"{gone.detail}; {outcome.reason}"
     if outcome.backend == "flash_attn" or gone.how == "failed":

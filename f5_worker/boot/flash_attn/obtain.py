@@ -11,7 +11,7 @@ from pathlib import Path
 from f5_worker.boot.flash_attn import build as source
 from f5_worker.boot.flash_attn import download, install
 from f5_worker.boot.flash_attn.wheels import Environment, Wheel, estimate_build, fingerprint, resolve, why_no_build
-from f5_worker.boot.flash_attn.work import PROOF_S, BuildMode, Outcome, Work, sdpa
+from f5_worker.boot.flash_attn.work import PROOF_S, BuildMode, FlashAttnOutcome, Work, sdpa
 from f5_worker.storage import files as cache
 
 REJECTED_TTL_S = 7 * 86_400.0
@@ -19,7 +19,7 @@ REJECTED_TTL_S = 7 * 86_400.0
 Get = Callable[[cache.Lease], Path]
 
 
-def provide(work: Work, mode: BuildMode, wanted: bool) -> Outcome:
+def provide(work: Work, mode: BuildMode, wanted: bool) -> FlashAttnOutcome:
     env = work.facts.environment()
     if env is None:
         return sdpa(work.facts.torch_error or "the probe learned too little about torch")
@@ -42,7 +42,7 @@ def provide(work: Work, mode: BuildMode, wanted: bool) -> Outcome:
     return _build(work, env, mode, why)
 
 
-def _try(work: Work, filename: str, get: Get) -> Outcome | None:
+def _try(work: Work, filename: str, get: Get) -> FlashAttnOutcome | None:
     """Get, install, prove one build. None: the next one may do; an outcome: that is it."""
     notes, overlay = cache.Notes(work.cache_dir), work.overlay_dir / filename.removesuffix(".whl")
     if reason := notes.get(f"{filename}.rejected"):
@@ -64,7 +64,9 @@ def _try(work: Work, filename: str, get: Get) -> Outcome | None:
     proof = work.prove(overlay)
     if proof.ok:
         work.note(filename, "passed its proof")
-        return Outcome("wheel", "flash_attn", f"{filename} passed its proof", proof.version, filename, (), str(overlay))
+        return FlashAttnOutcome(
+            "wheel", "flash_attn", f"{filename} passed its proof", proof.version, filename, (), str(overlay)
+        )
     work.note(filename, f"failed its proof: {proof.error}", proof.log)
     cache.remove_tree(overlay)
     if proof.blame == "host":
@@ -84,14 +86,14 @@ def _lay(work: Work, filename: str, overlay: Path, get: Get) -> None:
     with cache.lease(overlay.with_name(f"{overlay.name}.lease"), wait_s=wait_s, done=overlay.is_dir) as turn:
         if not overlay.is_dir():
             limit = max(1.0, min(install.TIMEOUT_S, work.left_s - PROOF_S))
-            install.install(wheel, overlay, python=work.facts.executable, timeout_s=limit, on_tick=turn.beat)
+            install.install(wheel, overlay, python=work.facts.executable, timeout_s=limit, on_tick=turn.heartbeat)
 
 
 def _fetch(work: Work, wheel: Wheel, turn: cache.Lease) -> Path:
     if wheel.url and work.base_url:
         wheel = replace(wheel, url=wheel.url.replace(work.manifest.base_url, work.base_url.rstrip("/"), 1))
     limits = replace(work.limits, total_s=max(1.0, min(work.limits.total_s, work.left_s - PROOF_S)))
-    return download.fetch(wheel, work.cache_dir, limits, turn.beat)
+    return download.fetch(wheel, work.cache_dir, limits, turn.heartbeat)
 
 
 def _summary(work: Work) -> str:
@@ -102,7 +104,7 @@ def _summary(work: Work) -> str:
 # -- what can be built ---------------------------------------------------------------------------------
 
 
-def _build(work: Work, env: Environment, mode: BuildMode, why: str) -> Outcome:
+def _build(work: Work, env: Environment, mode: BuildMode, why: str) -> FlashAttnOutcome:
     """The last resort, and whatever an earlier build of this or another worker has left in the cache."""
     sdist = work.manifest.sdist
     if done := source.built_wheel(work.cache_dir, sdist.version):
@@ -129,17 +131,17 @@ def _build(work: Work, env: Environment, mode: BuildMode, why: str) -> Outcome:
     return outcome or sdpa(f"{why}; {_last(work)}")
 
 
-def _build_here(work: Work, order: source.Request) -> Path:
+def _build_here(work: Work, order: source.BuildRequest) -> Path:
     cached = work.cache_dir
     with cache.lease(
         cached / source.LEASE_NAME,
         wait_s=order.total_s,
         done=lambda: source.built_wheel(cached, order.version) is not None,
     ) as turn:
-        return source.built_wheel(cached, order.version) or source.build(order, turn.beat)
+        return source.built_wheel(cached, order.version) or source.build(order, turn.heartbeat)
 
 
-def _built(work: Work, wheel: Path, how: str) -> Outcome | None:
+def _built(work: Work, wheel: Path, how: str) -> FlashAttnOutcome | None:
     outcome = _try(work, wheel.name, lambda _: wheel)
     if outcome is None and not wheel.exists():  # rejected, and gone from the cache
         reason = f"the build {work.attempts[-1].result}"
@@ -149,7 +151,7 @@ def _built(work: Work, wheel: Path, how: str) -> Outcome | None:
     return replace(outcome, decision="built", reason=f"{wheel.name}, {how}, passed its proof")
 
 
-def _order(work: Work, env: Environment, mode: BuildMode) -> tuple[source.Request | None, str]:
+def _order(work: Work, env: Environment, mode: BuildMode) -> tuple[source.BuildRequest | None, str]:
     """The build to make, or why there is none."""
     if mode == "never":
         return None, "F5_FLASH_ATTN_BUILD is never"

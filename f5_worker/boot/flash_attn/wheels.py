@@ -56,7 +56,7 @@ class Wheel:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class WheelManifest:
     """The files known with their hashes, by filename, and the source distribution."""
 
     base_url: str
@@ -139,7 +139,7 @@ MATRICES = (
 
 
 @lru_cache(maxsize=1)
-def load_manifest() -> Manifest:
+def load_manifest() -> WheelManifest:
     """The manifest that ships with the package."""
     text = resources.files(__package__).joinpath("flash_attn_wheels.json").read_text(encoding="utf-8")
     raw = json.loads(text)
@@ -150,10 +150,10 @@ def load_manifest() -> Manifest:
         for name, sha256 in files.items()
     }
     version = sdist["filename"].removeprefix("flash_attn-").removesuffix(".tar.gz")
-    return Manifest(base_url, wheels, Wheel(sdist["filename"], None, sdist["sha256"], version))
+    return WheelManifest(base_url, wheels, Wheel(sdist["filename"], None, sdist["sha256"], version))
 
 
-def resolve(env: Environment, manifest: Manifest | None = None) -> Resolution:
+def resolve(env: Environment, manifest: WheelManifest | None = None) -> Resolution:
     """Decide for one environment. `wheel` and `source` say what to try, not that it will work."""
     manifest = manifest or load_manifest()
     refusal = _why_never(env)
@@ -329,7 +329,7 @@ def _key(env: Environment) -> _Key:
     return _Key(python[1], torch[1], cuda[0], env.abi, env.machine)
 
 
-def _wheel(version: str, key: _Key, manifest: Manifest) -> Wheel:
+def _wheel(version: str, key: _Key, manifest: WheelManifest) -> Wheel:
     name = key.filename(version)
     url = _url(manifest.base_url, f"v{version}", name)
     return manifest.wheels.get(name) or Wheel(name, url, None, version)

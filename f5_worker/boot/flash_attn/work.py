@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from f5_worker.boot.flash_attn import build, download, verify
-from f5_worker.boot.flash_attn.wheels import Manifest
-from f5_worker.boot.probe.probe import Facts
+from f5_worker.boot.flash_attn.wheels import WheelManifest
+from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.storage import files as cache
 
 Mode = Literal["auto", "off", "require"]
 BuildMode = Literal["auto", "background", "always", "never"]
-Decision = Literal["kept", "wheel", "built", "sdpa", "removed", "masked", "off"]
+InstallDecision = Literal["kept", "wheel", "built", "sdpa", "removed", "masked", "off"]
 
 PROOF_S = 30.0  # set aside for the proof when a download or a build is given its time
 
@@ -29,14 +29,14 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FlashAttnOutcome:
     """What the worker goes on with.
 
     `overlay` has to be first on the PYTHONPATH of the handler; `environment` says how. `fatal` is set where
     flash-attn was required and is not there. `log_tail` is the end of the last pip, build or proof that failed.
     """
 
-    decision: Decision
+    decision: InstallDecision
     backend: Literal["flash_attn", "sdpa"]
     reason: str
     version: str | None = None
@@ -56,14 +56,14 @@ class Outcome:
 class Work:
     """One call of `ensure`: what was asked for, and what has happened so far."""
 
-    facts: Facts
-    manifest: Manifest
+    facts: ProbeResult
+    manifest: WheelManifest
     cache_dir: Path
     overlay_dir: Path
     seconds: float
     base_url: str | None
-    limits: download.Limits
-    build_limits: build.Limits
+    limits: download.DownloadLimits
+    build_limits: build.BuildLimits
     proof: Path
     started: float = field(default_factory=time.monotonic)
     attempts: list[Attempt] = field(default_factory=list)
@@ -97,6 +97,6 @@ class Work:
         cache.sweep(self.overlay_dir)
 
 
-def sdpa(reason: str) -> Outcome:
+def sdpa(reason: str) -> FlashAttnOutcome:
     """torch's own attention, and why."""
-    return Outcome("sdpa", "sdpa", reason)
+    return FlashAttnOutcome("sdpa", "sdpa", reason)

@@ -18,7 +18,7 @@ UNLIMITED_BYTES = 1 << 60  # cgroup v1 says "no limit" with a number near 2**63
 
 
 @dataclass(frozen=True)
-class Limits:
+class ResourceLimits:
     """The cgroup's limits (None: not limited, or not readable) and what they leave of the machine."""
 
     memory_limit_bytes: int | None
@@ -27,12 +27,12 @@ class Limits:
     cores: float
 
 
-def limits(root: Path = ROOT) -> Limits:
+def limits(root: Path = ROOT) -> ResourceLimits:
     """Read cgroup v2 or v1. `root` is the file system to look at."""
     memory, cpu = _cgroup_v2(root) if (root / "sys/fs/cgroup/cgroup.controllers").exists() else _cgroup_v1(root)
     total = _memory_total(root)
     cores = float(len(os.sched_getaffinity(0)))
-    return Limits(memory, cpu, min(memory or total, total), min(cpu or cores, cores))
+    return ResourceLimits(memory, cpu, min(memory or total, total), min(cpu or cores, cores))
 
 
 def nvcc() -> tuple[str | None, str | None]:

@@ -62,7 +62,7 @@ class PathFacts:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ProbeResult:
     """All findings; `torch_error` says in one line why those about torch are missing."""
 
     executable: str
@@ -117,7 +117,7 @@ def probe(
     *,
     program: Path = PROGRAM,
     root: Path = host.ROOT,
-) -> Facts:
+) -> ProbeResult:
     """Measure. Never raises: a probe that crashes or hangs gives `torch_error`.
 
     Args:
@@ -132,7 +132,7 @@ def probe(
         about_paths = threads.submit(_paths, python, paths)
         limits, (nvcc, cuda_home) = host.limits(root), host.nvcc()
         found = about_torch.result() | {"paths": about_paths.result()}
-    return Facts(
+    return ProbeResult(
         executable=str(python),
         nvcc=nvcc,
         cuda_home=cuda_home,
@@ -183,7 +183,7 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
         facts["devices"] = tuple(Device(**device) for device in facts["devices"])
     if seen := facts.get("flash_attn"):
         facts["flash_attn"] = Installed(**seen | {"distributions": tuple(seen["distributions"])})
-    unknown = facts.keys() - Facts.__dataclass_fields__.keys()
+    unknown = facts.keys() - ProbeResult.__dataclass_fields__.keys()
     if unknown:
         raise ValueError(f"unknown finding {min(unknown)!r}")
     return facts

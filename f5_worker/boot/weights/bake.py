@@ -25,8 +25,8 @@ def bake(
     Raises:
         ModelUnavailable: no source had it.
     """
-    kitchen = into / ".baking"
-    sources = replace(roots, baked=kitchen, caches=(kitchen,))
+    staging_dir = into / ".baking"
+    sources = replace(roots, baked=staging_dir, caches=(staging_dir,))
     try:
         found = resolve(model, roots=sources, precision=precision, tools=tools)
         if found.source == "shipped":
@@ -34,7 +34,7 @@ def bake(
         target = into / found.directory.name
         copies.publish(found.directory, target)
     finally:
-        shutil.rmtree(kitchen, ignore_errors=True)
+        shutil.rmtree(staging_dir, ignore_errors=True)
     return replace(found, directory=target)
 
 
@@ -44,16 +44,16 @@ def bake_recogniser(name: str, into: Path, *, roots: WeightRoots, tools: Tools |
     Raises:
         ModelUnavailable: no source had it.
     """
-    kitchen = into / ".baking"
+    staging_dir = into / ".baking"
     try:
-        found = find_recogniser(name, roots=replace(roots, baked=kitchen, caches=(kitchen,)), tools=tools)
+        found = find_recogniser(name, roots=replace(roots, baked=staging_dir, caches=(staging_dir,)), tools=tools)
         if found.directory is None:
             raise ModelUnavailable("; ".join(found.notes))
         target = into / name
         cache.remove_tree(target)
         shutil.copytree(found.directory, target)  # out of a hub cache: the files that its links name
     finally:
-        shutil.rmtree(kitchen, ignore_errors=True)
+        shutil.rmtree(staging_dir, ignore_errors=True)
     return target
 
 

@@ -26,7 +26,7 @@ MOVES = 5  # tries to move a copy to a place that damaged ones or other processe
 
 
 @dataclass(frozen=True)
-class Manifest:
+class CopyManifest:
     """What a copy consists of and where it is from."""
 
     source: str
@@ -36,7 +36,7 @@ class Manifest:
     files: Mapping[str, tuple[int, str]]
 
 
-def read_manifest(directory: Path) -> Manifest | None:
+def read_manifest(directory: Path) -> CopyManifest | None:
     """The manifest, or None where there is none that can be read."""
     try:
         value = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def read_manifest(directory: Path) -> Manifest | None:
         files = {str(name): (int(entry["size_bytes"]), str(entry["sha256"])) for name, entry in value["files"].items()}
         origin = {str(name): str(sha256) for name, sha256 in value["origin"].items()}
         revision = None if value["revision"] is None else str(value["revision"])
-        return Manifest(str(value["source"]), revision, str(value["precision"]), origin, files)
+        return CopyManifest(str(value["source"]), revision, str(value["precision"]), origin, files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -21,8 +21,8 @@ CONVERT_S = 600.0
 _PROGRAM = Path(weights_child.__file__)
 _WEIGHTS = (".safetensors", ".pt", ".bin", ".pth")
 
-Beat = Callable[[], None]
-Ingredient = Path | HubFile
+Heartbeat = Callable[[], None]
+SourceFile = Path | HubFile
 
 
 class SourceProblem(Exception):
@@ -30,7 +30,7 @@ class SourceProblem(Exception):
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class SourceFiles:
     """The files of one model on this machine, ready for conversion."""
 
     model: Path
@@ -38,23 +38,23 @@ class Ingredients:
     vocoder: Path
 
 
-def fetch(file: HubFile, into: Path, beat: Beat) -> Path:
+def fetch(file: HubFile, into: Path, heartbeat: Heartbeat) -> Path:
     """Download a file of the hub at its pinned revision. The only place that asks the hub for anything."""
     request = {"repo": file.repo, "revision": file.revision, "path": file.path, "into": str(into)}
-    _ask("fetch", request, FETCH_S, beat)
+    _ask("fetch", request, FETCH_S, heartbeat)
     return into / file.path
 
 
-def convert(parts: Ingredients, into: Path, precision: str, beat: Beat) -> None:
+def convert(parts: SourceFiles, into: Path, precision: str, heartbeat: Heartbeat) -> None:
     """Write the three files of a copy, with torch, in a process of its own."""
     paths = {"model": str(parts.model), "vocab": str(parts.vocab), "vocoder": str(parts.vocoder)}
-    _ask("convert", {**paths, "into": str(into), "precision": precision}, CONVERT_S, beat)
+    _ask("convert", {**paths, "into": str(into), "precision": precision}, CONVERT_S, heartbeat)
 
 
-def _ask(task: str, request: dict[str, str], timeout_s: float, beat: Beat) -> None:
+def _ask(task: str, request: dict[str, str], timeout_s: float, heartbeat: Heartbeat) -> None:
     command: list[str | Path] = [sys.executable, "-I", _PROGRAM, task, json.dumps(request)]
     quiet = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    done = child.run(command, timeout_s=timeout_s, env=quiet, on_tick=beat)
+    done = child.run(command, timeout_s=timeout_s, env=quiet, on_tick=heartbeat)
     if done.ok:
         return
     if done.code == weights_child.DISK_FAULT:
@@ -68,8 +68,8 @@ def _ask(task: str, request: dict[str, str], timeout_s: float, beat: Beat) -> No
 class Tools:
     """What makes a copy; tests put others in."""
 
-    fetch: Callable[[HubFile, Path, Beat], Path] = fetch
-    convert: Callable[[Ingredients, Path, str, Beat], None] = convert
+    fetch: Callable[[HubFile, Path, Heartbeat], Path] = fetch
+    convert: Callable[[SourceFiles, Path, str, Heartbeat], None] = convert
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Recipe:
     name: str
     revision: str
     precision: str
-    model: Ingredient
-    vocab: Ingredient
-    vocoder: Ingredient
+    model: SourceFile
+    vocab: SourceFile
+    vocoder: SourceFile
     arch: Path | str | None = None
     voices: tuple[Path, ...] = ()
 
@@ -103,7 +103,7 @@ class Recipe:
         return made + sum(part.at_most_bytes for part in fetched if find_cached(part, hub_caches) is None)
 
 
-def _size(part: Ingredient) -> int:
+def _size(part: SourceFile) -> int:
     return part.at_most_bytes if isinstance(part, HubFile) else part.stat().st_size
 
 
@@ -185,8 +185,8 @@ def _fingerprint(paths: Sequence[Path]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def cook(
-    recipe: Recipe, into: Path, *, hub_caches: Sequence[Path], offline: bool, tools: Tools, beat: Beat
+def build_model_dir(
+    recipe: Recipe, into: Path, *, hub_caches: Sequence[Path], offline: bool, tools: Tools, heartbeat: Heartbeat
 ) -> dict[str, str]:
     """Fill an empty directory with a model's files; returns the sha256 of what it was made from.
 
@@ -198,15 +198,15 @@ def cook(
     store.mkdir()
     found, origin = {}, {}
     for part in ("model", "vocab", "vocoder"):
-        path, expected = _obtain(getattr(recipe, part), store, hub_caches, offline, tools, beat)
+        path, expected = _obtain(getattr(recipe, part), store, hub_caches, offline, tools, heartbeat)
         if path.suffix == ".safetensors" and (problem := copies.truncation(path)):
             raise SourceProblem(problem)
-        beat()
+        heartbeat()
         measured = cache.sha256_of(path)
         if expected not in (None, measured):
             raise SourceProblem(f"{path.name} has sha256 {measured[:12]}... instead of {str(expected)[:12]}...")
         found[part], origin[f"{part}: {path.name}"] = path, measured
-    tools.convert(Ingredients(**found), into, recipe.precision, beat)
+    tools.convert(SourceFiles(**found), into, recipe.precision, heartbeat)
     shutil.rmtree(store)
     if isinstance(recipe.arch, Path):
         shutil.copyfile(recipe.arch, into / "arch.json")
@@ -219,7 +219,7 @@ def cook(
 
 
 def _obtain(
-    part: Ingredient, store: Path, hub_caches: Sequence[Path], offline: bool, tools: Tools, beat: Beat
+    part: SourceFile, store: Path, hub_caches: Sequence[Path], offline: bool, tools: Tools, heartbeat: Heartbeat
 ) -> tuple[Path, str | None]:
     """Where the file is, and the sha256 that it has to have."""
     if isinstance(part, Path):
@@ -229,7 +229,7 @@ def _obtain(
         return path, part.sha256 if revision == part.revision else None
     if offline:
         raise SourceProblem(f"{part.repo}/{part.path} is in no cache, and HF_HUB_OFFLINE forbids to download it")
-    return tools.fetch(part, store, beat), part.sha256
+    return tools.fetch(part, store, heartbeat), part.sha256
 
 
 def _copy_voices(sources: Sequence[Path], target: Path) -> None:

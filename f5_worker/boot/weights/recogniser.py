@@ -13,7 +13,7 @@ from pathlib import Path
 from f5_worker.boot.weights import recipes
 from f5_worker.boot.weights.copies import sync
 from f5_worker.boot.weights.recipes import SourceProblem, Tools
-from f5_worker.boot.weights.weights import RESERVE_BYTES, WAIT_S, Source, WeightRoots
+from f5_worker.boot.weights.weights import RESERVE_BYTES, WAIT_S, WeightRoots, WeightsSource
 from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
 from f5_worker.storage import files as cache
 
@@ -26,7 +26,7 @@ class FoundRecogniser:
     """Where the files are, None if nowhere; `notes` say what was wrong with each source."""
 
     directory: Path | None = None
-    source: Source | None = None
+    source: WeightsSource | None = None
     made: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -49,7 +49,7 @@ def find_recogniser(
     if name == OFF:
         return found
     published = recognisers().get(name)
-    places: tuple[tuple[Path, Source], ...] = ((roots.shipped, "shipped"), (roots.baked, "baked"))
+    places: tuple[tuple[Path, WeightsSource], ...] = ((roots.shipped, "shipped"), (roots.baked, "baked"))
     for place, source in places:
         if lacking(place / name, published) is None:  # an absolute path stands for itself
             found.directory, found.source = place / name, source
@@ -129,7 +129,7 @@ def _download(published: PublishedRecogniser, target: Path, tools: Tools, wait_s
         try:
             temporary.mkdir()
             for file in published.files:
-                _prove(tools.fetch(file, temporary, turn.beat), file)
+                _prove(tools.fetch(file, temporary, turn.heartbeat), file)
             shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub client's own notes
             for path in temporary.iterdir():
                 sync(path)

@@ -19,7 +19,7 @@ from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import published
 from f5_worker.storage import files as cache
 
-Source = Literal["shipped", "runpod-cache", "baked", "volume", "hub"]
+WeightsSource = Literal["shipped", "runpod-cache", "baked", "volume", "hub"]
 CopyPrecision = Literal["fp16", "fp32"]
 
 VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models, docs: serverless/storage
@@ -65,7 +65,7 @@ class Located:
     """A directory that the engine can load, and how it came to be. `made` is true if this call made it."""
 
     directory: Path
-    source: Source
+    source: WeightsSource
     revision: str | None = None
     notes: tuple[str, ...] = ()
     made: bool = False
@@ -188,7 +188,7 @@ class _Search:
 
     # -- what they have in common -------------------------------------------------------------------
 
-    def _directory(self, directory: Path, source: Source) -> Located | None:
+    def _directory(self, directory: Path, source: WeightsSource) -> Located | None:
         """As it is, if it is complete; else a copy made from it, for a fine-tune without vocoder or as `.pt`."""
         problem = copies.defect(directory, deep=True) if self.deep and self._has_manifest(directory) else None
         problem = problem or copies.lacking(directory)
@@ -217,7 +217,7 @@ class _Search:
             return False
         return copies.defect(self.roots.baked / self.model, deep=self.deep) is None
 
-    def _ready(self, recipe: Recipe, source: Source) -> Located | None:
+    def _ready(self, recipe: Recipe, source: WeightsSource) -> Located | None:
         """A whole copy in any of the places."""
         for place in self.roots.caches:
             target = _target(place, recipe)
@@ -229,7 +229,7 @@ class _Search:
             self.notes.append(f"copy in {place}: {problem}; not used")
         return None
 
-    def _make(self, recipe: Recipe, source: Source) -> Located | None:
+    def _make(self, recipe: Recipe, source: WeightsSource) -> Located | None:
         """A copy that is there already, or a new one in the first place that takes it."""
         if ready := self._ready(recipe, source):
             return ready
@@ -244,7 +244,7 @@ class _Search:
                 return None
         return None
 
-    def _make_at(self, place: Path, recipe: Recipe, source: Source) -> Located:
+    def _make_at(self, place: Path, recipe: Recipe, source: WeightsSource) -> Located:
         target = _target(place, recipe)
         look = _look_at(place, recipe.needed_bytes(self._hub_caches))
         if look.problem:
@@ -258,22 +258,22 @@ class _Search:
             with cache.lease(target.parent / ".lease", wait_s=self.wait_s, done=lambda: _whole(target)) as turn:
                 made = not _whole(target, deep=self.deep)
                 if made:
-                    self._cook(recipe, source, target, turn.beat)
+                    self._build(recipe, source, target, turn.heartbeat)
         except OSError as error:
             raise _PlaceProblem(_disk_line(place, error, look.needed_bytes)) from None
         return Located(target, source, recipe.revision, made=made)
 
-    def _cook(self, recipe: Recipe, source: Source, target: Path, beat: recipes.Beat) -> None:
+    def _build(self, recipe: Recipe, source: WeightsSource, target: Path, heartbeat: recipes.Heartbeat) -> None:
         temporary = cache.temporary_beside(target)
         try:
             temporary.mkdir()
-            origin = recipes.cook(
+            origin = recipes.build_model_dir(
                 recipe,
                 temporary,
                 hub_caches=self._hub_caches,
                 offline=self.offline,
                 tools=self.tools,
-                beat=beat,
+                heartbeat=heartbeat,
             )
             copies.write_manifest(
                 temporary, source=source, revision=recipe.revision, precision=recipe.precision, origin=origin

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from f5_worker.models.f5.config import read_arch
 from f5_worker.models.f5.network import DiT
-from f5_worker.models.f5.skip_init import Uninitialised
+from f5_worker.models.f5.skip_init import SkipInit
 from f5_worker.models.f5.vocoder import Vocos
 from f5_worker.errors import ModelUnavailable
 from f5_worker.settings import REPOSITORY, Settings
@@ -43,7 +43,7 @@ def load_model(directory: Path, vocabulary_size: int) -> DiT:
             f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with {rows}; "
             "use the vocab.txt that came with it"
         )
-    with Uninitialised():
+    with SkipInit():
         model = DiT(read_arch(directory), vocabulary_size)
     try:
         model.load_state_dict(fuse_qkv(kept), assign=True)

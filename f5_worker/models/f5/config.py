@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from f5_worker.audio.levels import Samples
+from f5_worker.engine.types import Segment
 from f5_worker.errors import ModelUnavailable
 
 SAMPLE_RATE = 24_000
@@ -17,12 +19,26 @@ HOP_SAMPLES = 256  # one mel frame; 24_000 / 256 = 93.75 frames a second
 MEL_BANDS = 100
 FRAMES_PER_S = SAMPLE_RATE / HOP_SAMPLES
 MAX_SEGMENT_FRAMES = 4096  # 43.7 s, reference included; the models were trained on up to 30 s
-NO_GUIDANCE = 1e-5  # upstream leaves out the unconditional branch below this strength
+MIN_GUIDANCE_SCALE = 1e-5  # upstream leaves out the unconditional branch below this strength
 
 
 def mel_frames(n_samples: int) -> int:
-    """Mel frames of a clip: centred windows give one more than whole hops."""
+    """Return the mel frames of a clip: centred windows give one more than whole hops."""
     return n_samples // HOP_SAMPLES + 1
+
+
+def make_segment(
+    reference: Samples,
+    tokens: tuple[int, ...],
+    frames: int,
+    nfe: int,
+    guidance_scale: float,
+    sway_coefficient: float | None,
+    seed: int,
+) -> Segment:
+    """Return a segment for this network: with guidance its unconditional row doubles what a forward holds of it."""
+    rows = 2 if guidance_scale >= MIN_GUIDANCE_SCALE else 1
+    return Segment(reference, tokens, frames, nfe, guidance_scale, sway_coefficient, seed, rows * frames)
 
 
 @dataclass(frozen=True)

@@ -46,22 +46,22 @@ class Modulations:
 
 
 class GlobalResponseNorm(nn.Module):
-    """GRN of ConvNeXt V2 (arXiv 2301.00808); its statistics run over the whole padded text, but for what is `gone`."""
+    """GRN of ConvNeXt V2 (arXiv 2301.00808); its statistics run over the whole padded text, but for what is `padding_mask`."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(1, 1, dim))
         self.beta = nn.Parameter(torch.zeros(1, 1, dim))
 
-    def forward(self, x: Tensor, gone: Tensor | None) -> Tensor:
-        energy = torch.linalg.vector_norm(x if gone is None else x.masked_fill(gone, 0.0), dim=1, keepdim=True)
+    def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        energy = torch.linalg.vector_norm(x if padding_mask is None else x.masked_fill(padding_mask, 0.0), dim=1, keepdim=True)
         relative = energy / (energy.mean(dim=-1, keepdim=True) + 1e-6)
         out: Tensor = self.gamma * (x * relative) + self.beta + x
         return out
 
 
 class TextBlock(nn.Module):
-    """ConvNeXt V2 block over the text, `[b, n, d]` -> `[b, n, d]`; gone: as `DiT.condition_padded` takes it."""
+    """ConvNeXt V2 block over the text, `[b, n, d]` -> `[b, n, d]`; padding_mask: as `DiT.condition_padded` takes it."""
 
     def __init__(self, dim: int, mult: int = 2) -> None:
         super().__init__()
@@ -71,9 +71,9 @@ class TextBlock(nn.Module):
         self.grn = GlobalResponseNorm(dim * mult)
         self.pwconv2 = nn.Linear(dim * mult, dim)
 
-    def forward(self, x: Tensor, gone: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         mixed = self.norm(self.dwconv(x.transpose(1, 2)).transpose(1, 2))
-        out: Tensor = x + self.pwconv2(self.grn(F.gelu(self.pwconv1(mixed)), gone))
+        out: Tensor = x + self.pwconv2(self.grn(F.gelu(self.pwconv1(mixed)), padding_mask))
         return out
 
 
@@ -88,18 +88,18 @@ class TextEmbedding(nn.Module):
         self.text_blocks = nn.ModuleList(TextBlock(arch.text_dim) for _ in range(arch.conv_layers))
         self.register_buffer("positions", _text_positions(MAX_SEGMENT_FRAMES, arch.text_dim), persistent=False)
 
-    def forward(self, tokens: Tensor, gone: Tensor | None, *, guided: bool) -> Tensor:
+    def forward(self, tokens: Tensor, padding_mask: Tensor | None, *, guided: bool) -> Tensor:
         """`tokens [n]`, 1 + index with filler behind -> `[b, n, text_dim]`, row 1 for the unconditional branch.
 
-        gone: as `DiT.condition_padded` takes it.
+        padding_mask: as `DiT.condition_padded` takes it.
         """
         x: Tensor = self.text_embed(torch.stack((tokens, torch.zeros_like(tokens))) if guided else tokens.unsqueeze(0))
         if len(self.text_blocks) > 0:
-            hidden = (tokens == 0).unsqueeze(-1) if self.mask_padding else gone
+            hidden = (tokens == 0).unsqueeze(-1) if self.mask_padding else padding_mask
             x = x + self.positions[: len(tokens)]  # type: ignore[index]
             x = x if hidden is None else x.masked_fill(hidden, 0.0)
             for block in self.text_blocks:
-                x = block(x, gone)
+                x = block(x, padding_mask)
                 x = x if hidden is None else x.masked_fill(hidden, 0.0)
         return x
 
@@ -184,7 +184,7 @@ class FeedForward(nn.Module):
         self.ff = nn.Sequential(into, nn.Identity(), nn.Linear(dim * mult, dim))
 
     def forward(self, x: Tensor, ops: Ops) -> Tensor:
-        out: Tensor = self.ff[2](ops.widen(x, self.ff[0][0]))  # type: ignore[index]
+        out: Tensor = self.ff[2](ops.linear_gelu(x, self.ff[0][0]))  # type: ignore[index]
         return out
 
 
@@ -250,17 +250,17 @@ class DiT(nn.Module):
         return self.condition_padded(known, padded, None, spread, guided=guided)
 
     def condition_padded(
-        self, known: Tensor, tokens: Tensor, gone: Tensor | None, spread: Tensor | None, *, guided: bool
+        self, known: Tensor, tokens: Tensor, padding_mask: Tensor | None, spread: Tensor | None, *, guided: bool
     ) -> Tensor:
         """`condition`, for n frames or more.
 
         Args:
             known: mel of the reference, then zeros, `[n, m]`.
             tokens: 1 + index of each, then filler, 0, `[n]`.
-            gone: the frames behind the segment's last, `[n, 1]`, if there are any.
+            padding_mask: the frames behind the segment's last, `[n, 1]`, if there are any.
             spread: each frame's place in the text, `[n]`, for a model that spreads the text over its frames.
         """
-        text = self.text_embed(tokens, gone, guided=guided)
+        text = self.text_embed(tokens, padding_mask, guided=guided)
         text = text if spread is None else text[:, spread]
         rows = torch.stack((known, torch.zeros_like(known))) if guided else known.unsqueeze(0)
         return self.input_embed.fixed(rows, text)
@@ -305,7 +305,7 @@ class DiT(nn.Module):
         if self.long_skip_connection is not None:
             h = self.long_skip_connection(torch.cat((h, residual), dim=-1))
             _, normed = self.backend.ops.norm(h, None, shift, scale, times)
-        return self.backend.ops.narrow(normed, self.proj_out)
+        return self.backend.ops.output_linear(normed, self.proj_out)
 
 
 def _text_positions(n: int, dim: int, theta: float = 10_000.0) -> Tensor:

@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from f5_worker.models.f5.cuda.backend import choose_backend
-from f5_worker.engine.engine import Samples, Segment
+from f5_worker.audio.levels import Samples
+from f5_worker.engine.types import Segment
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, required
-from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE
-from f5_worker.models.f5.cuda.errors import device_faults_named
+from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
+from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.cuda.step_graphs import ALONE, CudaRecorder, StepGraphs, recordable, sizes
 from f5_worker.models.f5.mel import log_mel
 from f5_worker.models.f5.network import DiT
-from f5_worker.models.f5.sampler import Crew, Flow, Schedule, draw_noise, time_points
+from f5_worker.models.f5.sampler import StepBatch, FlowState, Schedule, draw_noise, time_points
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, lengths
 from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.f5.vocoder import Vocos
@@ -43,8 +44,8 @@ MAX_SCHEDULES = 8  # tables kept; one of F5TTS_v1_Base for 32 steps in fp16 take
 MAX_REFERENCES = 64  # mels kept; one of the longest reference takes 0.5 MB
 
 
-class Engine:
-    """What it takes to turn segments into sound. Only the batcher's thread calls `begin`, `step` and `finish`.
+class F5Runner:
+    """What it takes to turn segments into sound. Only the engine's thread calls `begin`, `step` and `finish`.
 
     All three leave what they were given as it was when they raise:
     OutOfMemory when the device is full (fewer segments, or the next job, may fit),
@@ -62,7 +63,7 @@ class Engine:
         self.vocoder = vocoder
         self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)
         self._reference = lru_cache(MAX_REFERENCES)(self._make_reference)
-        self._crew: tuple[list[Flow], Crew] | None = None
+        self._crew: tuple[list[FlowState], StepBatch] | None = None
         self._step_issued: torch.cuda.Event | None = None
 
     @property
@@ -80,36 +81,36 @@ class Engine:
         modules = (self.model, self.vocoder)
         return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
 
-    def begin(self, segment: Segment) -> Flow:
+    def begin(self, segment: Segment) -> FlowState:
         """A segment before its first step: everything that no step changes is computed here."""
-        with device_faults_named(), torch.inference_mode(), _of_any_length():
-            return Flow.begin(
+        with translate_cuda_errors(), torch.inference_mode(), _of_any_length():
+            return FlowState.begin(
                 (self._segments or self.model).condition,
                 self._reference(_Clip(segment.reference)),
                 upload(torch.tensor(segment.tokens), self.model.device),
                 upload(draw_noise(segment.seed, segment.frames), self.model.device),
-                self._schedule(segment.nfe, segment.sway),
-                segment.guidance,
+                self._schedule(segment.nfe, segment.sway_coefficient),
+                segment.guidance_scale,
             )
 
-    def step(self, flows: Sequence[Flow]) -> None:
+    def step(self, flows: Sequence[FlowState]) -> None:
         """The next step of each, in one forward. The device may still be at it on return, but at no earlier one."""
-        with device_faults_named(), torch.inference_mode():
+        with translate_cuda_errors(), torch.inference_mode():
             if self._crew is None or self._crew[0] != list(flows):
                 self._crew = None  # its tensors make room for the new crew's
-                self._crew = list(flows), Crew(self.model, flows, self._steps.advance if self._steps else None)
+                self._crew = list(flows), StepBatch(self.model, flows, self._steps.advance if self._steps else None)
             self._crew[1].step()
             self._keep_pace()
 
-    def finish(self, flows: Sequence[Flow]) -> list[Samples]:
+    def finish(self, flows: Sequence[FlowState]) -> list[Samples]:
         """The targets' sound, each `[nw]` at 24 kHz."""
         self._crew = None
-        with device_faults_named(), torch.inference_mode(), _of_any_length():
+        with translate_cuda_errors(), torch.inference_mode(), _of_any_length():
             sounds = self._segments.sounds if self._segments else self.vocoder
             return [sound.cpu().numpy() for sound in sounds([flow.target for flow in flows])]
 
     def speak(self, segment: Segment) -> Samples:
-        """One segment from text to sound, where there is no batcher: warming up, measuring."""
+        """One segment from text to sound, where there is no engine: warming up, measuring."""
         flow = self.begin(segment)
         for _ in range(segment.nfe):
             self.step([flow])
@@ -124,7 +125,7 @@ class Engine:
 
         Args:
             limit_s: begin no recording after so long.
-            on_device: runs what touches the device, a fiftieth of a second at a time; `Batcher.run` while jobs run.
+            on_device: runs what touches the device, a fiftieth of a second at a time; `Engine.run` while jobs run.
 
         Returns:
             Number of recordings.
@@ -154,11 +155,11 @@ class Engine:
                 before.synchronize()
 
     def _make(self, recording: Callable[[], None]) -> None:
-        with device_faults_named(), torch.inference_mode(), _of_any_length():
+        with translate_cuda_errors(), torch.inference_mode(), _of_any_length():
             recording()
 
-    def _make_schedule(self, nfe: int, sway: float | None) -> Schedule:
-        return Schedule.of(self.model, time_points(nfe, sway))
+    def _make_schedule(self, nfe: int, sway_coefficient: float | None) -> Schedule:
+        return Schedule.of(self.model, time_points(nfe, sway_coefficient))
 
     def _make_reference(self, clip: _Clip) -> Tensor:
         return log_mel(upload(torch.from_numpy(clip.samples), self.model.device))
@@ -189,7 +190,7 @@ def _of_any_length() -> AbstractContextManager[None]:
     return torch.backends.cudnn.flags(enabled=False)
 
 
-def load_engine(settings: Settings) -> Engine:
+def load_runner(settings: Settings) -> F5Runner:
     """Load the checkpoint that the settings name onto their device.
 
     Raises:
@@ -206,14 +207,14 @@ def load_checkpoint(
     directory: Path,
     settings: Settings,
     on_device: OnDevice = lambda work: work(),
-) -> Engine:
+) -> F5Runner:
     """Load the checkpoint in `directory`; any thread may.
 
     Args:
-        on_device: runs what touches the device; `Batcher.run` while jobs run.
+        on_device: runs what touches the device; `Engine.run` while jobs run.
 
     Raises:
-        ModelUnavailable, HostUnfit: as `load_engine`.
+        ModelUnavailable, HostUnfit: as `load_runner`.
         OutOfMemory: the device has no room for it.
     """
     device = _device(settings)
@@ -221,15 +222,15 @@ def load_checkpoint(
     vocabulary = Vocabulary.load(required(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
-    def move() -> Engine:
-        with device_faults_named():
+    def move() -> F5Runner:
+        with translate_cuda_errors():
             model.to(device, _PRECISIONS[precision])
             vocoder.to(device)
         choose_backend(model, flash=settings.flash_attn != "off")
-        return Engine(name, directory, vocabulary, model, vocoder)
+        return F5Runner(name, directory, vocabulary, model, vocoder)
 
-    engine: Engine = on_device(move)
-    return engine
+    runner: F5Runner = on_device(move)
+    return runner
 
 
 def _device(settings: Settings) -> str:
@@ -255,4 +256,4 @@ def _second_of_noise() -> Segment:
     """A reference of a second, spoken on for two, in two steps."""
     reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     frames = 3 * SAMPLE_RATE // HOP_SAMPLES
-    return Segment(reference, tuple(range(20)), frames, nfe=2, guidance=2.0, sway=-1.0, seed=0)
+    return make_segment(reference, tuple(range(20)), frames, nfe=2, guidance_scale=2.0, sway_coefficient=-1.0, seed=0)

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from f5_worker.models.f5.config import MEL_BANDS, NO_GUIDANCE
+from f5_worker.models.f5.config import MEL_BANDS, MIN_GUIDANCE_SCALE
 from f5_worker.models.f5.network import DiT, Modulations
 from f5_worker.models.f5.cuda.packed import Packed
 
@@ -30,15 +30,15 @@ EPSS = {
 }
 
 
-def time_points(nfe: int, sway: float | None) -> Tensor:
+def time_points(nfe: int, sway_coefficient: float | None) -> Tensor:
     """The `nfe + 1` times from 0 to 1 between which the flow is stepped, fp32.
 
-    sway: coefficient of sway sampling (arXiv 2410.06885, eq. 7); negative puts more steps early. None for none.
+    sway_coefficient: coefficient of sway sampling (arXiv 2410.06885, eq. 7); negative puts more steps early. None for none.
     """
     times = (1 / 32) * torch.tensor(EPSS[nfe]).float() if nfe in EPSS else torch.linspace(0, 1, nfe + 1)
-    if sway is None:
+    if sway_coefficient is None:
         return times
-    return times + sway * (torch.cos(torch.pi / 2 * times) - 1 + times)
+    return times + sway_coefficient * (torch.cos(torch.pi / 2 * times) - 1 + times)
 
 
 def draw_noise(seed: int, n: int) -> Tensor:
@@ -67,7 +67,7 @@ class Condition(Protocol):
 
 
 @dataclass(eq=False)
-class Flow:
+class FlowState:
     """A segment on its way from noise to mel.
 
     x: `[n, m]` fp32, after `step` steps. guidance: strength of classifier-free guidance, 0 for none.
@@ -76,7 +76,7 @@ class Flow:
     reference: Tensor
     condition: Tensor
     schedule: Schedule
-    guidance: float
+    guidance_scale: float
     x: Tensor
     step: int = 0
 
@@ -88,12 +88,12 @@ class Flow:
         tokens: Tensor,
         noise: Tensor,
         schedule: Schedule,
-        guidance: float,
-    ) -> Flow:
+        guidance_scale: float,
+    ) -> FlowState:
         """`reference [nr, m]`, nr < n; `noise [n, m]`, whose length decides the duration."""
-        guided = guidance >= NO_GUIDANCE
+        guided = guidance_scale >= MIN_GUIDANCE_SCALE
         condition = condition_of(reference, tokens, len(noise), guided=guided)
-        return cls(reference, condition, schedule, guidance if guided else 0.0, noise)
+        return cls(reference, condition, schedule, guidance_scale if guided else 0.0, noise)
 
     @property
     def target(self) -> Tensor:
@@ -105,17 +105,17 @@ Advance = Callable[[Tensor, Packed, Modulations, Tensor], Tensor]
 """`advance` of one model."""
 
 
-class Crew:
+class StepBatch:
     """Segments that take their next step in one forward, wherever each is in its own schedule.
 
     What does not change from step to step is packed once: keep the crew while its flows stay the same.
     """
 
-    def __init__(self, model: DiT, flows: Sequence[Flow], step: Advance | None = None) -> None:
+    def __init__(self, model: DiT, flows: Sequence[FlowState], step: Advance | None = None) -> None:
         """`step`: what computes a step, if not `advance` itself."""
         self._advance = step or partial(advance, model)
         self._flows = sorted(flows, key=lambda flow: len(flow.condition), reverse=True)  # with guidance first
-        self._packed = model.pack([flow.condition for flow in self._flows], [flow.guidance for flow in self._flows])
+        self._packed = model.pack([flow.condition for flow in self._flows], [flow.guidance_scale for flow in self._flows])
 
     def step(self) -> None:
         """One Euler step for each flow. Nothing has changed if it raises."""
@@ -138,7 +138,7 @@ class Crew:
         )
 
 
-def _now(flow: Flow) -> slice:
+def _now(flow: FlowState) -> slice:
     return slice(flow.step, flow.step + 1)
 
 
@@ -157,13 +157,13 @@ def advance(model: DiT, x: Tensor, packed: Packed, modulations: Modulations, wid
     return model.backend.ops.euler(x, model(x, packed, modulations), packed, widths)
 
 
-def sample(model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, times: Tensor, guidance: float) -> Tensor:
+def sample(model: DiT, reference: Tensor, tokens: Tensor, noise: Tensor, times: Tensor, guidance_scale: float) -> Tensor:
     """Mel of one segment alone, `[n, m]` fp32; its first nr frames are the reference's own.
 
-    The arguments are those of `Flow.begin`; times: as from `time_points`.
+    The arguments are those of `FlowState.begin`; times: as from `time_points`.
     """
-    flow = Flow.begin(model.condition, reference, tokens, noise, Schedule.of(model, times), guidance)
-    crew = Crew(model, [flow])
+    flow = FlowState.begin(model.condition, reference, tokens, noise, Schedule.of(model, times), guidance_scale)
+    crew = StepBatch(model, [flow])
     for _ in times[1:]:
         crew.step()
     return torch.cat((reference.float(), flow.target))

@@ -8,8 +8,8 @@ from typing import Any
 from torch.overrides import TorchFunctionMode
 
 
-class Uninitialised(TorchFunctionMode):
-    """`with Uninitialised(): model = Model()` leaves out `torch.nn.init`.
+class SkipInit(TorchFunctionMode):
+    """`with SkipInit(): model = Model()` leaves out `torch.nn.init`.
 
     F5TTS_v1_Base is built in 0.2 s so, against 2.6 s with random weights and 6.1 s on the meta device, which
     imports 886 modules (torch 2.11 on two CPU cores).

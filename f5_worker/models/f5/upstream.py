@@ -17,7 +17,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from f5_worker.engine.engine import Samples, Segment
+from f5_worker.audio.levels import Samples
+
+from f5_worker.engine.types import Segment
 from f5_worker.models.f5.config import HOP_SAMPLES, N_FFT, SAMPLE_RATE
 from f5_worker.models.f5.tokenizer import Vocabulary
 
@@ -75,8 +77,8 @@ class UpstreamSampler:
         frames: int,
         *,
         nfe: int,
-        guidance: float,
-        sway: float | None,
+        guidance_scale: float,
+        sway_coefficient: float | None,
         seed: int,
     ) -> Tensor:
         """Mel of the whole segment, `[frames, m]`; noise is what `torch.manual_seed(seed)` gives."""
@@ -85,8 +87,8 @@ class UpstreamSampler:
             text=tokens.unsqueeze(0),
             duration=frames,
             steps=nfe,
-            cfg_strength=guidance,
-            sway_sampling_coef=sway,
+            cfg_strength=guidance_scale,
+            sway_sampling_coef=sway_coefficient,
             seed=seed,
         )
         mel: Tensor = out[0]
@@ -102,7 +104,7 @@ class UpstreamSampler:
         return self
 
 
-class UpstreamEngine:
+class UpstreamRunner:
     """A checkpoint in the hands of f5-tts and vocos.
 
     Args:
@@ -156,8 +158,8 @@ class UpstreamEngine:
                 self,
                 progress=None,
                 nfe_step=first.nfe,
-                cfg_strength=first.guidance,
-                sway_sampling_coef=first.sway,
+                cfg_strength=first.guidance_scale,
+                sway_sampling_coef=first.sway_coefficient,
                 fix_duration=reference_frames * HOP_SAMPLES / SAMPLE_RATE + target_s - faded_s,
                 device=self._device,
             )

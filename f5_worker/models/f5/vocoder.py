@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from f5_worker.models.f5.config import HOP_SAMPLES, N_FFT
 from f5_worker.models.f5.cuda.packed import Rows, convolve_apart
-from f5_worker.models.f5.skip_init import Uninitialised
+from f5_worker.models.f5.skip_init import SkipInit
 
 MAX_MAGNITUDE = 1e2  # upstream's guard against a runaway exponential
 
@@ -81,7 +81,7 @@ class Vocos(nn.Module):
         dim, mel_dim, _ = kept["backbone.embed.weight"].shape
         inner = kept["backbone.convnext.0.pwconv1.weight"].shape[0]
         layers = 1 + max(int(k.split(".")[2]) for k in kept if k.startswith("backbone.convnext."))
-        with Uninitialised():
+        with SkipInit():
             vocoder = cls(mel_dim, dim, inner, layers)
         vocoder.load_state_dict(kept, assign=True)
         return vocoder.eval().requires_grad_(False)
@@ -96,14 +96,14 @@ class Vocos(nn.Module):
         hidden = self.head.out(self.backbone(torch.cat(list(mels)).float(), mix))
         return [_sound(part, None) for part in hidden.split_with_sizes(rows.lengths)]
 
-    def padded(self, mel: Tensor, gone: Tensor) -> Tensor:
-        """One mel with something behind it, where `gone [n, 1]`: -> `[(n - 1) * HOP_SAMPLES]`, its own sound first."""
+    def padded(self, mel: Tensor, padding_mask: Tensor) -> Tensor:
+        """One mel with something behind it, where `padding_mask [n, 1]`: -> `[(n - 1) * HOP_SAMPLES]`, its own sound first."""
 
         def mix(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-            mixed: Tensor = convolution(x.masked_fill(gone, 0.0).T.unsqueeze(0))
+            mixed: Tensor = convolution(x.masked_fill(padding_mask, 0.0).T.unsqueeze(0))
             return mixed.squeeze(0).T
 
-        return _sound(self.head.out(self.backbone(mel, mix)), gone)
+        return _sound(self.head.out(self.backbone(mel, mix)), padding_mask)
 
 
 def n_samples(n: int) -> int:
@@ -111,15 +111,15 @@ def n_samples(n: int) -> int:
     return (n - 1) * HOP_SAMPLES
 
 
-def _sound(hidden: Tensor, gone: Tensor | None) -> Tensor:
-    """Inverse short-time Fourier transform of `[n, N_FFT + 2]`, as `torch.istft` but for the frames that are `gone`."""
+def _sound(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
+    """Inverse short-time Fourier transform of `[n, N_FFT + 2]`, as `torch.istft` but for the frames that are `padding_mask`."""
     magnitude, phase = hidden.chunk(2, dim=1)
     spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
     window = torch.hann_window(N_FFT, device=hidden.device)
     frames = torch.fft.irfft(spectrum, N_FFT, dim=1) * window
     weights = (window * window).expand_as(frames)
-    if gone is not None:
-        frames, weights = frames.masked_fill(gone, 0.0), weights.masked_fill(gone, 0.0)
+    if padding_mask is not None:
+        frames, weights = frames.masked_fill(padding_mask, 0.0), weights.masked_fill(padding_mask, 0.0)
     centre = N_FFT // 2
     end = centre + n_samples(len(hidden))
     return _overlapped(frames)[centre:end] / _overlapped(weights)[centre:end]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from f5_worker.text.expand.english_numbers import CODE_RULES, NUMBER_RULES, SIGN_RULES
 from f5_worker.text.expand.english_words import WORD_RULES
-from f5_worker.text.expand.numbers import Piece
+from f5_worker.text.expand.numbers import Reading
 
 _START = re.compile(r"(?P<number>\d)|(?P<word>[^\W_])|(?P<sign>[-–—+.($€£¥₹#№&=×÷])")
 _RULES = {"number": NUMBER_RULES, "word": WORD_RULES + CODE_RULES, "sign": SIGN_RULES}
@@ -15,7 +15,7 @@ _RULES = {"number": NUMBER_RULES, "word": WORD_RULES + CODE_RULES, "sign": SIGN_
 _PASSED = {"number": re.compile(r"\d[\d.,]*[^\W_]*"), "word": re.compile(r"[^\W_]+"), "sign": re.compile(".")}
 
 
-def english(text: str) -> Iterator[Piece]:
+def english(text: str) -> Iterator[Reading]:
     """What is read otherwise than it is written, in order. Each rule looks at a bounded stretch, or takes it all."""
     at = 0
     while start := _START.search(text, at):
@@ -33,7 +33,7 @@ def english(text: str) -> Iterator[Piece]:
             at = passed.end() if passed else at + 1
 
 
-def _pieces(match: re.Match[str], said: str | tuple[str, str]) -> Iterator[Piece]:
+def _pieces(match: re.Match[str], said: str | tuple[str, str]) -> Iterator[Reading]:
     """One, or two where a number and its unit are words of their own: each has its own time in subtitles."""
     begin, end = match.span()
     if isinstance(said, str):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from f5_worker.text.expand.english import english
 from f5_worker.text.expand.foreign import foreign
-from f5_worker.text.expand.numbers import Piece
+from f5_worker.text.expand.numbers import Reading
 
 _SET_APART = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
 
@@ -34,7 +34,7 @@ def expansions(text: str, language: str) -> list[Expansion]:
     return _apart(text, list(english(text) if language == "en" else foreign(text, language)))
 
 
-def _apart(text: str, pieces: list[Piece]) -> list[Expansion]:
+def _apart(text: str, pieces: list[Reading]) -> list[Expansion]:
     """With a space where a reading would otherwise touch the letters, or the reading, beside it."""
     begins = {begin for begin, _, _ in pieces}
     return [
@@ -43,7 +43,7 @@ def _apart(text: str, pieces: list[Piece]) -> list[Expansion]:
     ]
 
 
-def _touching(text: str, pieces: list[Piece]) -> Iterable[bool]:
+def _touching(text: str, pieces: list[Reading]) -> Iterable[bool]:
     """For each piece whether it needs a space in front."""
     last = 0
     for begin, end, _ in pieces:

@@ -11,14 +11,14 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import NamedTuple
 
-from f5_worker.text.expand.numbers import MAX_DIGITS, Piece, cardinal, money, spelled, whole, year_in
+from f5_worker.text.expand.numbers import MAX_DIGITS, Reading, cardinal, money, spelled, whole, year_in
 
 _LONG_DIGITS = 7  # from here on without separators no amount, but a number to dial or to type
 _YEARS = range(1100, 2000)
 _CURRENCIES = {"€": "EUR", "$": "USD", "£": "GBP"}
 
 
-class Language(NamedTuple):
+class LanguageRules(NamedTuple):
     """How a language writes and says numbers. The words are here, since num2words lacks or mistakes some.
 
     decimal: the sign before decimals.
@@ -42,50 +42,50 @@ class Language(NamedTuple):
 # Without Amharic, where num2words 0.5.14 fails or hangs above a hundred, Kannada and Telugu, where it ends at 10^10,
 # and Chinese, Japanese and Korean, whose numbers stand between characters without a space.
 LANGUAGES = {
-    "ar": Language(".", ",", "سالب", "فاصلة", "{} بالمئة"),
-    "az": Language(",", ".", "mənfi", "vergül", "{} faiz"),
-    "be": Language(",", " ", "мінус", "коска", "{} працэнтаў", "EUR USD"),
-    "bn": Language(".", ",", "ঋণাত্মক", "দশমিক", "{} শতাংশ"),
-    "ca": Language(",", ".", "menys", "coma", "{} per cent", "EUR USD GBP"),
-    "ce": Language(",", " ", "минус", "запятая", "{} процент"),
-    "cs": Language(",", " ", "mínus", "celá", "{} procent"),
-    "cy": Language(".", ",", "minws", "pwynt", "{} y cant", "EUR USD GBP"),
-    "da": Language(",", ".", "minus", "komma", "{} procent", in_hundreds=True),
-    "de": Language(",", ".", "minus", "Komma", "{} Prozent", "EUR USD GBP", in_hundreds=True),
-    "eo": Language(",", " ", "minus", "komo", "{} procentoj", "EUR USD GBP"),
-    "es": Language(",", ".", "menos", "coma", "{} por ciento", "EUR USD GBP"),
-    "fa": Language(".", ",", "منفی", "ممیز", "{} درصد"),
-    "fi": Language(",", " ", "miinus", "pilkku", "{} prosenttia", "EUR USD GBP"),
-    "fr": Language(",", " ", "moins", "virgule", "{} pour cent", "EUR USD"),
-    "he": Language(".", ",", "מינוס", "נקודה", "{} אחוז", "EUR USD"),
-    "hu": Language(",", " ", "mínusz", "egész", "{} százalék"),
-    "id": Language(",", ".", "minus", "koma", "{} persen"),
-    "is": Language(",", ".", "mínus", "komma", "{} prósent"),
-    "it": Language(",", ".", "meno", "virgola", "{} per cento", "EUR USD GBP"),
-    "kk": Language(",", " ", "минус", "бүтін", "{} пайыз", "USD", "kz"),
-    "lt": Language(",", " ", "minus", "kablelis", "{} procentų", "EUR USD GBP"),
-    "lv": Language(",", " ", "mīnus", "komats", "{} procenti", "EUR USD"),
-    "nl": Language(",", ".", "min", "komma", "{} procent", "EUR USD GBP", in_hundreds=True),
-    "no": Language(",", " ", "minus", "komma", "{} prosent", in_hundreds=True),
-    "pl": Language(",", " ", "minus", "przecinek", "{} procent", "EUR USD"),
-    "pt": Language(",", ".", "menos", "vírgula", "{} por cento", "EUR USD"),
-    "ro": Language(",", ".", "minus", "virgulă", "{} la sută"),
-    "ru": Language(",", " ", "минус", "запятая", "{} процент/процента/процентов", "EUR USD"),
-    "sk": Language(",", " ", "mínus", "celých", "{} percent", "EUR"),
-    "sl": Language(",", ".", "minus", "celih", "{} odstotkov"),
-    "sr": Language(",", ".", "minus", "zapeta", "{} posto", "EUR"),
-    "sv": Language(",", " ", "minus", "komma", "{} procent"),
-    "tet": Language(",", ".", "menus", "vírgula", "{} porsentu"),
-    "tg": Language(",", " ", "минус", "вергул", "{} фоиз", "EUR USD"),
-    "th": Language(".", ",", "ลบ", "จุด", "{} เปอร์เซ็นต์"),
-    "tr": Language(",", ".", "eksi", "virgül", "yüzde {}"),
-    "uk": Language(",", " ", "мінус", "кома", "{} відсоток/відсотки/відсотків", "EUR USD GBP"),
-    "vi": Language(",", ".", "âm", "phẩy", "{} phần trăm"),
+    "ar": LanguageRules(".", ",", "سالب", "فاصلة", "{} بالمئة"),
+    "az": LanguageRules(",", ".", "mənfi", "vergül", "{} faiz"),
+    "be": LanguageRules(",", " ", "мінус", "коска", "{} працэнтаў", "EUR USD"),
+    "bn": LanguageRules(".", ",", "ঋণাত্মক", "দশমিক", "{} শতাংশ"),
+    "ca": LanguageRules(",", ".", "menys", "coma", "{} per cent", "EUR USD GBP"),
+    "ce": LanguageRules(",", " ", "минус", "запятая", "{} процент"),
+    "cs": LanguageRules(",", " ", "mínus", "celá", "{} procent"),
+    "cy": LanguageRules(".", ",", "minws", "pwynt", "{} y cant", "EUR USD GBP"),
+    "da": LanguageRules(",", ".", "minus", "komma", "{} procent", in_hundreds=True),
+    "de": LanguageRules(",", ".", "minus", "Komma", "{} Prozent", "EUR USD GBP", in_hundreds=True),
+    "eo": LanguageRules(",", " ", "minus", "komo", "{} procentoj", "EUR USD GBP"),
+    "es": LanguageRules(",", ".", "menos", "coma", "{} por ciento", "EUR USD GBP"),
+    "fa": LanguageRules(".", ",", "منفی", "ممیز", "{} درصد"),
+    "fi": LanguageRules(",", " ", "miinus", "pilkku", "{} prosenttia", "EUR USD GBP"),
+    "fr": LanguageRules(",", " ", "moins", "virgule", "{} pour cent", "EUR USD"),
+    "he": LanguageRules(".", ",", "מינוס", "נקודה", "{} אחוז", "EUR USD"),
+    "hu": LanguageRules(",", " ", "mínusz", "egész", "{} százalék"),
+    "id": LanguageRules(",", ".", "minus", "koma", "{} persen"),
+    "is": LanguageRules(",", ".", "mínus", "komma", "{} prósent"),
+    "it": LanguageRules(",", ".", "meno", "virgola", "{} per cento", "EUR USD GBP"),
+    "kk": LanguageRules(",", " ", "минус", "бүтін", "{} пайыз", "USD", "kz"),
+    "lt": LanguageRules(",", " ", "minus", "kablelis", "{} procentų", "EUR USD GBP"),
+    "lv": LanguageRules(",", " ", "mīnus", "komats", "{} procenti", "EUR USD"),
+    "nl": LanguageRules(",", ".", "min", "komma", "{} procent", "EUR USD GBP", in_hundreds=True),
+    "no": LanguageRules(",", " ", "minus", "komma", "{} prosent", in_hundreds=True),
+    "pl": LanguageRules(",", " ", "minus", "przecinek", "{} procent", "EUR USD"),
+    "pt": LanguageRules(",", ".", "menos", "vírgula", "{} por cento", "EUR USD"),
+    "ro": LanguageRules(",", ".", "minus", "virgulă", "{} la sută"),
+    "ru": LanguageRules(",", " ", "минус", "запятая", "{} процент/процента/процентов", "EUR USD"),
+    "sk": LanguageRules(",", " ", "mínus", "celých", "{} percent", "EUR"),
+    "sl": LanguageRules(",", ".", "minus", "celih", "{} odstotkov"),
+    "sr": LanguageRules(",", ".", "minus", "zapeta", "{} posto", "EUR"),
+    "sv": LanguageRules(",", " ", "minus", "komma", "{} procent"),
+    "tet": LanguageRules(",", ".", "menus", "vírgula", "{} porsentu"),
+    "tg": LanguageRules(",", " ", "минус", "вергул", "{} фоиз", "EUR USD"),
+    "th": LanguageRules(".", ",", "ลบ", "จุด", "{} เปอร์เซ็นต์"),
+    "tr": LanguageRules(",", ".", "eksi", "virgül", "yüzde {}"),
+    "uk": LanguageRules(",", " ", "мінус", "кома", "{} відсоток/відсотки/відсотків", "EUR USD GBP"),
+    "vi": LanguageRules(",", ".", "âm", "phẩy", "{} phần trăm"),
 }
 _ALIASES = {"nb": "no", "nn": "no"}
 
 
-def foreign(text: str, language: str) -> Iterator[Piece]:
+def foreign(text: str, language: str) -> Iterator[Reading]:
     """What is read otherwise than it is written, in order; nothing in a language without rules."""
     code = _ALIASES.get(language, language)
     if code in LANGUAGES:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from threading import Lock
 
-Piece = tuple[int, int, str]  # begin, end, what is said instead
+Reading = tuple[int, int, str]  # begin, end, what is said instead
 
 MAX_DIGITS = 15  # of an amount; longer ones are read digit by digit
 YEARS = range(1100, 2100)

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from f5_worker.boot.flash_attn.build import Limits as BuildLimits
-from f5_worker.boot.flash_attn.download import Limits
-from f5_worker.boot.flash_attn.ensure import Outcome, ensure
-from f5_worker.boot.flash_attn.wheels import Manifest, Wheel, fingerprint
-from f5_worker.boot.probe.probe import Device, Facts
+from f5_worker.boot.flash_attn.build import BuildLimits
+from f5_worker.boot.flash_attn.download import DownloadLimits
+from f5_worker.boot.flash_attn.ensure import FlashAttnOutcome, ensure
+from f5_worker.boot.flash_attn.wheels import Wheel, WheelManifest, fingerprint
+from f5_worker.boot.probe.probe import Device, ProbeResult
 from tests.boot.flash_attn.release_server import RIGHT, Asset, Releases, make_wheel
 
 TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
@@ -30,7 +30,7 @@ TWIN = Path(__file__).with_name("proof_twin.py")
 GIB = 1 << 30
 
 # The image, but for the interpreter: pip has to accept the wheels.
-FACTS = Facts(
+FACTS = ProbeResult(
     executable=sys.executable,
     python=platform.python_version(),
     python_tag=TAG,
@@ -45,7 +45,7 @@ FACTS = Facts(
     memory_bytes=64 * GIB,
     cores=16.0,
 )
-QUICK = Limits(connect_s=2, read_s=0.5, total_s=5, attempts=3, backoff_s=0.01, spare_bytes=1 << 20)
+QUICK = DownloadLimits(connect_s=2, read_s=0.5, total_s=5, attempts=3, backoff_s=0.01, spare_bytes=1 << 20)
 LISTED = ("2.8.3", "2.8.2")
 SDIST_VERSION = "2.8.3.post2"
 
@@ -94,7 +94,7 @@ class House:
 
     releases: Releases
     root: Path
-    facts: Facts = FACTS
+    facts: ProbeResult = FACTS
     sdist_sha256: str = "0" * 64
 
     @property
@@ -110,7 +110,7 @@ class House:
     def publish(self, bodies: Mapping[str, bytes]) -> None:
         self.releases.assets |= {name: Asset(body) for name, body in bodies.items()}
 
-    def manifest(self) -> Manifest:
+    def manifest(self) -> WheelManifest:
         """Lists, with hash, what is published under the listed versions."""
         base = "https://github.com/Dao-AILab/flash-attention/releases/download"
         wheels = {}
@@ -120,9 +120,9 @@ class House:
             url = f"{base}/v{version}/{name.replace('+', '%2B')}"
             wheels[name] = Wheel(name, url, hashlib.sha256(body).hexdigest(), version)
         sdist = Wheel(f"flash_attn-{SDIST_VERSION}.tar.gz", None, self.sdist_sha256, SDIST_VERSION)
-        return Manifest(base, wheels, sdist)
+        return WheelManifest(base, wheels, sdist)
 
-    def ensure(self, **changes: Any) -> Outcome:
+    def ensure(self, **changes: Any) -> FlashAttnOutcome:
         options: dict[str, Any] = {
             "mode": "auto",
             "build": "never",
@@ -145,11 +145,11 @@ class House:
         return [path for path in self.root.rglob("*") if path.name.endswith((".part", ".lease"))]
 
 
-def with_python(facts: Facts, version: str, tag: str) -> Facts:
+def with_python(facts: ProbeResult, version: str, tag: str) -> ProbeResult:
     return replace(facts, python=version, python_tag=tag)
 
 
-def import_of(outcome: Outcome, environ: Mapping[str, str], python: str = sys.executable) -> str:
+def import_of(outcome: FlashAttnOutcome, environ: Mapping[str, str], python: str = sys.executable) -> str:
     """What `import flash_attn` and f5_tts's own question make of it: works, absent, or the error."""
     code = (
         "import importlib.util as u\n"

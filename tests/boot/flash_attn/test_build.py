@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from f5_worker.boot.flash_attn import build
-from f5_worker.boot.flash_attn.ensure import Outcome
-from f5_worker.boot.probe.probe import Facts
+from f5_worker.boot.flash_attn.ensure import FlashAttnOutcome
+from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.storage import files as cache
 from tests.boot.flash_attn.release_server import PADDING, RAISES, RIGHT, Releases, make_wheel, serve
 from tests.boot.flash_attn.support import (
@@ -72,18 +72,18 @@ def house(server: Releases, tmp_path: Path) -> House:
     return House(server, tmp_path)
 
 
-def limits(house: House, **changes: float) -> build.Limits:
+def limits(house: House, **changes: float) -> build.BuildLimits:
     index = ("--no-index", "--find-links", str(house.root / "index"))
-    usual = build.Limits(total_s=60, free_bytes=1 << 20, tools=(), compiler="true", pip_args=index)
+    usual = build.BuildLimits(total_s=60, free_bytes=1 << 20, tools=(), compiler="true", pip_args=index)
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
-def run(house: House, before: str = "", code: str = RIGHT, **changes: float) -> Outcome:
+def run(house: House, before: str = "", code: str = RIGHT, **changes: float) -> FlashAttnOutcome:
     house.sdist_sha256 = make_sdist(house.root / "index", before, code)
     return house.ensure(build="always", build_limits=limits(house, **changes))
 
 
-def check_nothing_left(house: House, outcome: Outcome) -> None:
+def check_nothing_left(house: House, outcome: FlashAttnOutcome) -> None:
     assert outcome.backend == "sdpa"
     assert import_of(outcome, os.environ) == "absent"
     assert not [path for path in house.root.rglob("*") if path.name.startswith(".")]
@@ -220,7 +220,7 @@ def test_not_even_begun(house: House, changes: dict[str, object], build_mode: st
 
 
 def test_obstacles(tmp_path: Path) -> None:
-    usual = build.Limits(free_bytes=1, tools=(), compiler="true")
+    usual = build.BuildLimits(free_bytes=1, tools=(), compiler="true")
     assert build.obstacle(FACTS, usual, tmp_path) is None
     assert "needs nvcc 12.8" in str(build.obstacle(_blackwell(), usual, tmp_path))
     no_compiler = replace(usual, compiler="no-such-compiler")
@@ -231,13 +231,13 @@ def test_obstacles(tmp_path: Path) -> None:
     assert "are free, 1152921504606846976 are needed" in str(build.obstacle(FACTS, full, tmp_path))
 
 
-def _blackwell() -> Facts:
+def _blackwell() -> ProbeResult:
     return replace(FACTS, devices=(replace(FACTS.devices[0], capability="12.0"),))
 
 
 def test_order_fits_the_machine(tmp_path: Path) -> None:
     sdist = House(Releases(), tmp_path).manifest().sdist
-    order = build.request(replace(FACTS, memory_bytes=12 * GIB), sdist, tmp_path, tmp_path, build.Limits())
+    order = build.request(replace(FACTS, memory_bytes=12 * GIB), sdist, tmp_path, tmp_path, build.BuildLimits())
     assert (order.jobs, order.arch, order.python) == (2, "80", sys.executable)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from f5_worker.boot.flash_attn.ensure import Outcome
+from f5_worker.boot.flash_attn.ensure import FlashAttnOutcome
 from tests.boot.flash_attn.release_server import ABORTS, RAISES, SYMBOL, WRONG, Releases, serve
 from tests.boot.flash_attn.support import FACTS, TAG, House, filename, import_of, needs_pip, wheel, with_python
 
@@ -31,7 +31,7 @@ def house(server: Releases, tmp_path: Path) -> House:
     return House(server, tmp_path)
 
 
-def check_absent(house: House, outcome: Outcome) -> None:
+def check_absent(house: House, outcome: FlashAttnOutcome) -> None:
     assert outcome.backend == "sdpa"
     assert "\n" not in outcome.reason
     assert outcome.overlay is None
@@ -88,7 +88,7 @@ def test_bad_ones_are_dropped_until_one_is_right(house: House) -> None:
     assert len(house.releases.requests) == 3
 
 
-def _errors(outcome: Outcome) -> list[str]:
+def _errors(outcome: FlashAttnOutcome) -> list[str]:
     return [attempt.result.removeprefix("failed its proof: ") for attempt in outcome.attempts[:2]]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from f5_worker.boot.flash_attn.ensure import Outcome
+from f5_worker.boot.flash_attn.ensure import FlashAttnOutcome
 from f5_worker.boot.probe.probe import Installed, installed
 from tests.boot.flash_attn.release_server import RAISES, RIGHT, WRONG, Releases, make_wheel, serve
 from tests.boot.flash_attn.support import FACTS, House, filename, import_of, needs_pip, wheel
@@ -66,7 +66,7 @@ def disown(house: House) -> None:
     house.facts = replace(house.facts, flash_attn=replace(house.facts.flash_attn, distributions=()))
 
 
-def import_in(house: House, outcome: Outcome) -> str:
+def import_in(house: House, outcome: FlashAttnOutcome) -> str:
     return import_of(outcome, os.environ, house.facts.executable)
 
 

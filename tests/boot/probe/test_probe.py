@@ -12,7 +12,7 @@ import pytest
 
 from f5_worker.boot.flash_attn.wheels import Environment
 from f5_worker.boot.probe import host, probe_child
-from f5_worker.boot.probe.probe import Facts, probe
+from f5_worker.boot.probe.probe import ProbeResult, probe
 
 TORCH = """
 import types
@@ -43,12 +43,12 @@ def no_nvcc(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
         monkeypatch.setattr(host, "nvcc", lambda: (None, None))
 
 
-def put_torch(packages: Path, **changes: Any) -> Facts:
+def put_torch(packages: Path, **changes: Any) -> ProbeResult:
     (packages / "torch.py").write_text(TORCH.format(**L4 | changes))
     return probe()
 
 
-def put_flash_attn(packages: Path, code: str) -> Facts:
+def put_flash_attn(packages: Path, code: str) -> ProbeResult:
     (packages / "flash_attn").mkdir()
     (packages / "flash_attn" / "__init__.py").write_text(code)
     (packages / "flash_attn" / "bert_padding.py").write_text("pad_input = unpad_input = None")

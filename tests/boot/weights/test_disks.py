@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from f5_worker.boot.weights import copies, weights
-from f5_worker.boot.weights.recipes import Beat, Ingredients, Tools
+from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, Tools
 from f5_worker.boot.weights.weights import WeightRoots, needed_bytes, preflight, resolve
 from f5_worker.errors import ModelUnavailable
 from tests.boot.weights.test_weights import NAME, PINNED, Hub, cache_snapshot, hub, roots, small_table
@@ -45,11 +45,11 @@ def test_a_full_disk_is_named_with_both_numbers_and_the_next_is_used(
 def test_a_disk_that_fails_on_the_way_leaves_nothing_and_the_next_is_used(
     roots: WeightRoots, hub: Hub, code: int
 ) -> None:
-    def convert(parts: Ingredients, into: Path, precision: str, beat: Beat) -> None:
+    def convert(parts: SourceFiles, into: Path, precision: str, heartbeat: Heartbeat) -> None:
         if into.is_relative_to(roots.caches[0]):
             (into / copies.MODEL).write_bytes(b"half")
             raise OSError(code, os.strerror(code))
-        hub.convert(parts, into, precision, beat)
+        hub.convert(parts, into, precision, heartbeat)
 
     located = resolve(NAME, roots=roots, tools=Tools(hub.fetch, convert))
     assert located.directory.is_relative_to(roots.caches[1])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from f5_worker.boot.weights import copies, weights
-from f5_worker.boot.weights.recipes import Beat, Ingredients, Tools
+from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, Tools
 from f5_worker.boot.weights.weights import WeightRoots, resolve
 from f5_worker.models.published import HubFile
 from f5_worker.storage import files as cache
@@ -38,11 +38,11 @@ def write_slowly(path: Path, data: bytes, pause_s: float) -> None:
 
 
 def slow_tools(pause_s: float) -> Tools:
-    def fetch(file: HubFile, into: Path, beat: Beat) -> Path:
+    def fetch(file: HubFile, into: Path, heartbeat: Heartbeat) -> Path:
         write_slowly(into / file.path, content(file), pause_s)
         return into / file.path
 
-    def convert(parts: Ingredients, into: Path, precision: str, beat: Beat) -> None:
+    def convert(parts: SourceFiles, into: Path, precision: str, heartbeat: Heartbeat) -> None:
         write_slowly(into / copies.MODEL, parts.model.read_bytes(), pause_s)
         write_slowly(into / copies.VOCAB, parts.vocab.read_bytes(), pause_s)
         write_slowly(into / copies.VOCODER, tensors(parts.vocoder.read_bytes()), pause_s)

@@ -52,7 +52,7 @@ class Hub:
         self.content = {**CONTENT, **content}
         self.asked: list[str] = []
 
-    def fetch(self, file: HubFile, into: Path, beat: Callable[[], None]) -> Path:
+    def fetch(self, file: HubFile, into: Path, heartbeat: Callable[[], None]) -> Path:
         self.asked.append(file.path)
         (into / file.path).write_bytes(self.content[file.path])
         return into / file.path
@@ -115,7 +115,7 @@ def test_a_file_that_is_not_the_published_one_is_refused(roots: WeightRoots, dat
 
 
 def test_a_hub_that_does_not_answer_is_a_note(roots: WeightRoots) -> None:
-    def fetch(file: HubFile, into: Path, beat: Callable[[], None]) -> Path:
+    def fetch(file: HubFile, into: Path, heartbeat: Callable[[], None]) -> Path:
         raise SourceProblem("no connection")
 
     found = find_recogniser(NAME, roots=roots, tools=Tools(fetch=fetch))

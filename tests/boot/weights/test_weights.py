@@ -15,7 +15,7 @@ import pytest
 
 from f5_worker.boot.weights import copies, recipes, weights
 from f5_worker.boot.weights.bake import bake
-from f5_worker.boot.weights.recipes import Beat, Ingredients, SourceProblem, Tools
+from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, SourceProblem, Tools
 from f5_worker.boot.weights.weights import WeightRoots, resolve
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models import published as checkpoints
@@ -46,7 +46,7 @@ class Hub:
         self.converted = 0
         self.error: Exception | None = None
 
-    def fetch(self, file: HubFile, into: Path, beat: Beat) -> Path:
+    def fetch(self, file: HubFile, into: Path, heartbeat: Heartbeat) -> Path:
         self.asked.append(file.path)
         if self.error:
             raise self.error
@@ -55,7 +55,7 @@ class Hub:
         path.write_bytes(content(file))
         return path
 
-    def convert(self, parts: Ingredients, into: Path, precision: str, beat: Beat) -> None:
+    def convert(self, parts: SourceFiles, into: Path, precision: str, heartbeat: Heartbeat) -> None:
         self.converted += 1
         shutil.copyfile(parts.model, into / copies.MODEL)
         shutil.copyfile(parts.vocab, into / copies.VOCAB)

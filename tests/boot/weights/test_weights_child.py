@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from f5_worker.boot.weights import recipes, weights_child
-from f5_worker.boot.weights.recipes import Ingredients, SourceProblem
+from f5_worker.boot.weights.recipes import SourceFiles, SourceProblem
 from f5_worker.boot.weights.weights import WeightRoots, resolve
 from f5_worker.models.published import published
 from f5_worker.settings import REPOSITORY
@@ -35,7 +35,7 @@ class Trap:
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Ingredients:
+def parts(tmp_path: Path) -> SourceFiles:
     state = {
         PREFIX + "a.weight": torch.randn(4, 4),
         PREFIX + "huge": torch.full((2,), 1e6),  # beyond fp16
@@ -50,14 +50,14 @@ def parts(tmp_path: Path) -> Ingredients:
     torch.save(vocoder, tmp_path / "pytorch_model.bin")
     (tmp_path / "vocab.txt").write_bytes(b" \r\na\r\n\xe2\x80\xa8\r\n")
     (tmp_path / "out").mkdir()
-    return Ingredients(tmp_path / "model_1.safetensors", tmp_path / "vocab.txt", tmp_path / "pytorch_model.bin")
+    return SourceFiles(tmp_path / "model_1.safetensors", tmp_path / "vocab.txt", tmp_path / "pytorch_model.bin")
 
 
-def convert(parts: Ingredients, into: Path, precision: str = "fp16") -> None:
+def convert(parts: SourceFiles, into: Path, precision: str = "fp16") -> None:
     weights_child.convert(str(parts.model), str(parts.vocab), str(parts.vocoder), str(into), precision)
 
 
-def test_the_copy_is_half_precision_where_that_loses_only_digits(parts: Ingredients, tmp_path: Path) -> None:
+def test_the_copy_is_half_precision_where_that_loses_only_digits(parts: SourceFiles, tmp_path: Path) -> None:
     convert(parts, tmp_path / "out")
     made = load_file(tmp_path / "out" / "model.safetensors")
     original = load_file(parts.model)
@@ -72,56 +72,56 @@ def test_the_copy_is_half_precision_where_that_loses_only_digits(parts: Ingredie
     assert (tmp_path / "out" / "vocab.txt").read_bytes() == b" \na\n\xe2\x80\xa8\n"
 
 
-def test_fp32_is_kept_on_request(parts: Ingredients, tmp_path: Path) -> None:
+def test_fp32_is_kept_on_request(parts: SourceFiles, tmp_path: Path) -> None:
     convert(parts, tmp_path / "out", "fp32")
     made = load_file(tmp_path / "out" / "model.safetensors")
     assert torch.equal(made[PREFIX + "a.weight"], load_file(parts.model)[PREFIX + "a.weight"])
 
 
-def test_tensors_that_share_memory_are_written_each(parts: Ingredients, tmp_path: Path) -> None:
+def test_tensors_that_share_memory_are_written_each(parts: SourceFiles, tmp_path: Path) -> None:
     base = torch.randn(4, 4)
     torch.save(
         {PREFIX + "a": base, PREFIX + "b": base, PREFIX + "c": base.T, PREFIX + "d": base[1:]}, tmp_path / "m.pt"
     )
-    convert(Ingredients(tmp_path / "m.pt", parts.vocab, parts.vocoder), tmp_path / "out", "fp32")
+    convert(SourceFiles(tmp_path / "m.pt", parts.vocab, parts.vocoder), tmp_path / "out", "fp32")
     made = load_file(tmp_path / "out" / "model.safetensors")
     assert torch.equal(made[PREFIX + "b"], base)
     assert torch.equal(made[PREFIX + "c"], base.T)
     assert torch.equal(made[PREFIX + "d"], base[1:])
 
 
-def test_a_training_checkpoint_gives_its_averaged_weights(parts: Ingredients, tmp_path: Path) -> None:
+def test_a_training_checkpoint_gives_its_averaged_weights(parts: SourceFiles, tmp_path: Path) -> None:
     nested = {"ema_model_state_dict": load_file(parts.model), "optimizer_state_dict": {}, "update": 3}
     torch.save(nested, tmp_path / "model_1.pt")
-    convert(Ingredients(tmp_path / "model_1.pt", parts.vocab, parts.vocoder), tmp_path / "out")
+    convert(SourceFiles(tmp_path / "model_1.pt", parts.vocab, parts.vocoder), tmp_path / "out")
     assert PREFIX + "a.weight" in load_file(tmp_path / "out" / "model.safetensors")
 
 
 @pytest.mark.parametrize("which", ["model", "vocoder"])
-def test_a_pickle_with_code_is_refused_and_not_run(parts: Ingredients, tmp_path: Path, which: str) -> None:
+def test_a_pickle_with_code_is_refused_and_not_run(parts: SourceFiles, tmp_path: Path, which: str) -> None:
     trap = tmp_path / "trap.bin"
     trap.write_bytes(pickle.dumps(Trap(), protocol=2))
     laid = {"model": parts.model, "vocab": parts.vocab, "vocoder": parts.vocoder, which: trap}
     with pytest.raises(weights_child.Unusable, match=r"holds more than weights.*safetensors"):
-        convert(Ingredients(**laid), tmp_path / "out")
+        convert(SourceFiles(**laid), tmp_path / "out")
 
 
 @pytest.mark.parametrize("data", [b"", b"no weights", b"PK\x03\x04broken"])
-def test_a_file_that_is_no_checkpoint_is_named(parts: Ingredients, tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_no_checkpoint_is_named(parts: SourceFiles, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "model_2.pt").write_bytes(data)
     with pytest.raises(weights_child.Unusable, match=r"model_2\.pt"):
-        convert(Ingredients(tmp_path / "model_2.pt", parts.vocab, parts.vocoder), tmp_path / "out")
+        convert(SourceFiles(tmp_path / "model_2.pt", parts.vocab, parts.vocoder), tmp_path / "out")
 
 
-def test_other_models_are_no_f5(parts: Ingredients, tmp_path: Path) -> None:
+def test_other_models_are_no_f5(parts: SourceFiles, tmp_path: Path) -> None:
     with pytest.raises(weights_child.Unusable, match=r"no tensor named transformer"):
-        convert(Ingredients(parts.vocoder, parts.vocab, parts.vocoder), tmp_path / "out")
+        convert(SourceFiles(parts.vocoder, parts.vocab, parts.vocoder), tmp_path / "out")
     with pytest.raises(weights_child.Unusable, match=r"is no Vocos"):
-        convert(Ingredients(parts.model, parts.vocab, parts.model), tmp_path / "out")
+        convert(SourceFiles(parts.model, parts.vocab, parts.model), tmp_path / "out")
 
 
 @pytest.mark.model
-def test_in_a_process_of_its_own(parts: Ingredients, tmp_path: Path) -> None:
+def test_in_a_process_of_its_own(parts: SourceFiles, tmp_path: Path) -> None:
     """From a fine-tune's directory to what the engine loads, torch only in the child."""
     mine = tmp_path / "baked" / "mine"
     mine.mkdir(parents=True)
@@ -140,9 +140,9 @@ def test_in_a_process_of_its_own(parts: Ingredients, tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_what_the_child_says_reaches_the_operator(parts: Ingredients, tmp_path: Path) -> None:
+def test_what_the_child_says_reaches_the_operator(parts: SourceFiles, tmp_path: Path) -> None:
     with pytest.raises(SourceProblem, match="is no Vocos"):
-        recipes.convert(Ingredients(parts.model, parts.vocab, parts.model), tmp_path / "out", "fp16", lambda: None)
+        recipes.convert(SourceFiles(parts.model, parts.vocab, parts.model), tmp_path / "out", "fp16", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_the_child_says_reaches_the_operator(parts: Ingredients, tmp_path: 
     [(28, weights_child.DISK_FAULT), (30, weights_child.DISK_FAULT), (2, weights_child.SOURCE_FAULT)],
 )
 def test_a_disk_that_fails_is_told_from_a_bad_source(  # type: ignore[no-untyped-def]
-    parts: Ingredients, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, code: int, status: int
+    parts: SourceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, code: int, status: int
 ) -> None:
     def fail(*_: object) -> None:  # as safetensors words it
         raise SafetensorError(f"Error while serializing: I/O error: what (os error {code})")

@@ -9,7 +9,7 @@ import torch
 
 from f5_worker.models.f5.config import Arch
 from f5_worker.models.f5.network import DiT
-from f5_worker.models.f5.sampler import Crew, Flow, Schedule, draw_noise, time_points
+from f5_worker.models.f5.sampler import StepBatch, FlowState, Schedule, draw_noise, time_points
 from f5_worker.models.f5.vocoder import Vocos
 from tests.models.f5.conftest import SMALL, SWITCHES, VOCABULARY, randomise
 
@@ -27,19 +27,19 @@ def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((ours - theirs).norm() / theirs.norm())
 
 
-def begin(model: DiT, seed: int, *, nfe: int = 5) -> Flow:
+def begin(model: DiT, seed: int, *, nfe: int = 5) -> FlowState:
     """A segment of a length, text, strength and schedule of its own."""
     reference = torch.randn(20 + seed % 7, 100, generator=torch.Generator().manual_seed(seed))
     tokens = torch.arange(10 + seed) % VOCABULARY
     schedule = Schedule.of(model, time_points(nfe, [-1.0, None, 0.4][seed % 3]))
-    return Flow.begin(
+    return FlowState.begin(
         model.condition, reference, tokens, draw_noise(seed, 40 + 5 * seed), schedule, [2.0, 0.0, 1.2, 3.0][seed % 4]
     )
 
 
-def finish(model: DiT, flows: Sequence[Flow]) -> None:
+def finish(model: DiT, flows: Sequence[FlowState]) -> None:
     while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
-        Crew(model, left).step()
+        StepBatch(model, left).step()
 
 
 def alone(model: DiT, seed: int, *, nfe: int = 5) -> torch.Tensor:
@@ -71,7 +71,7 @@ def test_joining_and_leaving_on_the_way_is_as_alone(make_model: MakeModel) -> No
     model = make_model(SMALL)
     flows = [begin(model, 0, nfe=9), begin(model, 1, nfe=4)]
     for seed in range(2, 6):
-        Crew(model, [flow for flow in flows if flow.step < len(flow.schedule.widths)]).step()
+        StepBatch(model, [flow for flow in flows if flow.step < len(flow.schedule.widths)]).step()
         flows.append(begin(model, seed, nfe=4))
     finish(model, flows)
     for seed, flow in enumerate(flows):
@@ -83,15 +83,15 @@ def test_a_crew_in_step_is_as_one_out_of_step(make_model: MakeModel) -> None:
     model = make_model(SMALL)
     schedule = Schedule.of(model, time_points(4, -1.0))
     reference, tokens = torch.zeros(10, 100), torch.arange(9)
-    flows = [Flow.begin(model.condition, reference, tokens, draw_noise(seed, 50), schedule, 2.0) for seed in (1, 2)]
-    crew = Crew(model, flows)
+    flows = [FlowState.begin(model.condition, reference, tokens, draw_noise(seed, 50), schedule, 2.0) for seed in (1, 2)]
+    crew = StepBatch(model, flows)
     assert len(crew._modulations().out) == 1
-    Crew(model, flows[:1]).step()
+    StepBatch(model, flows[:1]).step()
     assert len(crew._modulations().out) == 2
-    Crew(model, flows[1:]).step()
+    StepBatch(model, flows[1:]).step()
     assert len(crew._modulations().out) == 1
     finish(model, flows)
-    apart = Flow.begin(model.condition, reference, tokens, draw_noise(2, 50), schedule, 2.0)
+    apart = FlowState.begin(model.condition, reference, tokens, draw_noise(2, 50), schedule, 2.0)
     finish(model, [apart])
     assert difference(flows[1].target, apart.target) <= BOUND
 

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_varlen
-from f5_worker.engine.engine import Segment
+from f5_worker.engine.types import Segment
+from f5_worker.models.f5.config import make_segment
 from f5_worker.models.f5.config import PUBLISHED
-from f5_worker.models.f5.runner import load_engine
+from f5_worker.models.f5.runner import load_runner
 from f5_worker.models.f5.cuda.step_graphs import CudaRecorder, StepGraphs, sizes
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.cuda.ops import TorchOps
 from f5_worker.models.f5.cuda.packed import Rows
-from f5_worker.models.f5.sampler import Advance, Crew, Flow, Schedule, draw_noise, sample, time_points
+from f5_worker.models.f5.sampler import Advance, StepBatch, FlowState, Schedule, draw_noise, sample, time_points
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, lengths
 from f5_worker.models.f5.vocoder import Vocos
 from f5_worker.errors import OutOfMemory
@@ -45,12 +46,12 @@ def full_size() -> DiT:
     return model.eval().requires_grad_(False).cuda()
 
 
-def speak(model: DiT, *, frames: int = 900, nfe: int = 8, guidance: float = 2.0) -> torch.Tensor:
+def speak(model: DiT, *, frames: int = 900, nfe: int = 8, guidance_scale: float = 2.0) -> torch.Tensor:
     device = model.device
     reference = torch.randn(400, 100, generator=torch.Generator().manual_seed(3)).to(device)
     tokens = (torch.arange(150) % VOCABULARY).to(device)
     with torch.inference_mode():
-        return sample(model, reference, tokens, draw_noise(1, frames).to(device), time_points(nfe, -1.0), guidance)
+        return sample(model, reference, tokens, draw_noise(1, frames).to(device), time_points(nfe, -1.0), guidance_scale)
 
 
 @pytest.mark.parametrize("frames", [500, 900, 1_700])
@@ -67,7 +68,7 @@ def test_full_size_fp32_is_upstream(full_size: DiT, frames: int) -> None:
     original = torch.randn
     torch.randn = lambda *shape, **rest: cpu_noise.cuda() if shape[0] == frames else original(*shape, **rest)  # type: ignore[assignment]
     try:
-        theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance=2.0, sway=-1.0, seed=1)
+        theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance_scale=2.0, sway_coefficient=-1.0, seed=1)
     finally:
         torch.randn = original
     ours = speak(full_size, frames=frames)
@@ -85,23 +86,23 @@ def test_full_size_half_precision_stays_near_fp32(full_size: DiT, dtype: torch.d
 
 
 def test_the_small_model_speaks_the_same_on_both_devices() -> None:
-    segment = Segment(
+    segment = make_segment(
         reference=np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32),
         tokens=tuple(range(60)),
         frames=500,
         nfe=8,
-        guidance=2.0,
-        sway=-1.0,
+        guidance_scale=2.0,
+        sway_coefficient=-1.0,
         seed=5,
     )
     sounds = [
-        load_engine(Settings(model="f5-tiny", device=device, precision="fp32")).speak(segment)
+        load_runner(Settings(model="f5-tiny", device=device, precision="fp32")).speak(segment)
         for device in ("cpu", "cuda")
     ]
     difference = np.linalg.norm(sounds[0] - sounds[1]) / np.linalg.norm(sounds[0])
     print(f"\nsound on CPU and GPU: relative difference {difference:.2e}")
     assert difference < 1e-2
-    again = load_engine(Settings(model="f5-tiny", device="cuda", precision="fp32")).speak(segment)
+    again = load_runner(Settings(model="f5-tiny", device="cuda", precision="fp32")).speak(segment)
     assert np.array_equal(again, sounds[1])
 
 
@@ -146,11 +147,11 @@ def test_company_changes_nothing_at_full_size(
     try:
         together, apart = ([_begun(full_size, seed) for seed in range(8)] for _ in range(2))
         with torch.inference_mode():
-            crew = Crew(full_size, together)
+            crew = StepBatch(full_size, together)
             for _ in range(8):
                 crew.step()
             for flow in apart:
-                alone = Crew(full_size, [flow])
+                alone = StepBatch(full_size, [flow])
                 for _ in range(8):
                     alone.step()
     finally:
@@ -165,11 +166,11 @@ def test_recorded_steps_are_the_steps(full_size: DiT, name: str, monkeypatch: py
     """Alone, in company, at several times, and what fits no size; against plain operations in fp32 as well."""
     steps = 8
 
-    def run(step: Advance | None) -> list[Flow]:
+    def run(step: Advance | None) -> list[FlowState]:
         flows = [_begun(full_size, seed) for seed in range(6)]
-        Crew(full_size, flows[:1], step).step()
+        StepBatch(full_size, flows[:1], step).step()
         while left := [flow for flow in flows if flow.step < steps]:
-            Crew(full_size, left, step).step()
+            StepBatch(full_size, left, step).step()
         return flows
 
     exact = [flow.target for flow in run(None)]
@@ -213,9 +214,9 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(shape[0])).cuda()
 
 
-def _begun(model: DiT, seed: int) -> Flow:
+def _begun(model: DiT, seed: int) -> FlowState:
     with torch.inference_mode():
-        return Flow.begin(
+        return FlowState.begin(
             model.condition,
             torch.randn(300, 100, generator=torch.Generator().manual_seed(seed)).cuda(),
             (torch.arange(100 + seed) % VOCABULARY).cuda(),
@@ -226,26 +227,26 @@ def _begun(model: DiT, seed: int) -> Flow:
 
 
 def test_a_full_gpu_fails_one_job_and_serves_the_next() -> None:
-    engine = load_engine(Settings(model="f5-tiny", device="cuda"))
-    segment = Segment(np.full(60_000, 0.1, np.float32), tuple(range(60)), 4_000, 4, 2.0, -1.0, 5)
+    runner = load_runner(Settings(model="f5-tiny", device="cuda"))
+    segment = make_segment(np.full(60_000, 0.1, np.float32), tuple(range(60)), 4_000, 4, 2.0, -1.0, 5)
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
         with pytest.raises(OutOfMemory, match="no room"):
-            engine.speak(segment)
+            runner.speak(segment)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert len(engine.speak(segment)) > 0
+    assert len(runner.speak(segment)) > 0
 
 
 def test_a_broken_context_is_told_from_a_full_one(tmp_path: Path) -> None:
     program = """
 import torch
-from f5_worker.models.f5.cuda.errors import device_fault
+from f5_worker.models.f5.cuda.errors import translated
 try:
     torch.zeros(3, device="cuda")[torch.tensor([7], device="cuda")].sum().item()
 except RuntimeError as error:
-    print(type(device_fault(error)).__name__)
+    print(type(translated(error)).__name__)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "GpuLost" in done.stdout, done.stderr[-2000:]

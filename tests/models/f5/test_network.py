@@ -28,10 +28,10 @@ def no_gradients() -> Iterator[None]:
         yield
 
 
-def speak(model: DiT, *, frames: int = 90, seed: int = 1, guidance: float = 2.0) -> torch.Tensor:
+def speak(model: DiT, *, frames: int = 90, seed: int = 1, guidance_scale: float = 2.0) -> torch.Tensor:
     reference = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
     tokens = torch.arange(30) % VOCABULARY
-    return sample(model, reference, tokens, draw_noise(seed, frames), time_points(5, -1.0), guidance)
+    return sample(model, reference, tokens, draw_noise(seed, frames), time_points(5, -1.0), guidance_scale)
 
 
 def test_the_reference_comes_back_untouched(make_model: MakeModel) -> None:
@@ -50,7 +50,7 @@ def test_a_seed_is_all_that_decides(make_model: MakeModel) -> None:
 
 def test_guidance_matters_and_none_costs_one_row(make_model: MakeModel) -> None:
     model = make_model(SMALL)
-    assert not torch.allclose(speak(model, guidance=0.0)[40:], speak(model, guidance=2.0)[40:], atol=1e-3)
+    assert not torch.allclose(speak(model, guidance_scale=0.0)[40:], speak(model, guidance_scale=2.0)[40:], atol=1e-3)
     alone = model.condition(torch.zeros(40, 100), torch.arange(30), 90, guided=False)
     assert alone.shape == (1, 90, SMALL.dim)
 

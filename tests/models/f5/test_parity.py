@@ -1,4 +1,4 @@
-"""The engine against f5-tts 1.1.22 itself: same weights, same noise, same numbers."""
+"""The runner against f5-tts 1.1.22 itself: same weights, same noise, same numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from f5_worker.models.f5.checkpoint import load_model, load_vocoder
 from f5_worker.models.f5.config import FRAMES_PER_S, Arch, mel_frames, read_arch
 from f5_worker.models.f5.mel import log_mel
 from f5_worker.models.f5.network import DiT
-from f5_worker.models.f5.sampler import EPSS, Crew, Flow, Schedule, draw_noise, sample, time_points
+from f5_worker.models.f5.sampler import EPSS, StepBatch, FlowState, Schedule, draw_noise, sample, time_points
 from f5_worker.models.f5.upstream import UpstreamSampler
 from tests.models.f5.conftest import SMALL, SWITCHES, VOCABULARY, upstream_weights
 
@@ -50,16 +50,16 @@ def clip(tiny: Path) -> torch.Tensor:
     return torch.from_numpy(samples)
 
 
-@pytest.mark.parametrize("guidance", [0.0, 2.0])
+@pytest.mark.parametrize("guidance_scale", [0.0, 2.0])
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_every_switch_of_the_architecture(switch: str, guidance: float, make_model: Callable[[Arch], DiT]) -> None:
+def test_every_switch_of_the_architecture(switch: str, guidance_scale: float, make_model: Callable[[Arch], DiT]) -> None:
     model = make_model(SWITCHES[switch])
     upstream = upstream_of(model, VOCABULARY)
     reference = torch.randn(60, 100, generator=torch.Generator().manual_seed(1))
     tokens = torch.arange(45) % VOCABULARY
     for frames in (70, 131, 260):
-        theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance=guidance, sway=-1.0, seed=5)
-        ours = sample(model, reference, tokens, draw_noise(5, frames), time_points(8, -1.0), guidance)
+        theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance_scale=guidance_scale, sway_coefficient=-1.0, seed=5)
+        ours = sample(model, reference, tokens, draw_noise(5, frames), time_points(8, -1.0), guidance_scale)
         assert relative_error(ours, theirs) <= BOUND
 
 
@@ -72,7 +72,7 @@ def test_the_small_model_that_ships(spread: bool, tiny: Path, clip: torch.Tensor
     upstream = upstream_of(model, vocabulary)
     reference = log_mel(clip)
     tokens, frames = torch.arange(120) % vocabulary, 450
-    theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance=2.0, sway=-1.0, seed=9)
+    theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance_scale=2.0, sway_coefficient=-1.0, seed=9)
     ours = sample(model, reference, tokens, draw_noise(9, frames), time_points(8, -1.0), 2.0)
     assert relative_error(ours, theirs) <= BOUND
 
@@ -85,28 +85,28 @@ def test_ten_lengths_in_one_batch_are_what_upstream_makes_of_each_alone(tiny: Pa
         (torch.arange(round(14 * s)) % vocabulary, len(reference) + round(s * FRAMES_PER_S)) for s, _, _ in LENGTHS
     ]
     flows = []
-    for seed, ((tokens, frames), (_, nfe, guidance)) in enumerate(zip(wanted, LENGTHS, strict=True)):
+    for seed, ((tokens, frames), (_, nfe, guidance_scale)) in enumerate(zip(wanted, LENGTHS, strict=True)):
         schedule = Schedule.of(model, time_points(nfe, -1.0))
-        flows.append(Flow.begin(model.condition, reference, tokens, draw_noise(seed, frames), schedule, guidance))
+        flows.append(FlowState.begin(model.condition, reference, tokens, draw_noise(seed, frames), schedule, guidance_scale))
     while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
-        Crew(model, left).step()
+        StepBatch(model, left).step()
     upstream = upstream_of(model, vocabulary)
-    for seed, ((tokens, frames), (seconds, nfe, guidance)) in enumerate(zip(wanted, LENGTHS, strict=True)):
-        theirs = upstream.sample(reference, tokens, frames, nfe=nfe, guidance=guidance, sway=-1.0, seed=seed)
-        assert relative_error(flows[seed].target, theirs[len(reference) :]) <= BOUND, (seconds, nfe, guidance)
+    for seed, ((tokens, frames), (seconds, nfe, guidance_scale)) in enumerate(zip(wanted, LENGTHS, strict=True)):
+        theirs = upstream.sample(reference, tokens, frames, nfe=nfe, guidance_scale=guidance_scale, sway_coefficient=-1.0, seed=seed)
+        assert relative_error(flows[seed].target, theirs[len(reference) :]) <= BOUND, (seconds, nfe, guidance_scale)
 
 
-@pytest.mark.parametrize("guidance", [0.0, 2.0])
+@pytest.mark.parametrize("guidance_scale", [0.0, 2.0])
 @pytest.mark.parametrize("nfe", [7, 16, 32])
-def test_every_schedule_with_and_without_guidance(nfe: int, guidance: float, make_model: Callable[[Arch], DiT]) -> None:
+def test_every_schedule_with_and_without_guidance(nfe: int, guidance_scale: float, make_model: Callable[[Arch], DiT]) -> None:
     model = make_model(SMALL)
     upstream = upstream_of(model, VOCABULARY)
     reference = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
     for seconds in (1.0, 4.0):
         frames = 40 + round(seconds * FRAMES_PER_S)
         tokens = torch.arange(round(14 * seconds)) % VOCABULARY
-        theirs = upstream.sample(reference, tokens, frames, nfe=nfe, guidance=guidance, sway=-1.0, seed=1)
-        ours = sample(model, reference, tokens, draw_noise(1, frames), time_points(nfe, -1.0), guidance)
+        theirs = upstream.sample(reference, tokens, frames, nfe=nfe, guidance_scale=guidance_scale, sway_coefficient=-1.0, seed=1)
+        ours = sample(model, reference, tokens, draw_noise(1, frames), time_points(nfe, -1.0), guidance_scale)
         assert relative_error(ours, theirs) <= BOUND, seconds
 
 
@@ -120,7 +120,7 @@ def test_more_tokens_than_frames_are_cut_as_upstream_cuts_them(make_model: Calla
 
 @pytest.mark.parametrize("nfe", [*EPSS, 4, 8, 9, 24, 32, 64])
 @pytest.mark.parametrize("sway", [None, -1.0, -0.5, 0.7])
-def test_time_points_are_upstreams_to_the_bit(nfe: int, sway: float | None, make_model: Callable[[Arch], DiT]) -> None:
+def test_time_points_are_upstreams_to_the_bit(nfe: int, sway_coefficient: float | None, make_model: Callable[[Arch], DiT]) -> None:
     cfm = upstream_of(make_model(SMALL), VOCABULARY).cfm
     seen: list[torch.Tensor] = []
 

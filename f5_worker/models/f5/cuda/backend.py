@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from f5_worker.models.f5.attention import attend_dense, choose_attention
-from f5_worker.models.f5.cuda.errors import device_faults_named
+from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points
 from f5_worker.errors import GpuLost, OutOfMemory
@@ -58,7 +58,7 @@ def takes_triton(model: DiT) -> bool:
 
 def _trial(model: DiT) -> Tensor:
     """A short segment of noise, in three steps."""
-    with device_faults_named(), torch.inference_mode():
+    with translate_cuda_errors(), torch.inference_mode():
         noise = draw_noise(0, TRIAL_FRAMES).to(model.device)
         tokens = torch.arange(20, device=model.device) % 20
         return sample(model, noise[: TRIAL_FRAMES // 3], tokens, noise, time_points(3, -1.0), 2.0)[TRIAL_FRAMES // 3 :]

@@ -12,18 +12,18 @@ from f5_worker.errors import GpuLost, OutOfMemory, WorkerError
 
 
 @contextmanager
-def device_faults_named() -> Iterator[None]:
+def translate_cuda_errors() -> Iterator[None]:
     """Failures of the device leave as what they mean; any other error as it is."""
     try:
         yield
     except RuntimeError as error:
-        fault = device_fault(error)
+        fault = translated(error)
         if fault is None:
             raise
         raise fault from error
 
 
-def device_fault(error: RuntimeError) -> WorkerError | None:
+def translated(error: RuntimeError) -> WorkerError | None:
     """What a failure of the device means for the job and for the process; None if it is none."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
         traceback.clear_frames(error.__traceback__)  # what was computed until then would live as long as the error

@@ -47,7 +47,7 @@ class Ops(Protocol):
         """
         ...
 
-    def widen(self, x: Tensor, layer: nn.Linear) -> Tensor:
+    def linear_gelu(self, x: Tensor, layer: nn.Linear) -> Tensor:
         """Tanh-GELU of a linear layer, `[n, d]` -> `[n, wide]`."""
         ...
 
@@ -55,7 +55,7 @@ class Ops(Protocol):
         """Mish of a convolution that sees nothing beyond a row's ends, `[n, d]` -> `[n, d]`."""
         ...
 
-    def narrow(self, x: Tensor, layer: nn.Linear) -> Tensor:
+    def output_linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
         """A linear layer to few features, `[n, d]` -> `[n, m]`; the frames may lie further apart than m."""
         ...
 
@@ -80,13 +80,13 @@ class TorchOps:
         query, key, value = qkv.unbind(1)
         return _turned(query, cos, sin, heads), _turned(key, cos, sin, heads), value
 
-    def widen(self, x: Tensor, layer: nn.Linear) -> Tensor:
+    def linear_gelu(self, x: Tensor, layer: nn.Linear) -> Tensor:
         return F.gelu(layer(x), approximate="tanh")
 
     def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
         return F.mish(convolve_apart(x, rows, layer))
 
-    def narrow(self, x: Tensor, layer: nn.Linear) -> Tensor:
+    def output_linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
         out: Tensor = layer(x)
         return out
 

@@ -1,7 +1,7 @@
 """What is computed once a segment, at its begin and at its end, as CUDA graphs, one of each for some lengths.
 
 Hundreds of small operations, each computed faster than it is launched. A graph has a fixed length, so that a segment
-lies at the head of one that is a little longer. What would come back from behind its end is kept away: by `gone`.
+lies at the head of one that is a little longer. What would come back from behind its end is kept away: by `padding_mask`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, MEL_BANDS
-from f5_worker.models.f5.cuda.step_graphs import Record, Replay, eighths
+from f5_worker.models.f5.cuda.step_graphs import Recorder, Replay, eighths
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.vocoder import Vocos, n_samples
 
@@ -26,7 +26,7 @@ def lengths() -> Iterator[int]:
 class SegmentGraphs:
     """`DiT.condition` of one model, and its vocoder."""
 
-    def __init__(self, model: DiT, vocoder: Vocos, record: Record) -> None:
+    def __init__(self, model: DiT, vocoder: Vocos, record: Recorder) -> None:
         self._model, self._vocoder, self._record = model, vocoder, record
         self._conditions: dict[int, tuple[Replay, Tensor]] = {}
         self._sounds: dict[int, tuple[Replay, Tensor]] = {}
@@ -39,10 +39,10 @@ class SegmentGraphs:
     def record(self, n: int) -> None:
         """Make ready for segments of up to `n` frames."""
         model, vocoder = self._model, self._vocoder
-        tokens, known, mel, gone = self._tokens[:n], self._known[:n], self._mel[:n], self._gone[:n]
-        self._sounds[n] = self._record(lambda: vocoder.padded(mel, gone))
+        tokens, known, mel, padding_mask = self._tokens[:n], self._known[:n], self._mel[:n], self._gone[:n]
+        self._sounds[n] = self._record(lambda: vocoder.padded(mel, padding_mask))
         if not model.text_embed.spread:  # there the number of tokens decides what is computed
-            self._conditions[n] = self._record(lambda: model.condition_padded(known, tokens, gone, None, guided=True))
+            self._conditions[n] = self._record(lambda: model.condition_padded(known, tokens, padding_mask, None, guided=True))
 
     def condition(self, reference: Tensor, tokens: Tensor, n: int, *, guided: bool) -> Tensor:
         """As `DiT.condition`, which also does what is not recorded."""

@@ -29,7 +29,7 @@ ALONE = 3  # rows: conditioned, unconditional, filler; all frames are then at on
 USUAL_FRAMES = 2_048  # longest row among many: attention's grid, rows x longest, would be mostly idle with more
 
 Replay = Callable[[], None]
-Record = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
+Recorder = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
 """A computation on fixed buffers -> what repeats it, and where its result then lies."""
 
 
@@ -69,7 +69,7 @@ class StepGraphs:
         record: how a computation is recorded.
     """
 
-    def __init__(self, model: DiT, record: Record) -> None:
+    def __init__(self, model: DiT, record: Recorder) -> None:
         arch, device, dtype = model.arch, model.device, model.dtype
         self._model = model
         self._record = record

@@ -46,7 +46,7 @@ def test_kernels_that_give_the_same_numbers_are_taken(make_model: MakeModel, mon
 def test_kernels_that_are_wrong_or_do_not_compile_are_left_alone(
     norm: Any, why: str, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("rotate", "widen", "convolve"):
+    for name in ("rotate", "linear_gelu", "convolve"):
         monkeypatch.setattr(kernels.TritonOps, name, getattr(TorchOps, name))
     monkeypatch.setattr(kernels.TritonOps, "norm", norm)
     model = make_model(SMALL)

@@ -18,7 +18,7 @@ from f5_worker.models.f5.cuda.step_graphs import ALONE, MAX_FRAMES, MAX_ROWS, Si
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.cuda.ops import Gated, TorchOps
 from f5_worker.models.f5.cuda.packed import Packed, Rows
-from f5_worker.models.f5.sampler import Crew, Flow
+from f5_worker.models.f5.sampler import StepBatch, FlowState
 from tests.models.f5.conftest import SMALL, SWITCHES, Recorder
 from tests.models.f5.test_batch_independence import begin, difference
 
@@ -97,7 +97,7 @@ def test_a_narrow_layer_on_whole_tiles() -> None:
     x = drawn(7, 64)
     ops = TritonOps()
     for _ in range(2):
-        assert difference(ops.narrow(x, layer), TorchOps().narrow(x, layer)) < 1e-6
+        assert difference(ops.output_linear(x, layer), TorchOps().output_linear(x, layer)) < 1e-6
 
 
 def test_euler_step_in_one_launch(make_model: MakeModel) -> None:
@@ -158,9 +158,9 @@ def graphs_of(model: DiT, *recorded: Size) -> tuple[StepGraphs, Recorder]:
     return graphs, recorder
 
 
-def finish(flows: list[Flow], step: Any, model: DiT) -> None:
+def finish(flows: list[FlowState], step: Any, model: DiT) -> None:
     while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
-        Crew(model, left, step).step()
+        StepBatch(model, left, step).step()
 
 
 @pytest.mark.parametrize("switch", ["v1", pytest.param("base", marks=slow), pytest.param("long skip", marks=slow)])
@@ -171,8 +171,8 @@ def test_a_step_on_fixed_buffers_is_the_step(switch: str, make_model: MakeModel)
     finish(expected, None, model)
     graphs, recorder = graphs_of(model, Size(512, MAX_ROWS, 128), Size(256, ALONE, 256))
     flows = [begin(model, seed) for seed in range(5)]
-    Crew(model, flows[3:4], graphs.advance).step()
-    Crew(model, flows[2:], graphs.advance).step()
+    StepBatch(model, flows[3:4], graphs.advance).step()
+    StepBatch(model, flows[2:], graphs.advance).step()
     finish(flows, graphs.advance, model)
     assert recorder.replays >= 5
     for flow, plain in zip(flows, expected, strict=True):
@@ -194,10 +194,10 @@ def test_what_is_recorded_for_one_time_takes_no_crew_at_two(make_model: MakeMode
     model = make_model(SMALL)
     graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
     flows, plain = ([begin(model, seed) for seed in (1, 5)] for _ in range(2))
-    Crew(model, flows[:1], graphs.advance).step()
-    Crew(model, flows, graphs.advance).step()
-    Crew(model, plain[:1]).step()
-    Crew(model, plain).step()
+    StepBatch(model, flows[:1], graphs.advance).step()
+    StepBatch(model, flows, graphs.advance).step()
+    StepBatch(model, plain[:1]).step()
+    StepBatch(model, plain).step()
     assert recorder.replays == 1
     for ours, expected in zip(flows, plain, strict=True):
         assert difference(ours.x, expected.x) <= 1e-5
@@ -207,7 +207,7 @@ def test_two_crews_in_turns_do_not_mix(make_model: MakeModel) -> None:
     model = make_model(SMALL)
     graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
     flows, plain = ([begin(model, seed) for seed in (0, 2)] for _ in range(2))
-    crews = [Crew(model, [flow], graphs.advance) for flow in flows]
+    crews = [StepBatch(model, [flow], graphs.advance) for flow in flows]
     for _ in range(5):
         for crew in crews:
             crew.step()

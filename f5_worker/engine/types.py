@@ -1,0 +1,64 @@
+"""The engine's data: what a job hands in, what it gets back, and the interface of the models that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from f5_worker.audio.levels import Samples
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One piece of text that a model speaks in one pass.
+
+    Attributes:
+        reference: the reference clip, `[nw]` at 24 kHz.
+        tokens: vocabulary indices of the reference's and the target's text.
+        frames: mel frames of reference and target together.
+        nfe: number of function evaluations, which is the number of steps.
+        guidance_scale: strength of classifier-free guidance.
+        sway_coefficient: coefficient of sway sampling; None for even steps.
+        seed: of the segment's noise.
+        forward_frames: mel frames that one step of the segment takes in a forward, its unconditional row included.
+    """
+
+    reference: Samples
+    tokens: tuple[int, ...]
+    frames: int
+    nfe: int
+    guidance_scale: float
+    sway_coefficient: float | None
+    seed: int
+    forward_frames: int
+
+
+@dataclass(frozen=True)
+class SegmentAudio:
+    """The audio of one segment, `[nw]` at 24 kHz, and the time it took.
+
+    Attributes:
+        waited_s: how long no segment of its job was on the device before this one was.
+        worked_s: its share of the device's time: the time of each step, by the segment's part of the step's frames.
+            Over all segments of all jobs these add up to the time that the device was busy.
+    """
+
+    samples: Samples
+    waited_s: float
+    worked_s: float
+
+
+class ModelRunner(Protocol[State]):
+    """A loaded model, as the engine drives it. A method that raises has changed none of the states it was given."""
+
+    def begin(self, segment: Segment) -> State:
+        """Return the state of a segment before its first step."""
+
+    def step(self, states: Sequence[State]) -> None:
+        """Advance each state by one step, all in one forward."""
+
+    def finish(self, states: Sequence[State]) -> list[Samples]:
+        """Return the audio of each state, `[nw]` at 24 kHz, once all its steps are done."""

@@ -20,6 +20,9 @@ from f5_worker.errors import SettingsInvalid
 PREFIX = "F5_"
 # Names of earlier versions, still read where the new one is not set.
 FORMER_NAMES = {"F5_PACKS": "extra_models", "F5_PACK_DIRS": "extra_model_dirs"}
+# Names of the SDK for the same thing.
+SDK_NAMES = {"RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "fetch_private"}
+VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models (docs: serverless/storage)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -122,6 +125,10 @@ class Settings(BaseModel):
     )
     fetch_timeout_s: float = Field(20.0, ge=1, le=300, description="Total time for fetching a reference by URL.")
     fetch_http: bool = Field(False, description="Also fetch plain http URLs.")
+    fetch_private: bool = Field(
+        False,
+        description="Also open private addresses and other ports; the same as RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS.",
+    )
 
     check_transcripts: bool = Field(
         True, description="Compare each caller's transcript with what the recogniser hears in the clip."
@@ -205,8 +212,8 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         SettingsInvalid: all variables that cannot be used, with value and accepted range.
     """
     given = {name: environ.get(variable(name), "").strip() for name in Settings.model_fields}
-    for former, name in FORMER_NAMES.items():
-        given[name] = given[name] or environ.get(former, "").strip()
+    for other, name in (FORMER_NAMES | SDK_NAMES).items():
+        given[name] = given[name] or environ.get(other, "").strip()
     try:
         return Settings.model_validate({name: value for name, value in given.items() if value})
     except ValidationError as error:

@@ -90,7 +90,8 @@ def _characters(text: str, part: _Part) -> list[tuple[int, _Part]]:
     """Each character of a part with its share of the time, by letters; marks between letters take none."""
     weights = [phonetic_length(char) for char in text[part.begin : part.end]]
     shares = list(itertools.accumulate(weights if any(weights) else [1.0] * len(weights), initial=0.0))
-    times = [part.start_s + (part.end_s - part.start_s) * share / shares[-1] for share in shares]
+    length_s = part.end_s - part.start_s  # rounding may reach one step beyond the end
+    times = [min(part.start_s + length_s * share / shares[-1], part.end_s) for share in shares]
     return [
         (at, part._replace(begin=at, end=at + 1, start_s=start_s, end_s=end_s))
         for at, (start_s, end_s) in enumerate(itertools.pairwise(times), start=part.begin)

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from f5_worker import log
 from f5_worker.api import voices
 from f5_worker.api.contracts import Contract
+from f5_worker.api.job_bucket import bucket_from_job
 from f5_worker.api.legacy import Download, downloaded
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.save import save
@@ -16,7 +17,6 @@ from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import Request, SpeechRequest, VoiceRequest
 from f5_worker.schema.responses import ChunkResponse, SpeechResponse
 from f5_worker.storage.s3 import Bucket
-from f5_worker.storage.s3_config import bucket_from_job
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.pipeline import speak
 from f5_worker.synthesis.prepare import Job

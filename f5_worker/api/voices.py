@@ -14,7 +14,7 @@ from f5_worker.schema.requests import (
     VoicesListInput,
     VoicesReportInput,
 )
-from f5_worker.storage.fetch import read_audio_source
+from f5_worker.schema.sources import read_audio_source
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.prepare import read_transcript
 from f5_worker.voices.info import NewVoice, VoiceInfo

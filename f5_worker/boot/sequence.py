@@ -17,9 +17,9 @@ from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
-from f5_worker.boot.weights.weights import VOLUME, CopyPrecision, Located, WeightRoots, resolve
+from f5_worker.boot.weights.weights import CopyPrecision, Located, WeightRoots, resolve
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
-from f5_worker.settings import Settings, join_model_dirs, load_settings, unknown_variables
+from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables
 from f5_worker.storage import files as cache
 from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
@@ -196,7 +196,9 @@ def look_for_recogniser(
 
 
 def _roots(environ: Mapping[str, str], settings: Settings) -> WeightRoots:
-    return WeightRoots.from_environment(environ, models_dir=settings.models_dir, cache_dir=settings.cache_dir)
+    return WeightRoots.from_environment(
+        environ, models_dir=settings.models_dir, cache_dir=settings.cache_dir, volume=VOLUME
+    )
 
 
 def _is_offline(environ: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ def store(artifacts: Sequence[Artifact], bucket: Bucket, settings: Settings) -> 
     Raises:
         StorageFailed, FetchRefused, FetchFailed: see `Bucket`; files before the one that failed may be there already.
     """
-    prefix = "" if bucket.config.from_job else folder(settings.s3_prefix)
+    prefix = "" if bucket.config.untrusted else folder(settings.s3_prefix)
     return [_stored(artifact, prefix + artifact.name, bucket, settings.s3_url_ttl_s) for artifact in artifacts]
 
 

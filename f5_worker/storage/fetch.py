@@ -1,4 +1,4 @@
-"""A caller's recording from where the caller says it is: in the job itself, or at a URL.
+"""GET of a URL that a caller chose: bounded, and from public addresses only.
 
 runpod's guard (`rp_ssrf`) decides which addresses are public. Its `safe_get` is not used: it follows
 redirects itself, to any port and to plain http, its timeouts count for one read at a time (a server that
@@ -7,7 +7,6 @@ drips bytes holds it forever), and its session sends the credentials of a `.netr
 
 from __future__ import annotations
 
-import base64
 import functools
 import http.client
 import ipaddress
@@ -24,7 +23,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import certifi
 
-from f5_worker.errors import FetchFailed, FetchRefused, InvalidInput, ReferenceTooLarge
+from f5_worker.errors import FetchFailed, FetchRefused
 from f5_worker.settings import Settings, variable
 
 MAX_REDIRECTS = 5
@@ -49,8 +48,6 @@ _WRAPPING = tuple(
     )
 )
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _URL_SAFE = "/%:@!$&'()*+,;=~?-._"
@@ -78,24 +75,6 @@ class FetchLimits(NamedTuple):
     deadline: float
 
 
-def read_audio_source(source: str, settings: Settings) -> bytes:
-    """The bytes of a recording given as base64, as a data URL, or as the URL of a file.
-
-    Raises:
-        InvalidInput: none of these.
-        ReferenceTooLarge: more than `reference_max_bytes`; said before anything is decoded.
-        FetchRefused, FetchFailed: see `fetch`.
-    """
-    text = source.strip()
-    if data_url := _DATA_URL.match(text):
-        return _from_base64(text[data_url.end() :], settings.reference_max_bytes)
-    if _SCHEME.match(text):
-        return fetch(text, settings, max_bytes=settings.reference_max_bytes)
-    if text[:5].lower() == "data:":
-        raise InvalidInput("the data URL is not of the form data:audio/...;base64,...; send it so")
-    return _from_base64(text, settings.reference_max_bytes)
-
-
 def fetch(url: str, settings: Settings, *, max_bytes: int) -> bytes:
     """GET a URL that a stranger chose.
 
@@ -117,23 +96,6 @@ def fetch(url: str, settings: Settings, *, max_bytes: int) -> bytes:
             return answer
         url = _joined(target, answer)
     raise FetchFailed(f"{target.host} redirects more than {MAX_REDIRECTS} times; send the final URL")
-
-
-def _from_base64(text: str, max_bytes: int) -> bytes:
-    digits = "".join(text.split())
-    size = len(digits) * 3 // 4 - digits[-2:].count("=")
-    if size > max_bytes:
-        raise ReferenceTooLarge(
-            f"the recording has {size} bytes, at most {max_bytes} ({variable('reference_max_bytes')}); "
-            "send a shorter or compressed one"
-        )
-    try:
-        data = b"" if digits.endswith("===") else base64.b64decode(digits, validate=True)
-    except ValueError:
-        data = b""
-    if not data:
-        raise InvalidInput("audio is neither base64 nor a data URL nor an https URL; send one of these")
-    return data
 
 
 def _private_allowed() -> bool:

@@ -123,7 +123,7 @@ class Bucket:
     @property
     def public(self) -> bool:
         """Are URLs unsigned? The operator's public address says nothing of a job's own bucket."""
-        return bool(self._settings.s3_public_url) and not self.config.from_job
+        return bool(self._settings.s3_public_url) and not self.config.untrusted
 
     def probe(self, prefix: str = "") -> None:
         """Write, read and delete a small file, as the work will; a key that may not delete is good enough.
@@ -190,7 +190,7 @@ class Bucket:
         from f5_worker.storage import s3_errors as faults
         from f5_worker.storage.s3_transport import task
 
-        strangers = self._settings if self.config.from_job else None
+        strangers = self._settings if self.config.untrusted else None
         with task(self._settings.s3_timeout_s, max_bytes, strangers) as this:
             for pause_s in (*PAUSES_S, None):
                 try:
@@ -255,7 +255,7 @@ def _connect(config: BucketConfig, settings: Settings) -> Any:
             config=options,
         )
     stall_s = min(STALL_S, settings.s3_timeout_s / 2)
-    wire = Wire(client.meta.endpoint_url, config.region, stall_s=stall_s, strangers=config.from_job)
+    wire = Wire(client.meta.endpoint_url, config.region, stall_s=stall_s, strangers=config.untrusted)
     client.meta.events.register("before-send.s3", wire.send)
     return client
 

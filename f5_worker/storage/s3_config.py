@@ -18,15 +18,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from f5_worker.errors import InvalidInput, SettingsInvalid
+from f5_worker.errors import SettingsInvalid
 from f5_worker.settings import Settings, variable
-from f5_worker.storage import fetch
 
 DEFAULT_REGION = "us-east-1"
-JOB = "s3Config"
 
 _AWS = r"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d))?\.(?P<home>amazonaws\.com(?:\.cn)?)"
 _BUCKET = r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]*)\.)?"
@@ -57,13 +55,9 @@ class BucketConfig:
     secret_key: str = field(repr=False)
     region: str
     path_style: bool
-    source: str  # the family of variables, or `s3Config`
+    source: str  # the name of the family
     provider: str | None = None  # where it is known
-
-    @property
-    def from_job(self) -> bool:
-        """A stranger chose the endpoint: only public addresses are dialled."""
-        return self.source == JOB
+    untrusted: bool = False  # a caller chose the endpoint: only public addresses are dialled
 
     @property
     def can_presign(self) -> bool:
@@ -76,7 +70,7 @@ class BucketConfig:
         return urlsplit(self.endpoint_url or f"https://s3.{self.region}.amazonaws.com").netloc
 
 
-class _Family(NamedTuple):
+class Family(NamedTuple):
     """The names of one family's variables; empty where it has none."""
 
     name: str
@@ -96,9 +90,9 @@ class _Family(NamedTuple):
 
 
 FAMILIES = (
-    _Family("S3", "S3_ENDPOINT_URL", "S3_BUCKET_NAME", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_REGION"),
-    _Family("BUCKET", "BUCKET_ENDPOINT_URL", "", "BUCKET_ACCESS_KEY_ID", "BUCKET_SECRET_ACCESS_KEY", ""),
-    _Family("AWS", "AWS_ENDPOINT_URL", "S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),
+    Family("S3", "S3_ENDPOINT_URL", "S3_BUCKET_NAME", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "S3_REGION"),
+    Family("BUCKET", "BUCKET_ENDPOINT_URL", "", "BUCKET_ACCESS_KEY_ID", "BUCKET_SECRET_ACCESS_KEY", ""),
+    Family("AWS", "AWS_ENDPOINT_URL", "S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"),
 )
 
 
@@ -157,27 +151,17 @@ def bucket_warnings(environ: Mapping[str, str]) -> Iterator[str]:
         yield f"{used.region}={region} not used: {config.host} is {config.region}"
 
 
-def bucket_from_job(value: object, settings: Settings) -> BucketConfig:
-    """The bucket that a job brings along, as RunPod carries it: `s3Config {accessId, accessSecret, bucketName,
-    endpointUrl}`.
+def bucket_from_values(family: Family, values: Mapping[str, str], *, untrusted: bool) -> BucketConfig:
+    """Return the bucket that one family's values name; a missing value is empty.
+
+    Args:
+        values: by the fields of `Family`.
+        untrusted: a caller chose them, so only public addresses are dialled.
 
     Raises:
-        InvalidInput: a field is missing or cannot be used; no value is quoted.
-        FetchRefused: an endpoint that this worker does not call; its address is checked when it is called.
+        ValueError: one argument for each fault, by the family's own names; no value is quoted.
     """
-    fields = {"endpoint": "endpointUrl", "bucket": "bucketName", "access_key": "accessId", "secret_key": "accessSecret"}
-    family = _Family(JOB, **{name: f"{JOB}.{field}" for name, field in fields.items()}, region="")
-    if not isinstance(value, Mapping):
-        raise InvalidInput(f"{JOB} is no object; send {', '.join(fields.values())}")
-    texts = {name: _text(value.get(field)) for name, field in fields.items()}
-    if missing := [fields[name] for name, text in texts.items() if not text and name != "bucket"]:
-        raise InvalidInput(f"{JOB} lacks {', '.join(missing)}; send {', '.join(fields.values())}")
-    try:
-        config = _config(JOB, family, **texts, region="")
-    except ValueError as error:
-        raise InvalidInput("; ".join(error.args)) from None
-    fetch.check_url(config.endpoint_url or f"https://{config.host}", settings)
-    return config
+    return replace(_config(family.name, family, **values), untrusted=untrusted)
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
@@ -186,23 +170,19 @@ def _given(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name].strip() for name in names if environ.get(name, "").strip()}
 
 
-def _begun(family: _Family, given: Mapping[str, str]) -> bool:
+def _begun(family: Family, given: Mapping[str, str]) -> bool:
     marks = ("S3_BUCKET",) if family.name == "AWS" else family.variables
     return any(name in given for name in marks)
 
 
-def _incomplete(family: _Family, given: Mapping[str, str]) -> str:
+def _incomplete(family: Family, given: Mapping[str, str]) -> str:
     missing = [name for name in family.needed if name not in given]
     found = [name for name in family.variables if name in given]
     return f"{', '.join(missing)} missing beside {', '.join(found)}; a bucket needs {', '.join(family.needed)}"
 
 
-def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
-
-
 def _config(
-    source: str, names: _Family, *, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str
+    source: str, names: Family, *, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str
 ) -> BucketConfig:
     """Judge one family's values together.
 
@@ -281,7 +261,7 @@ def _known(provider: str, match: re.Match[str], scheme: str, host: str, port: in
     return _Place(endpoint, path, bucket, region, provider)
 
 
-def _with_bucket(place: _Place, bucket: str, names: _Family) -> tuple[_Place, str]:
+def _with_bucket(place: _Place, bucket: str, names: Family) -> tuple[_Place, str]:
     """Settle which part of the URL, or which variable, names the bucket; beside it what is wrong."""
     how = f"set {names.bucket}" if names.bucket else f"write {names.endpoint} as https://host/bucket"
     base, _, last = place.path.rpartition("/")

@@ -25,7 +25,7 @@ from f5_worker.schema.requests import (
     SpeechRequest,
     SynthesizeInput,
 )
-from f5_worker.storage.fetch import read_audio_source
+from f5_worker.schema.sources import read_audio_source
 from f5_worker.storage.s3 import Bucket
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.context import Stopwatch, Worker

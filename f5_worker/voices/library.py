@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from f5_worker.audio.decode import sniff
-from f5_worker.boot.weights.weights import VOLUME
 from f5_worker.errors import (
     ConsentMissing,
     InvalidInput,
@@ -23,7 +22,7 @@ from f5_worker.reference import prepare as references
 from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 from f5_worker.schema.requests import MAX_SUBTITLE_CHARS
-from f5_worker.settings import Settings, variable
+from f5_worker.settings import VOLUME, Settings, variable
 from f5_worker.storage.s3 import Bucket
 from f5_worker.transcripts.parse import decode_transcript
 from f5_worker.voices.cache import Prepared, References, dump_samples

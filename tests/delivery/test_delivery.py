@@ -142,11 +142,11 @@ def test_a_reply_that_the_platform_would_drop_is_refused() -> None:
         check_fits({"rtf": float("nan")}, 1_000)
 
 
-class VersionedVoiceStore(Bucket):
+class FakeBucket(Bucket):
     """A bucket in memory."""
 
-    def __init__(self, settings: Settings = SETTINGS, source: str = "S3", provider: str | None = None) -> None:
-        super().__init__(BucketConfig("https://h", "b", "k", "s", "r", True, source, provider), settings)
+    def __init__(self, settings: Settings = SETTINGS, provider: str | None = None, *, untrusted: bool = False) -> None:
+        super().__init__(BucketConfig("https://h", "b", "k", "s", "r", True, "S3", provider, untrusted), settings)
         self.files: dict[str, tuple[bytes, str]] = {}
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
@@ -157,9 +157,9 @@ class VersionedVoiceStore(Bucket):
 
 
 def test_files_are_stored_under_the_prefix_with_their_types() -> None:
-    shelf = VersionedVoiceStore()
-    sound, text = deliver(FILES, shelf, SETTINGS)
-    assert shelf.files == {f"results/{file.name}": (file.data, file.content_type) for file in FILES}
+    bucket = FakeBucket()
+    sound, text = deliver(FILES, bucket, SETTINGS)
+    assert bucket.files == {f"results/{file.name}": (file.data, file.content_type) for file in FILES}
     assert (sound.key, sound.bytes) == ("results/output/a.wav", 36)
     assert sound.url == "https://h/b/results/output/a.wav?signed"
     assert (text.key, text.text, text.base64) == ("results/timings/a.srt", None, None)
@@ -170,20 +170,16 @@ def test_without_a_bucket_the_files_are_in_the_reply() -> None:
 
 
 def test_a_jobs_own_bucket_does_not_get_the_operators_prefix() -> None:
-    assert [file.key for file in store(FILES, VersionedVoiceStore(source="s3Config"), SETTINGS)] == [
-        file.name for file in FILES
-    ]
+    assert [file.key for file in store(FILES, FakeBucket(untrusted=True), SETTINGS)] == [file.name for file in FILES]
 
 
 def test_a_signed_url_says_when_it_ends_and_others_do_not() -> None:
     before = time.time()
-    ends = datetime.fromisoformat(
-        (store(FILES, VersionedVoiceStore(), SETTINGS)[0].expires_at or "").replace("Z", "+00:00")
-    )
+    ends = datetime.fromisoformat((store(FILES, FakeBucket(), SETTINGS)[0].expires_at or "").replace("Z", "+00:00"))
     assert -1 <= (ends - datetime.fromtimestamp(before, timezone.utc)).total_seconds() - SETTINGS.s3_url_ttl_s < 60
     public = Settings(s3_public_url="https://files.example")
-    assert store(FILES, VersionedVoiceStore(public), public)[0].expires_at is None
-    volume = store(FILES, VersionedVoiceStore(provider="RunPod"), SETTINGS)[0]
+    assert store(FILES, FakeBucket(public), public)[0].expires_at is None
+    volume = store(FILES, FakeBucket(provider="RunPod"), SETTINGS)[0]
     assert (volume.key, volume.url, volume.expires_at) == ("results/output/a.wav", None, None)
 
 

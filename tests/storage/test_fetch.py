@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import http.server
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from f5_worker.errors import FetchFailed, FetchRefused, InvalidInput, ReferenceTooLarge
+from f5_worker.errors import FetchFailed
 from f5_worker.settings import Settings
-from f5_worker.storage.fetch import ALLOW_PRIVATE, MAX_REDIRECTS, fetch, read_audio_source
+from f5_worker.storage.fetch import ALLOW_PRIVATE, MAX_REDIRECTS, fetch
 
 CLIP = bytes(range(256)) * 40
 SETTINGS = Settings(fetch_http=True, fetch_timeout_s=5)
@@ -192,63 +189,3 @@ def test_the_request_says_little(site: str, monkeypatch: pytest.MonkeyPatch) -> 
     names = {line.split(b":")[0] for line in headers.split(b"\n") if line}
     assert names == {b"Host", b"User-Agent", b"Accept", b"Connection", b"Accept-Encoding"}
     assert f"Host: {site.removeprefix('http://')}".encode() in headers
-
-
-@pytest.mark.parametrize("render", [str.lower, str.upper, lambda scheme: f" {scheme}"])
-def test_a_source_may_be_a_url(site: str, render: Callable[[str], str]) -> None:
-    source = render("http") + site.removeprefix("http") + "/clip"
-    assert read_audio_source(source, SETTINGS) == CLIP
-
-
-@pytest.mark.parametrize(
-    "prefix",
-    [
-        "",
-        "data:audio/wav;base64,",
-        "data:;base64,",
-        "DATA:audio/webm;codecs=opus;BASE64,",
-        "\n data:a/b;base64,",
-    ],
-)
-def test_a_source_may_be_base64(prefix: str) -> None:
-    assert read_audio_source(prefix + base64.b64encode(CLIP).decode(), SETTINGS) == CLIP
-    assert read_audio_source(prefix + base64.encodebytes(CLIP).decode(), SETTINGS) == CLIP
-
-
-@pytest.mark.parametrize("size", [999, 1_000, 1_001, 1_002])
-def test_the_size_is_known_before_decoding(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(reference_max_bytes=1_000)
-    text = base64.b64encode(bytes(size)).decode()
-    if size <= 1_000:
-        assert len(read_audio_source(text, settings)) == size
-        return
-    monkeypatch.setattr(base64, "b64decode", lambda *_, **__: pytest.fail("decoded"))
-    with pytest.raises(ReferenceTooLarge, match=rf"has {size} bytes, at most 1000 \(F5_REFERENCE_MAX_BYTES\)"):
-        read_audio_source(text, settings)
-
-
-@pytest.mark.parametrize(
-    "source",
-    ["", " ", "clip.wav", "/etc/passwd", "AAA", "AA=A", "AAAA====", "AA-_", "ÄÄÄÄ", "../a", "=", "🙂"],
-)
-def test_anything_else_is_neither(source: str) -> None:
-    with pytest.raises(InvalidInput, match="neither base64 nor a data URL nor an https URL"):
-        read_audio_source(source, SETTINGS)
-
-
-@pytest.mark.parametrize("source", ["data:audio/wav,abc", "data:", "data:audio/wav;base64;AAAA"])
-def test_other_data_urls_are_explained(source: str) -> None:
-    with pytest.raises(InvalidInput, match="data:audio/"):
-        read_audio_source(source, SETTINGS)
-
-
-@pytest.mark.parametrize("source", ["file:///etc/passwd", "ftp://example.com/a", "s3://bucket/a", "concat://a"])
-def test_other_schemes_are_refused(source: str) -> None:
-    with pytest.raises(FetchRefused, match="only https and http URLs"):
-        read_audio_source(source, SETTINGS)
-
-
-@given(st.text(max_size=60))
-def test_any_text_is_bytes_or_an_error_of_the_caller(text: str) -> None:
-    with suppress(InvalidInput, FetchRefused):
-        assert read_audio_source(text, SETTINGS)

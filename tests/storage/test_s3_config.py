@@ -9,17 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.errors import FetchRefused, InvalidInput, SettingsInvalid
+from f5_worker.errors import SettingsInvalid
 from f5_worker.settings import Settings
-from f5_worker.storage.s3_config import BucketConfig, bucket_for, bucket_from_env, bucket_from_job, bucket_warnings
+from f5_worker.storage.s3_config import BucketConfig, bucket_for, bucket_from_env, bucket_warnings
 
 KEY, SECRET = "AKIAEXAMPLE000000000", "wJalr/XUtnFEMI+K7MDENG"
 B2 = "https://s3.us-west-001.backblazeb2.com"
 S3 = {"S3_BUCKET_NAME": "voice", "S3_ACCESS_KEY_ID": KEY, "S3_SECRET_ACCESS_KEY": SECRET, "S3_ENDPOINT_URL": B2}
 AWS = {"S3_BUCKET": "voice", "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
 SDK = {"BUCKET_ENDPOINT_URL": f"{B2}/voice", "BUCKET_ACCESS_KEY_ID": KEY, "BUCKET_SECRET_ACCESS_KEY": SECRET}
-JOB = {"accessId": KEY, "accessSecret": SECRET, "bucketName": "voice", "endpointUrl": B2}
-SETTINGS = Settings()
 
 
 def config(environ: dict[str, str]) -> BucketConfig:
@@ -182,41 +180,6 @@ def test_any_text_gives_a_bucket_or_words(endpoint: str, bucket: str, key: str) 
     environ = {"S3_ENDPOINT_URL": endpoint, "S3_BUCKET_NAME": bucket, "S3_ACCESS_KEY_ID": key}
     with suppress(SettingsInvalid):
         assert config(environ | {"S3_SECRET_ACCESS_KEY": SECRET}).bucket
-
-
-def test_a_jobs_own_bucket() -> None:
-    found = bucket_from_job(JOB, SETTINGS)
-    assert found == BucketConfig(B2, "voice", KEY, SECRET, "us-west-001", True, "s3Config", "Backblaze")
-    assert found.from_job
-    assert not config(S3).from_job
-    in_url = {**JOB, "bucketName": None, "endpointUrl": f"{B2}/voice"}
-    assert bucket_from_job(in_url, SETTINGS) == found
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ("s3://voice", "s3Config is no object; send endpointUrl, bucketName, accessId, accessSecret"),
-        ({}, "s3Config lacks endpointUrl, accessId, accessSecret"),
-        ({**JOB, "accessSecret": 5}, "s3Config lacks accessSecret"),
-        ({**JOB, "bucketName": ""}, "no bucket is named; set s3Config.bucketName"),
-        ({**JOB, "endpointUrl": "ftp://x"}, "s3Config.endpointUrl is no URL"),
-    ],
-)
-def test_a_jobs_own_bucket_that_cannot_be(value: Any, words: str) -> None:
-    with pytest.raises(InvalidInput) as error:
-        bucket_from_job(value, SETTINGS)
-    assert words in str(error.value)
-    assert SECRET not in str(error.value)
-
-
-def test_plain_http_is_the_operators_to_allow() -> None:
-    plain = {**JOB, "endpointUrl": "http://host.example"}
-    with pytest.raises(FetchRefused, match="only https"):
-        bucket_from_job(plain, SETTINGS)
-    assert bucket_from_job(plain, Settings(fetch_http=True)).endpoint_url == "http://host.example"
-    with pytest.raises(FetchRefused, match="port 9000"):
-        bucket_from_job({**JOB, "endpointUrl": "https://host.example:9000"}, SETTINGS)
 
 
 def test_keys_do_not_show() -> None:

@@ -22,7 +22,6 @@ from f5_worker.storage import files as cache
 WeightsSource = Literal["shipped", "runpod-cache", "baked", "volume", "hub"]
 CopyPrecision = Literal["fp16", "fp32"]
 
-VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models, docs: serverless/storage
 LOCAL = Path("/tmp/f5-worker/models")  # noqa: S108 - the container's own disk, for what no volume takes
 REPOSITORY = Path(__file__).resolve().parents[3]
 WAIT_S = 120.0  # for another worker that makes the same copy; after that this one makes its own
@@ -46,16 +45,17 @@ class WeightRoots:
         *,
         models_dir: Path,
         cache_dir: Path,
-        volume: Path = VOLUME,
+        volume: Path | None = None,
         local: Path = LOCAL,
     ) -> WeightRoots:
         """The layouts of RunPod and of huggingface_hub (HF_HUB_CACHE, HF_HOME; worker-vllm sets HF_HOME to .../hub)."""
         home = Path(environ.get("HF_HOME") or Path(environ.get("HOME") or "/root", ".cache", "huggingface"))
         named = [environ.get("HF_HUB_CACHE"), environ.get("HUGGINGFACE_HUB_CACHE")]
-        hubs = [volume / "huggingface-cache" / "hub", *(Path(name) for name in named if name), home / "hub", home]
+        hubs = [Path(name) for name in named if name] + [home / "hub", home]
+        hubs = [volume / "huggingface-cache" / "hub", *hubs] if volume else hubs
         # Where no volume is mounted its directory is not made: the files would lie on the container's own disk,
         # and a volume mounted later would hide them.
-        absent = cache_dir.is_relative_to(volume) and not volume.is_dir()
+        absent = volume is not None and cache_dir.is_relative_to(volume) and not volume.is_dir()
         places = [*([] if absent else [cache_dir / "models"]), local]
         return cls(baked=models_dir, hub_caches=tuple(dict.fromkeys(hubs)), caches=tuple(dict.fromkeys(places)))
 

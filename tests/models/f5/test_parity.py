@@ -119,7 +119,7 @@ def test_more_tokens_than_frames_are_cut_as_upstream_cuts_them(make_model: Calla
 
 
 @pytest.mark.parametrize("nfe", [*EPSS, 4, 8, 9, 24, 32, 64])
-@pytest.mark.parametrize("sway", [None, -1.0, -0.5, 0.7])
+@pytest.mark.parametrize("sway_coefficient", [None, -1.0, -0.5, 0.7])
 def test_time_points_are_upstreams_to_the_bit(nfe: int, sway_coefficient: float | None, make_model: Callable[[Arch], DiT]) -> None:
     cfm = upstream_of(make_model(SMALL), VOCABULARY).cfm
     seen: list[torch.Tensor] = []
@@ -129,8 +129,8 @@ def test_time_points_are_upstreams_to_the_bit(nfe: int, sway_coefficient: float 
         return torch.zeros_like(x)
 
     cfm.transformer.forward = velocity
-    cfm.sample(torch.zeros(1, 2, 100), torch.zeros(1, 2), 4, steps=nfe, cfg_strength=0.0, sway_sampling_coef=sway)
-    assert torch.equal(torch.stack(seen), time_points(nfe, sway)[:-1])
+    cfm.sample(torch.zeros(1, 2, 100), torch.zeros(1, 2), 4, steps=nfe, cfg_strength=0.0, sway_sampling_coef=sway_coefficient)
+    assert torch.equal(torch.stack(seen), time_points(nfe, sway_coefficient)[:-1])
 
 
 def test_mel_is_upstreams(clip: torch.Tensor, make_model: Callable[[Arch], DiT]) -> None:

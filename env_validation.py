@@ -1,10 +1,10 @@
-"""Command line of the settings: check them, judge an allocator string, print the documented table.
+"""Command line of the settings: check them, judge an allocator string, print the table for the documentation.
 
     python env_validation.py check
     python env_validation.py alloc-conf --torch-version 2.4.0 --value 'ax_split_size_mb:1024'
     python env_validation.py table
 
-Needs no torch, and nothing but the standard library to judge an allocator string.
+Needs no torch; judging an allocator string needs only the standard library.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from f5_worker.boot.alloc_conf.check import Policy, check, installed_torch_versi
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
     arguments = _parser().parse_args(argv)
     return int(arguments.run(arguments))
 
 
 def alloc_conf(arguments: argparse.Namespace) -> int:
-    """Print what torch would do with a value and what the worker makes of it; 0 if torch accepts the value."""
+    """Print what torch would do with a value and what the worker would set; return 0 if torch accepts the value."""
     version = arguments.torch_version or installed_torch_version()
     verdict = check(arguments.value, version, arguments.policy)
     print(json.dumps(verdict.to_json(), indent=2, ensure_ascii=False))
@@ -32,7 +33,7 @@ def alloc_conf(arguments: argparse.Namespace) -> int:
 
 
 def check_all(arguments: argparse.Namespace) -> int:
-    """List every problem of every variable, one a line; 1 if one of them keeps the worker from serving."""
+    """Print every problem of every variable, one a line; return 1 if one of them keeps the worker from serving."""
     lines, fatal = problems(dict(os.environ))
     for line in lines:
         print(line)
@@ -42,14 +43,14 @@ def check_all(arguments: argparse.Namespace) -> int:
 
 
 def problems(environ: dict[str, str]) -> tuple[list[str], bool]:
-    """Every problem of the environment as `error: ...` or `warning: ...`, and whether one is fatal."""
+    """Return every problem of the environment as `error: ...` or `warning: ...`, and whether one is fatal."""
     policy = policy_of(environ)
     resolved = resolve_environment(environ, installed_torch_version(), policy)
     lines = [f"{problem.severity}: {problem.message}" for problem in resolved.problems]
     lines += [f"repaired: {repair}" for repair in resolved.verdict.repairs]
     fatal = policy == "fail" and resolved.verdict.faulty
 
-    from f5_worker.errors import SettingsInvalid  # pydantic: only once the allocator string is judged
+    from f5_worker.errors import SettingsInvalid  # imports pydantic, so only after the allocator string was judged
     from f5_worker.settings import load_settings, unknown_variables
     from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
@@ -64,6 +65,7 @@ def problems(environ: dict[str, str]) -> tuple[list[str], bool]:
 
 
 def table(arguments: argparse.Namespace) -> int:
+    """Print the table of settings for docs/settings.md."""
     from f5_worker.settings import table as settings_table
 
     print(settings_table())
@@ -73,15 +75,15 @@ def table(arguments: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("check", help="every problem of every variable")
-    one.set_defaults(run=check_all)
-    one = commands.add_parser("alloc-conf", help="judge one PYTORCH_CUDA_ALLOC_CONF")
-    one.add_argument("--value", required=True)
-    one.add_argument("--torch-version", help="default: the one installed")
-    one.add_argument("--policy", choices=get_args(Policy), default="repair")
-    one.set_defaults(run=alloc_conf)
-    one = commands.add_parser("table", help="the documented settings")
-    one.set_defaults(run=table)
+    command = commands.add_parser("check", help="list every problem of every variable")
+    command.set_defaults(run=check_all)
+    command = commands.add_parser("alloc-conf", help="judge one PYTORCH_CUDA_ALLOC_CONF")
+    command.add_argument("--value", required=True)
+    command.add_argument("--torch-version", help="default: the installed one")
+    command.add_argument("--policy", choices=get_args(Policy), default="repair")
+    command.set_defaults(run=alloc_conf)
+    command = commands.add_parser("table", help="print the table of settings")
+    command.set_defaults(run=table)
     return parser
 
 

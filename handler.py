@@ -1,7 +1,7 @@
-"""The worker: load the model, then hand jobs from RunPod's SDK to f5_worker/edge.py.
+"""The worker: load the model, then hand the jobs of RunPod's SDK to f5_worker/server/runpod.py.
 
-Importing this module loads nothing heavy; `main()` does. The SDK starts a heartbeat process that may
-import it a second time.
+Importing this module loads nothing heavy; `main()` does. The SDK starts a heartbeat process that may import it a
+second time.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from typing import Any
 from f5_worker import log
 from f5_worker.boot.report import read_report
 from f5_worker.errors import GpuLost, HostUnfit, WorkerError
-from f5_worker.server.runpod import Edge, FailedEdge
+from f5_worker.server.runpod import QueueServer
 from f5_worker.server.startup import load_worker
 from f5_worker.settings import load_settings, unknown_variables
 from f5_worker.synthesis.context import Worker
 
 
 def sdk_config(worker: Worker) -> dict[str, Any]:
-    """What `runpod.serverless.start` is given. The SDK reads it again after every job."""
+    """Return the argument of `runpod.serverless.start`, which the SDK reads again after every job."""
     config: dict[str, Any] = {}
 
     def stop_worker() -> None:
         config["refresh_worker"] = True
 
-    jobs, edge = worker.settings.concurrency, Edge(worker, stop_worker)
+    jobs, server = worker.settings.concurrency, QueueServer(worker, stop_worker)
     config["concurrency_modifier"] = lambda current: jobs
     if worker.settings.streaming:  # the SDK takes one form or the other, for the life of the worker
-        config.update(handler=edge.stream, return_aggregate_stream=True)
+        config.update(handler=server.stream, return_aggregate_stream=True)
     else:
-        config["handler"] = edge.answer
+        config["handler"] = server.answer
     return config
 
 
 def failed_config(reason: str) -> dict[str, Any]:
-    """The same for a worker that answers every job with the reason why it could not start."""
-    return {"handler": FailedEdge(reason).answer}
+    """Return the same for a worker that could not start: each job is answered with the reason."""
+    return {"handler": QueueServer(None, failure=reason).answer}
 
 
 def main() -> None:
     """Load, then serve until told to stop."""
-    signal.signal(signal.SIGTERM, _leave)  # the SDK installs its own only when it starts to poll
+    signal.signal(signal.SIGTERM, _exit)  # the SDK installs its own only when it starts to poll
     os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")  # the SDK's own default logs the text of jobs
     # 1.6 s, most of it waiting to be told what the CPU is: beside the loading, and not as this module is imported.
     threading.Thread(target=importlib.import_module, args=("runpod",), daemon=True).start()
@@ -55,7 +55,7 @@ def main() -> None:
         reason = boot.get("error") or host_fault
         config = failed_config(reason) if reason else sdk_config(_load())
     except WorkerError as error:
-        if not boot:  # started by hand: whoever did it sees the line
+        if not boot:  # started by hand: the line is seen on the terminal
             sys.exit(str(error))
         host_fault = str(error) if isinstance(error, GpuLost | HostUnfit) else None
         config = failed_config(str(error))
@@ -75,7 +75,7 @@ def _load() -> Worker:
 
 
 def _unfit(reason: str) -> Any:
-    """A check that fails: the SDK reports this machine and ends, so that the job goes to another one."""
+    """Return a check that fails: the SDK reports this machine and ends, so that the job goes to another one."""
 
     def host_can_run_the_model() -> None:
         raise RuntimeError(reason)
@@ -83,8 +83,8 @@ def _unfit(reason: str) -> Any:
     return host_can_run_the_model
 
 
-def _leave(signum: int, frame: object) -> None:
-    os._exit(128 + signum)  # nothing is in work yet, and an exception could be lost inside an import
+def _exit(signum: int, frame: object) -> None:
+    os._exit(128 + signum)  # no job has begun, and an exception could be lost inside an import
 
 
 if __name__ == "__main__":

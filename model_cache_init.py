@@ -1,13 +1,13 @@
-"""The container's entry: prepare, then become the worker.
+"""The container's entry point: prepare, then become the worker.
 
-    python -u model_cache_init.py                        check, repair, fetch; then handler.py in this process
+    python -u model_cache_init.py                        check, repair, download; then handler.py in this process
     python model_cache_init.py run --then CMD ...         the same, then another program
-    python model_cache_init.py doctor [--json]            the same checks, changing nothing
-    python model_cache_init.py resolve --python 3.11 ...  which flash-attn fits an environment
+    python model_cache_init.py doctor [--json]            run the same checks and change nothing
+    python model_cache_init.py resolve --python 3.11 ...  choose the flash-attn that fits an environment
     python model_cache_init.py fetch                      fill the weight cache
 
-One process all the way: the handler replaces this program by `exec`, so Python stays PID 1 and every variable
-chosen here reaches it. Two programs joined by `&&` lose both.
+The handler replaces this program by `exec`, so that Python stays PID 1 and the handler gets every variable set here.
+With two programs joined by `&&`, neither would be the case.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-REPORT = Path("/tmp/f5-worker-boot.json")  # noqa: S108 - of this container, read by the program that follows
+REPORT = Path("/tmp/f5-worker-boot.json")  # noqa: S108 - on the container's disk, for the handler
 HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    return int(arguments.act(arguments))
+    return int(arguments.run_command(arguments))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Boot, print the report as one line, and become the handler; what is wrong is told there, to every job."""
+    """Boot, print the report as one line, and become the handler, which answers jobs with the error if there is one."""
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # PID 1 ignores it otherwise
     from f5_worker.boot.report import REPORT_VARIABLE
     from f5_worker.boot.sequence import boot
@@ -40,11 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
     report.write(REPORT)
     print(report.line(), flush=True)
     command = arguments.then or HANDLER
-    os.execvp(command[0], command)  # noqa: S606 - the operator's own command
+    os.execvp(command[0], command)  # noqa: S606 - the command is the operator's
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Print what boot would find; the exit code is the worst severity: 0 well, 1 serves, 2 does not."""
+    """Print the findings of boot and return the severity: 0 all is well, 1 there are problems, 2 it does not serve."""
     from f5_worker.boot.sequence import diagnose
 
     report = diagnose(dict(os.environ))
@@ -53,9 +54,9 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def resolve(arguments: argparse.Namespace) -> int:
-    """Print which flash-attn an environment gets; touches nothing."""
-    from f5_worker.boot.flash_attn.wheels import Environment
+    """Print which flash-attn an environment would get; change nothing."""
     from f5_worker.boot.flash_attn.wheels import resolve as resolve_wheel
+    from f5_worker.boot.probe.probe import Environment
 
     environment = Environment(
         python=arguments.python,
@@ -73,12 +74,12 @@ def resolve(arguments: argparse.Namespace) -> int:
 def fetch(arguments: argparse.Namespace) -> int:
     """Make the model's directory in the cache, for an image or a volume."""
     from f5_worker.boot.report import BootReport
-    from f5_worker.boot.sequence import check_environment, provide_weights
+    from f5_worker.boot.sequence import check_environment, ensure_weights
 
     report = BootReport("")
     settings = check_environment(os.environ, report)
     if settings is not None:
-        provide_weights(os.environ, settings, report)
+        ensure_weights(os.environ, settings, report)
     for problem in report.problems:
         print(problem, file=sys.stderr)
     print(report.error or (report.weights or {}).get("directory"))
@@ -87,22 +88,22 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(act=run, then=None)
+    parser.set_defaults(run_command=run, then=None)
     commands = parser.add_subparsers()
-    one = commands.add_parser("run", help="prepare, then become the worker (the default)")
-    one.add_argument("--then", nargs=argparse.REMAINDER, help="another program than handler.py")
-    one.set_defaults(act=run)
-    one = commands.add_parser("doctor", help="what is wrong here, changing nothing")
-    one.add_argument("--json", action="store_true")
-    one.set_defaults(act=doctor)
-    one = commands.add_parser("resolve", help="which flash-attn fits an environment")
+    command = commands.add_parser("run", help="prepare, then become the worker (the default)")
+    command.add_argument("--then", nargs=argparse.REMAINDER, help="the program to run in place of handler.py")
+    command.set_defaults(run_command=run)
+    command = commands.add_parser("doctor", help="report problems and change nothing")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run_command=doctor)
+    command = commands.add_parser("resolve", help="choose the flash-attn that fits an environment")
     for name, example in (("python", "3.11"), ("torch", "2.4.0"), ("machine", "x86_64")):
-        one.add_argument(f"--{name}", required=True, help=f"such as {example}")
+        command.add_argument(f"--{name}", required=True, help=f"such as {example}")
     for name, example in (("cuda", "12.4"), ("glibc", "2.35"), ("capability", "8.9")):
-        one.add_argument(f"--{name}", help=f"such as {example}; left out: there is none")
-    one.add_argument("--abi", required=True, choices=("true", "false"), help="torch._C._GLIBCXX_USE_CXX11_ABI")
-    one.set_defaults(act=resolve)
-    commands.add_parser("fetch", help="fill the weight cache").set_defaults(act=fetch)
+        command.add_argument(f"--{name}", help=f"such as {example}; leave it out if there is none")
+    command.add_argument("--abi", required=True, choices=("true", "false"), help="torch._C._GLIBCXX_USE_CXX11_ABI")
+    command.set_defaults(run_command=resolve)
+    commands.add_parser("fetch", help="fill the weight cache").set_defaults(run_command=fetch)
     return parser
 
 

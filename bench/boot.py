@@ -1,6 +1,6 @@
-"""What boot costs over a bare `import torch`, without flash-attn work: `python bench/boot.py`.
+"""The time of boot beyond that of `import torch`, without flash-attn work: `python bench/boot.py`.
 
-Alternates the two in fresh processes and writes medians to bench/results/boot.json.
+Alternates the two in new processes and writes medians to bench/results/boot.json.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ ROUNDS = 7
 
 sys.path.insert(0, str(ROOT))
 
-from bench.record import record  # noqa: E402 - the repository is no installed package
+from bench.record import record  # noqa: E402 - the repository is not an installed package
 
 
 def seconds(command: list[str]) -> float:
+    """Return the wall time of a command."""
     environment = os.environ | {"F5_MODEL": "f5-tiny", "F5_CACHE_DIR": "/tmp/f5-bench-cache", "HF_HUB_OFFLINE": "1"}
     started = time.perf_counter()
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -28,6 +29,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> None:
+    """Measure both and write the result."""
     bare = [sys.executable, "-c", "import torch"]
     boot = [sys.executable, "model_cache_init.py", "run", "--then", "true"]
     pairs = [(seconds(bare), seconds(boot)) for _ in range(ROUNDS + 1)][1:]  # the first warms the disk cache

@@ -1,4 +1,4 @@
-"""Where measurements are kept: `bench/results/<name>.json`, one file per command, printed as well."""
+"""Storage of measurements: `bench/results/<name>.json`, one file for each command, printed too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def record(name: str, result: Mapping[str, Any], directory: Path = RESULTS, *, quiet: bool = False) -> Path:
-    """Write a result with the machine that it is from, and print it unless `quiet`. Returns the file."""
+    """Write a result with the machine it was measured on; print it unless `quiet`. Return the file's path."""
     machine = {"cpus": os.cpu_count(), "python": platform.python_version()}
     text = json.dumps({**result, **machine}, indent=2)
     directory.mkdir(parents=True, exist_ok=True)

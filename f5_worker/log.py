@@ -1,4 +1,4 @@
-"""Log lines: plain for people, JSON in RunPod's own shape on an endpoint, so that its console can filter by job."""
+"""Log lines: plain text, or on an endpoint JSON in RunPod's form, so that its console can filter by job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _PlainFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send the worker's log to stdout. `import runpod` claims the root logger, so ours does not pass lines on."""
+    """Send the worker's log to stdout. `import runpod` configures the root logger, so lines are not propagated."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_RunPodFormatter() if os.environ.get("RUNPOD_ENDPOINT_ID") else _PlainFormatter())
     logger.handlers = [handler]
@@ -34,12 +34,12 @@ def configure(level: str) -> None:
 
 
 def for_job(job_id: str) -> logging.LoggerAdapter[logging.Logger]:
-    """A logger whose lines carry the job's id."""
+    """Return a logger whose lines carry the job's id."""
     return logging.LoggerAdapter(logger, {"job": job_id})
 
 
 def failure(job_id: str, error: Exception) -> None:
-    """Log where an unforeseen error arose; its words, which may quote the job, only at DEBUG."""
+    """Log where an unexpected error was raised; its message, which may quote the job, only at DEBUG."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     for_job(job_id).error(
         "%s at %s:%s in %s", type(error).__name__, Path(frame.filename).name, frame.lineno, frame.name

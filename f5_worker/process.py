@@ -1,4 +1,4 @@
-"""Subprocesses with a limit: on time, on what is kept of their output, and on who survives them."""
+"""Subprocesses with limits: on their time, on the output that is kept, and on the processes they leave running."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO
 
 TAIL_BYTES = 1 << 16
-GRACE_S = 5.0  # for a killed process to be gone; one that hangs in the kernel (a dead mount) is left behind
+GRACE_S = 5.0  # for a killed process to end; one that hangs in the kernel (a dead mount) is left behind
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a process ended. `output` is the end of stdout and stderr together; `code` is None after a timeout."""
+    """The result of a process. `output` is the end of stdout and stderr together; `code` is None after a timeout."""
 
     code: int | None
     output: str
@@ -27,11 +27,12 @@ class Finished:
 
     @property
     def ok(self) -> bool:
+        """Return whether the process ended with exit code 0."""
         return self.code == 0
 
     @property
     def ending(self) -> str:
-        """In words: `exit code 1`, `killed by SIGSEGV`, `no answer within 60 s`."""
+        """Return how the process ended: `exit code 1`, `killed by SIGSEGV` or `no answer within 60 s`."""
         if self.code is None:
             return f"no answer within {self.seconds:.0f} s"
         if self.code >= 0:
@@ -43,10 +44,11 @@ class Finished:
 
     @property
     def last_line(self) -> str:
-        """The last line that says something; Python puts the error itself there."""
+        """Return the last line that is not blank; for a Python program, that is the error itself."""
         return next((line for line in reversed(self.output.splitlines()) if line.strip()), "").strip()
 
     def tail(self, lines: int) -> str:
+        """Return the last `lines` lines of the output."""
         return "\n".join(self.output.splitlines()[-lines:])
 
 
@@ -58,17 +60,17 @@ def run(
     cwd: Path | None = None,
     on_tick: Callable[[], None] = lambda: None,
 ) -> Finished:
-    """Run to the end or to the limit; then the whole process group is killed, compilers and all.
+    """Run a program to its end or to the time limit, then kill its whole process group, including its children.
 
-    Never raises for what the program does, nor for a program that is not there (`code` 127, as in a shell).
+    Never raises for what the program does, nor for a program that does not exist (`code` 127, as in a shell).
 
     Args:
-        env: the whole environment; this process' own by default.
+        env: the whole environment; the environment of this process by default.
         on_tick: called about once a second while waiting.
     """
     started = time.monotonic()
     try:
-        process = subprocess.Popen(  # noqa: S603 - our own command lines
+        process = subprocess.Popen(  # noqa: S603 - the callers build the command lines
             [os.fspath(word) for word in command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -84,14 +86,14 @@ def run(
     try:
         code = _wait(process, started + timeout_s, on_tick)
     finally:
-        # Also after a good end: what the program left running must not outlive the step.
+        # Also after a normal end: processes that the program left running must not outlive it.
         _kill_group(process)
     tail.join()
     return Finished(code, tail.text(), time.monotonic() - started)
 
 
 class _Tail(threading.Thread):
-    """Reads a pipe to its end, so that the writer never blocks, and keeps the last bytes."""
+    """A thread that reads a pipe to its end, so that the writer never blocks, and keeps the last bytes."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         super().__init__(daemon=True)
@@ -100,6 +102,7 @@ class _Tail(threading.Thread):
         self.start()
 
     def run(self) -> None:
+        """Read until the pipe is closed."""
         with self._pipe, suppress(OSError):
             while data := os.read(self._pipe.fileno(), TAIL_BYTES):
                 self._kept += data
@@ -107,16 +110,18 @@ class _Tail(threading.Thread):
                     del self._kept[:-TAIL_BYTES]
 
     def join(self, timeout: float | None = GRACE_S) -> None:
+        """Wait for the end of the pipe, but not longer than `timeout` seconds."""
         super().join(timeout)
 
     def text(self) -> str:
+        """Return the last `TAIL_BYTES` bytes as text."""
         return bytes(self._kept[-TAIL_BYTES:]).decode("utf-8", "replace")
 
 
 def _wait(process: subprocess.Popen[bytes], deadline: float, on_tick: Callable[[], None]) -> int | None:
-    while (left := deadline - time.monotonic()) > 0:
+    while (left_s := deadline - time.monotonic()) > 0:
         try:
-            return process.wait(min(left, 1.0))
+            return process.wait(min(left_s, 1.0))
         except subprocess.TimeoutExpired:
             on_tick()
     return process.poll()

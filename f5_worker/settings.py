@@ -1,6 +1,6 @@
-"""Every environment variable of the worker: name, type, range, default, one line of why.
+"""The environment variables of the worker: name, type, range, default and description.
 
-Read once, at start, by `load_settings()`. All bad variables are reported together.
+They are read once, at start, by `load_settings()`. All bad variables are reported together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseModel):
-    """The worker's configuration; frozen, units in the names."""
+    """The worker's configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,36 +37,36 @@ class Settings(BaseModel):
     )
     models_dir: Path = Field(
         Path("/opt/models"),
-        description="Where checkpoints lie, one directory each; `models/` beside the code is searched first.",
+        description="Directory of the checkpoints, one directory each; `models/` beside the code is searched first.",
     )
     model_dir: Path | None = Field(
-        None, description="The checkpoint's own directory; boot sets it to what it found or made for F5_MODEL."
+        None, description="Directory of the checkpoint; boot sets it to the one that it found or made for F5_MODEL."
     )
     extra_models: str = Field(
         "", description="Further checkpoints that jobs may choose by `model`, separated by commas; fetched at start."
     )
     extra_model_dirs: str = Field(
-        "", description="Where those checkpoints lie, `name=directory` separated by commas; boot sets it itself."
+        "", description="Directories of those checkpoints, `name=directory` separated by commas; set by boot."
     )
     models_memory_mb: int = Field(
-        12_000, ge=100, le=1_000_000, description="Room for loaded checkpoints; the one unused longest makes way."
+        12_000, ge=100, le=1_000_000, description="Memory for loaded checkpoints; the least recently used is unloaded."
     )
     device: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="Where the model runs; `auto` takes CUDA when torch sees a GPU."
+        "auto", description="Device of the model; `auto` takes CUDA when torch sees a GPU."
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
-        "auto", description="Arithmetic of the model; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."
+        "auto", description="Precision of the model; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."
     )
     cpu_threads: int = Field(
-        0, ge=0, le=256, description="Threads for arithmetic on a CPU; 0 leaves the choice to torch."
+        0, ge=0, le=256, description="Threads for computing on a CPU; 0 leaves the choice to torch."
     )
 
     # jobs
     concurrency: int = Field(
-        2, ge=1, le=64, description="Jobs taken at a time; the second is prepared while the first is on the GPU."
+        2, ge=1, le=64, description="Jobs that run at a time; the second is prepared while the first is on the GPU."
     )
     queue_jobs: int = Field(
-        64, ge=0, le=10_000, description="Jobs that may wait beyond those, in the local API; more are refused."
+        64, ge=0, le=10_000, description="Jobs that may wait beside those, in the local API; more are refused."
     )
     job_timeout_s: float = Field(
         600.0, ge=1, le=86_400, description="Longest time for one job; RunPod's own executionTimeout should be longer."
@@ -79,38 +79,38 @@ class Settings(BaseModel):
         9_500_000,
         ge=1_000,
         le=100_000_000,
-        description="Largest reply; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
+        description="Largest response; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
     )
 
     batch_frames: int = Field(
         8_192,
         ge=4_096,
         le=1_000_000,
-        description="Mel frames in one forward of the model, the unconditional half counted; bounds its peak memory.",
+        description="Mel frames in one forward of the model, unconditional rows included; bounds its peak memory.",
     )
 
     warm_up_s: float = Field(
         10.0,
         ge=0,
         le=300,
-        description="Longest time for recording CUDA graphs of likely sizes, beside the first jobs (GPU).",
+        description="Longest time for capturing CUDA graphs of likely sizes, beside the first jobs (GPU).",
     )
 
     # delivery
     delivery: Literal["auto", "inline", "s3"] = Field(
-        "auto", description="Where results go: inline while they fit, else to the bucket; or always one of them."
+        "auto", description="Where results go; `auto`: into the response while they fit, else to the bucket."
     )
-    s3_prefix: str = Field("", max_length=200, description="Put before every key that is written to the bucket.")
+    s3_prefix: str = Field("", max_length=200, description="Prefix of every key that is written to the bucket.")
     s3_url_ttl_s: int = Field(3_600, ge=60, le=604_800, description="How long a presigned URL is valid.")
     s3_public_url: str | None = Field(
-        None, description="Address under which the bucket is public; results then get `<address>/<key>`, unsigned."
+        None, description="Address of a public bucket; results then get `<address>/<key>`, unsigned."
     )
-    s3_timeout_s: float = Field(60.0, ge=1, le=600, description="Total time for one file to or from the bucket.")
+    s3_timeout_s: float = Field(60.0, ge=1, le=600, description="Time to write or read one file of the bucket.")
     streaming: bool = Field(
-        False, description="Stream: replies are a list of chunks, each sent as soon as it is spoken. Fixed at start."
+        False, description="Stream: responses are lists of chunks, each sent as soon as it is spoken. Fixed at start."
     )
     stream_first_s: float = Field(
-        2.5, ge=1, le=20, description="Length aimed at for the first segment of a streamed text."
+        2.5, ge=1, le=20, description="Target length of the first segment of a streamed text."
     )
 
     # references
@@ -136,13 +136,13 @@ class Settings(BaseModel):
 
     # voices
     voices_dir: Path | None = Field(
-        None, description="Where added voices are kept; by default `f5-voices` on a mounted network volume."
+        None, description="Directory of added voices; by default `f5-voices` on a mounted network volume."
     )
     voices_s3_prefix: str | None = Field(
-        None, max_length=200, description="Keep voices in the bucket, under this prefix, such as `voices/`."
+        None, max_length=200, description="Store voices in the bucket, under this prefix, such as `voices/`."
     )
-    default_voice: str | None = Field(None, description="The voice of jobs that name none.")
-    require_consent: bool = Field(True, description="Take a new voice only with its speaker's consent, in words.")
+    default_voice: str | None = Field(None, description="The voice of jobs that name no voice.")
+    require_consent: bool = Field(True, description="Store a new voice only with a statement of its speaker's consent.")
     voice_cache: int = Field(64, ge=1, le=4_096, description="Prepared references kept in memory.")
 
     # recogniser
@@ -152,18 +152,20 @@ class Settings(BaseModel):
         description="Whisper model that transcribes references and times words: a name, a directory, or `off`.",
     )
     asr_dir: Path | None = Field(
-        None, description="The recogniser's own directory; boot sets it to what it found or made for F5_ASR_MODEL."
+        None, description="Directory of the recogniser; boot sets it to the one that it found or made for F5_ASR_MODEL."
     )
-    asr_idle_s: float = Field(300.0, ge=1, le=86_400, description="Unused for so long, the recogniser is unloaded.")
+    asr_idle_s: float = Field(
+        300.0, ge=1, le=86_400, description="The recogniser is unloaded after this long without use."
+    )
 
     # boot
     alloc_conf_policy: Literal["repair", "drop", "fail"] = Field(
         "repair",
-        description="What to do with faults in PYTORCH_CUDA_ALLOC_CONF: keep the good pairs, unset it, or refuse.",
+        description="On faults in PYTORCH_CUDA_ALLOC_CONF: keep the good pairs, unset it, or refuse to start.",
     )
     flash_attn: Literal["auto", "off", "require"] = Field(
         "auto",
-        description="Keep flash-attn where it is proven and the engine gains from it; leave it alone; or insist on it.",
+        description="Keep flash-attn where it is verified and the engine gains from it; ignore it; or require it.",
     )
     flash_attn_build: Literal["auto", "background", "always", "never"] = Field(
         "auto", description="Build flash-attn where no wheel fits: when time allows, for the next start, always, never."
@@ -173,16 +175,14 @@ class Settings(BaseModel):
         description="Wheels and converted weights, where no volume is mounted; a mounted /runpod-volume is preferred.",
     )
     overlay_dir: Path = Field(
-        Path("/opt/f5-overlay"), description="Where a flash-attn that boot installs is laid, in this container."
+        Path("/opt/f5-overlay"), description="Directory of this container in which boot installs flash-attn."
     )
-    boot_report: Path | None = Field(
-        None, description="Where boot left its report for the handler; boot sets it itself."
-    )
-    probe_timeout_s: float = Field(60.0, ge=1, le=600, description="Longest time for asking torch what it sees.")
+    boot_report: Path | None = Field(None, description="File with boot's report for the handler; set by boot.")
+    probe_timeout_s: float = Field(60.0, ge=1, le=600, description="Longest time for probing torch and the GPU.")
 
-    # surroundings
+    # output
     save_dir: Path | None = Field(
-        None, description="Also write each job's audio and reply into this directory (for `docker run` with a mount)."
+        None, description="Also write each job's audio and response to this directory (for `docker run` with a mount)."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG also logs the text of jobs."
@@ -190,23 +190,23 @@ class Settings(BaseModel):
 
     @property
     def extra_model_names(self) -> tuple[str, ...]:
-        """`extra_models` as names, each once."""
+        """Return `extra_models` as names, each once."""
         return tuple(dict.fromkeys(name.strip() for name in self.extra_models.split(",") if name.strip()))
 
     @property
     def extra_model_directories(self) -> dict[str, Path]:
-        """`extra_model_dirs` by name."""
+        """Return `extra_model_dirs` by name."""
         pairs = (pair.partition("=") for pair in self.extra_model_dirs.split(",") if pair)
         return {name: Path(directory) for name, _, directory in pairs}
 
 
 def join_model_dirs(directories: Mapping[str, Path]) -> str:
-    """What `extra_model_directories` reads."""
+    """Return the value that `extra_model_directories` reads."""
     return ",".join(f"{name}={directory}" for name, directory in directories.items())
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; an empty value means "not set", as an endpoint's form sends it.
+    """Read the settings; an empty value counts as not set, as an endpoint's form sends it.
 
     Raises:
         SettingsInvalid: all variables that cannot be used, with value and accepted range.
@@ -221,12 +221,12 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field: `max_text_chars` -> `F5_MAX_TEXT_CHARS`."""
+    """Return the environment variable of a field: `max_text_chars` -> `F5_MAX_TEXT_CHARS`."""
     return PREFIX + field.upper()
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """A warning for each `F5_*` variable that is no setting, with the nearest one that is."""
+    """Yield a warning for each `F5_*` variable that is not a setting, with the nearest name that is."""
     known = [variable(name) for name in Settings.model_fields]
     for name in sorted(environ):
         if name in FORMER_NAMES:
@@ -237,7 +237,7 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 
 
 def accepted(field: FieldInfo) -> str:
-    """The values that a field takes, in words: `1..64`, `auto | cuda | cpu`, `text`."""
+    """Return a description of the values that a field takes: `1..64`, `auto | cuda | cpu`, `text`."""
     choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
     if choices:
         return " | ".join(str(choice) for choice in choices)
@@ -251,7 +251,7 @@ def accepted(field: FieldInfo) -> str:
 
 
 def table() -> str:
-    """The documented settings as a Markdown table; `docs/` holds a copy that a test keeps current."""
+    """Return the settings as a Markdown table; docs/settings.md holds it, and a test keeps it current."""
     rows = ["| variable | accepted | default | what it is |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else str(field.default)

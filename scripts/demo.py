@@ -1,4 +1,4 @@
-"""Run handler.py on test_input.json with the small model that ships with the code, and show what came out."""
+"""Run handler.py on test_input.json with the small model that ships with the code, and print the result."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ OUT = ROOT / "out"
 
 
 def main() -> int:
-    """Write out/demo.wav; return handler.py's exit code."""
+    """Write out/demo.wav and return the exit code of handler.py."""
     environment = {"F5_MODEL": "f5-tiny", "F5_SAVE_DIR": str(OUT), "RUNPOD_DEBUG_LEVEL": "ERROR"} | os.environ
     environment.pop("RUNPOD_WEBHOOK_GET_JOB", None)  # or the SDK would poll an endpoint instead
-    done = subprocess.run([sys.executable, "-u", "handler.py"], cwd=ROOT, env=environment, check=False)
-    if done.returncode == 0:
+    process = subprocess.run([sys.executable, "-u", "handler.py"], cwd=ROOT, env=environment, check=False)
+    if process.returncode == 0:
         show(json.loads((ROOT / "test_input.json").read_text())["input"], json.loads((OUT / "demo.json").read_text()))
-    return done.returncode
+    return process.returncode
 
 
-def show(job: dict[str, object], reply: dict[str, dict[str, object]]) -> None:
-    audio, metrics = reply["audio"], reply["metrics"]
+def show(job: dict[str, object], response: dict[str, dict[str, object]]) -> None:
+    """Print a summary of a job and its response."""
+    audio, metrics = response["audio"], response["metrics"]
     rows = {
         "text": job["text"],
         "voice": job["voice"],
-        "model": reply["model"],
+        "model": response["model"],
         "audio": f"{audio['duration_s']:.2f} s {audio['format']}, {audio['sample_rate']} Hz",
         "RTF": f"{metrics['rtf']} ({metrics['nfe']} steps)",
-        "seed": reply["seed"],
+        "seed": response["seed"],
         "file": f"out/demo.{audio['format']}",
     }
     print()

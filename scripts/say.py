@@ -1,4 +1,4 @@
-"""Send a text to the worker and save what it says: the local API (`make serve`) or a RunPod endpoint.
+"""Send a text to the worker, on the local API (`make serve`) or a RunPod endpoint, and save the speech.
 
     python scripts/say.py --url http://localhost:8000 --text "Hello." --voice joe --out hello.wav
     RUNPOD_API_KEY=... python scripts/say.py --endpoint ENDPOINT_ID --text "Hello." \\
@@ -31,16 +31,17 @@ FORMAT_OF_SUFFIX = {
     ".aac": "aac",
     ".pcm": "pcm_s16le",
 }
-ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}
+FINISHED_STATES = {"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}
 POLL_S = 1.0
 REQUEST_TIMEOUT_S = 330.0  # /runsync holds a request for up to 300 s
 
 
 class SayError(Exception):
-    """Something to tell the user in one line."""
+    """An error to show to the user in one line."""
 
 
 def main() -> int:
+    """Run the command line; return the exit code."""
     arguments = parse_arguments()
     try:
         client = Client.from_arguments(arguments)
@@ -53,14 +54,15 @@ def main() -> int:
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse and check the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--url", help="the worker's local API, such as http://localhost:8000")
-    where.add_argument("--endpoint", help="a RunPod endpoint's id; the key comes from RUNPOD_API_KEY")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--url", help="the worker's local API, such as http://localhost:8000")
+    target.add_argument("--endpoint", help="a RunPod endpoint's id; the key comes from RUNPOD_API_KEY")
     parser.add_argument("--sync", action="store_true", help="use /runsync on the endpoint, too (default there: /run)")
     parser.add_argument("--text", required=True, help="what to say; @file reads a file")
     voice = parser.add_mutually_exclusive_group(required=True)
-    voice.add_argument("--voice", help="a voice of the library")
+    voice.add_argument("--voice", help="a voice of the library, by name")
     voice.add_argument("--reference", help="a clip of the voice: a file, or an https URL")
     parser.add_argument("--transcript", help="what is said in the clip, also SRT, VTT or CSV; @file reads a file")
     parser.add_argument("--captions", help="subtitles beside --out: any of srt,vtt,ass,csv,json")
@@ -77,7 +79,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def build_input(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The job's input; what was not given is left out, so that the worker's defaults hold."""
+    """Return the job's input without absent fields, so that the worker's defaults apply."""
     job = {
         "text": _text(arguments.text),
         "voice": arguments.voice,
@@ -99,7 +101,7 @@ class Client:
     """Runs one job over HTTP, with progress on stderr.
 
     Args:
-        base: URL under which `/run`, `/runsync`, `/status/ID` lie.
+        base: URL of the API, without `/run`, `/runsync` or `/status/ID`.
         key: RunPod API key, or None for the local API.
         sync: wait in one request instead of polling.
     """
@@ -113,6 +115,7 @@ class Client:
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Client:
+        """Create a client for the API that the command line names."""
         if arguments.url:
             return cls(arguments.url, None, sync=True)  # the local /run only stores jobs
         key = os.environ.get("RUNPOD_API_KEY")
@@ -121,28 +124,28 @@ class Client:
         return cls(f"{RUNPOD_API}/{arguments.endpoint}", key, arguments.sync)
 
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The job's output.
+        """Run a job and return its output.
 
         Raises:
-            SayError: the job failed, with the worker's own words.
+            SayError: the job failed, with the worker's own message.
         """
-        with _progress() as say:
+        with _progress() as show_status:
             state = self._request("POST", "/runsync" if self._sync else "/run", json={"input": job})
-            while state.get("status") not in ENDED:
-                say(state.get("status", "waiting"))
+            while state.get("status") not in FINISHED_STATES:
+                show_status(state.get("status", "waiting"))
                 state = self._next(state)
         if state["status"] != "COMPLETED":
             raise SayError(str(state.get("error") or f"the job ended as {state['status']}"))
         output = state.get("output")
         if isinstance(output, list):
-            output = joined(output)
+            output = join_stream(output)
         if not isinstance(output, dict):
             raise SayError("the job completed without output; its result was probably too large to post")
         return output
 
     def _next(self, state: dict[str, Any]) -> dict[str, Any]:
         if "id" not in state:
-            raise SayError(f"unexpected answer: {state}")
+            raise SayError(f"unexpected response: {state}")
         try:
             time.sleep(POLL_S)
             return self._request("GET", f"/status/{state['id']}")
@@ -152,21 +155,21 @@ class Client:
 
     def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:
-            answer = self._session.request(method, self._base + path, timeout=REQUEST_TIMEOUT_S, **arguments)
+            response = self._session.request(method, self._base + path, timeout=REQUEST_TIMEOUT_S, **arguments)
         except requests.ConnectionError:
             raise SayError(f"nothing answers at {self._base}; is the worker running? (make serve)") from None
         except requests.RequestException as error:
             raise SayError(f"{self._base}{path}: {type(error).__name__}") from None
-        if answer.status_code in (401, 403):
-            raise SayError(f"{answer.status_code}: the API key is wrong or may not use this endpoint")
-        if not answer.ok:
-            raise SayError(f"{self._base}{path} answered {answer.status_code}: {answer.text[:300]}")
-        state: dict[str, Any] = answer.json()
+        if response.status_code in (401, 403):
+            raise SayError(f"{response.status_code}: the API key is wrong or may not use this endpoint")
+        if not response.ok:
+            raise SayError(f"{self._base}{path} answered {response.status_code}: {response.text[:300]}")
+        state: dict[str, Any] = response.json()
         return state
 
 
-def joined(items: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """A streaming worker's items as one reply."""
+def join_stream(items: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Join the items of a streaming worker into one response; return None if the last one is missing."""
     if not items or "final" not in items[-1]:
         return None
     *chunks, last = items
@@ -175,7 +178,7 @@ def joined(items: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def save(output: dict[str, Any], path: Path) -> None:
-    """Write the audio, and subtitles beside it, and print what they are."""
+    """Write the audio and the subtitles next to it, and print a summary."""
     audio = output["audio"]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(base64.b64decode(audio["base64"]) if "base64" in audio else _download(audio))
@@ -191,28 +194,27 @@ def save(output: dict[str, Any], path: Path) -> None:
 
 def _download(file: dict[str, Any]) -> bytes:
     if "url" not in file:
-        raise SayError(f"the result is in the bucket as {file['key']}, which gives no links; fetch it there")
-    answer = requests.get(file["url"], timeout=REQUEST_TIMEOUT_S)
-    if not answer.ok:
-        raise SayError(f"the bucket answered {answer.status_code} to the link of the result")
-    return answer.content
+        raise SayError(f"the result is in the bucket as {file['key']}, which has no presigned links; fetch it there")
+    response = requests.get(file["url"], timeout=REQUEST_TIMEOUT_S)
+    if not response.ok:
+        raise SayError(f"the bucket answered {response.status_code} to the link of the result")
+    return response.content
 
 
 @contextmanager
 def _progress() -> Iterator[Any]:
-    """A line on stderr that counts the seconds; only where somebody looks."""
+    """Show a line that counts the seconds, if stderr is a terminal."""
     status, stop, started = ["sent"], threading.Event(), time.monotonic()
 
-    def tick() -> None:
-        for turn in itertools.cycle("|/-\\"):
-            print(
-                f"\r{turn} {status[0].lower()} {time.monotonic() - started:.0f} s ", end="", file=sys.stderr, flush=True
-            )
+    def animate() -> None:
+        for spinner in itertools.cycle("|/-\\"):
+            waited_s = time.monotonic() - started
+            print(f"\r{spinner} {status[0].lower()} {waited_s:.0f} s ", end="", file=sys.stderr, flush=True)
             if stop.wait(0.2):
                 break
         print("\r\033[K", end="", file=sys.stderr, flush=True)
 
-    thread = threading.Thread(target=tick, daemon=True)
+    thread = threading.Thread(target=animate, daemon=True)
     if sys.stderr.isatty():
         thread.start()
     try:

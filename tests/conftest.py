@@ -24,7 +24,7 @@ from f5_worker.engine.engine import Engine
 from f5_worker.engine.types import Segment
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
 from f5_worker.models.f5.tokenizer import Vocabulary
-from f5_worker.models.registry import Models
+from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
 from f5_worker.voices.library import Library
@@ -103,7 +103,7 @@ def worker(device: ToneDevice, settings: Settings, tiny: Path) -> Iterator[Worke
     engine = Engine(device, settings.batch_frames)
     yield Worker(
         settings=settings,
-        models=Models(device, {}, lambda name, directory: device, settings),
+        models=ModelRegistry(device, {}, lambda name, directory: device, settings),
         voices=Library(tiny / "voices", settings),
         engine=engine,
     )

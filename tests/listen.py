@@ -1,4 +1,4 @@
-"""Ears for tests: Whisper tiny.en from a package, no download."""
+"""Speech recognition for tests: Whisper tiny.en from a package, no download."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ def _whisper() -> Any:
 
 
 def transcribe(samples: np.ndarray[Any, Any], sample_rate: int) -> str:
-    """What the recogniser hears, beam 5, no fallback to other temperatures: the same every time."""
+    """Transcribe with beam 5 and no fallback to other temperatures: the same words every time."""
     audio = soxr.resample(samples, sample_rate, WHISPER_RATE)
     segments, _ = _whisper().transcribe(audio, beam_size=5, temperature=0.0, condition_on_previous_text=False)
     return " ".join(segment.text.strip() for segment in segments)
 
 
 def words(text: str) -> list[str]:
+    """Return the words of a text in small letters."""
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
-def word_error_rate(said: list[str], heard: list[str]) -> float:
-    """Errors over words said, all sentences together."""
+def word_error_rate(written: list[str], recognised: list[str]) -> float:
+    """Return errors over written words, all sentences together."""
     import jiwer
 
-    return float(jiwer.wer([" ".join(words(text)) for text in said], [" ".join(words(text)) or "-" for text in heard]))
+    reference = [" ".join(words(text)) for text in written]
+    return float(jiwer.wer(reference, [" ".join(words(text)) or "-" for text in recognised]))

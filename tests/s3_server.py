@@ -1,7 +1,7 @@
-"""A real S3 server on loopback, and a gate before it that misbehaves on demand.
+"""A real S3 server on loopback, and a gate in front of it that misbehaves on demand.
 
-`s3_server()` is moto's server: true S3 semantics, but it accepts any key and any signature. What a refusing or
-broken bucket says is played by `Gate`, which hands requests on to an S3 server once its faults are used up.
+`s3_server()` is moto's server: true S3 semantics, but it accepts any key and any signature. The answers of a refusing
+or broken bucket are played by `Gate`, which forwards requests to an S3 server once its faults are used up.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ HOP_HEADERS = ("connection", "keep-alive", "transfer-encoding", "host", "expect"
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where the server is. All its buckets are gone when it stops."""
+    """A running server. All its buckets are deleted when it stops."""
 
     url: str
 
     def client(self) -> Any:
-        """A boto3 client of its own, for looking behind the back of what is tested."""
+        """Return a separate boto3 client, to inspect the server without the code under test."""
         import boto3
         from botocore.config import Config
 
@@ -52,7 +52,7 @@ class S3Server:
         return bucket
 
     def fill(self, keys: Iterable[str], data: bytes = b"x", bucket: str = BUCKET) -> None:
-        """Write many small files, quicker than a client that signs could."""
+        """Write many small files, faster than a client that signs."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
         headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20200101/{REGION}/s3/aws4_request"}
         for key in keys:
@@ -63,12 +63,12 @@ class S3Server:
         connection.close()
 
     def environ(self, bucket: str = BUCKET) -> dict[str, str]:
-        """The variables with which a worker finds that bucket."""
+        """Return the variables with which a worker finds that bucket."""
         return environ(self.url, bucket)
 
 
 def environ(url: str, bucket: str = BUCKET) -> dict[str, str]:
-    """The variables with which a worker finds a bucket at `url`."""
+    """Return the variables with which a worker finds a bucket at `url`."""
     return {
         "S3_ENDPOINT_URL": url,
         "S3_BUCKET_NAME": bucket,
@@ -80,7 +80,7 @@ def environ(url: str, bucket: str = BUCKET) -> dict[str, str]:
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """moto's server on a free port of loopback; 2 s to start, so one for a module of tests."""
+    """Run moto's server on a free port of loopback; 2 s to start, so one for a module of tests."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for each request
@@ -95,7 +95,7 @@ def s3_server() -> Iterator[S3Server]:
 
 @dataclass
 class Seen:
-    """A request that came to the gate."""
+    """A request that the gate received."""
 
     method: str
     path: str
@@ -104,9 +104,9 @@ class Seen:
 
 @dataclass
 class Gate:
-    """An HTTP server on loopback that plays `faults`, one for each request, then hands on to `upstream`.
+    """An HTTP server on loopback that plays `faults`, one for each request, then forwards to `upstream`.
 
-    Without an upstream the last fault is played for ever.
+    Without an upstream the last fault is played forever.
     """
 
     url: str = ""
@@ -126,7 +126,7 @@ class Gate:
 
 @contextmanager
 def gate(*faults: Callable[[Any], None], upstream: str | None = None) -> Iterator[Gate]:
-    """A `Gate` on a free port of loopback, in milliseconds."""
+    """Run a `Gate` on a free port of loopback; takes milliseconds."""
     this = Gate(upstream=upstream, faults=list(faults))
 
     class Handler(_Handler):
@@ -157,7 +157,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         self.gate.seen.append(Seen(self.command, self.path, dict(self.headers.items())))
         with suppress(OSError):
-            (self.gate.take() or _Handler.hand_on)(self)
+            (self.gate.take() or _Handler.forward)(self)
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_any
 
@@ -176,7 +176,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def hand_on(self) -> None:
+    def forward(self) -> None:
         body = self.body()
         assert self.gate.upstream, "the gate has neither a fault nor an S3 server behind it"
         connection = http.client.HTTPConnection(urlsplit(self.gate.upstream).netloc, timeout=30)
@@ -196,7 +196,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def refuse(status: int, code: str, *, clock_s: float = 0.0, **headers: str) -> Callable[[Any], None]:
-    """S3's own way to say no: a status, and an XML body with a code; `clock_s`: how much its clock is ahead."""
+    """Refuse as S3 does, with a status and an XML body with a code; `clock_s`: how much its clock is ahead."""
 
     def play(request: Any) -> None:
         request.body()
@@ -212,7 +212,7 @@ def refuse(status: int, code: str, *, clock_s: float = 0.0, **headers: str) -> C
 
 
 def page(status: int = 200, **headers: str) -> Callable[[Any], None]:
-    """A web page: somebody's server, but no S3."""
+    """Answer with a web page, as a server does that is not S3."""
 
     def play(request: Any) -> None:
         request.body()
@@ -223,7 +223,7 @@ def page(status: int = 200, **headers: str) -> Callable[[Any], None]:
 
 
 def accept(request: Any) -> None:
-    """What S3 says when it has stored a file."""
+    """Answer as S3 does when it has stored a file."""
     request.body()
     request.reply(200, b"", {"ETag": '"00"'})
 
@@ -235,7 +235,7 @@ def stall(request: Any) -> None:
 
 
 def drip(request: Any) -> None:
-    """Answer one byte at a time, each within any timeout of a socket, without end."""
+    """Answer one byte at a time, each within any timeout of a socket, endlessly."""
     request.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\nETag: ")
     while not request.gate.closing.wait(0.05):
         request.wfile.write(b"x")
@@ -261,10 +261,10 @@ def die_halfway(request: Any) -> None:
 
 
 def refuse_checksums(request: Any) -> None:
-    """What many servers say to the checksums that newer SDKs add unasked; everything else is handed on."""
+    """Refuse the checksums that newer SDKs add by default, as many servers do; forward everything else."""
     names = {name.lower() for name in request.headers}
     request.gate.faults.insert(0, refuse_checksums)
     if any(name.startswith("x-amz-checksum") or name == "x-amz-sdk-checksum-algorithm" for name in names):
         refuse(400, "InvalidArgument")(request)
     else:
-        request.hand_on()
+        request.forward()

@@ -1,4 +1,4 @@
-"""A voice for tests: speaks any English text offline and says when each word is heard, as the model timed it.
+"""A synthetic voice for tests: speaks any English text offline and returns when each word is spoken.
 
 Piper's voice `joe` (CC0) from a package; its per-phoneme durations are read from inside the model.
 """
@@ -26,7 +26,7 @@ _DURATIONS = b"/Ceil_output_0"  # the tensor with the hops of each phoneme
 
 @dataclass(frozen=True)
 class SpokenWord:
-    """A word of the text without its punctuation, and when it is heard."""
+    """A word of the text without its punctuation, and when it is spoken."""
 
     text: str
     start_s: float
@@ -80,7 +80,7 @@ def _sentence(text: str, speed: float, noise: float) -> tuple[Samples, list[Spok
 
 
 def _word_bounds(text: str, phonemes: list[str], phonemizer: Phonemizer) -> list[tuple[str, int, int]]:
-    """`(word, first phoneme, one past last)` of each word.
+    """Return `(word, first phoneme, one past last)` of each word.
 
     espeak speaks "of the" as one; its words are told apart by how many phonemes each has alone.
     """
@@ -99,7 +99,7 @@ def _word_bounds(text: str, phonemes: list[str], phonemizer: Phonemizer) -> list
 
 
 def _shares(phonemes: list[str], sizes: list[int]) -> list[int]:
-    """Where words of the given sizes begin and end among phonemes; a stress mark opens what follows it."""
+    """Return where words of the given sizes begin and end among phonemes; a stress mark belongs to what follows it."""
     voiced = [index for index, phoneme in enumerate(phonemes) if phoneme not in STRESS]
     edges = [0]
     for size in np.cumsum(sizes)[:-1]:
@@ -122,7 +122,7 @@ def _voice() -> tuple[Any, dict[str, list[int]], Phonemizer]:
 
 
 def _further_output(tensor: bytes) -> bytes:
-    """What makes a tensor an output when appended to an ONNX file.
+    """Return the bytes that make a tensor an output when appended to an ONNX file.
 
     Concatenated protobuf messages are one message: ModelProto.graph (7) .output (12) .name (1).
     """

@@ -46,7 +46,7 @@ def test_the_mistyped_option_that_stopped_containers_is_named(run: Run) -> None:
     assert "max_split_size_mb" in json.dumps(verdict["problems"])
 
 
-def test_a_good_value_exits_with_nought(run: Run) -> None:
+def test_a_good_value_exits_with_0(run: Run) -> None:
     done = run("alloc-conf", "--torch-version", "2.4.0", "--value", "max_split_size_mb:1024")
     assert done.returncode == 0
     assert json.loads(done.stdout)["effective"] == "max_split_size_mb:1024"
@@ -75,7 +75,7 @@ def test_the_table_is_the_documented_one(run: Run) -> None:
     assert run("table").stdout.strip() in (ROOT / "docs" / "settings.md").read_text()
 
 
-def test_an_allocator_string_is_judged_by_the_standard_library_alone() -> None:
+def test_an_allocator_string_is_judged_with_the_standard_library_only() -> None:
     program = (
         "import sys, env_validation\n"
         "env_validation.main(['alloc-conf', '--torch-version', '2.4.0', '--value', 'foo:1'])\n"

@@ -1,4 +1,4 @@
-"""The container's entry, run as the container runs it."""
+"""The container's entry point, run as the container runs it."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def test_resolve_names_the_wheel_of_the_f5_tts_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_what_follows_inherits_process_and_environment(tmp_path: Path) -> None:
+def test_the_next_program_inherits_process_and_environment(tmp_path: Path) -> None:
     program = "import os; print('F5', os.getpid(), os.environ['F5_MODEL_DIR'], os.environ['PYTORCH_CUDA_ALLOC_CONF'])"
     done = run(
         tmp_path, "run", "--then", sys.executable, "-c", program, PYTORCH_CUDA_ALLOC_CONF="'max_split_size_mb:512'"
     )
-    boot, told = done.stdout.splitlines()
+    boot, printed = done.stdout.splitlines()
     report = json.loads(boot.removeprefix("BOOT "))
     assert report["error"] is None
     assert report["facts"]["torch"]
-    assert told.split()[2:] == [str(TINY), "max_split_size_mb:512"]
+    assert printed.split()[2:] == [str(TINY), "max_split_size_mb:512"]
 
 
 @pytest.mark.model
-def test_doctor_says_the_worst_in_its_exit_code(tmp_path: Path) -> None:
+def test_doctors_exit_code_is_the_severity(tmp_path: Path) -> None:
     assert run(tmp_path, "doctor").returncode == 0
-    done = run(tmp_path, "doctor", "--json", F5_MODEL="nobody", PYTORCH_CUDA_ALLOC_CONF="ax_split_size_mb:1024")
+    done = run(tmp_path, "doctor", "--json", F5_MODEL="unknown", PYTORCH_CUDA_ALLOC_CONF="ax_split_size_mb:1024")
     assert done.returncode == 2
     report = json.loads(done.stdout)
     assert report["error"].startswith("MODEL_UNAVAILABLE")
@@ -63,7 +63,7 @@ def test_doctor_says_the_worst_in_its_exit_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_a_container_that_cannot_serve_tells_every_job_why(tmp_path: Path) -> None:
+def test_a_container_that_cannot_serve_answers_every_job_with_the_reason(tmp_path: Path) -> None:
     job = json.dumps({"input": {"text": "Hello.", "voice": "joe"}})
-    done = run(tmp_path, F5_MODEL="nobody", RUNPOD_DEBUG_LEVEL="INFO")
-    assert "BOOT_FAILED: MODEL_UNAVAILABLE: F5_MODEL='nobody'" in done.stdout + done.stderr, job
+    done = run(tmp_path, F5_MODEL="unknown", RUNPOD_DEBUG_LEVEL="INFO")
+    assert "BOOT_FAILED: MODEL_UNAVAILABLE: F5_MODEL='unknown'" in done.stdout + done.stderr, job

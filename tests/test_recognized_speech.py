@@ -1,4 +1,4 @@
-"""What make quality counts: errors, missing edges, words of the reference."""
+"""The counts of `make quality`: errors, missing edges, words of the reference."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("jiwer", reason="comes with what listens, which the oldest torch is not tried with")
-from bench.heard import Transcription, first_or_last_missing, leaked, word_error_rate, words
+pytest.importorskip("jiwer", reason="comes with the speech recogniser, which is not installed with the oldest torch")
+from bench.recognized_speech import RecognizedSpeech, edge_missing_rate, reference_word_rate, word_error_rate, words
 
 SILENCE = np.zeros(0, np.float32)
 
 
-def heard(said: str, was: str) -> Transcription:
-    return Transcription(said, was, SILENCE)
+def recognized_speech(written: str, recognised: str) -> RecognizedSpeech:
+    return RecognizedSpeech(written, recognised, SILENCE)
 
 
 def test_words_are_compared_however_a_recogniser_writes_them() -> None:
@@ -23,7 +23,7 @@ def test_words_are_compared_however_a_recogniser_writes_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("was", "errors"),
+    ("recognised", "errors"),
     [
         ("Seven birds sang.", 0),
         ("7 birds, sang", 0),
@@ -33,32 +33,37 @@ def test_words_are_compared_however_a_recogniser_writes_them() -> None:
         ("", 3),
     ],
 )
-def test_errors_are_words_wrong_missing_or_too_many(was: str, errors: int) -> None:
-    assert heard("Seven birds sang.", was).errors == errors
+def test_errors_are_words_wrong_missing_or_too_many(recognised: str, errors: int) -> None:
+    assert recognized_speech("Seven birds sang.", recognised).errors == errors
 
 
 def test_all_words_count_alike() -> None:
-    assert word_error_rate([heard("one", "two"), heard("a b c", "a b c")]) == 1 / 4
+    assert word_error_rate([recognized_speech("one", "two"), recognized_speech("a b c", "a b c")]) == 1 / 4
 
 
 @pytest.mark.parametrize(
-    ("was", "missing"), [("a b c", False), ("x b y", False), ("b c", True), ("a b", True), ("a c", False), ("", True)]
+    ("recognised", "missing"),
+    [("a b c", False), ("x b y", False), ("b c", True), ("a b", True), ("a c", False), ("", True)],
 )
-def test_an_edge_is_missing_where_nothing_stands_for_it(was: str, missing: bool) -> None:
-    assert heard("a b c", was).edge_missing is missing
+def test_an_edge_is_missing_where_no_word_is_recognised(recognised: str, missing: bool) -> None:
+    assert recognized_speech("a b c", recognised).edge_missing is missing
 
 
 def test_missing_edges_are_counted_by_utterance() -> None:
-    assert first_or_last_missing([heard("a b", "a b"), heard("a b", "b")]) == 0.5
+    assert edge_missing_rate([recognized_speech("a b", "a b"), recognized_speech("a b", "b")]) == 0.5
 
 
-def test_what_is_heard_of_the_reference_is_what_the_text_has_not() -> None:
+def test_reference_words_are_those_of_the_reference_that_the_text_does_not_have() -> None:
     transcript = "Some call me nature."
-    assert leaked([(heard("the train is late", "the train is late"), transcript)]) == 0
-    assert leaked([(heard("the train", "call me the train"), transcript)]) == 2 / 4
-    assert leaked([(heard("they call me late", "they call me late"), transcript)]) == 0, "the text has it too"
-    assert leaked([(heard("a nature walk", "a nature walk"), transcript)]) == 0, "one word may be chance"
-    assert leaked([(heard("a", ""), transcript)]) == 0
+    assert reference_word_rate([(recognized_speech("the train is late", "the train is late"), transcript)]) == 0
+    assert reference_word_rate([(recognized_speech("the train", "call me the train"), transcript)]) == 2 / 4
+    assert reference_word_rate([(recognized_speech("they call me late", "they call me late"), transcript)]) == 0, (
+        "the text has it too"
+    )
+    assert reference_word_rate([(recognized_speech("a nature walk", "a nature walk"), transcript)]) == 0, (
+        "one word may be chance"
+    )
+    assert reference_word_rate([(recognized_speech("a", ""), transcript)]) == 0
 
 
 @pytest.mark.model

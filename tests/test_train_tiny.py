@@ -1,4 +1,4 @@
-"""The training script's model, written for speed, against upstream's: a checkpoint means the same to both."""
+"""The training script's fast model computes the same as upstream's from the same checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VOCABULARY, FRAMES, TOKENS, PADDING = 74, 300, 41, 20
 
 @pytest.mark.parametrize("drop", [False, True])
 @pytest.mark.parametrize("conv", [plain_conv, grouped_conv])
-def test_the_training_model_is_upstreams(conv: object, drop: bool) -> None:
+def test_the_training_model_equals_upstreams(conv: object, drop: bool) -> None:
     torch.manual_seed(0)
     upstream = UpstreamSampler(Arch(depth=2).as_dict(), None, VOCABULARY).cfm.transformer
     for parameter in upstream.parameters():

@@ -1,4 +1,4 @@
-"""When each word and each character of a text is heard: the one structure that every subtitle is made from."""
+"""The times of each word and each character of a text: the one structure that all subtitles are made from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TimingSource = Literal["aligned", "estimated"]
 class Word:
     """A word as the caller wrote it, punctuation included.
 
-    begin, end: where it stands in the text, in characters. confidence: 0..1 as the aligner measured it;
+    begin, end: its span in the text, in characters. confidence: 0..1 as the aligner measured it;
     None for a time that was estimated.
     """
 
@@ -40,14 +40,14 @@ class Timeline:
 
 
 def shifted(timeline: Timeline, shift_s: float, duration_s: float) -> Timeline:
-    """The same later by `shift_s`, in audio of `duration_s`: what falls outside is moved to its edge."""
+    """Return the timeline later by `shift_s`, in audio of `duration_s`; times outside it are moved to its edge."""
 
-    def at(time_s: float) -> float:
+    def shift(time_s: float) -> float:
         return min(max(time_s + shift_s, 0.0), duration_s)
 
     return replace(
         timeline,
-        words=tuple(replace(word, start_s=at(word.start_s), end_s=at(word.end_s)) for word in timeline.words),
-        characters=tuple((at(start_s), at(end_s)) for start_s, end_s in timeline.characters),
+        words=tuple(replace(word, start_s=shift(word.start_s), end_s=shift(word.end_s)) for word in timeline.words),
+        characters=tuple((shift(start_s), shift(end_s)) for start_s, end_s in timeline.characters),
         duration_s=duration_s,
     )

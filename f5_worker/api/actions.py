@@ -1,92 +1,136 @@
-"""What a job asks for, done in a thread of its own."""
+"""The actions: what each kind of request does."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from f5_worker import log
+from f5_worker import __version__, log
 from f5_worker.api import voices
-from f5_worker.api.contracts import Contract
+from f5_worker.api.call import Call
 from f5_worker.api.job_bucket import bucket_from_job
-from f5_worker.api.legacy import Download, downloaded
-from f5_worker.cancellation import JobControl
+from f5_worker.api.legacy import Download, download
+from f5_worker.api.native import Json
+from f5_worker.boot.report import read_report
 from f5_worker.delivery.save import save
-from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import Request, SpeechRequest, VoiceRequest
-from f5_worker.schema.responses import ChunkResponse, SpeechResponse
+from f5_worker.schema.requests import (
+    DiagnoseInput,
+    DubInput,
+    HealthInput,
+    SpeechRequest,
+    SynthesizeInput,
+    VoicesAddInput,
+    VoicesDeleteInput,
+    VoicesGetInput,
+    VoicesListInput,
+    VoicesReportInput,
+)
+from f5_worker.schema.responses import HealthResponse, SpeechResponse, UnavailableResponse
 from f5_worker.storage.s3 import Bucket
-from f5_worker.synthesis.context import Worker
-from f5_worker.synthesis.pipeline import speak
-from f5_worker.synthesis.prepare import Job
-from f5_worker.synthesis.stream import stream as stream_pieces
-
-Json = dict[str, Any]
+from f5_worker.synthesis import response
+from f5_worker.synthesis.encoding import AudioChunk
+from f5_worker.synthesis.job import Job
 
 
-def speaks(request: Request | Download) -> bool:
-    return isinstance(request, get_args(SpeechRequest))
+@dataclass(frozen=True)
+class Action:
+    """What is done for one kind of request.
+
+    Attributes:
+        answer: returns the whole response.
+        stream: yields the audio in chunks, then the response without it; None for actions that do not speak.
+        needs_worker: False for actions that are answered at once, and also when the worker could not start.
+    """
+
+    answer: Callable[[Any, Call], Json]
+    stream: Callable[[Any, Call], Iterator[AudioChunk | SpeechResponse]] | None = None
+    needs_worker: bool = True
 
 
-def answer(
-    raw: Mapping[str, Any], request: Request | Download, worker: Worker, control: JobControl, received: float
-) -> Json:
-    """The whole reply.
-
-    Args:
-        raw: the job as RunPod sent it.
-        received: when it came, `time.monotonic()`; it may have waited for a thread since.
+def speak(request: SpeechRequest, call: Call) -> Json:
+    """Speak a text or a track and return the whole response.
 
     Raises:
-        WorkerError
+        WorkerError: any that a caller can cause, or that the device does.
     """
-    control.check()
-    if isinstance(request, Download):
-        return _download(request, worker)
-    if isinstance(request, get_args(VoiceRequest)):
-        return voices.answer(request, worker)
-    job = _job(raw, request, worker, control, received)
-    reply = speak(job)
-    _done(job, reply)
-    return reply.to_json()
+    job = _job(request, call, streaming=False)
+    return _finish(job, response.speak(job)).to_json()
 
 
-def stream(
-    raw: Mapping[str, Any], shape: Contract, worker: Worker, control: JobControl, received: float
-) -> Iterator[Json | str]:
-    """The pieces of a reply in the caller's words."""
-    control.check()
-    job = _job(raw, shape.request, worker, control, received)
-    for piece in stream_pieces(job):
-        if isinstance(piece, ChunkResponse):
-            yield shape.piece(piece)
-        else:
-            _done(job, piece)
-            yield shape.last(piece)
+def stream(request: SpeechRequest, call: Call) -> Iterator[AudioChunk | SpeechResponse]:
+    """Yield the audio of a text or a track in chunks, then the response without it.
+
+    Raises:
+        WorkerError: as `speak`; chunks that were yielded stay valid.
+    """
+    job = _job(request, call, streaming=True)
+    for item in response.stream(job):
+        yield _finish(job, item) if isinstance(item, SpeechResponse) else item
 
 
-def _job(raw: Mapping[str, Any], request: Any, worker: Worker, control: JobControl, received: float) -> Job:
-    own = raw.get("s3Config")
-    bucket = None if own is None else Bucket(bucket_from_job(own, worker.settings), worker.settings)
-    return Job(request, worker, control, str(raw.get("id", "")), bucket, time.monotonic() - received)
+def health(request: HealthInput, call: Call) -> Json:
+    """Return the state of the worker without asking its model."""
+    if call.loaded is None:
+        return UnavailableResponse(version=__version__, reason=call.status.failure or "").to_json()
+    worker, model = call.loaded, call.loaded.models.default
+    return HealthResponse(
+        version=__version__,
+        model=model.name,
+        models=worker.models.names(),
+        device=model.device,
+        precision=model.precision,
+        voices=worker.voices.local_names(),
+        recogniser=worker.recogniser is not None,
+        bucket=worker.bucket_state,
+        streaming=worker.settings.streaming,
+        uptime_s=round(call.status.uptime_s, 1),
+        jobs_running=call.status.n_jobs,
+    ).to_json()
 
 
-def _done(job: Job, reply: SpeechResponse) -> None:
+def diagnose(request: DiagnoseInput, call: Call) -> Json:
+    """Return the boot report; it is empty where the worker was started without boot."""
+    return {"boot": read_report() or {}}
+
+
+def _job(request: SpeechRequest, call: Call, *, streaming: bool) -> Job:
+    worker, own = call.worker, call.own_bucket
+    return Job(
+        request=request,
+        worker=worker,
+        control=call.control,
+        job_id=call.job_id,
+        own_bucket=None if own is None else Bucket(bucket_from_job(own, worker.settings), worker.settings),
+        queued_s=time.monotonic() - call.received,
+        streaming=streaming,
+        limit=call.limit,
+    )
+
+
+def _finish(job: Job, done: SpeechResponse) -> SpeechResponse:
+    """Save and log a result."""
     directory = job.worker.settings.save_dir
-    if directory is not None and reply.audio.base64 is not None:
-        save(reply, directory, job.job_id)
-    metrics = reply.metrics
+    if directory is not None and done.audio.data is not None:
+        save(done, directory, job.safe_id)
+    metrics = done.metrics
     log.for_job(job.job_id).info(
         "done: %.1f s of %s in %.0f ms, RTF %.3f, NFE %d",
-        reply.audio.duration_s, reply.audio.format, metrics.total_ms, metrics.rtf, metrics.nfe,
+        done.audio.duration_s, done.audio.format, metrics.total_ms, metrics.rtf, metrics.nfe,
     )  # fmt: skip
+    return done
 
 
-def _download(request: Download, worker: Worker) -> Json:
-    if worker.bucket is None:
-        raise InvalidInput("this worker has no bucket, so results are not kept; they are in the reply itself")
-    data = worker.bucket.get(request.key, max_bytes=worker.settings.max_reply_bytes * 3 // 4)
-    if data is None:
-        raise InvalidInput("there is no such result; it may have been deleted, or the job may have failed")
-    return downloaded(request, data)
+ACTIONS: Mapping[type, Action] = {
+    SynthesizeInput: Action(speak, stream),
+    DubInput: Action(speak, stream),
+    VoicesAddInput: Action(voices.add),
+    VoicesListInput: Action(voices.list_voices),
+    VoicesGetInput: Action(voices.get),
+    VoicesDeleteInput: Action(voices.delete),
+    VoicesReportInput: Action(voices.report),
+    HealthInput: Action(health, needs_worker=False),
+    DiagnoseInput: Action(diagnose, needs_worker=False),
+    Download: Action(download),
+}

@@ -1,47 +1,38 @@
-"""The earlier F5-TTS worker's contract, so that its callers keep working: `endpoint: tts | upload | ...`.
+"""The contract of the F5-TTS worker before this one, so that its callers keep working: `endpoint: tts | upload | ...`.
 
-docs/api.md says field by field what became of each. Its `status` and `result` are gone: RunPod keeps a job's
-state (`/status/<id>`), a worker cannot, as the next question may reach another one.
+docs/api.md maps each field. The endpoints `status` and `result` were removed: RunPod keeps a job's state
+(`/status/<id>`); a worker cannot, since the next request may reach another one.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
+from f5_worker.api.call import Call
+from f5_worker.api.native import Contract, Json
+from f5_worker.audio.formats import MIME_BY_EXTENSION
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import (
     MAX_SEED,
     MAX_TEXT_CHARS,
     Input,
     SynthesizeInput,
-    VoiceRequest,
     VoicesAddInput,
     VoicesListInput,
     check,
 )
-from f5_worker.voices.library import name_from_file
+from f5_worker.subtitles.formats import SUBTITLE_FORMATS
+from f5_worker.voices.naming import name_from_file
 
-MARKS = ("endpoint", "local_voice", "return_word_timings", "timing_format")  # fields that only the old contract has
-ENDPOINTS = ("tts", "upload", "list_voices", "download")
+FIELDS = ("endpoint", "local_voice", "return_word_timings", "timing_format")  # that only this contract has
+_MIME_TYPES = {**MIME_BY_EXTENSION, **{caption.extension: caption.mime for caption in SUBTITLE_FORMATS.values()}}
 _KEY = re.compile(r"(output|timings)/[A-Za-z0-9_-]{1,64}\.[a-z0-9]{2,5}")
-_MIME = {
-    "wav": "audio/wav",
-    "mp3": "audio/mpeg",
-    "flac": "audio/flac",
-    "opus": "audio/ogg",
-    "aac": "audio/aac",
-    "srt": "application/x-subrip",
-    "vtt": "text/vtt",
-    "ass": "text/x-ssa",
-    "csv": "text/csv",
-    "json": "application/json",
-}
 
 
 class TtsInput(Input):
@@ -87,66 +78,72 @@ class DownloadInput(Input):
 
 @dataclass(frozen=True)
 class Download:
-    """A file of the bucket that an old caller asks for; `by_path` tells which form of reply it knows."""
+    """A file of the bucket. `by_path`: it was asked for by path, which decides the form of the response."""
 
     key: str
     by_path: bool
 
 
-LegacyJob = SynthesizeInput | VoiceRequest | Download
-
-
 def is_legacy(value: Mapping[str, Any]) -> bool:
-    return "action" not in value and any(mark in value for mark in MARKS)
+    """Return whether a job's input is written in this contract."""
+    return "action" not in value and any(field in value for field in FIELDS)
 
 
-def read(value: Mapping[str, Any]) -> LegacyJob:
-    """An old caller's input as a job of today.
+class LegacyContract(Contract):
+    """The contract of one legacy job."""
 
-    Raises:
-        InvalidInput: a field is wrong, by its old name; or what was asked for is no longer done.
-    """
-    endpoint = value.get("endpoint")
-    if endpoint in ("status", "result"):
-        raise InvalidInput(f"endpoint {endpoint!r} is gone: ask RunPod for /status/<job id>; the reply has the result")
-    if endpoint == "upload":
-        return _upload(check(UploadInput, value))
-    if endpoint == "list_voices":
-        check(ListInput, value)
-        return VoicesListInput(action="voices.list")
-    if endpoint == "download":
-        return _download(check(DownloadInput, value))
-    if endpoint not in (None, "tts"):
-        raise InvalidInput(f"endpoint {str(endpoint)[:40]!r} is none of {', '.join(ENDPOINTS)}")
-    return _tts(check(TtsInput, value))
+    streams = False
+    _value: Mapping[str, Any]
+
+    def read(self) -> SynthesizeInput | VoicesAddInput | VoicesListInput | Download:
+        """Translate the input into a request of today.
+
+        Raises:
+            InvalidInput: a field is wrong, by its legacy name; or the endpoint was removed.
+        """
+        endpoint = self._value.get("endpoint")
+        if endpoint in ("status", "result"):
+            raise InvalidInput(
+                f"endpoint {endpoint!r} was removed: ask RunPod for /status/<job id>; the reply has the result"
+            )
+        model, translate = _ENDPOINTS.get(str(endpoint or "tts"), (None, None))
+        if model is None or translate is None:
+            raise InvalidInput(f"endpoint {str(endpoint)[:40]!r} is none of {', '.join(_ENDPOINTS)}")
+        request: SynthesizeInput | VoicesAddInput | VoicesListInput | Download = translate(check(model, self._value))
+        self.request = request
+        return request
+
+    def response(self, response: Json) -> Json:
+        """Return a response in the legacy form."""
+        return _RENDER[type(self.request)](self.request, response, self._job_id)
 
 
 def _tts(old: TtsInput) -> SynthesizeInput:
-    job: dict[str, Any] = {"text": old.text, "speed": old.speed, "seed": old.seed}
+    fields: dict[str, Any] = {"text": old.text, "speed": old.speed, "seed": old.seed}
     if old.local_voice is not None and old.local_voice.startswith(("https://", "http://")):
-        job["reference"] = {"audio": old.local_voice}
+        fields["reference"] = {"audio": old.local_voice}
     elif old.local_voice is not None:
-        job["voice"] = name_from_file(old.local_voice)
+        fields["voice"] = name_from_file(old.local_voice)
     if old.return_word_timings:
-        job |= {"timings": "words", "captions": {"formats": [old.timing_format]}}
-    return check(SynthesizeInput, job)
+        fields |= {"timings": "words", "captions": {"formats": [old.timing_format]}}
+    return check(SynthesizeInput, fields)
 
 
 def _upload(old: UploadInput) -> VoicesAddInput:
     audio = old.voice_file_url or old.voice_file
     if audio is None:
         raise InvalidInput("voice_file_url is missing")
-    job: dict[str, Any] = {"action": "voices.add", "name": name_from_file(old.voice_name), "audio": audio}
-    job |= {"consent": old.consent, "replace": True}  # the earlier worker wrote over a voice of the same name
-    job["transcript"] = old.text_file_url or (_text(old.text_file) if old.text_file else None)
-    return check(VoicesAddInput, job)
+    fields: dict[str, Any] = {"action": "voices.add", "name": name_from_file(old.voice_name), "audio": audio}
+    fields |= {"consent": old.consent, "replace": True}  # the legacy worker replaced a voice of the same name
+    fields["transcript"] = old.text_file_url or (_text(old.text_file) if old.text_file else None)
+    return check(VoicesAddInput, fields)
 
 
 def _text(encoded: str) -> str:
     try:
         return base64.b64decode(encoded, validate=True).decode("utf-8-sig")
     except ValueError:
-        raise InvalidInput("text_file is not base64 of a UTF-8 text; encode the transcript so") from None
+        raise InvalidInput("text_file is not base64 of UTF-8 text; send the transcript in that form") from None
 
 
 def _download(old: DownloadInput) -> Download:
@@ -158,21 +155,33 @@ def _download(old: DownloadInput) -> Download:
     else:
         raise InvalidInput("file_path or job_id is missing")
     if not _KEY.fullmatch(key):
-        raise InvalidInput("file_path names no result; results are output/<job id>.wav and timings/<job id>.srt")
+        raise InvalidInput("file_path does not name a result; results are output/<job id>.wav and timings/<job id>.srt")
     return Download(key, by_path=old.file_path is not None)
 
 
-def reply(job: LegacyJob, value: Mapping[str, Any], job_id: str) -> dict[str, Any]:
-    """Today's reply in the words of the old contract."""
-    if isinstance(job, SynthesizeInput):
-        return _spoken(job, value, job_id)
-    if isinstance(job, VoicesAddInput):
-        voice = value["voice"]
-        return {"status": f"Voice '{voice['name']}' uploaded successfully.", "report": voice["report"]}
-    if isinstance(job, VoicesListInput):
-        voices = [_listed(voice) for voice in value["voices"]]
-        return {"voices": voices, "count": len(voices), "status": "success"}
-    return dict(value)
+def download(request: Download, call: Call) -> Json:
+    """Return a file of the bucket in the form that the request's version of the contract has.
+
+    Raises:
+        InvalidInput: there is no bucket, or no such file. StorageFailed: the bucket cannot be read.
+    """
+    worker = call.worker
+    if worker.bucket is None:
+        raise InvalidInput("this worker has no bucket, so results are not kept; they are in the reply itself")
+    data = worker.bucket.get(request.key, max_bytes=worker.settings.max_reply_bytes * 3 // 4)
+    if data is None:
+        raise InvalidInput("the bucket has no such result; it may have been deleted, or the job may have failed")
+    return downloaded(request, data)
+
+
+def _listing(request: VoicesListInput, value: Json, job_id: str) -> Json:
+    voices = [_listed(voice) for voice in value["voices"]]
+    return {"voices": voices, "count": len(voices), "status": "success"}
+
+
+def _added(request: VoicesAddInput, value: Json, job_id: str) -> Json:
+    voice = value["voice"]
+    return {"status": f"Voice '{voice['name']}' uploaded successfully.", "report": voice["report"]}
 
 
 def _listed(voice: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,12 +193,12 @@ def _listed(voice: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spoken(job: SynthesizeInput, value: Mapping[str, Any], job_id: str) -> dict[str, Any]:
+def _spoken(request: SynthesizeInput, value: Json, job_id: str) -> Json:
     audio = value["audio"]
     old: dict[str, Any] = {
         "audio_url": audio.get("url") or f"data:audio/wav;base64,{audio['base64']}",
         "duration": audio["duration_s"],
-        "text": job.text,
+        "text": request.text,
         "status": "completed",
         "job_id": job_id,
     }
@@ -212,19 +221,19 @@ def _spoken(job: SynthesizeInput, value: Mapping[str, Any], job_id: str) -> dict
 
 
 def _address(name: str, file: Mapping[str, Any]) -> str:
-    """Where a caption file is: its URL, or itself as a data URL where there is no bucket."""
+    """Return a caption file's URL; a data URL where there is no bucket."""
     if "url" in file:
         return str(file["url"])
     encoded = base64.b64encode(file["content"].encode()).decode()
-    return f"data:{_MIME[name]};charset=utf-8;base64,{encoded}"
+    return f"data:{SUBTITLE_FORMATS[name].mime};charset=utf-8;base64,{encoded}"
 
 
-def downloaded(job: Download, data: bytes) -> dict[str, Any]:
-    """The reply to `download`, in the form of the version that the caller knows."""
-    name = job.key.rpartition("/")[2]
-    mime = _MIME.get(name.rpartition(".")[2], "application/octet-stream")
+def downloaded(request: Download, data: bytes) -> Json:
+    """Return the response to a download of `data`."""
+    name = request.key.rpartition("/")[2]
+    mime = _MIME_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
     encoded = base64.b64encode(data).decode()
-    if job.by_path:
+    if request.by_path:
         return {
             "success": True,
             "file_content": encoded,
@@ -232,5 +241,19 @@ def downloaded(job: Download, data: bytes) -> dict[str, Any]:
             "file_size": len(data),
             "file_name": name,
         }
-    kind = "audio" if job.key.startswith("output/") else "timing"
+    kind = "audio" if request.key.startswith("output/") else "timing"
     return {f"{kind}_data": encoded, "content_type": mime, "filename": name}
+
+
+_ENDPOINTS: Mapping[str, tuple[type[Input], Callable[[Any], Any]]] = {
+    "tts": (TtsInput, _tts),
+    "upload": (UploadInput, _upload),
+    "list_voices": (ListInput, lambda old: VoicesListInput(action="voices.list")),
+    "download": (DownloadInput, _download),
+}
+_RENDER: Mapping[type, Callable[[Any, Json, str], Json]] = {
+    SynthesizeInput: _spoken,
+    VoicesAddInput: _added,
+    VoicesListInput: _listing,
+    Download: lambda request, value, job_id: value,
+}

@@ -1,35 +1,33 @@
 """OpenAI's speech call as queue endpoints carry it: `{"openai_route": "/v1/audio/speech", "openai_input": {...}}`.
 
-A queue endpoint answers in JSON, so the sound comes back as in any other reply; a streaming worker sends
-OpenAI's server-sent events instead where `stream_format` is `sse`.
+A queue endpoint answers in JSON, so the audio comes back as in any other response; a streaming worker sends OpenAI's
+server-sent events instead where `stream_format` is `sse`.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
+from f5_worker.api.native import Contract, Json
+from f5_worker.audio.formats import OPENAI_FORMATS
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import MAX_TEXT_CHARS, AudioFormatName, Input, SynthesizeInput, check
-from f5_worker.schema.responses import ChunkResponse
+from f5_worker.schema.requests import MAX_TEXT_CHARS, Input, SynthesizeInput, check
+from f5_worker.schema.responses import SpeechResponse
+from f5_worker.synthesis.encoding import AudioChunk
 
 ROUTE = "/v1/audio/speech"
-FORMATS: Mapping[str, AudioFormatName] = {
-    "mp3": "mp3",
-    "opus": "opus",
-    "aac": "aac",
-    "flac": "flac",
-    "wav": "wav",
-    "pcm": "pcm_s16le",
-}
 OPUS_RATE = 48_000
-_FOREIGN_MODELS = ("tts-", "gpt-")  # names of OpenAI's own models, which clients send by default
+_OPENAI_MODELS = ("tts-", "gpt-")  # prefixes of OpenAI's own models, which clients send by default
 
 
 class VoiceId(Input):
+    """A voice as an object."""
+
     id: str = Field(min_length=1, max_length=64)
 
 
@@ -46,42 +44,59 @@ class SpeechInput(Input):
 
 
 def is_openai(value: Mapping[str, Any]) -> bool:
+    """Return whether a job's input is a call of OpenAI's API."""
     return "openai_route" in value or "openai_input" in value
 
 
-def read(value: Mapping[str, Any]) -> tuple[SynthesizeInput, bool]:
-    """The job, and whether its reply is wanted as server-sent events.
+class OpenAIContract(Contract):
+    """OpenAI's speech call."""
 
-    Raises:
-        InvalidInput: another route, or a field that is wrong, by OpenAI's name for it.
-    """
-    if value.get("openai_route") != ROUTE:
-        raise InvalidInput(f"openai_route {value.get('openai_route')!r} is not served; use {ROUTE!r}")
-    body = value.get("openai_input")
-    if not isinstance(body, dict):
-        raise InvalidInput('openai_input is no object; send {"input": "...", "voice": "..."}')
-    speech = check(SpeechInput, body)
-    job: dict[str, Any] = {
+    _value: Mapping[str, Any]
+    _sends_events = False
+
+    def read(self) -> SynthesizeInput:
+        """Parse the call.
+
+        Raises:
+            InvalidInput: another route, or a field that is wrong, by OpenAI's name for it.
+        """
+        if self._value.get("openai_route") != ROUTE:
+            raise InvalidInput(f"openai_route {self._value.get('openai_route')!r} is not served; use {ROUTE!r}")
+        body = self._value.get("openai_input")
+        if not isinstance(body, dict):
+            raise InvalidInput('openai_input is not an object; send {"input": "...", "voice": "..."}')
+        speech = check(SpeechInput, body)
+        self._sends_events = speech.stream_format == "sse"
+        request = _request(speech)
+        self.request = request
+        return request
+
+    def chunk(self, index: int, chunk: AudioChunk) -> Json | str:
+        """Return a chunk as a server-sent event, if events were asked for."""
+        if not self._sends_events:
+            return super().chunk(index, chunk)
+        return _event({"type": "speech.audio.delta", "audio": base64.b64encode(chunk.data).decode("ascii")})
+
+    def last(self, response: SpeechResponse) -> Json | str:
+        """Return the last event. OpenAI counts tokens; this worker counts characters and seconds."""
+        if not self._sends_events:
+            return super().last(response)
+        usage = {"input_characters": len(self.request.text), "audio_seconds": response.audio.duration_s}
+        return _event({"type": "speech.audio.done", "usage": usage})
+
+
+def _request(speech: SpeechInput) -> SynthesizeInput:
+    fields: dict[str, Any] = {
         "text": speech.input,
         "voice": speech.voice if isinstance(speech.voice, str) else speech.voice.id,
-        "format": FORMATS[speech.response_format],
+        "format": OPENAI_FORMATS[speech.response_format],
         "speed": min(max(speech.speed, 0.5), 2.0),  # this worker's range; OpenAI's is wider
     }
-    if speech.model and not speech.model.startswith(_FOREIGN_MODELS):
-        job["model"] = speech.model
+    if speech.model and not speech.model.startswith(_OPENAI_MODELS):
+        fields["model"] = speech.model
     if speech.response_format == "opus":
-        job["sample_rate"] = OPUS_RATE
-    return check(SynthesizeInput, job), speech.stream_format == "sse"
-
-
-def event(chunk: ChunkResponse) -> str:
-    """One piece of sound as a server-sent event."""
-    return _event({"type": "speech.audio.delta", "audio": chunk.audio.base64})
-
-
-def done_event(characters: int, audio_s: float) -> str:
-    """The last event. OpenAI counts tokens; characters and seconds are what there is to count here."""
-    return _event({"type": "speech.audio.done", "usage": {"input_characters": characters, "audio_seconds": audio_s}})
+        fields["sample_rate"] = OPUS_RATE
+    return check(SynthesizeInput, fields)
 
 
 def _event(value: Mapping[str, Any]) -> str:

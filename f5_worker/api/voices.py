@@ -1,13 +1,13 @@
-"""`voices.*`: what callers may do with the library."""
+"""The actions `voices.*`. Each raises InputError or StorageFailed as `Library` does."""
 
 from __future__ import annotations
 
-from typing import Any
+import base64
 
-from f5_worker.delivery.inline import encode_base64
+from f5_worker.api.call import Call
+from f5_worker.api.native import Json
 from f5_worker.reference.prepare import examine
 from f5_worker.schema.requests import (
-    VoiceRequest,
     VoicesAddInput,
     VoicesDeleteInput,
     VoicesGetInput,
@@ -15,32 +15,13 @@ from f5_worker.schema.requests import (
     VoicesReportInput,
 )
 from f5_worker.schema.sources import read_audio_source
-from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.prepare import read_transcript
 from f5_worker.voices.info import NewVoice, VoiceInfo
 
-Json = dict[str, Any]
 
-
-def answer(request: VoiceRequest, worker: Worker) -> Json:
-    """Do it, and say what there is now.
-
-    Raises:
-        InputError, StorageFailed: see `Library`.
-    """
-    if isinstance(request, VoicesAddInput):
-        return _add(request, worker)
-    if isinstance(request, VoicesListInput):
-        return _list(request, worker)
-    if isinstance(request, VoicesGetInput):
-        return {"voice": _facts(worker.voices.get(request.name, with_audio=request.with_audio))}
-    if isinstance(request, VoicesDeleteInput):
-        worker.voices.delete(request.name)
-        return {"deleted": request.name}
-    return _report(request, worker)
-
-
-def _add(request: VoicesAddInput, worker: Worker) -> Json:
+def add(request: VoicesAddInput, call: Call) -> Json:
+    """Keep a voice and return what is known of it."""
+    worker = call.worker
     if request.defaults.model is not None:
         worker.models.check(request.defaults.model)
     info = worker.voices.add(
@@ -56,24 +37,37 @@ def _add(request: VoicesAddInput, worker: Worker) -> Json:
     return {"voice": _facts(info)}
 
 
-def _list(request: VoicesListInput, worker: Worker) -> Json:
-    infos = worker.voices.list(request.after or "", request.limit + 1)
-    more = len(infos) > request.limit
+def list_voices(request: VoicesListInput, call: Call) -> Json:
+    """Return a page of voices, and the name after which the next page begins."""
+    infos = call.worker.voices.list(request.after or "", request.limit + 1)
+    has_more = len(infos) > request.limit
     infos = infos[: request.limit]
-    return {"voices": [_facts(info) for info in infos], "next_after": infos[-1].name if more else None}
+    return {"voices": [_facts(info) for info in infos], "next_after": infos[-1].name if has_more else None}
 
 
-def _report(request: VoicesReportInput, worker: Worker) -> Json:
-    if request.reference is None:
+def get(request: VoicesGetInput, call: Call) -> Json:
+    """Return one voice, with its clip if asked for."""
+    return {"voice": _facts(call.worker.voices.get(request.name, with_audio=request.with_audio))}
+
+
+def delete(request: VoicesDeleteInput, call: Call) -> Json:
+    """Delete a voice and return its name."""
+    call.worker.voices.delete(request.name)
+    return {"deleted": request.name}
+
+
+def report(request: VoicesReportInput, call: Call) -> Json:
+    """Return how well a stored voice, or a caller's clip, will clone."""
+    worker, given = call.worker, request.reference
+    if given is None:
         return {"report": worker.voices.report(request.name or "").model_dump()}
-    given = request.reference
     data = read_audio_source(given.audio, worker.settings)
-    words = read_transcript(given.transcript, worker)
-    return {"report": examine(data, words, worker.settings, worker.recogniser, given.language).model_dump()}
+    transcript = read_transcript(given.transcript, worker)
+    return {"report": examine(data, transcript, worker.settings, worker.recogniser, given.language).model_dump()}
 
 
 def _facts(info: VoiceInfo) -> Json:
-    """A voice for the caller; `transcript` is of the part of the clip that is cloned."""
+    """Return a voice as callers see it; `transcript` is of the part of the clip that is cloned."""
     facts: Json = {
         "name": info.name,
         "source": info.source,
@@ -82,15 +76,15 @@ def _facts(info: VoiceInfo) -> Json:
         "modified_at": info.modified_at.isoformat(timespec="seconds"),
         "has_transcript": info.has_transcript,
     }
-    if info.details is not None:
-        details = info.details
+    if info.metadata is not None:
+        metadata = info.metadata
         facts |= {
-            "created_at": details.created_at.isoformat(timespec="seconds"),
-            "consent": details.consent,
-            "defaults": details.defaults.model_dump(exclude_none=True),
-            "transcript": details.prepared.transcript.strip(),
-            "report": details.prepared.report.model_dump(),
+            "created_at": metadata.created_at.isoformat(timespec="seconds"),
+            "consent": metadata.consent,
+            "defaults": metadata.defaults.model_dump(exclude_none=True),
+            "transcript": metadata.prepared.transcript.strip(),
+            "report": metadata.prepared.report.model_dump(),
         }
     if info.audio is not None:
-        facts["audio_base64"] = encode_base64(info.audio)
+        facts["audio_base64"] = base64.b64encode(info.audio).decode("ascii")
     return facts

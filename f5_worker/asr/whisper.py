@@ -1,6 +1,6 @@
-"""Ears: a Whisper model on the CPU, loaded when first needed and let go when nobody needs it.
+"""Speech recognition: a Whisper model on the CPU, loaded when first needed and unloaded when idle.
 
-The GPU has one owner, the engine; a few seconds of a reference take the recogniser about as long on a CPU.
+The GPU has one owner, the engine; for a few seconds of a reference a CPU takes about as long.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 OFF = "off"
 WHISPER_RATE = 16_000
 ENGLISH = "en"
-BEAM = 5
+BEAM_SIZE = 5
 MAX_THREADS = 8  # more gain nothing for models this small
 MAX_COMPRESSION = 2.4  # text that repeats itself more is made up; Whisper's own limit
-SILENCE_SKIPPED_S = 2.0  # longer silences in which improbable words are "heard" are skipped
-CACHED = 64  # clips whose words are remembered
+SILENCE_SKIPPED_S = 2.0  # longer silences in which improbable words are recognised are skipped
+MAX_CACHED = 64  # transcriptions of the clips used last
 
 
 @dataclass(frozen=True)
 class TranscribedWord:
-    """A word, punctuation and the space before it included, and when it is heard; probability 0..1."""
+    """A word, with its punctuation and the space before it, and when it is spoken; probability 0..1."""
 
     text: str
     start_s: float
@@ -47,18 +47,17 @@ class TranscribedWord:
 
 @dataclass(frozen=True)
 class Transcription:
-    """What was heard. `language` is ISO 639-1; its probability is 1 where it was given or is the only one."""
+    """The recognised words. `language` is ISO 639-1, given or detected."""
 
     text: str
     language: str
-    language_probability: float
     words: tuple[TranscribedWord, ...]
 
     @property
     def mean_word_probability(self) -> float:
-        """Mean probability of the words, 0 for none; noises are "heard" as punctuation, which does not count."""
-        found = [word.probability for word in self.words if any(map(str.isalnum, word.text))]
-        return sum(found) / len(found) if found else 0.0
+        """Return the mean probability of the words, 0 for none; noises become punctuation, which does not count."""
+        probabilities = [word.probability for word in self.words if any(map(str.isalnum, word.text))]
+        return sum(probabilities) / len(probabilities) if probabilities else 0.0
 
 
 class Recogniser:
@@ -69,86 +68,83 @@ class Recogniser:
         Raises:
             ModelUnavailable: a file is missing.
         """
-        check_files(directory)
+        _check_files(directory)
         self._directory = directory
         self._threads = settings.cpu_threads or min(MAX_THREADS, os.cpu_count() or 1)
         self._idle_s = settings.asr_idle_s
         self._max_samples = round(settings.reference_decode_max_s * WHISPER_RATE)
         self._lock = threading.Lock()
         self._model: WhisperModel | None = None
-        self._borrowers = 0
-        self._timer: threading.Timer | None = None
-        self._heard: OrderedDict[tuple[str, str | None], Transcription] = OrderedDict()
-
-    @property
-    def loaded(self) -> bool:
-        return self._model is not None
+        self._n_users = 0
+        self._idle_timer: threading.Timer | None = None
+        self._cache: OrderedDict[tuple[str, str | None], Transcription] = OrderedDict()
 
     @contextmanager
-    def borrow(self) -> Iterator[WhisperModel]:
-        """The model, loaded; it stays so at least until it is given back.
+    def loaded_model(self) -> Iterator[WhisperModel]:
+        """Load the model if necessary and keep it loaded at least until the end of the block.
 
         Raises:
-            ModelUnavailable: the files are no Whisper model.
+            ModelUnavailable: the files are not a Whisper model.
         """
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
+                self._idle_timer = None
             if self._model is None:
                 self._model = self._load()
             model = self._model
-            self._borrowers += 1
+            self._n_users += 1
         try:
             yield model
         finally:
             with self._lock:
-                self._borrowers -= 1
-                if not self._borrowers:
-                    self._timer = threading.Timer(self._idle_s, self._unload)
-                    self._timer.daemon = True
-                    self._timer.start()
+                self._n_users -= 1
+                if not self._n_users:
+                    self._idle_timer = threading.Timer(self._idle_s, self._unload)
+                    self._idle_timer.daemon = True
+                    self._idle_timer.start()
 
     def understands(self, language: str | None) -> bool:
-        """Whether the model knows a language (`de`, `pt-BR`); None, not known, is understood by all."""
-        code = _code(language)
+        """Return True if the model knows a language (`de`, `pt-BR`); also for None, a language that is not known."""
+        code = _language_code(language)
         if code is None:
             return True
-        with self.borrow() as model:
+        with self.loaded_model() as model:
             return code in model.supported_languages
 
     @property
     def is_english_only(self) -> bool:
-        with self.borrow() as model:
+        """Return True if English is the model's only language."""
+        with self.loaded_model() as model:
             return list(model.supported_languages) == [ENGLISH]
 
     def transcribe(self, samples: Samples, language: str | None = None) -> Transcription:
-        """The words in a signal `[nw]` at 24 kHz, at most F5_REFERENCE_DECODE_MAX_S of it.
+        """Transcribe a signal `[nw]` at 24 kHz, at most F5_REFERENCE_DECODE_MAX_S of it.
 
         Args:
-            language: as in `understands`; a language that the model does not know is detected anew.
+            language: as in `understands`; one that the model does not know is detected instead.
         """
-        key = (hashlib.sha256(samples.tobytes()).hexdigest(), _code(language))
+        key = (hashlib.sha256(samples.tobytes()).hexdigest(), _language_code(language))
         with self._lock:
-            if key in self._heard:
-                self._heard.move_to_end(key)
-                return self._heard[key]
-        heard = self._transcribe(samples, key[1])
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        transcription = self._transcribe(samples, key[1])
         with self._lock:
-            self._heard[key] = heard
-            while len(self._heard) > CACHED:
-                self._heard.popitem(last=False)
-        return heard
+            self._cache[key] = transcription
+            while len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+        return transcription
 
     def _transcribe(self, samples: Samples, language: str | None) -> Transcription:
         audio = soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE)[: self._max_samples]
-        with self.borrow() as model:
+        with self.loaded_model() as model:
             found, info = model.transcribe(
                 np.asarray(audio, np.float32),
                 language=language if language in model.supported_languages else None,
-                beam_size=BEAM,
+                beam_size=BEAM_SIZE,
                 temperature=0.0,  # never the fallback to sampling: equal sound gives equal words
-                condition_on_previous_text=False,  # else one hallucination breeds the next
+                condition_on_previous_text=False,  # else one hallucination leads to the next
                 word_timestamps=True,
                 hallucination_silence_threshold=SILENCE_SKIPPED_S,
             )
@@ -159,7 +155,7 @@ class Recogniser:
             for word in segment.words or ()
         ]
         text = "".join(segment.text for segment in segments).strip()
-        return Transcription(text, info.language, float(info.language_probability), tuple(words))
+        return Transcription(text, info.language, tuple(words))
 
     def _load(self) -> WhisperModel:
         from faster_whisper import WhisperModel
@@ -168,18 +164,18 @@ class Recogniser:
             return WhisperModel(str(self._directory), device="cpu", compute_type="int8", cpu_threads=self._threads)
         except (RuntimeError, ValueError) as error:
             raise ModelUnavailable(
-                f"the recogniser cannot be loaded ({type(error).__name__}); fetch it anew or set F5_ASR_MODEL=off"
+                f"the recogniser cannot be loaded ({type(error).__name__}); fetch it again or set F5_ASR_MODEL=off"
             ) from error
 
     def _unload(self) -> None:
         with self._lock:
-            # A borrower may have come between the timer's end and the lock.
-            if not self._borrowers:
+            # Another user may have come between the timer's end and the lock.
+            if not self._n_users:
                 self._model = None
 
 
 def recogniser_from(settings: Settings) -> Recogniser | None:
-    """The recogniser that the settings name, as boot found it; None if it is off or nowhere.
+    """Open the recogniser that the settings name, as boot found it; return None if it is off or not there.
 
     Raises:
         ModelUnavailable: a directory is named that lacks a file.
@@ -188,24 +184,24 @@ def recogniser_from(settings: Settings) -> Recogniser | None:
         return None
     if settings.asr_dir is not None:
         return Recogniser(settings.asr_dir, settings)
-    places = (Path(), REPOSITORY / "models", settings.models_dir)
-    found = next((place / settings.asr_model for place in places if (place / settings.asr_model).is_dir()), None)
-    return Recogniser(found, settings) if found else None
+    candidates = (place / settings.asr_model for place in (Path(), REPOSITORY / "models", settings.models_dir))
+    directory = next((candidate for candidate in candidates if candidate.is_dir()), None)
+    return Recogniser(directory, settings) if directory else None
 
 
-def check_files(directory: Path) -> None:
-    """Return if a directory holds all that loading needs.
+def _check_files(directory: Path) -> None:
+    """Raise if a directory lacks a file that loading needs.
 
     Raises:
-        ModelUnavailable: it names the file. tokenizer.json too is needed, or faster-whisper would download one.
+        ModelUnavailable: with the file's name. It may be tokenizer.json, or faster-whisper would download one.
     """
     for name in ("config.json", "model.bin", "tokenizer.json"):
         if not (directory / name).is_file():
-            raise ModelUnavailable(f"the recogniser has no {name}; fetch it anew or set F5_ASR_MODEL=off")
+            raise ModelUnavailable(f"the recogniser has no {name}; fetch it again or set F5_ASR_MODEL=off")
     if not any((directory / f"vocabulary.{kind}").is_file() for kind in ("json", "txt")):
-        raise ModelUnavailable("the recogniser has no vocabulary; fetch it anew or set F5_ASR_MODEL=off")
+        raise ModelUnavailable("the recogniser has no vocabulary; fetch it again or set F5_ASR_MODEL=off")
 
 
-def _code(language: str | None) -> str | None:
-    """`pt-BR` -> `pt`."""
+def _language_code(language: str | None) -> str | None:
+    """Return the language of a tag: `pt` of `pt-BR`."""
     return language.replace("_", "-").split("-")[0].lower() if language else None

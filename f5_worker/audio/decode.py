@@ -1,4 +1,4 @@
-"""Bytes of an unknown recording to samples: in memory, within limits, by formats named beforehand.
+"""Decode an untrusted recording to samples: in memory, within limits, by an explicit list of formats.
 
 Legend: nw samples, c channels.
 """
@@ -17,6 +17,7 @@ from av import AudioCodecContext
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from f5_worker.audio.formats import input_labels
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from f5_worker.errors import ReferenceTooLarge, ReferenceUnreadable
 from f5_worker.settings import variable
@@ -30,9 +31,8 @@ BYTES_PER_SAMPLE = 4  # float32
 # An ALAC packet of a few bytes may hold 16 M samples; no codec below needs more than 65,535 (FLAC) for one.
 MAX_FRAME_SAMPLES = 1 << 16
 
-FORMATS_IN_WORDS = "WAV, FLAC, MP3, Ogg (Opus, Vorbis), M4A/MP4, WebM/Matroska, AAC or AIFF"
-# FFmpeg knows hundreds of decoders; a voice needs these. The list also stops FFmpeg from opening video
-# decoders (a film, a picture in an MP3) while it looks into the file.
+# FFmpeg has hundreds of decoders; a voice needs these. The list also stops FFmpeg from opening video
+# decoders (a film, a picture in an MP3) while it probes the file.
 DECODERS = frozenset(
     (
         *("aac", "alac", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "libopus", "vorbis"),
@@ -47,7 +47,10 @@ FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "flt": 1.0, "dbl": 1
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """A decoded recording: `samples` float32 `[nw]` in [-1, 1], all channels mixed into one."""
+    """A decoded recording: `samples` float32 `[nw]` in [-1, 1], all channels mixed into one.
+
+    channels: of the file.
+    """
 
     samples: Samples
     sample_rate: int
@@ -55,20 +58,21 @@ class Audio:
 
     @property
     def duration_s(self) -> float:
+        """Return the length in seconds."""
         return len(self.samples) / self.sample_rate
 
 
 def decode(data: bytes, *, max_bytes: int, max_s: float) -> Audio:
     """Decode the first audio stream of a file held in memory.
 
-    A file cut off at its end, or with a broken frame inside, gives what can be heard of it.
+    A truncated file, or one with a corrupt frame, gives the parts that can be decoded.
 
     Args:
         max_bytes: of the file as sent.
         max_s: of the recording; decoding stops as soon as it is exceeded.
 
     Raises:
-        ReferenceUnreadable: it is no audio of a known format, or holds none.
+        ReferenceUnreadable: not audio of a known format, or no audio in it.
         ReferenceTooLarge: more bytes, seconds, channels or samples than allowed.
     """
     if len(data) > max_bytes:
@@ -84,17 +88,17 @@ def decode(data: bytes, *, max_bytes: int, max_s: float) -> Audio:
 
 
 def to_model_rate(audio: Audio) -> Samples:
-    """The recording at the model's rate, float32 `[nw]` at 24 kHz."""
+    """Resample a recording to the model's rate: float32 `[nw]` at 24 kHz."""
     if audio.sample_rate == SAMPLE_RATE:
         return audio.samples
     resampled = soxr.resample(audio.samples, audio.sample_rate, SAMPLE_RATE, quality="HQ")
-    return limit_peak(np.asarray(resampled, np.float32), 1.0)  # band limiting overshoots at clipped peaks
+    return limit_peak(np.asarray(resampled, np.float32), 1.0)  # the band limit overshoots at clipped peaks
 
 
 def sniff(data: bytes) -> str:
-    """The name of FFmpeg's demuxer for these bytes, by their first few.
+    """Return the name of FFmpeg's demuxer for a file, a key of INPUT_CONTAINERS, by its first bytes.
 
-    FFmpeg's own guess is never used: it also knows playlists (HLS, concat, SDP), which make it open other
+    FFmpeg's own detection is never used: it also knows playlists (HLS, concat, SDP), which make it open other
     files and addresses.
 
     Raises:
@@ -115,7 +119,7 @@ def sniff(data: bytes) -> str:
 
 
 def _after_id3(data: bytes) -> str:
-    """What follows an ID3v2 tag; its length is 4 bytes of 7 bits."""
+    """Return the demuxer for what follows an ID3v2 tag; the tag's length is 4 bytes of 7 bits."""
     header, footer_flag = 10, 0x10
     if len(data) < header:
         raise _unreadable("the file ends within its first tag")
@@ -124,19 +128,19 @@ def _after_id3(data: bytes) -> str:
     following = data[begin : begin + 4]
     if following == b"fLaC":
         return "flac"
-    # Padding often follows a tag, so anything that is not plainly AAC is left to the MP3 demuxer's search.
+    # Padding often follows a tag, so anything that is not clearly AAC is left to the MP3 demuxer's search.
     return "aac" if len(following) >= 2 and _is_adts(following) else "mp3"
 
 
 def _sniff_frame(data: bytes) -> str:
-    """MP3 and AAC without a container begin with 11 set bits."""
+    """Return the demuxer for MP3 or AAC without a container; both begin with 11 set bits."""
     if len(data) >= 4 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
         if _is_adts(data):
             return "aac"
         version, layer, bit_rate, rate = data[1] >> 3 & 3, data[1] >> 1 & 3, data[2] >> 4, data[2] >> 2 & 3
         if version != 1 and layer != 0 and bit_rate != 15 and rate != 3:  # the reserved values
             return "mp3"
-    raise _unreadable("the file is empty" if not data else "the file is of no format that this worker reads")
+    raise _unreadable("the file is empty" if not data else "the file's format is not one that this worker reads")
 
 
 def _is_adts(data: bytes) -> bool:
@@ -146,7 +150,7 @@ def _is_adts(data: bytes) -> bool:
 def _decode(data: bytes, demuxer: str, max_s: float) -> Audio:
     options = {
         "codec_whitelist": ",".join(sorted(DECODERS)),
-        "protocol_whitelist": "none",  # the file object is open already; nothing else is to be opened
+        "protocol_whitelist": "none",  # the file object is open already; nothing else may be opened
     }
     file = io.BytesIO(data)
     with av.open(file, "r", format=demuxer, options=options, metadata_errors="replace") as container:
@@ -163,11 +167,11 @@ def _decode(data: bytes, demuxer: str, max_s: float) -> Audio:
             parts.append(_mix(frame))
     if samples == 0:
         raise _unreadable("the file holds no audio")
-    return Audio(_finished(np.concatenate(parts)), rate, channels)
+    return Audio(_checked(np.concatenate(parts)), rate, channels)
 
 
 def _inspect(container: InputContainer) -> tuple[int, int]:
-    """Sample rate and channels of the first audio stream, as the header claims them."""
+    """Return the sample rate and the channels of the first audio stream, as its header gives them."""
     if not container.streams.audio:
         raise _unreadable("the file holds no audio stream")
     # None, whatever PyAV's types say, for a codec that FFmpeg does not know.
@@ -205,7 +209,7 @@ def _check_length(samples: int, rate: int, channels: int, max_s: float) -> None:
 
 
 def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
-    """The frames that can be decoded; broken ones are left out, a broken container ends the file."""
+    """Yield the frames that can be decoded; corrupt ones are skipped, a corrupt container ends the file."""
     packets = container.demux(container.streams.audio[0])
     while True:
         try:
@@ -221,25 +225,25 @@ def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
 
 
 def _mix(frame: av.AudioFrame) -> Samples:
-    """One frame as float32 `[nw]`, the mean of its channels."""
-    kind = frame.format.name.removesuffix("p")
-    if kind not in FULL_SCALE:
-        raise _unreadable(f"its samples are of the unusual kind {frame.format.name}")
+    """Return one frame as float32 `[nw]`, the mean of its channels."""
+    sample_format = frame.format.name.removesuffix("p")
+    if sample_format not in FULL_SCALE:
+        raise _unreadable(f"its sample format is {frame.format.name}, which this worker does not read")
     raw: NDArray[np.generic] = frame.to_ndarray()  # planar [c, nw], packed [1, nw * c]
     values = raw if frame.format.is_planar else raw.reshape(-1, frame.layout.nb_channels).T
     with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused at the end
-        mixed = values.astype(np.float64).mean(axis=0) - (FULL_SCALE["u8"] if kind == "u8" else 0.0)
-        return np.asarray(mixed / FULL_SCALE[kind], np.float32)
+        mixed = values.astype(np.float64).mean(axis=0) - (FULL_SCALE["u8"] if sample_format == "u8" else 0.0)
+        return np.asarray(mixed / FULL_SCALE[sample_format], np.float32)
 
 
-def _finished(samples: Samples) -> Samples:
+def _checked(samples: Samples) -> Samples:
     if not np.isfinite(samples).all():
-        raise _unreadable("the file holds samples that are no numbers (NaN or infinity)")
+        raise _unreadable("the file holds samples that are NaN or infinity")
     return limit_peak(samples, 1.0)  # float files and lossy codecs may exceed full scale
 
 
 def _unreadable(what: str) -> ReferenceUnreadable:
-    return ReferenceUnreadable(f"{what}; send {FORMATS_IN_WORDS}")
+    return ReferenceUnreadable(f"{what}; send {input_labels()}")
 
 
 def _reason(error: Exception) -> str:

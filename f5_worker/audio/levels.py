@@ -1,4 +1,4 @@
-"""How loud a signal is, and where in it there is sound.
+"""Measure how loud a signal is, and where there is sound in it.
 
 All signals are float32 `[nw]`, mono, in [-1, 1].
 """
@@ -12,38 +12,33 @@ from numpy.typing import NDArray
 
 Samples: TypeAlias = NDArray[np.float32]
 
-SAMPLE_RATE = 24_000  # of the model, and of every signal whose rate is not said
+SAMPLE_RATE = 24_000  # of the model, and of every signal whose rate is not given
 
-SILENCE_DB = -120.0  # stands for "no signal at all"; float32 full scale is 0 dB
+SILENCE_DB = -120.0  # the level of no signal at all; float32 full scale is 0 dB
 FLOOR_DB = -70.0  # nothing below is ever sound
-RANGE_DB = 45.0  # nor what is this far below the clip's loud parts
+RANGE_DB = 45.0  # nor is anything this far below the clip's loud parts
 NOISE_MARGIN_DB = 4.0  # a steady background varies by less than this around its level
-CORE_DB = 6.0  # sound has a part this far above the threshold; a mere swell of the background has not
+CORE_DB = 6.0  # sound has a part this far above the threshold; a swell of the background has not
 LOUD_PERCENTILE = 95.0
 
 WINDOW_S, HOP_S = 0.020, 0.010
-BACKGROUND_S = 0.150  # the background is the quietest stretch of this length
-MERGE_S = 0.100  # closures of consonants last up to 80 ms and are no pauses
+BACKGROUND_S = 0.150  # the background is the quietest part of this length
+MERGE_S = 0.100  # closures of consonants last up to 80 ms and are not pauses
 
 
 def rms(samples: Samples) -> float:
-    """Root mean square, 0 for no samples."""
+    """Return the root mean square, 0 for no samples."""
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
 
 
-def rms_db(samples: Samples) -> float:
-    """`rms` in dB of full scale, never below SILENCE_DB."""
-    return max(SILENCE_DB, 20.0 * float(np.log10(max(rms(samples), 1e-12))))
-
-
 def limit_peak(samples: Samples, ceiling: float = 0.99) -> Samples:
-    """The same signal, turned down as a whole if its peak exceeds `ceiling`; its shape stays."""
+    """Return the signal, attenuated as a whole if its peak exceeds `ceiling`; its shape stays."""
     peak = float(np.abs(samples).max(initial=0.0))
     return samples * np.float32(ceiling / peak) if peak > ceiling else samples
 
 
 def loud_db(samples: Samples, sample_rate: int = SAMPLE_RATE) -> float:
-    """Level of the loud parts in dB of full scale: of speech itself, however long its pauses."""
+    """Return the level of the loud parts in dB of full scale: of speech itself, however long its pauses."""
     if not len(samples):
         return SILENCE_DB
     return float(np.percentile(_frame_db(samples, sample_rate), LOUD_PERCENTILE))
@@ -52,13 +47,13 @@ def loud_db(samples: Samples, sample_rate: int = SAMPLE_RATE) -> float:
 def speech_regions(
     samples: Samples, sample_rate: int = SAMPLE_RATE, *, softest_db: float = 12.0
 ) -> list[tuple[int, int]]:
-    """Where there is sound: `[(begin, end), ...]` in samples, ascending, to about 10 ms.
+    """Return where there is sound: `[(begin, end), ...]` in samples, ascending, to about 10 ms.
 
     The threshold follows the clip's own loud parts and its background, so that neither the gain of a
     recording nor its noise matters. Gaps shorter than MERGE_S are part of the sound.
 
     Args:
-        softest_db: what is less than this below the loud parts is sound, even where it looks like a steady
+        softest_db: anything less than this below the loud parts is sound, even where it looks like a steady
             background. Small values find pauses in noise; large ones keep soft sounds at any cost.
     """
     if not len(samples):
@@ -77,7 +72,7 @@ def speech_regions(
 
 
 def trim(samples: Samples, keep_s: float, *, tail_s: float | None = None, softest_db: float = 40.0) -> Samples:
-    """The signal without its silent edges; empty if there is no sound in it. Arguments as in `sound_span`."""
+    """Return the signal without its silent edges; empty if there is no sound. Arguments as in `sound_span`."""
     begin, end = sound_span(samples, keep_s, tail_s=tail_s, softest_db=softest_db)
     return samples[begin:end]
 
@@ -85,7 +80,7 @@ def trim(samples: Samples, keep_s: float, *, tail_s: float | None = None, softes
 def sound_span(
     samples: Samples, keep_s: float, *, tail_s: float | None = None, softest_db: float = 40.0
 ) -> tuple[int, int]:
-    """Where the sound begins and ends, in samples; `(0, 0)` if there is none.
+    """Return where the sound begins and ends, in samples; `(0, 0)` if there is none.
 
     Args:
         keep_s: seconds of silence that stay before the sound, and after it unless `tail_s` is given.
@@ -100,16 +95,16 @@ def sound_span(
 
 
 def _frame_db(samples: Samples, sample_rate: int) -> NDArray[np.float64]:
-    """Level `[frames]` of each hop in dB of full scale, over a window centred on it.
+    """Return the level `[frames]` of each hop in dB of full scale, over a window centred on it.
 
-    Each window's mean is taken out first: a constant offset and rumble below the voice are no sound.
+    Each window's mean is removed first: a constant offset and rumble below the voice are not sound.
     """
     hop, window = round(HOP_S * sample_rate), round(WINDOW_S * sample_rate)
     frames = -(-len(samples) // hop)
     before = (window - hop) // 2
     padded = np.zeros(frames * hop + window, np.float64)
     padded[before : before + len(samples)] = samples
-    # The edges go on with the nearest sample: a step to zero would look like sound in a clip with an offset.
+    # Padded with the nearest sample: a step to zero would look like sound in a clip with an offset.
     padded[:before], padded[before + len(samples) :] = samples[0], samples[-1]
     sums = np.concatenate(([0.0], np.cumsum(padded)))
     squares = np.concatenate(([0.0], np.cumsum(np.square(padded))))
@@ -129,6 +124,6 @@ def _threshold(levels: NDArray[np.float64], softest_db: float) -> float:
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Stretches of True as `(first, one past last)`."""
+    """Return the runs of True as `(first, one past last)`."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]

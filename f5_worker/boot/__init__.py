@@ -1,1 +1,1 @@
-"""What happens between the start of the container and the first line of the handler."""
+"""The steps between the start of the container and the start of the handler."""

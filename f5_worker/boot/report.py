@@ -1,4 +1,4 @@
-"""What boot found and decided: one JSON line for the log, one file for the handler and `action: "diagnose"`."""
+"""The findings and decisions of boot: one JSON line for the log, one file for the handler and `action: "diagnose"`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 REPORT_VARIABLE = "F5_BOOT_REPORT"
 
 
 @dataclass
 class BootReport:
-    """ProbeResult, decisions with their reasons, and the time of each phase.
+    """The result of the probe, the decisions with their reasons, and the time of each phase.
 
     error: a fault that every worker of this endpoint would have; the handler answers each job with it.
-    host_fault: a fault of this machine alone; the handler reports it as unfit, and the worker leaves.
+    host_fault: a fault of this machine only; the handler reports the machine as unfit, and the worker ends.
     """
 
     version: str
@@ -38,6 +38,7 @@ class BootReport:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Measure the time of a phase."""
         started = time.monotonic()
         try:
             yield
@@ -46,27 +47,31 @@ class BootReport:
 
     @property
     def serves(self) -> bool:
+        """Return whether the worker can serve jobs."""
         return not (self.error or self.host_fault)
 
     @property
     def severity(self) -> int:
-        """0 all well, 1 serves with something to look at, 2 does not serve."""
+        """Return 0 if all is well, 1 if the worker serves but has problems, 2 if it does not serve."""
         if not self.serves:
             return 2
         return 1 if self.problems else 0
 
     def to_json(self) -> dict[str, Any]:
+        """Return the report as the content of the boot report file and of `doctor --json`."""
         return asdict(self)
 
     def line(self) -> str:
+        """Return the report as one line for the log."""
         return "BOOT " + json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
 
     def write(self, path: Path) -> None:
+        """Write the report to a file, as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        cache.write(path, json.dumps(self.to_json()).encode())
+        files.write(path, json.dumps(self.to_json()).encode())
 
     def table(self) -> str:
-        """For people: one finding a line, then what is wrong."""
+        """Return the report as text for people: one finding a line, then the problems and errors."""
         facts, flash = self.facts or {}, self.flash_attn or {}
         device = (facts.get("devices") or [{}])[0]
         rows = {
@@ -83,7 +88,7 @@ class BootReport:
             "cores": facts.get("cores"),
             "flash-attn": f"{flash.get('decision')}: {flash.get('reason')}" if flash else None,
             "weights": (self.weights or {}).get("reason"),
-            "extra_models": ", ".join(self.extra_models) if self.extra_models else None,
+            "extra models": ", ".join(self.extra_models) if self.extra_models else None,
             "recogniser": _recogniser_row(self.recogniser),
         }
         lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]
@@ -94,7 +99,7 @@ class BootReport:
 
 
 def read_report(environ: Mapping[str, str] = os.environ) -> dict[str, Any] | None:
-    """The report of the boot that started this process; None when there was none."""
+    """Return the report of the boot that started this process, or None if there was no boot."""
     path = environ.get(REPORT_VARIABLE)
     if not path:
         return None

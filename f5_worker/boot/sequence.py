@@ -1,6 +1,6 @@
-"""The way of a container, from top to bottom: environment, probe, flash-attn, weights, report.
+"""The steps of a container's start, in order: environment, probe, flash-attn, weights, report.
 
-Nothing here imports torch: what torch has to say is asked of a subprocess.
+Nothing here imports torch: a subprocess examines it.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
-from f5_worker.boot.weights.weights import CopyPrecision, Located, WeightRoots, resolve
+from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
 from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
 INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
-RESERVE_S = 120.0  # of that, for loading and warming up after boot
-# The engine has an attention kernel of its own, and gains nothing from flash-attn: none is fetched for it.
+RESERVE_S = 120.0  # the part of it that is reserved for loading and warming up after boot
+# The engine has its own attention kernel and gains nothing from flash-attn, so none is downloaded for it.
 ENGINE_USES_FLASH_ATTN = False
 
 
 def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
-    """Run the steps, as far as they are needed to serve; `environ` is changed to what the handler is to be given.
+    """Run the steps that are needed to serve, and change `environ` to the environment for the handler.
 
-    Never raises for a finding. A worker that will not serve fetches nothing: its start is paid for.
+    Findings never raise; they are in the report. A worker that will not serve downloads nothing, because the time
+    of its start is billed.
     """
     started = time.monotonic()
     report = BootReport(__version__)
@@ -40,39 +41,39 @@ def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
     if settings is None:
         return report
     with report.phase("probe"):
-        facts = measure(settings, report)
-    judge_host(environ, settings, facts, report)
+        facts = run_probe(settings, report)
+    check_gpu(environ, settings, facts, report)
     if report.serves:
         with report.phase("flash_attn"):
-            provide_flash_attn(environ, settings, facts, report, started)
+            ensure_flash_attn(environ, settings, facts, report, started)
     if report.serves:
         with report.phase("weights"):
-            provide_weights(environ, settings, report)
+            ensure_weights(environ, settings, report)
     if report.serves:
         with report.phase("extras"):
-            provide_extras(environ, settings, report)
-            keep_kernels(environ, settings, report)
+            ensure_extras(environ, settings, report)
+            keep_compiled_kernels(environ, settings, report)
     return report
 
 
 def diagnose(environ: MutableMapping[str, str]) -> BootReport:
-    """The same checks, changing nothing: neither packages nor files nor `environ`."""
+    """Run the same checks and change nothing: neither packages nor files nor `environ`."""
     report = BootReport(__version__)
     copy = dict(environ)
     settings = check_environment(copy, report)
-    facts = measure(settings or Settings(), report)
-    judge_host(copy, settings or Settings(), facts, report)
+    facts = run_probe(settings or Settings(), report)
+    check_gpu(copy, settings or Settings(), facts, report)
     if facts.flash_attn is not None and not facts.flash_attn.importable:
         report.problems.append(f"flash-attn is installed and broken: {facts.flash_attn.error}; `run` removes it")
     if settings is not None:
         find_weights(copy, settings, report, dry=True)
         find_extra_models(copy, settings, report, dry=True)
-        look_for_recogniser(copy, settings, report, dry=True)
+        find_asr_model(copy, settings, report, dry=True)
     return report
 
 
 def check_environment(environ: MutableMapping[str, str], report: BootReport) -> Settings | None:
-    """Repair the allocator string in `environ`, read the settings; None if they cannot be used."""
+    """Repair the allocator string in `environ` and return the settings, or None if they cannot be used."""
     with report.phase("environment"):
         policy = policy_of(environ)
         resolved = resolve_environment(environ, installed_torch_version(), policy)
@@ -93,26 +94,31 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
     return None if report.error else settings
 
 
-def measure(settings: Settings, report: BootReport) -> ProbeResult:
+def run_probe(settings: Settings, report: BootReport) -> ProbeResult:
+    """Probe the machine and the directories that the settings name."""
     paths = dict.fromkeys([shared_cache(settings), settings.cache_dir, settings.overlay_dir, settings.models_dir])
     facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths))
     report.facts = asdict(facts)
     return facts
 
 
-def judge_host(environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport) -> None:
-    """A GPU that was promised and that torch does not see is this machine's fault, not the endpoint's."""
+def check_gpu(environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport) -> None:
+    """Report a host fault if a GPU is expected and torch sees none: it is a fault of this machine, not the endpoint."""
     if facts.torch_error is not None:
-        report.problems.append(f"torch could not be asked: {facts.torch_error}")
-    promised = settings.device == "cuda" or _number(environ, "RUNPOD_GPU_COUNT", 0, report) > 0
-    if settings.device != "cpu" and promised and not facts.cuda_available:
+        report.problems.append(f"torch could not be examined: {facts.torch_error}")
+    expects_gpu = settings.device == "cuda" or _number(environ, "RUNPOD_GPU_COUNT", 0, report) > 0
+    if settings.device != "cpu" and expects_gpu and not facts.cuda_available:
         report.host_fault = f"torch sees no GPU: {facts.cuda_error or facts.torch_error or 'no reason given'}"
 
 
-def provide_flash_attn(
+def ensure_flash_attn(
     environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport, started: float
 ) -> None:
-    """Keep, install, build or remove; what is kept was proven by running it."""
+    """Keep, install, build or remove flash-attn; one that is kept was verified by running it.
+
+    Args:
+        started: when boot began, by `time.monotonic()`.
+    """
     limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", INIT_TIMEOUT_S, report)
     outcome = ensure(
         facts,
@@ -130,39 +136,39 @@ def provide_flash_attn(
 
 
 def shared_cache(settings: Settings) -> Path:
-    """On a volume, if one is mounted: there one worker's work serves all."""
+    """Return the directory for files that all workers share: on the volume, if one is mounted."""
     return VOLUME / "f5-worker" if VOLUME.is_dir() else settings.cache_dir
 
 
-def provide_weights(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
-    """Find or make the model's directory and tell the handler of it."""
-    located = find_weights(environ, settings, report, dry=False)
-    if located is not None:
-        environ["F5_MODEL_DIR"] = str(located.directory)
+def ensure_weights(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
+    """Find or make the model's directory and set F5_MODEL_DIR for the handler."""
+    found = find_weights(environ, settings, report, dry=False)
+    if found is not None:
+        environ["F5_MODEL_DIR"] = str(found.directory)
 
 
-def provide_extras(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
-    """What a worker serves without, but better with: further checkpoints and the recogniser."""
+def ensure_extras(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
+    """Find or make the optional files: extra models and the recogniser. A worker serves without them, too."""
     extra_models = find_extra_models(environ, settings, report, dry=False)
     if extra_models:
         environ["F5_EXTRA_MODEL_DIRS"] = join_model_dirs(extra_models)
-    recogniser = look_for_recogniser(environ, settings, report, dry=False)
+    recogniser = find_asr_model(environ, settings, report, dry=False)
     if recogniser.directory is not None:
         environ["F5_ASR_DIR"] = str(recogniser.directory)
 
 
-def keep_kernels(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
-    """Have Triton keep what it compiles for this GPU beside the weights: an endpoint's first worker does it for all.
+def keep_compiled_kernels(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
+    """Let Triton cache compiled kernels in the shared directory: the first worker of an endpoint compiles for all.
 
-    Its names for what it keeps stand for source, compiler and GPU, so that workers of all kinds may share the place.
+    The names in Triton's cache are hashes of source, compiler and GPU, so that different workers can share it.
     """
     directory = shared_cache(settings) / "triton"
     if environ.get("TRITON_CACHE_DIR"):
         return
     try:
-        cache.make_usable(directory)
+        files.ensure_writable(directory)
     except OSError as error:
-        report.problems.append(f"kernels are compiled anew at each start: {directory}: {cache.explain(error)}")
+        report.problems.append(f"kernels are compiled again at each start: {directory}: {files.explain(error)}")
         return
     environ["TRITON_CACHE_DIR"] = str(directory)
 
@@ -170,20 +176,19 @@ def keep_kernels(environ: MutableMapping[str, str], settings: Settings, report: 
 def find_extra_models(
     environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool
 ) -> dict[str, Path]:
-    """The directories of those extra_models that can be had; the others are problems, not an end."""
+    """Return the directories of the extra models that are available; the others become problems in the report."""
     found = {}
     for name in settings.extra_model_names:
         try:
-            found[Path(name).name] = _resolve(name, environ, settings, dry=dry).directory
+            found[Path(name).name] = _find_model(name, environ, settings, dry=dry).directory
         except ModelUnavailable as error:
-            report.problems.append(f"pack {name!r} is left out: {error.message}")
+            report.problems.append(f"extra model {name!r} is left out: {error.message}")
     report.extra_models = {name: str(directory) for name, directory in found.items()}
     return found
 
 
-def look_for_recogniser(
-    environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool
-) -> FoundRecogniser:
+def find_asr_model(environ: Mapping[str, str], settings: Settings, report: BootReport, *, dry: bool) -> FoundRecogniser:
+    """Find or download the recogniser that the settings name, and put it into the report."""
     found = find_recogniser(settings.asr_model, roots=_roots(environ, settings), offline=_is_offline(environ), dry=dry)
     report.recogniser = {
         "name": settings.asr_model,
@@ -205,35 +210,38 @@ def _is_offline(environ: Mapping[str, str]) -> bool:
     return environ.get("HF_HUB_OFFLINE", "").strip().lower() in ("1", "true", "yes", "on")
 
 
-def _resolve(model: str, environ: Mapping[str, str], settings: Settings, *, dry: bool) -> Located:
+def _find_model(model: str, environ: Mapping[str, str], settings: Settings, *, dry: bool) -> FoundModel:
     precision: CopyPrecision = "fp32" if settings.precision == "fp32" else "fp16"
-    return resolve(model, roots=_roots(environ, settings), offline=_is_offline(environ), precision=precision, dry=dry)
+    return find_model(
+        model, roots=_roots(environ, settings), offline=_is_offline(environ), precision=precision, dry=dry
+    )
 
 
 def find_weights(
     environ: MutableMapping[str, str], settings: Settings, report: BootReport, *, dry: bool
-) -> Located | None:
+) -> FoundModel | None:
+    """Find or make the directory of F5_MODEL, and put it or the error into the report."""
     try:
-        located = _resolve(settings.model, environ, settings, dry=dry)
+        found = _find_model(settings.model, environ, settings, dry=dry)
     except ModelUnavailable as error:
         report.error = report.error or str(error)
         return None
     report.weights = {
-        "source": located.source,
-        "directory": str(located.directory),
-        "revision": located.revision,
-        "made": located.made,
-        "reason": f"{settings.model} from {located.source}" + (", made now" if located.made else ""),
+        "source": found.source,
+        "directory": str(found.directory),
+        "revision": found.revision,
+        "made": found.made,
+        "reason": f"{settings.model} from {found.source}" + (", made now" if found.made else ""),
     }
-    report.problems += [f"weights: {note}" for note in located.notes]
-    return located
+    report.problems += [f"weights: {note}" for note in found.notes]
+    return found
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, report: BootReport) -> float:
-    """A number that the platform or the operator set; one that cannot be read is named and the default taken."""
+    """Return a number from the environment; if it cannot be read, report a problem and return the default."""
     value = environ.get(name, "").strip()
     try:
         return float(value) if value else default
     except ValueError:
-        report.problems.append(f"{name}={value!r} is no number; {default:g} is used")
+        report.problems.append(f"{name}={value!r} is not a number; {default:g} is used")
         return default

@@ -1,4 +1,4 @@
-"""Where a result goes: into the reply while it fits, else to a bucket, else smaller into the reply, else nowhere."""
+"""Where a result goes: into the response while it fits, else to a bucket, else re-encoded into the response."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from f5_worker.audio.encode import FORMATS
+from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.artifacts import Artifact, Delivered
-from f5_worker.delivery.inline import REPLY_BYTES_PER_S, embed, too_large
-from f5_worker.delivery.s3 import store
+from f5_worker.delivery.bucket import store
+from f5_worker.delivery.inline import ResponseLimit, embed, too_large
 from f5_worker.errors import InvalidInput
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 
-Delivery = Literal["auto", "inline", "s3"]
+DeliveryMode = Literal["auto", "inline", "s3"]
 
 
 @dataclass(frozen=True)
-class Sound:
-    """How a job's sound is encoded, and how long it is."""
+class AudioEncoding:
+    """How a job's audio is encoded, and its length."""
 
     format: str
     sample_rate: int
@@ -27,74 +27,74 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Way:
-    """What to do: deliver inside the reply (`s3` False) or in the bucket, encoded anew if `smaller` says how."""
+class DeliveryChoice:
+    """Deliver to the bucket or in the response; `reencode` is set where the audio has to be smaller for it."""
 
-    s3: bool
-    smaller: Sound | None = None
+    to_bucket: bool
+    reencode: AudioEncoding | None = None
 
 
-def wanted(job: Delivery | None, settings: Settings, *, own_bucket: bool) -> Delivery:
-    """Who decides: the job by `delivery`, then by bringing a bucket (`s3Config`), then F5_DELIVERY."""
-    return job or ("s3" if own_bucket else settings.delivery)
+def delivery_mode(requested: DeliveryMode | None, settings: Settings, *, own_bucket: bool) -> DeliveryMode:
+    """Return the job's `delivery`, else `s3` if the job brings a bucket, else F5_DELIVERY."""
+    return requested or ("s3" if own_bucket else settings.delivery)
 
 
 def choose(
-    delivery: Delivery,
-    sound: Sound,
+    mode: DeliveryMode,
+    audio: AudioEncoding,
+    limit: ResponseLimit,
     *,
-    reply_bytes: int,
-    sound_bytes: int,
-    max_reply_bytes: int,
-    bucket: bool,
+    response_bytes: int,
+    audio_bytes: int,
+    has_bucket: bool,
     allow_reencode: bool,
-) -> Way:
-    """Decide.
+) -> DeliveryChoice:
+    """Choose where a result goes.
 
     Args:
-        reply_bytes: the whole reply as JSON, with every file inside.
-        sound_bytes: of these, what the sound takes; see `inline.embedded_bytes`.
-        bucket: is there one, the operator's or the job's?
+        response_bytes: size of the whole response with every file inside.
+        audio_bytes: the part of it that the audio takes; see `ResponseLimit.file_bytes`.
+        has_bucket: whether there is a bucket, the operator's or the job's.
 
     Raises:
-        InvalidInput: S3 is asked for, and there is no bucket.
+        InvalidInput: `s3` is asked for, and there is no bucket.
         ResultTooLarge: nothing that is allowed fits.
     """
-    if delivery == "s3" and not bucket:
+    if mode == "s3" and not has_bucket:
         raise InvalidInput(
-            "delivery is s3, but this worker has no bucket and the job brings none; "
-            "send s3Config, ask for delivery inline, or have the operator set S3_BUCKET_NAME and its family"
+            "delivery is s3, but this worker has no bucket and the job brings none; send a bucket with the job, "
+            "ask for delivery inline, or have the operator set S3_BUCKET_NAME and the variables that go with it"
         )
-    if delivery == "s3":
-        return Way(s3=True)
-    if reply_bytes <= max_reply_bytes:
-        return Way(s3=False)
-    if delivery == "auto" and bucket:
-        return Way(s3=True)
-    smaller = _smaller(sound, max_reply_bytes - (reply_bytes - sound_bytes), sound_bytes) if allow_reencode else None
+    if mode == "s3":
+        return DeliveryChoice(to_bucket=True)
+    if response_bytes <= limit.max_bytes:
+        return DeliveryChoice(to_bucket=False)
+    if mode == "auto" and has_bucket:
+        return DeliveryChoice(to_bucket=True)
+    room_bytes = limit.max_bytes - (response_bytes - audio_bytes)
+    smaller = _smaller(audio, limit, min(room_bytes, audio_bytes)) if allow_reencode else None
     if smaller is None:
-        raise too_large(reply_bytes, max_reply_bytes, sound.duration_s, sound.format)
-    return Way(s3=False, smaller=smaller)
+        raise too_large(response_bytes, limit, audio.duration_s, audio.format)
+    return DeliveryChoice(to_bucket=False, reencode=smaller)
 
 
 def deliver(artifacts: Sequence[Artifact], bucket: Bucket | None, settings: Settings) -> list[Delivered]:
-    """All files of a job into `bucket`, or where that is None, as chosen, into the reply; the same order comes out.
+    """Write all files of a job to `bucket`, or embed them in the response if it is None; keep their order.
 
     Raises:
-        StorageFailed, FetchRefused, FetchFailed: the bucket did not take a file; it goes nowhere else.
+        StorageFailed, FetchRefused, FetchFailed: the bucket did not take a file; there is no fallback.
     """
     return embed(artifacts) if bucket is None else store(artifacts, bucket, settings)
 
 
-def _smaller(sound: Sound, room_bytes: int, sound_bytes: int) -> Sound | None:
-    """The best encoding that fits into what the rest of the reply leaves."""
-    for format, rate in REPLY_BYTES_PER_S.items():
-        estimate = sound.duration_s * rate
-        if format != sound.format and estimate <= min(room_bytes, sound_bytes):
-            return Sound(format, _rate(format, sound.sample_rate), sound.duration_s)
+def _smaller(audio: AudioEncoding, limit: ResponseLimit, max_bytes: int) -> AudioEncoding | None:
+    """Return the best encoding of at most `max_bytes` inside a response."""
+    for format, bytes_per_s in limit.bytes_per_s.items():
+        if format != audio.format and audio.duration_s * bytes_per_s <= max_bytes:
+            return AudioEncoding(format, _sample_rate(format, audio.sample_rate), audio.duration_s)
     return None
 
 
-def _rate(format: str, sample_rate: int) -> int:
-    """The rate itself, or the next one above that the format has."""
-    return min(rate for rate in FORMATS[format].sample_rates if rate >= sample_rate)
+def _sample_rate(format: str, sample_rate: int) -> int:
+    """Return the rate itself, or the next higher one that the format has."""
+    return min(rate for rate in AUDIO_FORMATS[format].sample_rates if rate >= sample_rate)

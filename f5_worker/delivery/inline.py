@@ -1,77 +1,71 @@
-"""Results inside the reply. What the platform would drop is refused here, in words, before it is lost."""
+"""Results inside the response, within the limits of its transport."""
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from f5_worker.delivery.artifacts import Artifact, Delivered
-from f5_worker.errors import InternalError, ResultTooLarge
-
-# What each second takes inside a reply, base64 included; the best first.
-REPLY_BYTES_PER_S = {"mp3": 22_000, "opus": 11_000}
+from f5_worker.errors import ResultTooLarge
 
 
-def encode_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+class ResponseLimit(Protocol):
+    """The size of response that a transport carries, and how it counts."""
+
+    @property
+    def max_bytes(self) -> int:
+        """Return the largest response."""
+
+    @property
+    def bytes_per_s(self) -> Mapping[str, int]:
+        """Return the formats that are small, the best first, with the bytes that a second of each takes."""
+
+    def json_bytes(self, value: Mapping[str, Any]) -> int:
+        """Return the size of a response without files."""
+
+    def file_bytes(self, files: Sequence[Artifact]) -> int:
+        """Return the size that files take inside a response, without the names of their fields."""
 
 
-def decode_base64(text: str) -> bytes:
-    return base64.b64decode(text)
+@dataclass(frozen=True)
+class NoLimit:
+    """A transport that carries any response."""
+
+    max_bytes: int = 2**63
+    bytes_per_s: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def json_bytes(self, value: Mapping[str, Any]) -> int:
+        """Return 0: nothing has to be measured."""
+        return 0
+
+    def file_bytes(self, files: Sequence[Artifact]) -> int:
+        """Return 0: nothing has to be measured."""
+        return 0
 
 
 def embed(artifacts: Sequence[Artifact]) -> list[Delivered]:
-    """The files themselves, in the same order: subtitles as text, sound as base64."""
+    """Return the files themselves, in the same order: captions as text, audio as bytes."""
     return [
         Delivered(artifact.name, len(artifact.data), text=artifact.data.decode())
         if artifact.is_text
-        else Delivered(artifact.name, len(artifact.data), base64=encode_base64(artifact.data))
+        else Delivered(artifact.name, len(artifact.data), data=artifact.data)
         for artifact in artifacts
     ]
 
 
-def embedded_bytes(artifacts: Sequence[Artifact]) -> int:
-    """What the files take inside a reply, to the byte, without the names of their fields.
-
-    The SDK posts JSON in plain ASCII, so a letter beyond that takes 6 bytes.
-    """
-    return sum(
-        len(json.dumps(artifact.data.decode())) if artifact.is_text else (len(artifact.data) + 2) // 3 * 4 + 2
-        for artifact in artifacts
-    )
-
-
-def check_fits(reply: Mapping[str, Any], max_bytes: int) -> None:
-    """Refuse a reply that the platform would not post.
-
-    The SDK only logs a result that cannot be serialised or is answered 400; the caller then waits for
-    ever, or sees COMPLETED without output (runpod-python #309).
-
-    Raises:
-        ResultTooLarge: with the size, the limit and what would fit.
-        InternalError: the reply is not strict JSON.
-    """
-    try:
-        size = len(json.dumps(reply, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise InternalError("the reply could not be written as JSON; please report this job") from error
-    if size > max_bytes:
-        audio = reply.get("audio") or {}
-        raise too_large(size, max_bytes, audio.get("duration_s", 0.0), audio.get("format"))
-
-
-def too_large(size_bytes: int, max_bytes: int, duration_s: float, format: str | None) -> ResultTooLarge:
-    """The error for a reply of `size_bytes` with `duration_s` of sound in `format`."""
+def too_large(size_bytes: int, limit: ResponseLimit, duration_s: float, format: str | None) -> ResultTooLarge:
+    """Return the error for a response of `size_bytes` with `duration_s` of audio in `format`."""
     return ResultTooLarge(
-        f"the reply is {size_bytes / 1e6:.1f} MB, more than the {max_bytes / 1e6:.1f} MB that it may have "
-        f"(F5_MAX_REPLY_BYTES); {_advice(max_bytes, duration_s, format)}"
+        f"the reply is {size_bytes / 1e6:.1f} MB, more than the {limit.max_bytes / 1e6:.1f} MB that it may have "
+        f"(F5_MAX_REPLY_BYTES); {_advice(limit, duration_s, format)}"
     )
 
 
-def _advice(max_bytes: int, duration_s: float, format: str | None) -> str:
-    for name, rate in REPLY_BYTES_PER_S.items():
-        if name != format and duration_s * rate < max_bytes:
-            return f"ask for format {name!r}, about {duration_s * rate / 1e6:.1f} MB, or send the text in parts"
+def _advice(limit: ResponseLimit, duration_s: float, format: str | None) -> str:
+    for name, bytes_per_s in limit.bytes_per_s.items():
+        size_bytes = duration_s * bytes_per_s
+        if name != format and size_bytes < limit.max_bytes:
+            return f"ask for format {name!r}, about {size_bytes / 1e6:.1f} MB, or send the text in parts"
     return "send the text in parts"

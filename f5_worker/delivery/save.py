@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
-from f5_worker.audio.encode import FORMATS
-from f5_worker.delivery.inline import decode_base64
+from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.schema.responses import SpeechResponse
-from f5_worker.storage import files as cache
-
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+from f5_worker.storage import files
 
 
-def save(reply: SpeechResponse, directory: Path, job_id: str) -> Path:
-    """Write `<job>.<format>` and `<job>.json` (the reply without its base64); return the audio's path.
+def save(response: SpeechResponse, directory: Path, safe_id: str) -> Path:
+    """Write `<id>.<format>` and `<id>.json` (the response without its audio); return the audio's path.
 
-    A job id that could be a path is replaced: it comes from whoever sent the job.
+    Args:
+        response: carries its audio, `response.audio.data`.
+        safe_id: see `artifacts.safe_id`.
     """
-    name = job_id if _SAFE_NAME.fullmatch(job_id) else "job"
     directory.mkdir(parents=True, exist_ok=True)
-    audio = directory / f"{name}.{FORMATS[reply.audio.format].extension}"
-    cache.write(audio, decode_base64(reply.audio.base64 or ""))
-    facts = reply.model_dump(exclude={"audio": {"base64"}})
-    cache.write(directory / f"{name}.json", json.dumps(facts, indent=2, ensure_ascii=False).encode())
+    audio = directory / f"{safe_id}.{AUDIO_FORMATS[response.audio.format].extension}"
+    files.write(audio, response.audio.data or b"")
+    facts = response.model_dump(exclude={"audio": {"data"}})
+    files.write(directory / f"{safe_id}.json", json.dumps(facts, indent=2, ensure_ascii=False).encode())
     return audio

@@ -1,8 +1,8 @@
-"""The owner of the device: all jobs hand their segments to it, and no other thread launches kernels.
+"""The owner of the device: all jobs submit their segments to it, and no other thread launches kernels.
 
-One thread steps the segments of all jobs, many in one forward. Before each step, finished segments leave, those of
-cancelled jobs are dropped, and new ones begin; scheduler.py decides which. A forward holds segments of one model;
-where several models have segments on the device, each takes one step in turn.
+One thread steps the segments of all jobs, many in one forward. Before each step, segments of cancelled jobs are
+dropped, and new segments begin; scheduler.py decides which. After it, finished segments leave. A forward holds segments
+of one model; where several models have segments on the device, each takes one step in turn.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
 T = TypeVar("T")
 
-FORWARDS_ON_DEVICE = 16  # full forwards that the segments on the device may fill: between steps one takes little memory
+FORWARDS_ON_DEVICE = 16  # full forwards that the segments on the device may fill; between steps they take little memory
 STEPS_UNTIL_GROWTH = 200  # after the device ran out of memory: steps until twice the frames are tried again
 
 
@@ -29,7 +29,7 @@ class Engine:
     """Runs the segments of all jobs on their models.
 
     Args:
-        runner: the model of jobs that name none.
+        runner: the model of jobs that do not choose one.
         batch_frames: bound on the mel frames of a forward, unconditional rows included (F5_BATCH_FRAMES).
     """
 
@@ -37,7 +37,7 @@ class Engine:
         self._runner = runner
         self._batch_frames = batch_frames
         self._forward_frames = batch_frames  # the bound now; smaller after the device ran out of memory
-        self._steps_since_full = 0
+        self._steps_since_oom = 0
         self._scheduler = Scheduler(FORWARDS_ON_DEVICE * batch_frames)
         self._running: list[RunningSegment] = []
         self._calls: deque[Callable[[], None]] = deque()
@@ -59,8 +59,8 @@ class Engine:
         An error of a segment is raised here, and for this job alone. Closing the iterator drops the rest.
 
         Args:
-            runner: the model that speaks them; None for the default one.
-            early: the caller streams, so later segments wait until the first is finished.
+            runner: the model that runs them; None for the default one.
+            early: the caller streams: later segments wait until the first is finished, so that it is done early.
         """
         job = EngineJob(segments, control, runner or self._runner, early)
         with self._changed:
@@ -71,7 +71,7 @@ class Engine:
         return self._results(job)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Call `work` in the device's thread between two steps, such as to load a model; return its result."""
+        """Call `work` on the device thread between two steps, for example to load a model; return its result."""
         done: Future[T] = Future()
 
         def call() -> None:
@@ -115,7 +115,7 @@ class Engine:
             for runner in dict.fromkeys(item.job.runner for item in self._running):
                 self._step([item for item in self._running if item.job.runner is runner])
             self._finish()
-        for call in self._calls:  # their callers wait
+        for call in self._calls:  # their callers are waiting
             call()
         for job in self._scheduler.jobs:
             job.fail(JobCancelled("the worker stops; send the job again"))
@@ -132,7 +132,7 @@ class Engine:
         for job in dict.fromkeys(jobs):
             try:
                 check(job)
-            except Exception as error:  # noqa: BLE001 - raised in the job's thread; this one has to go on
+            except Exception as error:  # noqa: BLE001 - raised again in the job's thread; this thread must continue
                 job.fail(error)
         self._drop_ended()
 
@@ -148,10 +148,10 @@ class Engine:
             self._drop_ended()
 
     def _step(self, running: list[RunningSegment]) -> None:
-        self._steps_since_full += 1
-        if self._steps_since_full >= STEPS_UNTIL_GROWTH:
+        self._steps_since_oom += 1
+        if self._steps_since_oom >= STEPS_UNTIL_GROWTH:
             self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
-            self._steps_since_full = 0
+            self._steps_since_oom = 0
         self._attempt(self._scheduler.schedule_step(running, self._forward_frames), _step)
 
     def _finish(self) -> None:
@@ -167,37 +167,37 @@ class Engine:
         self._drop_ended()
 
     def _attempt(
-        self, items: list[RunningSegment], work: Callable[[list[RunningSegment]], None], again: bool = False
+        self, items: list[RunningSegment], work: Callable[[list[RunningSegment]], None], is_retry: bool = False
     ) -> None:
-        """Call `work` for all items; if it fails, for halves, until only the segment at fault fails its job.
+        """Call `work` for all items; if it fails, for each half, until only the job of the segment at fault fails.
 
-        After OutOfMemory, a single segment is tried a second time: the memory of its neighbours is free by then.
+        After OutOfMemory, a single segment is tried a second time: the memory of the first try is free by then.
         """
         items = [item for item in items if not item.job.ended]
         if not items:
             return
-        began = time.monotonic()
+        started_s = time.monotonic()
         try:
             work(items)
             fault = None
-        except Exception as error:  # noqa: BLE001 - raised in the job's thread; this one has to go on
+        except Exception as error:  # noqa: BLE001 - raised again in the job's thread; this thread must continue
             fault = error
-        _share_time(items, time.monotonic() - began)
+        _share_time(items, time.monotonic() - started_s)
         if fault is None:
             return
-        is_full = isinstance(fault, OutOfMemory)
-        if is_full:
+        is_oom = isinstance(fault, OutOfMemory)
+        if is_oom:
             self._forward_frames = max(1, min(self._forward_frames, _frames(items)) // 2)
-            self._steps_since_full = 0
+            self._steps_since_oom = 0
         if isinstance(fault, GpuLost):
             for item in self._running:
                 item.job.fail(fault)
         elif len(items) > 1:
             middle = len(items) // 2
-            self._attempt(items[:middle], work, again=True)
-            self._attempt(items[middle:], work, again=True)
-        elif is_full and not again:
-            self._attempt(items, work, again=True)
+            self._attempt(items[:middle], work, is_retry=True)
+            self._attempt(items[middle:], work, is_retry=True)
+        elif is_oom and not is_retry:
+            self._attempt(items, work, is_retry=True)
         else:
             items[0].job.fail(fault)
 
@@ -229,8 +229,8 @@ def _frames(items: Sequence[RunningSegment]) -> int:
     return sum(item.segment.forward_frames for item in items)
 
 
-def _share_time(items: Sequence[RunningSegment], spent_s: float) -> None:
-    """Add the device's time to the segments, in proportion to their frames."""
+def _share_time(items: Sequence[RunningSegment], elapsed_s: float) -> None:
+    """Add the elapsed device time to the segments, in proportion to their frames."""
     total = _frames(items)
     for item in items:
-        item.worked_s += spent_s * item.segment.forward_frames / total
+        item.worked_s += elapsed_s * item.segment.forward_frames / total

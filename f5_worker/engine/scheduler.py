@@ -1,4 +1,4 @@
-"""Order of work: which segment comes to the device next, and which segments share the next forward.
+"""The scheduler: decides which segment comes to the device next, and which segments share the next forward.
 
 Admission to the device:
 1. A job's first segment comes before any later segment of another job, since its caller waits for the first audio.
@@ -7,13 +7,13 @@ Admission to the device:
 4. The segments on the device take at most `max_frames` frames together, later ones at most half of that, so that a
    first segment finds room. A segment alone is always admitted.
 
-So no job waits for more than MAX_PASSED segments, and one of each other job, to begin before its own next one.
+So at most MAX_PASSED segments, and one of each other job, begin before the next one of a waiting job.
 
-Selection for a forward: the segment with the least work until its audio is complete, and others beside it as long as
-the forward has at most BATCH_FACTOR times its frames. A short job is therefore soon done whatever else is running
-(shortest job first). A segment's audio is sent after those before it in its job, so their work counts as its own. A
-segment that began later counts as longer by a small part of the work done since: after MAX_DELAY_FACTOR times its own
-work, a segment comes before every later one.
+Selection for a forward: the segment with the least work until its audio is complete, and further ones as long as the
+forward has at most BATCH_FACTOR times its frames. A short job is therefore done soon whatever else is running (shortest
+job first). The audio of a segment is sent after that of the segments before it in its job, so their work counts as its
+own. A segment that began later counts as longer by a small part of the work done since: after MAX_DELAY_FACTOR times
+its own work, a segment comes before every later one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class EngineJob:
     Attributes:
         abandoned: set by the caller's thread when it no longer reads results.
         ended: no segment is left, or the job failed.
-        passed: segments of other jobs that began since this job's last one.
+        n_passed: segments of other jobs that began since this job's last one.
         idle_since: `time.monotonic()` since which no segment of it is on the device.
         n_running: segments of it on the device.
     """
@@ -53,7 +53,7 @@ class EngineJob:
         self.results: queue.SimpleQueue[SegmentAudio | Exception] = queue.SimpleQueue()
         self.abandoned = False
         self.ended = not segments
-        self.passed = 0
+        self.n_passed = 0
         self.idle_since = time.monotonic()
         self.n_running = 0
         self.n_segments = len(segments)
@@ -64,32 +64,32 @@ class EngineJob:
 
     @property
     def next_segment(self) -> Segment | None:
-        """The segment that could begin now. With `early`, later segments wait until the first is finished."""
-        held_back = self.early and self.started and not self._n_sent
-        return self._waiting[0][1] if self._waiting and not held_back and not self.ended else None
+        """Return the segment that could begin now. With `early`, later ones wait until the first is finished."""
+        waits_for_first = self.early and self.started and not self._n_sent
+        return self._waiting[0][1] if self._waiting and not waits_for_first and not self.ended else None
 
     @property
     def started(self) -> bool:
-        """Whether a segment has begun."""
+        """Return whether a segment has begun."""
         return len(self._waiting) < self.n_segments
 
     def begin_segment(self) -> RunningSegment:
-        """Take the next segment off the job's queue."""
+        """Remove the next segment from the job's queue and return it as running."""
         index, segment = self._waiting.popleft()
         waited_s = 0.0 if self.n_running else time.monotonic() - self.idle_since
         self.n_running += 1
         return RunningSegment(self, index, segment, waited_s)
 
     def report_progress(self) -> None:
-        """Pass the share of steps done to the job's control."""
+        """Report the share of steps done to the job's control."""
         self.control.on_progress(self._steps_done / self._steps)
 
     def count_step(self) -> None:
-        """Count one step of one of its segments."""
+        """Count one step of one of the job's segments."""
         self._steps_done += 1
 
     def finish_segment(self, index: int, audio: SegmentAudio) -> None:
-        """Take a segment's audio; send all that is complete up to here."""
+        """Store a segment's audio; send all audio that is complete from the job's beginning on."""
         self._finished[index] = audio
         while self._n_sent in self._finished:
             self.results.put(self._finished.pop(self._n_sent))
@@ -99,7 +99,7 @@ class EngineJob:
         self.ended = self._n_sent == self.n_segments
 
     def fail(self, error: Exception) -> None:
-        """End the job with `error`, unless it has ended."""
+        """End the job with `error`, unless it has ended already."""
         if not self.ended:
             self.ended = True
             self.results.put(error)
@@ -107,7 +107,7 @@ class EngineJob:
 
 @dataclass(eq=False)
 class RunningSegment:
-    """A segment on the device. `state` is the model's; `samples` are set once it has finished."""
+    """A segment on the device. `state` belongs to the model; `samples` are set once the segment has finished."""
 
     job: EngineJob
     index: int
@@ -121,12 +121,12 @@ class RunningSegment:
 
     @property
     def work(self) -> int:
-        """Frames through the model over all its steps."""
+        """Return the frames that go through the model over all steps of the segment."""
         return self.segment.nfe * self.segment.forward_frames
 
 
 class Scheduler:
-    """The jobs that are not done, in the order of their turns.
+    """Holds the jobs that are not done, the one that waits longest first.
 
     Args:
         max_frames: bound on the forward frames of all segments on the device.
@@ -138,7 +138,7 @@ class Scheduler:
         self.jobs: list[EngineJob] = []
 
     def next_segment(self, running_frames: int) -> RunningSegment | None:
-        """Return the segment to begin now, and end its job's turn; None if none waits or there is no room for it.
+        """Return the segment to begin now, and move its job to the end; None if none waits or it does not fit.
 
         Args:
             running_frames: forward frames of the segments on the device.
@@ -147,13 +147,13 @@ class Scheduler:
         if not waiting:
             return None
         job, segment = min(waiting, key=lambda pair: _rank(pair[0]))  # the first of equals
-        is_urgent = not job.started or job.passed >= MAX_PASSED
+        is_urgent = not job.started or job.n_passed >= MAX_PASSED
         max_frames = self._max_frames if is_urgent else self._max_frames // 2
         if running_frames and running_frames + segment.forward_frames > max_frames:
             return None
         for other, _ in waiting:
-            other.passed += 1
-        job.passed = 0
+            other.n_passed += 1
+        job.n_passed = 0
         self.jobs.remove(job)
         self.jobs.append(job)
         running = job.begin_segment()
@@ -179,4 +179,4 @@ class Scheduler:
 
 
 def _rank(job: EngineJob) -> tuple[bool, bool]:
-    return job.passed < MAX_PASSED, job.started
+    return job.n_passed < MAX_PASSED, job.started

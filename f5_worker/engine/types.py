@@ -1,4 +1,4 @@
-"""The engine's data: what a job hands in, what it gets back, and the interface of the models that run it."""
+"""The data that jobs exchange with the engine, and the interface of the models that it runs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Segment:
-    """One piece of text that a model speaks in one pass.
+    """A piece of text that a model speaks in one pass.
 
     Attributes:
         reference: the reference clip, `[nw]` at 24 kHz.
-        tokens: vocabulary indices of the reference's and the target's text.
+        tokens: vocabulary indices of the reference's transcript and the text to speak.
         frames: mel frames of reference and target together.
-        nfe: number of function evaluations, which is the number of steps.
+        nfe: number of function evaluations, which is the number of Euler steps.
         guidance_scale: strength of classifier-free guidance.
-        sway_coefficient: coefficient of sway sampling; None for even steps.
-        seed: of the segment's noise.
-        forward_frames: mel frames that one step of the segment takes in a forward, its unconditional row included.
+        sway_coefficient: coefficient of sway sampling; None for steps of equal length.
+        seed: seed of the segment's noise.
+        forward_frames: mel frames of the segment in a forward, its unconditional row included.
     """
 
     reference: Samples
@@ -41,9 +41,9 @@ class SegmentAudio:
     """The audio of one segment, `[nw]` at 24 kHz, and the time it took.
 
     Attributes:
-        waited_s: how long no segment of its job was on the device before this one was.
-        worked_s: its share of the device's time: the time of each step, by the segment's part of the step's frames.
-            Over all segments of all jobs these add up to the time that the device was busy.
+        waited_s: how long no segment of its job was on the device before this one began.
+        worked_s: its share of the device's time: the time of each step, in proportion to the segment's frames in it.
+            Over all segments of all jobs the shares add up to the time that the device was busy.
     """
 
     samples: Samples
@@ -52,7 +52,7 @@ class SegmentAudio:
 
 
 class ModelRunner(Protocol[State]):
-    """A loaded model, as the engine drives it. A method that raises has changed none of the states it was given."""
+    """A loaded model, as the engine drives it. A method that raises leaves the states that it was given unchanged."""
 
     def begin(self, segment: Segment) -> State:
         """Return the state of a segment before its first step."""

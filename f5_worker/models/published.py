@@ -1,4 +1,4 @@
-"""The published checkpoints and recognisers: which files of which hub repository make a model.
+"""The published checkpoints and recognisers: which files of which hub repository each of them consists of.
 
 `published.json` is the table; its `_about` says where each value comes from and what is not known.
 """
@@ -27,12 +27,12 @@ class HubFile:
 
     @property
     def folder(self) -> str:
-        """The repository's directory in a hub cache: `models--SWivid--F5-TTS`."""
+        """Return the name of the repository's directory in a hub cache: `models--SWivid--F5-TTS`."""
         return "models--" + self.repo.replace("/", "--")
 
     @property
     def at_most_bytes(self) -> int:
-        """What to have room for."""
+        """Return the size that has to be free for the file: its own, or an assumed one where it is not known."""
         if self.size_bytes is not None:
             return self.size_bytes
         return ASSUMED_MODEL_BYTES if self.path.endswith((".safetensors", ".pt")) else ASSUMED_SMALL_BYTES
@@ -40,9 +40,10 @@ class HubFile:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The files that one published model is made of, and what it is.
+    """A published model: its files and its properties.
 
-    arch: one of the shapes that `engine/config.py` knows by name. languages: ISO 639-1 codes, the main one first.
+    arch: one of the architectures that `models/f5/config.py` knows by name.
+    languages: ISO 639-1 codes, the main one first.
     licence: of the weights, as the hub states it.
     """
 
@@ -57,7 +58,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class PublishedRecogniser:
-    """The files that one Whisper model is made of, in CTranslate2's format."""
+    """A published Whisper model in CTranslate2's format: its files and licence."""
 
     name: str
     files: tuple[HubFile, ...]
@@ -65,12 +66,13 @@ class PublishedRecogniser:
 
     @property
     def weights(self) -> HubFile:
+        """Return the file that holds the weights."""
         return next(file for file in self.files if file.path == "model.bin")
 
 
 @lru_cache(maxsize=1)
 def published() -> dict[str, Checkpoint]:
-    """All published checkpoints by name."""
+    """Return all published checkpoints by name."""
     table = _table()
     found = {}
     for name, entry in table["models"].items():
@@ -89,7 +91,7 @@ def published() -> dict[str, Checkpoint]:
 
 @lru_cache(maxsize=1)
 def recognisers() -> dict[str, PublishedRecogniser]:
-    """All published recognisers by name."""
+    """Return all published recognisers by name."""
     found = {}
     for name, entry in _table()["recognisers"].items():
         files = tuple(HubFile(entry["repo"], entry["revision"], **file) for file in entry["files"])
@@ -99,7 +101,7 @@ def recognisers() -> dict[str, PublishedRecogniser]:
 
 @lru_cache(maxsize=1)
 def default_vocoder() -> HubFile:
-    """The vocoder of every mel model here; for a fine-tune that comes without one."""
+    """Return the vocoder of every mel model here; for a fine-tune that comes without one."""
     return HubFile(**_table()["vocoders"]["vocos-mel-24khz"])
 
 

@@ -1,4 +1,4 @@
-"""The checkpoints that jobs may choose: one that is always there, others loaded when first asked for."""
+"""The checkpoints that jobs may choose: the default one is always loaded, others when a job first asks for them."""
 
 from __future__ import annotations
 
@@ -11,43 +11,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from f5_worker.models.published import published
 from f5_worker.engine.types import ModelRunner
 from f5_worker.errors import OutOfMemory, UnknownModel
 from f5_worker.log import logger
-from f5_worker.settings import Settings
 from f5_worker.models.f5.tokenizer import Vocabulary
+from f5_worker.models.published import published
+from f5_worker.settings import Settings
 
 
 class Model(ModelRunner[Any], Protocol):
     """A loaded checkpoint, as jobs see it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name by which jobs choose it."""
+
     @property
-    def vocabulary(self) -> Vocabulary: ...
+    def vocabulary(self) -> Vocabulary:
+        """Return the tokens that it knows."""
+
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """Return the name of its device, such as `cpu` or `NVIDIA L4`."""
+
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> str:
+        """Return its precision: `fp32`, `fp16` or `bf16`."""
+
     @property
     def n_bytes(self) -> int:
-        """Memory that its weights take."""
+        """Return the memory that its weights take."""
 
 
 @dataclass
-class _Loaded:
+class _Entry:
     model: Model
-    users: int = 0
+    n_users: int = 0
 
 
-class Models:
-    """Loads and lets go. Safe to use from many threads; a model in use stays.
+class ModelRegistry:
+    """Loads checkpoints on demand and unloads those unused for longest. Safe to use from many threads.
+
+    A model that is in use is never unloaded.
 
     Args:
         default: the checkpoint of F5_MODEL; it stays loaded.
         directories: of the others, by name (F5_EXTRA_MODELS).
-        load: makes a model of a name and a directory; takes seconds.
+        load: loads a checkpoint, given its name and directory; takes seconds.
     """
 
     def __init__(
@@ -61,77 +71,78 @@ class Models:
         self._directories = dict(directories)
         self._load = load
         self._max_bytes = settings.models_memory_mb * 1_000_000
-        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # the least recently used first
+        self._loaded: OrderedDict[str, _Entry] = OrderedDict()  # the least recently used first
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
+        """Return the names that jobs may choose, the default first."""
         return list(dict.fromkeys([self.default.name, *self._directories]))
 
     def languages(self, name: str) -> tuple[str, ...]:
-        """Of a published checkpoint, the main one first; of others nothing is known."""
+        """Return the languages of a published checkpoint, the main one first; none for other checkpoints."""
         checkpoint = published().get(name)
         return checkpoint.languages if checkpoint else ()
 
     def check(self, name: str) -> None:
-        """Return if there is such a checkpoint.
+        """Raise if this worker does not have the checkpoint.
 
         Raises:
-            UnknownModel: with those there are.
+            UnknownModel: its message names those that it has.
         """
         if name not in self.names():
-            raise UnknownModel(self._unknown(name))
+            raise UnknownModel(self._unknown_message(name))
 
     @contextmanager
     def use(self, name: str | None) -> Iterator[Model]:
-        """A checkpoint, loaded at least until the end of the block; None is the default.
+        """Yield a checkpoint that stays loaded at least until the end of the block; None is the default.
 
         Raises:
-            UnknownModel: this worker has none of that name.
+            UnknownModel: this worker does not have it.
             ModelUnavailable: its files are broken.
-            OutOfMemory: there is no room while the others are in use.
+            OutOfMemory: it does not fit while the others are in use.
         """
         if name is None or name == self.default.name:
             yield self.default
             return
-        entry = self._take(name)
+        entry = self._acquire(name)
         try:
             yield entry.model
         finally:
             with self._lock:
-                entry.users -= 1
+                entry.n_users -= 1
 
-    def _take(self, name: str) -> _Loaded:
+    def _acquire(self, name: str) -> _Entry:
         self.check(name)
-        with self._lock:  # held while loading: two loads at once would need the room of both
+        with self._lock:  # held while loading: two loads at once would need memory for both
             if name not in self._loaded:
-                self._make_room(self._directories[name])
+                self._free_memory_for(self._directories[name])
                 logger.info("loading %s", name)
-                self._loaded[name] = _Loaded(self._load(name, self._directories[name]))
+                self._loaded[name] = _Entry(self._load(name, self._directories[name]))
             self._loaded.move_to_end(name)
             entry = self._loaded[name]
-            entry.users += 1
+            entry.n_users += 1
             return entry
 
-    def _make_room(self, directory: Path) -> None:
-        """Let the least recently used go until a checkpoint as large as its file fits."""
-        needed = (directory / "model.safetensors").stat().st_size
-        idle = [name for name, entry in self._loaded.items() if not entry.users]
-        while self._used() + needed > self._max_bytes and idle:
-            name = idle.pop(0)
+    def _free_memory_for(self, directory: Path) -> None:
+        """Unload the least recently used checkpoints until one as large as the file in `directory` fits."""
+        needed_bytes = (directory / "model.safetensors").stat().st_size
+        unused = [name for name, entry in self._loaded.items() if not entry.n_users]
+        while self._used_bytes() + needed_bytes > self._max_bytes and unused:
+            name = unused.pop(0)
             del self._loaded[name]
-            logger.info("let %s go", name)
-        if self._used() + needed > self._max_bytes:
+            logger.info("unloaded %s", name)
+        if self._used_bytes() + needed_bytes > self._max_bytes:
             raise OutOfMemory(
-                f"this model takes {needed / 1e6:.0f} MB beside {self._used() / 1e6:.0f} MB in use, at most "
-                f"{self._max_bytes / 1e6:.0f} MB (F5_MODELS_MEMORY_MB); send the job again later"
+                f"this model takes {needed_bytes / 1e6:.0f} MB beside {self._used_bytes() / 1e6:.0f} MB in use, "
+                f"at most {self._max_bytes / 1e6:.0f} MB (F5_MODELS_MEMORY_MB); send the job again later"
             )
 
-    def _used(self) -> int:
+    def _used_bytes(self) -> int:
         return self.default.n_bytes + sum(entry.model.n_bytes for entry in self._loaded.values())
 
-    def _unknown(self, name: str) -> str:
-        here = f"this worker has {', '.join(self.names())}"
+    def _unknown_message(self, name: str) -> str:
+        available = f"this worker has {', '.join(self.names())}"
         if name in published():
-            return f"{name} is known, but this worker did not fetch it; add it to F5_EXTRA_MODELS ({here})"
-        near = difflib.get_close_matches(name, self.names(), n=1)
-        return f"there is no such model; {f'did you mean {near[0]!r}? ' if near else ''}{here}"
+            return f"{name} is known, but this worker did not fetch it; add it to F5_EXTRA_MODELS ({available})"
+        close = difflib.get_close_matches(name, self.names(), n=1)
+        return f"the model is unknown; {f'did you mean {close[0]!r}? ' if close else ''}{available}"

@@ -1,4 +1,4 @@
-"""The parts of a recording that may become a reference, with their words: by times, by ear, or by pauses."""
+"""Find the parts of a recording that may become a reference, with their words: by times, recogniser or pauses."""
 
 from __future__ import annotations
 
@@ -11,142 +11,143 @@ import numpy as np
 from f5_worker.asr.whisper import Recogniser, Transcription
 from f5_worker.audio.levels import SAMPLE_RATE
 from f5_worker.errors import ReferenceTooLong, TranscriptMismatch, TranscriptNeeded
-from f5_worker.reference.clip import Clip, check_rate, finish
+from f5_worker.reference.clip import Clip, check_speaking_rate, render_clip
 from f5_worker.reference.cue_check import check_times
-from f5_worker.reference.match import TextPiece, agreement, edges_agree, heard_share, timed_words
+from f5_worker.reference.match import TextPiece, agreement, edges_agree, matched_share, timed_words
 from f5_worker.reference.pauses import cut_at_pause
-from f5_worker.reference.select import best_runs
+from f5_worker.reference.select import rank_spans
+from f5_worker.reference.thresholds import RECOGNITION
 from f5_worker.settings import variable
-from f5_worker.text.letters import is_unspaced, spoken_letters
+from f5_worker.text.letters import spoken_letters
+from f5_worker.text.scripts import is_latin, is_unspaced
 from f5_worker.transcripts.cues import Cue
-
-LISTEN_S = 60.0  # of a longer recording: enough to choose from, and seconds instead of a minute of listening
-TRIES = 3  # of the best parts: the first whose words are confirmed is taken
-CONFIRMED = 0.95
-WRONG_EDGE = 0.1  # a word too many or too few at an edge is worse than several misheard in between
-# Mean probability of its words where the recogniser is believed. Measured with tiny.en: 0.84 and more for English,
-# in noise at 0 dB too, at most 0.55 for six other languages.
-MIN_SURENESS = 0.65
-# Unrelated English texts agree by 0.14 to 0.31. Chinese and Japanese have many characters for one sound: a true
-# transcript may differ in half of them.
-MIN_AGREEMENT, MIN_AGREEMENT_UNSPACED = 0.5, 0.2
-MIN_HEARD_SHARE = 0.3  # of the words heard in a long recording, to be found in its transcript
 
 _NO_SPEECH = re.compile(r"\[[^\]]*\]|[♪♫]+")  # how subtitles write sounds and songs
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
+class Candidate:
     """A clip that may become the reference, and its words.
 
-    note: what was done to the recording. doubt: what only listening could dispel. agreement: of the words with what
-    is heard; None if nobody listened, or could not hear well. language: as detected.
+    Attributes:
+        cut_warning: which part of the recording and of its transcript is used; None for all of it.
+        times_warning: why the transcript's times may be of another recording; does not matter where `agreement` is
+            known.
+        agreement: of the words with the recognised ones, 0..1; None where they were not compared.
+        language: as detected.
     """
 
     clip: Clip
     text: str
-    note: str | None = None
-    doubt: str | None = None
+    cut_warning: str | None = None
+    times_warning: str | None = None
     agreement: float | None = None
     language: str | None = None
 
 
-def of_text(whole: Clip, text: str, max_s: float, recogniser: Recogniser | None, language: str | None) -> list[Choice]:
-    """A plain transcript: all of it for a short recording, what is heard in the best part of a long one.
+def candidates_from_text(
+    whole: Clip, text: str, max_s: float, recogniser: Recogniser | None, language: str | None
+) -> list[Candidate]:
+    """Return candidates with a plain transcript, best first.
 
-    Without a recogniser, or where it hears badly, the beginning is taken up to a pause that belongs to a
-    punctuation mark for certain.
+    That is all of a short recording, or the best parts of a long one with the words that the recogniser finds in them.
+    Without a recogniser, or where it is not sure, it is the beginning up to a pause that certainly belongs to a
+    punctuation mark.
 
     Raises:
-        TranscriptMismatch: the text cannot be what is said.
+        TranscriptMismatch: the recording cannot have this text.
         ReferenceTooLong: no part can be cut out with its words.
     """
-    check_rate(whole, text)
-    if whole.finished_s <= max_s:
-        return [Choice(whole, text)]
-    if recogniser is not None and can_judge(recogniser, text, language):
-        heard = _listen(whole, recogniser, language)
-        if heard.mean_word_probability >= MIN_SURENESS:
-            pieces = timed_words(text, heard.words)
-            _check_heard(heard_share(pieces, heard.words))
-            if found := _of_pieces(whole, text, pieces, max_s):
-                return found
+    check_speaking_rate(whole, text)
+    if whole.rendered_s <= max_s:
+        return [Candidate(whole, text)]
+    if recogniser is not None and can_check_text(recogniser, text, language):
+        transcription = _transcribe_densest_part(whole, recogniser, language)
+        if transcription.mean_word_probability >= RECOGNITION.min_word_probability:
+            pieces = timed_words(text, transcription.words)
+            _check_matched_share(matched_share(pieces, transcription.words))
+            if candidates := _cut_best_spans(whole, text, pieces, max_s):
+                return candidates
     part, words = cut_at_pause(whole, text, max_s)
-    check_rate(part, words)
-    note = (
-        f"the recording has {whole.finished_s:.1f} s; its first {part.finished_s:.1f} s and the first "
+    check_speaking_rate(part, words)
+    warning = (
+        f"the recording has {whole.rendered_s:.1f} s; its first {part.rendered_s:.1f} s and the first "
         f"{len(words.strip())} of {len(text.strip())} characters of its transcript are used"
     )
-    return [Choice(part, words, note)]
+    return [Candidate(part, words, warning)]
 
 
-def of_cues(whole: Clip, cues: Sequence[Cue], max_s: float) -> list[Choice]:
-    """A transcript with times: the best runs of lines.
+def candidates_from_cues(whole: Clip, cues: Sequence[Cue], max_s: float) -> list[Candidate]:
+    """Return candidates with a transcript that has times: the best runs of its lines.
 
     Raises:
         TranscriptMismatch: times or pace show that it is of another recording.
         ReferenceTooLong: no line begins and ends at a pause.
     """
-    text, pieces = _joined(cues)
-    check_rate(whole, text, at_least=0.0)  # lines may be of a part only
-    doubt = check_times(whole, pieces)
-    if found := _of_pieces(whole, text, pieces, max_s):
-        return [replace(choice, doubt=doubt) for choice in found]
-    check_rate(whole, text)
-    if whole.finished_s <= max_s:
-        return [Choice(whole, text, doubt=doubt)]
+    text, pieces = _join_cues(cues)
+    check_speaking_rate(whole, text, min_chars_per_s=0.0)  # lines may be of a part only
+    times_warning = check_times(whole, pieces)
+    if candidates := _cut_best_spans(whole, text, pieces, max_s):
+        return [replace(candidate, times_warning=times_warning) for candidate in candidates]
+    check_speaking_rate(whole, text)
+    if whole.rendered_s <= max_s:
+        return [Candidate(whole, text, times_warning=times_warning)]
     raise ReferenceTooLong(
-        f"the recording has {whole.finished_s:.1f} s, at most {max_s:g} s is used ({variable('reference_max_s')}), "
+        f"the recording has {whole.rendered_s:.1f} s, at most {max_s:g} s is used ({variable('reference_max_s')}), "
         f"and none of the transcript's {len(pieces)} lines could be cut out: they begin and end away from the "
-        f"recording's {len(whole.pauses())} pauses, or at another pace; send a clip of 5 to 12 s with exactly its words"
+        f"recording's {len(whole.pauses())} pauses, or have another pace; send a clip of 5 to 12 s with exactly its "
+        "words"
     )
 
 
-def of_sound(whole: Clip, max_s: float, recogniser: Recogniser, language: str | None) -> list[Choice]:
-    """No transcript: the words are those that the recogniser hears.
+def candidates_from_speech(whole: Clip, max_s: float, recogniser: Recogniser, language: str | None) -> list[Candidate]:
+    """Return candidates without a transcript: the recogniser writes the words.
 
     Raises:
         TranscriptNeeded: it hears none, or is not sure of them.
         ReferenceTooLong: no part begins and ends at pauses between words.
     """
-    if whole.finished_s <= max_s:
-        heard = recogniser.transcribe(finish(whole), language)
-        _check_sure(heard)
-        return [Choice(whole, heard.text)]
-    heard = _listen(whole, recogniser, language)
-    _check_sure(heard)
-    text, pieces = _of_words(heard)
-    if found := _of_pieces(whole, text, pieces, max_s):
-        return found
+    if whole.rendered_s <= max_s:
+        transcription = recogniser.transcribe(render_clip(whole), language)
+        _check_word_probability(transcription)
+        return [Candidate(whole, transcription.text)]
+    transcription = _transcribe_densest_part(whole, recogniser, language)
+    _check_word_probability(transcription)
+    text, pieces = _join_words(transcription)
+    if candidates := _cut_best_spans(whole, text, pieces, max_s):
+        return candidates
     raise ReferenceTooLong(
-        f"the recording has {whole.finished_s:.1f} s, at most {max_s:g} s is used ({variable('reference_max_s')}), "
-        f"and no part of it begins and ends at one of its {len(whole.pauses())} pauses for certain; "
+        f"the recording has {whole.rendered_s:.1f} s, at most {max_s:g} s is used ({variable('reference_max_s')}), "
+        f"and no part of it certainly begins and ends at one of its {len(whole.pauses())} pauses; "
         "send a clip of 5 to 12 s"
     )
 
 
-def confirmed(choices: Sequence[Choice], recogniser: Recogniser | None, language: str | None) -> Choice:
-    """The first choice whose words are heard in its clip, or the one that comes nearest.
+def choose_confirmed(candidates: Sequence[Candidate], recogniser: Recogniser | None, language: str | None) -> Candidate:
+    """Return the first candidate whose words the recogniser confirms, or the one that agrees best.
+
+    The very first is returned where there is no recogniser or where it cannot judge.
 
     Raises:
-        TranscriptMismatch: something else is plainly heard in all of them.
+        TranscriptMismatch: all of them clearly have other words.
     """
-    if recogniser is None or not can_judge(recogniser, choices[0].text, language):
-        return choices[0]
-    tried: list[tuple[float, Choice]] = []
-    for choice in choices[:TRIES]:
-        heard = recogniser.transcribe(finish(choice.clip), language)
-        if heard.mean_word_probability < MIN_SURENESS:
+    if recogniser is None or not can_check_text(recogniser, candidates[0].text, language):
+        return candidates[0]
+    scored: list[tuple[float, Candidate]] = []
+    for candidate in candidates[: RECOGNITION.max_candidates]:
+        transcription = recogniser.transcribe(render_clip(candidate.clip), language)
+        if transcription.mean_word_probability < RECOGNITION.min_word_probability:
             continue
-        share = agreement(choice.text, heard.text)
-        worth = share if edges_agree(choice.text, heard.text) else share - WRONG_EDGE
-        tried.append((worth, replace(choice, agreement=share, language=heard.language)))
-        if worth >= CONFIRMED:
+        share = agreement(candidate.text, transcription.text)
+        score = share if edges_agree(candidate.text, transcription.text) else share - RECOGNITION.edge_penalty
+        scored.append((score, replace(candidate, agreement=share, language=transcription.language)))
+        if score >= RECOGNITION.confirmed_agreement:
             break
-    if not tried:
-        return choices[0]
-    _, best = max(tried, key=lambda pair: pair[0])
-    needed = MIN_AGREEMENT_UNSPACED if _is_mostly_unspaced(best.text) else MIN_AGREEMENT
+    if not scored:
+        return candidates[0]
+    _, best = max(scored, key=lambda pair: pair[0])
+    is_unspaced_text = _is_mostly_unspaced(best.text)
+    needed = RECOGNITION.min_agreement_unspaced if is_unspaced_text else RECOGNITION.min_agreement
     if best.agreement is not None and best.agreement < needed:
         raise TranscriptMismatch(
             f"the transcript agrees with what is heard by {best.agreement:.0%} only, at least {needed:.0%} is needed; "
@@ -155,88 +156,85 @@ def confirmed(choices: Sequence[Choice], recogniser: Recogniser | None, language
     return best
 
 
-def can_judge(recogniser: Recogniser, text: str, language: str | None) -> bool:
-    """Whether what the recogniser hears says anything about a text: an English one knows only English."""
+def can_check_text(recogniser: Recogniser, text: str, language: str | None) -> bool:
+    """Return True if the recogniser knows the language of a text; an English one knows no other."""
     if not recogniser.understands(language):
         return False
     letters = [char for char in text if char.isalpha()]
-    is_latin = sum(char < "\u0250" for char in letters) >= 0.5 * len(letters)
-    return is_latin or not recogniser.is_english_only
+    is_mostly_latin = sum(map(is_latin, letters)) >= RECOGNITION.min_latin_share * len(letters)
+    return is_mostly_latin or not recogniser.is_english_only
 
 
-def _listen(whole: Clip, recogniser: Recogniser, language: str | None) -> Transcription:
-    """What is heard in the stretch of LISTEN_S that has most speech, with times in the whole recording."""
+def _transcribe_densest_part(whole: Clip, recogniser: Recogniser, language: str | None) -> Transcription:
+    """Transcribe the stretch of `max_transcribed_s` that has most speech; its times are those in the recording."""
     begins = np.array([begin for begin, _ in whole.regions])
     ends = np.array([end for _, end in whole.regions])
-    length = round(LISTEN_S * SAMPLE_RATE)
-    spoken = np.concatenate(([0], np.cumsum(ends - begins)))
+    length = round(RECOGNITION.max_transcribed_s * SAMPLE_RATE)
+    speech_until = np.concatenate(([0], np.cumsum(ends - begins)))
     last = np.searchsorted(ends, begins + length, side="right")  # the first region that is not all within
-    first = int(np.argmax(spoken[last] - spoken[np.arange(len(begins))]))
-    part = whole.part(first, max(int(last[first]), first + 1))
+    first = int(np.argmax(speech_until[last] - speech_until[np.arange(len(begins))]))
+    part = whole.cut(first, max(int(last[first]), first + 1))
     samples = whole.recording[part.begin : min(part.end, part.begin + length)]
-    heard = recogniser.transcribe(samples, language)
+    transcription = recogniser.transcribe(samples, language)
     begin_s = part.begin / SAMPLE_RATE
-    later = (replace(word, start_s=begin_s + word.start_s, end_s=begin_s + word.end_s) for word in heard.words)
-    return replace(heard, words=tuple(later))
+    words = (replace(word, start_s=begin_s + word.start_s, end_s=begin_s + word.end_s) for word in transcription.words)
+    return replace(transcription, words=tuple(words))
 
 
-def _of_pieces(whole: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[Choice]:
-    found = []
-    for run in best_runs(whole, text, pieces, max_s)[:TRIES]:
-        part, words = whole.part(run.first, run.last), text[run.begin : run.end].strip()
-        begin_s, end_s = part.begin / SAMPLE_RATE, part.end / SAMPLE_RATE
-        note = None
+def _cut_best_spans(whole: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[Candidate]:
+    candidates = []
+    for span in rank_spans(whole, text, pieces, max_s)[: RECOGNITION.max_candidates]:
+        part, words = whole.cut(span.first, span.last), text[span.begin : span.end].strip()
+        warning = None
         if len(part.regions) < len(whole.regions):
-            note = (
+            begin_s, end_s = part.begin / SAMPLE_RATE, part.end / SAMPLE_RATE
+            warning = (
                 f"the recording has {whole.audio.duration_s:.1f} s; its part from {begin_s:.1f} to {end_s:.1f} s and "
-                f"the {len(words)} characters that are said in it are used"
+                f"the {len(words)} characters spoken in it are used"
             )
-        found.append(Choice(part, words, note))
-    return found
+        candidates.append(Candidate(part, words, warning))
+    return candidates
 
 
-def _joined(cues: Sequence[Cue]) -> tuple[str, list[TextPiece]]:
-    """All lines as one text. A line without words is a sound: an empty piece."""
+def _join_cues(cues: Sequence[Cue]) -> tuple[str, list[TextPiece]]:
+    """Return all lines as one text, and a piece for each. A line without words is a sound: an empty piece."""
     text = ""
     pieces: list[TextPiece] = []
     for cue in cues:
-        said = " ".join(_NO_SPEECH.sub(" ", cue.text).split())
-        if not spoken_letters(said):
+        words = " ".join(_NO_SPEECH.sub(" ", cue.text).split())
+        if not spoken_letters(words):
             pieces.append(TextPiece(len(text), len(text), cue.start_s, cue.end_s, 0.0))
             continue
-        if text and not (is_unspaced(said[0]) or is_unspaced(text[-1])):
+        if text and not (is_unspaced(words[0]) or is_unspaced(text[-1])):
             text += " "
-        pieces.append(TextPiece(len(text), len(text) + len(said), cue.start_s, cue.end_s, speaker=cue.speaker))
-        text += said
+        pieces.append(TextPiece(len(text), len(text) + len(words), cue.start_s, cue.end_s, speaker=cue.speaker))
+        text += words
     return text, pieces
 
 
-def _of_words(heard: Transcription) -> tuple[str, list[TextPiece]]:
+def _join_words(transcription: Transcription) -> tuple[str, list[TextPiece]]:
     text = ""
     pieces: list[TextPiece] = []
-    for word in heard.words:
+    for word in transcription.words:
         pieces.append(TextPiece(len(text), len(text) + len(word.text), word.start_s, word.end_s, word.probability))
         text += word.text
     return text, pieces
 
 
-def _check_heard(share: float) -> None:
-    if share < MIN_HEARD_SHARE:
+def _check_matched_share(share: float) -> None:
+    if share < RECOGNITION.min_matched_share:
         raise TranscriptMismatch(
             f"only {share:.0%} of the words heard in the recording are in the transcript; "
             "send the recording and the transcript that belong together"
         )
 
 
-def _check_sure(heard: Transcription) -> None:
-    if heard.mean_word_probability < MIN_SURENESS:
-        what = (
-            f"is not sure of the words it hears ({heard.mean_word_probability:.0%})"
-            if heard.words
-            else "hears no words"
-        )
-        raise TranscriptNeeded(f"the clip came without its words and the recogniser {what}; send its transcript")
+def _check_word_probability(transcription: Transcription) -> None:
+    probability = transcription.mean_word_probability
+    if probability < RECOGNITION.min_word_probability:
+        reason = f"is not sure of the words it hears ({probability:.0%})" if transcription.words else "hears no words"
+        raise TranscriptNeeded(f"the clip came without its words and the recogniser {reason}; send its transcript")
 
 
 def _is_mostly_unspaced(text: str) -> bool:
-    return sum(map(is_unspaced, text)) > 0.3 * len(text)
+    return sum(map(is_unspaced, text)) > RECOGNITION.unspaced_share * len(text)

@@ -1,6 +1,6 @@
 """The speech in a recording, the pauses in it, and parts of it that begin and end at pauses.
 
-All signals are float32 `[nw]`, mono, at 24 kHz, but for `Audio.samples`, which has its own rate.
+All signals are float32 `[nw]`, mono, at 24 kHz, except `Audio.samples`, which has its own rate.
 """
 
 from __future__ import annotations
@@ -12,28 +12,11 @@ from functools import cached_property
 import numpy as np
 
 from f5_worker.audio.decode import Audio, to_model_rate
-from f5_worker.audio.join import faded
+from f5_worker.audio.join import fade_edges
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, loud_db, rms, speech_regions
 from f5_worker.errors import ReferenceSilent, ReferenceTooShort, TranscriptMismatch
+from f5_worker.reference.thresholds import CLIP
 from f5_worker.text.letters import spoken_letters
-
-MIN_SPEECH_S = 1.0
-MIN_LOUD_DB = -60.0  # below, raising the level would clone the noise of the recording
-TARGET_RMS = 0.1  # f5-tts raises quieter clips to this; the model was trained around it
-MAX_GAIN = 100.0  # 40 dB. f5-tts divides by the clip's RMS without a bound: NaN for silence
-PEAK = 0.99
-LEAD_S, TAIL_S = 0.020, 0.050  # silence kept before and after; without a tail the last word leaks (#58, #85)
-TAIL_FADE_S = 0.010
-SOFT_LEAD_S, SOFT_TAIL_S = 0.100, 0.200  # longest soft onset and decay; what is beyond is background
-SOFT_DB = 40.0
-
-MIN_PAUSE_S = 0.150
-BLIP_S = 0.080  # shorter sounds are clicks and lip noise; a pause goes on across them
-MIN_CUT_S = 3.0  # of speech; shorter clips make poor voices: better to ask for another recording
-CLIPPED = 0.999
-
-# Speech has 9 to 20 letters a second; outside these bounds clip and transcript do not belong together.
-MIN_CHARS_PER_S, MAX_CHARS_PER_S = 4.0, 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +28,7 @@ class Clip:
         recording: the same at the model's rate.
         begin, end: the part, in samples of `recording`.
         regions: where there is speech in the part, `(begin, end)` in samples of `recording`, ascending.
-        soft: where there is any sound at all in the recording, soft onsets and decays included.
+        soft_regions: where there is any sound at all in the recording, soft onsets and decays included.
     """
 
     audio: Audio
@@ -53,106 +36,113 @@ class Clip:
     begin: int
     end: int
     regions: tuple[tuple[int, int], ...]
-    soft: tuple[tuple[int, int], ...]
+    soft_regions: tuple[tuple[int, int], ...]
 
     @property
     def speech_s(self) -> float:
+        """Return the length of the speech in the part, without its pauses."""
         return sum(end - begin for begin, end in self.regions) / SAMPLE_RATE
 
     @property
-    def finished_s(self) -> float:
-        """Length of what `finish` makes of it."""
-        return (self.end - self.begin) / SAMPLE_RATE + TAIL_S
+    def rendered_s(self) -> float:
+        """Return the length of what `render_clip` returns."""
+        return (self.end - self.begin) / SAMPLE_RATE + CLIP.tail_s
 
     @cached_property
-    def clipped_s(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """When in the recording a sample is clipped: ascending, in seconds."""
-        return np.flatnonzero(np.abs(self.audio.samples) >= CLIPPED) / self.audio.sample_rate
+    def clipped_at_s(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Return the times of all clipped samples of the recording: `[n]`, ascending, in seconds."""
+        return np.flatnonzero(np.abs(self.audio.samples) >= CLIP.clipped_level) / self.audio.sample_rate
 
-    def pause(self, index: int) -> tuple[float, float]:
-        """The silence before region `index`, in seconds; beyond the first and the last region it has no bound."""
+    def pause_span_s(self, index: int) -> tuple[float, float]:
+        """Return begin and end of the silence before region `index`; infinite before the first, after the last."""
         begin = self.regions[index - 1][1] / SAMPLE_RATE if index > 0 else -np.inf
         end = self.regions[index][0] / SAMPLE_RATE if index < len(self.regions) else np.inf
         return begin, end
 
     def pauses(self) -> list[int]:
-        """The pauses long enough to cut in, inner ones only, as indices for `pause` and `part`."""
-        found = [(index, self.pause(index)) for index in range(1, len(self.regions))]
-        return [index for index, (begin, end) in found if end - begin >= MIN_PAUSE_S]
+        """Return the inner pauses that are long enough to cut in, as indices for `pause_span_s` and `cut`."""
+        spans = [(index, self.pause_span_s(index)) for index in range(1, len(self.regions))]
+        return [index for index, (begin, end) in spans if end - begin >= CLIP.min_pause_s]
 
-    def part(self, first: int, last: int) -> Clip:
-        """From region `first` up to region `last`, which is left out; soft edges reach half into a pause at most."""
+    def cut(self, first: int, last: int) -> Clip:
+        """Return the part from region `first` up to region `last`, exclusive.
+
+        Its soft edges reach at most half into the pause before and after it.
+        """
         regions = self.regions[first:last]
-        lead, tail = regions[0][0], regions[-1][1]
-        begin = max(_soft_region(self.soft, lead)[0], lead - round(SOFT_LEAD_S * SAMPLE_RATE))
-        begin -= round(LEAD_S * SAMPLE_RATE)
-        end = min(_soft_region(self.soft, tail)[1], tail + round(SOFT_TAIL_S * SAMPLE_RATE))
+        speech_begin, speech_end = regions[0][0], regions[-1][1]
+        begin = max(
+            _soft_region(self.soft_regions, speech_begin)[0], speech_begin - round(CLIP.soft_lead_s * SAMPLE_RATE)
+        )
+        begin -= round(CLIP.lead_s * SAMPLE_RATE)
+        end = min(_soft_region(self.soft_regions, speech_end)[1], speech_end + round(CLIP.soft_tail_s * SAMPLE_RATE))
         if first > 0:
-            begin = max(begin, (self.regions[first - 1][1] + lead) // 2)
+            begin = max(begin, (self.regions[first - 1][1] + speech_begin) // 2)
         if last < len(self.regions):
-            end = min(end, (tail + self.regions[last][0]) // 2)
+            end = min(end, (speech_end + self.regions[last][0]) // 2)
         return replace(self, begin=max(0, begin), end=end, regions=regions)
 
 
-def listen(audio: Audio) -> Clip:
-    """All of a recording, and where there is speech in it, if anywhere."""
+def detect_speech(audio: Audio) -> Clip:
+    """Return all of a recording with its speech regions, which may be none."""
     recording = to_model_rate(audio)
-    regions = [(begin, end) for begin, end in speech_regions(recording) if end - begin >= BLIP_S * SAMPLE_RATE]
-    soft = speech_regions(recording, softest_db=SOFT_DB)
-    return Clip(audio, recording, 0, len(recording), tuple(regions), tuple(soft))
+    min_samples = CLIP.min_sound_s * SAMPLE_RATE
+    regions = [(begin, end) for begin, end in speech_regions(recording) if end - begin >= min_samples]
+    soft_regions = speech_regions(recording, softest_db=CLIP.soft_db)
+    return Clip(audio, recording, 0, len(recording), tuple(regions), tuple(soft_regions))
 
 
-def find_speech(audio: Audio) -> Clip:
-    """The recording without its silent edges.
+def trim_to_speech(audio: Audio) -> Clip:
+    """Return the recording without its silent edges.
 
     Raises:
-        ReferenceSilent: there is no sound, or nothing but noise far below a voice's level.
-        ReferenceTooShort: there is less than MIN_SPEECH_S of it.
+        ReferenceSilent: there is no sound, or only noise far below a voice's level.
+        ReferenceTooShort: there is less than `CLIP.min_speech_s` of speech.
     """
-    clip = listen(audio)
+    clip = detect_speech(audio)
     level_db = loud_db(clip.recording)
-    if level_db < MIN_LOUD_DB or not clip.regions:
+    if level_db < CLIP.min_loud_db or not clip.regions:
         raise ReferenceSilent(
             f"the recording is silent: its loudest parts are at {level_db:.1f} dBFS, at least "
-            f"{MIN_LOUD_DB:g} is needed; record it closer to the microphone"
+            f"{CLIP.min_loud_db:g} is needed; record it closer to the microphone"
         )
-    if clip.speech_s < MIN_SPEECH_S:
+    if clip.speech_s < CLIP.min_speech_s:
         raise ReferenceTooShort(
-            f"the recording has {clip.speech_s:.2f} s of speech, at least {MIN_SPEECH_S:g} s is needed; "
+            f"the recording has {clip.speech_s:.2f} s of speech, at least {CLIP.min_speech_s:g} s is needed; "
             "send a clip of 5 to 12 s"
         )
-    return clip.part(0, len(clip.regions))
+    return clip.cut(0, len(clip.regions))
 
 
-def check_rate(clip: Clip, text: str, *, at_least: float = MIN_CHARS_PER_S) -> None:
-    """Return if a person can say the text in this clip.
+def check_speaking_rate(clip: Clip, text: str, *, min_chars_per_s: float = CLIP.min_chars_per_s) -> None:
+    """Raise if a person cannot say the text in this clip.
 
     Raises:
         TranscriptMismatch: with the rate.
     """
     rate = spoken_letters(text) / clip.speech_s
-    if not at_least <= rate <= MAX_CHARS_PER_S:
+    if not min_chars_per_s <= rate <= CLIP.max_chars_per_s:
         raise TranscriptMismatch(
             f"the transcript has {len(text.strip())} characters for {clip.speech_s:.1f} s of speech, "
-            f"which is {rate:.1f} letters a second where people speak {MIN_CHARS_PER_S:g} to "
-            f"{MAX_CHARS_PER_S:g}; send exactly the words spoken in this clip"
+            f"which is {rate:.1f} letters a second where people speak {CLIP.min_chars_per_s:g} to "
+            f"{CLIP.max_chars_per_s:g}; send exactly the words spoken in this clip"
         )
 
 
-def finish(clip: Clip) -> Samples:
-    """The clip at the model's level, faded into its tail; silence is appended where the recording ends."""
-    tail = round(TAIL_S * SAMPLE_RATE)
+def render_clip(clip: Clip) -> Samples:
+    """Return the clip at the model's level, faded into its tail, which is silence where the recording ends."""
+    tail = round(CLIP.tail_s * SAMPLE_RATE)
     part = clip.recording[clip.begin : clip.end + tail]
-    part = faded(part, fade_in_s=0.0, fade_out_s=TAIL_FADE_S)
+    part = fade_edges(part, fade_in_s=0.0, fade_out_s=CLIP.tail_fade_s)
     part = np.pad(part, (0, clip.end - clip.begin + tail - len(part)))
     level = rms(part)
-    if level >= TARGET_RMS:
+    if level >= CLIP.target_rms:
         return part
-    gain = min(TARGET_RMS / level, MAX_GAIN, max(1.0, PEAK / float(np.abs(part).max())))
+    gain = min(CLIP.target_rms / level, CLIP.max_gain, max(1.0, CLIP.peak / float(np.abs(part).max())))
     return part * np.float32(gain)
 
 
-def _soft_region(soft: tuple[tuple[int, int], ...], at: int) -> tuple[int, int]:
-    """The soft sound around `at`; `at` alone if there is none."""
-    index = bisect_right(soft, at, key=lambda region: region[0]) - 1
-    return soft[index] if index >= 0 and soft[index][1] >= at else (at, at)
+def _soft_region(soft_regions: tuple[tuple[int, int], ...], at: int) -> tuple[int, int]:
+    """Return the soft sound around sample `at`, `(at, at)` if there is none."""
+    index = bisect_right(soft_regions, at, key=lambda region: region[0]) - 1
+    return soft_regions[index] if index >= 0 and soft_regions[index][1] >= at else (at, at)

@@ -1,4 +1,4 @@
-"""What a person wrote against what a recogniser heard: how far they agree, and which word is heard when."""
+"""Compare a written text with recognised words: how far they agree, and which word is spoken when."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from f5_worker.asr.whisper import TranscribedWord
-from f5_worker.text.letters import UNSPACED
+from f5_worker.reference.thresholds import MATCHING
+from f5_worker.text.scripts import UNSPACED
 
-MAX_NUMERAL_WORDS = 8  # "1984" may be heard as "nineteen hundred and eighty-four"
-SIMILAR = 0.6  # share of letters that two spellings of one word have in common: Catherine, Kathryn
-
-END = -1  # stands for the number of a word after the last
+_END = -1  # in place of the index of a word: after the last one
 
 _WORD = re.compile(rf"[{UNSPACED}][^\w\s]*|[^\s{UNSPACED}]+")
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
@@ -23,128 +21,146 @@ _ACCENTS = re.compile("[\u0300-\u036f]")  # of Latin, Greek and Cyrillic; in oth
 _APOSTROPHES = re.compile("(?<=\\w)['’ʼ](?=\\w)")
 
 
-class Token(NamedTuple):
-    """One word as it is compared, and the number of the word it is from."""
+class _Token(NamedTuple):
+    """One word as it is compared, and the index of the word it is from."""
 
     text: str
-    word: int
+    word_index: int
 
 
 @dataclass(frozen=True)
 class TextPiece:
-    """A stretch of a text, characters `begin` to `end`, and when it is said.
+    """A stretch of a text and when it is spoken.
 
-    Times are None where they are not known. An empty piece is sound that the text does not have: with times it is no
-    speech, without them a word that may be misheard.
-    sure: how certain it is that this is said, 0..1. speaker: who says it, where a subtitle names one.
+    Attributes:
+        begin, end: its characters in the text. An empty piece is sound that the text does not have: with times it is
+            not speech, without them a word that may be misrecognised.
+        start_s, end_s: None where they are not known.
+        confidence: how certain it is that this is spoken, 0..1.
+        speaker: where a subtitle names one.
     """
 
     begin: int
     end: int
     start_s: float | None
     end_s: float | None
-    sure: float = 1.0
+    confidence: float = 1.0
     speaker: str | None = None
 
 
 def tokens(text: str) -> list[str]:
-    """The words of a text without case, accents, apostrophes and punctuation; Chinese and Japanese by character."""
-    return _TOKEN.findall(_plain(text))
+    """Return the words of a text without case, accents, apostrophes and punctuation.
 
-
-def agreement(written: str, heard: str) -> float:
-    """The share of letters that two texts have in common, in order: 1 for equal words, about 0.3 for unrelated ones.
-
-    How words are spaced does not matter. Stretches that differ around digits are left out, as numbers are read
-    and written in too many ways.
+    Chinese and Japanese are split by character.
     """
-    left, right = tokens(written), tokens(heard)
+    return _TOKEN.findall(_simplify(text))
+
+
+def agreement(written: str, recognised: str) -> float:
+    """Return the share of letters that two texts have in common, in order: 1 for equal words, about 0.3 for unrelated.
+
+    The spacing of words does not matter. Stretches that differ around digits are left out, as numbers are read and
+    written in too many ways.
+    """
+    left, right = tokens(written), tokens(recognised)
     wrong = total = 0
-    for kind, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        here, there = left[a:b], right[c:d]
-        if kind != "equal" and _reads_number(here, there):
+    matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
+    for kind, left_begin, left_end, right_begin, right_end in matcher.get_opcodes():
+        left_words, right_words = left[left_begin:left_end], right[right_begin:right_end]
+        if kind != "equal" and _may_be_one_number(left_words, right_words):
             continue
-        one, other = "".join(here), "".join(there)
+        one, other = "".join(left_words), "".join(right_words)
         total += max(len(one), len(other))
-        wrong += 0 if kind == "equal" else _edits(one, other)
+        wrong += 0 if kind == "equal" else _edit_distance(one, other)
     return 1.0 - wrong / total if total else float(bool(left) and bool(right))
 
 
-def edges_agree(written: str, heard: str) -> bool:
-    """Whether two texts begin, and end, with the same word: a cut a word too early or too late shows there."""
-    left, right = tokens(written), tokens(heard)
+def edges_agree(written: str, recognised: str) -> bool:
+    """Return True if two texts begin, and end, with the same word: a cut a word too early or too late differs there."""
+    left, right = tokens(written), tokens(recognised)
     return bool(left and right) and _is_similar(left[0], right[0]) and _is_similar(left[-1], right[-1])
 
 
-def timed_words(text: str, heard: Sequence[TranscribedWord]) -> list[TextPiece]:
-    """The words of a text with the times at which the recogniser heard them, in order.
+def timed_words(text: str, recognised: Sequence[TranscribedWord]) -> list[TextPiece]:
+    """Return the words of a text, in order, with the times at which the recogniser found them.
 
-    The text may be longer than what was heard: words that were not heard have no times. What was heard and is
-    not in the text becomes empty pieces.
+    The text may be longer than the recognised part: words that were not found have no times. Recognised words that
+    are not in the text become empty pieces.
     """
     spans = [match.span() for match in _WORD.finditer(text)]
-    written = [Token(token, index) for index, (begin, end) in enumerate(spans) for token in tokens(text[begin:end])]
-    spoken = [Token(token, index) for index, word in enumerate(heard) for token in tokens(word.text)]
-    pairs, foreign = _pair(written, spoken)
-    needed = [0] * len(spans)
+    written = [_Token(token, index) for index, (begin, end) in enumerate(spans) for token in tokens(text[begin:end])]
+    spoken = [_Token(token, index) for index, word in enumerate(recognised) for token in tokens(word.text)]
+    pairs, follow_extra = _pair_words(written, spoken)
+    n_tokens = [0] * len(spans)
     for token in written:
-        needed[token.word] += 1
+        n_tokens[token.word_index] += 1
     pieces: list[TextPiece] = []
     for index, (begin, end) in enumerate(spans):
-        pieces += [TextPiece(begin, begin, None, None, 0.0)] * (index in foreign)
-        found = pairs.get(index, [])
-        if needed[index] and len(found) == needed[index]:
-            pieces.append(TextPiece(begin, end, heard[found[0]].start_s, heard[found[-1]].end_s))
-        elif needed[index]:
+        if index in follow_extra:
+            pieces.append(TextPiece(begin, begin, None, None, 0.0))
+        paired = pairs.get(index, [])
+        if n_tokens[index] and len(paired) == n_tokens[index]:
+            pieces.append(TextPiece(begin, end, recognised[paired[0]].start_s, recognised[paired[-1]].end_s))
+        elif n_tokens[index]:
             pieces.append(TextPiece(begin, end, None, None, 0.0))
-        elif pieces:  # a dash, standing alone, goes with the word before
+        elif pieces:  # a separate dash belongs to the word before it
             last = pieces.pop()
-            pieces.append(TextPiece(last.begin, end, last.start_s, last.end_s, last.sure))
-    return pieces + [TextPiece(len(text), len(text), None, None, 0.0)] * (END in foreign)
+            pieces.append(TextPiece(last.begin, end, last.start_s, last.end_s, last.confidence))
+    if _END in follow_extra:
+        pieces.append(TextPiece(len(text), len(text), None, None, 0.0))
+    return pieces
 
 
-def heard_share(pieces: Sequence[TextPiece], heard: Sequence[TranscribedWord]) -> float:
-    """The share of the recogniser's words that were found in the text, 0..1."""
+def matched_share(pieces: Sequence[TextPiece], recognised: Sequence[TranscribedWord]) -> float:
+    """Return the share of the recognised words that were found in the text, 0..1."""
     matched = sum(piece.start_s is not None for piece in pieces)
-    total = len(tokens(" ".join(word.text for word in heard)))
+    total = len(tokens(" ".join(word.text for word in recognised)))
     return min(1.0, matched / total) if total else 0.0
 
 
-def _pair(written: Sequence[Token], spoken: Sequence[Token]) -> tuple[dict[int, list[int]], set[int]]:
-    """For each written word the heard words that it is; and the written words before which others are heard."""
-    matcher = difflib.SequenceMatcher(None, [t.text for t in written], [t.text for t in spoken], autojunk=False)
+def _pair_words(written: Sequence[_Token], spoken: Sequence[_Token]) -> tuple[dict[int, list[int]], set[int]]:
+    """Pair written and recognised words in order.
+
+    Returns:
+        For each written word the recognised words that it is, and the written words before which there are recognised
+        ones that are not in the text.
+    """
+    matcher = difflib.SequenceMatcher(
+        None, [token.text for token in written], [token.text for token in spoken], autojunk=False
+    )
     pairs: dict[int, list[int]] = {}
-    foreign: set[int] = set()
-    for _, a, b, c, d in matcher.get_opcodes():
-        if b - a == d - c:
-            for here, there in zip(written[a:b], spoken[c:d], strict=True):
-                if _is_similar(here.text, there.text):
-                    pairs.setdefault(here.word, []).append(there.word)
-        elif c < d:
-            foreign.add(written[a].word if a < len(written) else END)
-    return pairs, foreign
+    follow_extra: set[int] = set()
+    for _, written_begin, written_end, spoken_begin, spoken_end in matcher.get_opcodes():
+        if written_end - written_begin == spoken_end - spoken_begin:
+            for left, right in zip(written[written_begin:written_end], spoken[spoken_begin:spoken_end], strict=True):
+                if _is_similar(left.text, right.text):
+                    pairs.setdefault(left.word_index, []).append(right.word_index)
+        elif spoken_begin < spoken_end:
+            follow_extra.add(written[written_begin].word_index if written_begin < len(written) else _END)
+    return pairs, follow_extra
 
 
-def _plain(text: str) -> str:
+def _simplify(text: str) -> str:
     folded = unicodedata.normalize("NFKD", text).casefold()
     plain = unicodedata.normalize("NFC", _ACCENTS.sub("", _APOSTROPHES.sub("", folded)))
     return "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in plain)
 
 
 def _is_similar(one: str, other: str) -> bool:
-    return one == other or difflib.SequenceMatcher(None, one, other).ratio() >= SIMILAR
+    return one == other or difflib.SequenceMatcher(None, one, other).ratio() >= MATCHING.min_similarity
 
 
-def _reads_number(here: Sequence[str], there: Sequence[str]) -> bool:
-    has_digits = any(char.isdigit() for word in (*here, *there) for char in word)
-    return has_digits and max(len(here), len(there)) <= MAX_NUMERAL_WORDS
+def _may_be_one_number(left: Sequence[str], right: Sequence[str]) -> bool:
+    has_digits = any(char.isdigit() for word in (*left, *right) for char in word)
+    return has_digits and max(len(left), len(right)) <= MATCHING.max_numeral_words
 
 
-def _edits(one: str, other: str) -> int:
-    """Levenshtein distance: letters to insert, delete or change."""
+def _edit_distance(one: str, other: str) -> int:
+    """Return the Levenshtein distance: letters to insert, delete or change."""
     row = list(range(len(other) + 1))
     for index, char in enumerate(one, start=1):
-        corner, row[0] = row[0], index
-        for column, there in enumerate(other, start=1):
-            corner, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, corner + (char != there))
+        diagonal, row[0] = row[0], index
+        for column, other_char in enumerate(other, start=1):
+            best = min(row[column] + 1, row[column - 1] + 1, diagonal + (char != other_char))
+            diagonal, row[column] = row[column], best
     return row[-1]

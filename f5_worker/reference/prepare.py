@@ -1,13 +1,11 @@
-"""A recording and its transcript to what the model is given: a short level clip and exactly its words.
+"""Turn a recording and its transcript into a reference for the model: a short, levelled clip and exactly its words.
 
 All signals are float32 `[nw]`, mono, at 24 kHz.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.decode import decode
@@ -19,23 +17,29 @@ from f5_worker.errors import (
     TranscriptMismatch,
     TranscriptNeeded,
 )
-from f5_worker.reference.candidates import Choice, confirmed, of_cues, of_sound, of_text
-from f5_worker.reference.clip import Clip, find_speech, finish, listen
+from f5_worker.reference.candidates import (
+    Candidate,
+    candidates_from_cues,
+    candidates_from_speech,
+    candidates_from_text,
+    choose_confirmed,
+)
+from f5_worker.reference.clip import Clip, detect_speech, render_clip, trim_to_speech
 from f5_worker.reference.report import VoiceReport, measure
 from f5_worker.settings import Settings, variable
-from f5_worker.text.letters import finish_transcript
+from f5_worker.text.sentences import finish_transcript
 from f5_worker.transcripts.parse import Transcript, parse_transcript
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What the model clones: `samples` and exactly the words in them.
+    """The clip that the model clones: `samples` and exactly the words in them.
 
     Attributes:
         transcript: ends in sentence punctuation and, unless that is Chinese or Japanese, a space.
         source_s: length of the recording as sent, in seconds.
-        warnings: what was done to the recording, and what makes the clip a poor one, in words for the caller.
-        report: what was measured of the clip.
+        warnings: for the caller: what was done to the recording, and what makes the clip a poor one.
+        report: the clip's measurements.
     """
 
     samples: Samples
@@ -46,17 +50,13 @@ class Reference:
 
     @property
     def language(self) -> str | None:
-        """ISO 639-1, as given or detected; None if nobody said."""
+        """Return ISO 639-1, as given or detected; None if not known."""
         return self.report.language
 
     @property
     def duration_s(self) -> float:
+        """Return the length of the samples in seconds."""
         return len(self.samples) / SAMPLE_RATE
-
-    @cached_property
-    def key(self) -> str:
-        """Equal for equal samples and transcript, in every process."""
-        return hashlib.sha256(self.samples.tobytes() + self.transcript.encode()).hexdigest()
 
 
 def prepare(
@@ -66,20 +66,20 @@ def prepare(
     recogniser: Recogniser | None = None,
     language: str | None = None,
 ) -> Reference:
-    """Make a reference of a recording (a file's bytes) and the words spoken in it.
+    """Make a reference from a recording (a file's bytes) and the words spoken in it.
 
-    What is longer than F5_REFERENCE_MAX_S is cut, sound and words together, to its best part as the transcript's
-    times or the recogniser tell it. Without either it is cut at a pause that belongs to a punctuation mark for
-    certain; where none does, it is refused: a transcript that says more than its clip makes the model speak
+    A recording longer than F5_REFERENCE_MAX_S is cut, sound and words together, to its best part, as the times of
+    the transcript or of the recogniser tell it. Without either it is cut at a pause that certainly belongs to a
+    punctuation mark, or refused where there is none: a transcript that says more than its clip makes the model speak
     garbled and far too fast.
 
     Args:
-        transcript: plain text, SRT, VTT or CSV; None has the recogniser write it.
-        language: ISO 639-1, of the recording; None has the recogniser detect it.
+        transcript: plain text, SRT, VTT or CSV; None lets the recogniser write it.
+        language: ISO 639-1, of the recording; None lets the recogniser detect it.
 
     Raises:
-        InvalidInput: the transcript says nothing.
-        SubtitlesUnreadable: it looks like subtitles and is none.
+        InvalidInput: the transcript has no words.
+        SubtitlesUnreadable: it looks like subtitles and cannot be read as such.
         ReferenceProblem: one of its kinds, with what was measured.
         ModelUnavailable: the recogniser's files are broken.
     """
@@ -87,15 +87,16 @@ def prepare(
     if given is not None:
         given = replace(given, text=finish_transcript(given.text))
     audio = decode(data, max_bytes=settings.reference_max_bytes, max_s=settings.reference_decode_max_s)
-    choices = _choices(find_speech(audio), given, settings.reference_max_s, recogniser, language)
-    choice = confirmed(choices, recogniser if settings.check_transcripts else None, language)
-    text = finish_transcript(choice.text)
-    # Where the recogniser wrote the words, how far it agrees with itself says nothing.
-    agreement = choice.agreement if given is not None else None
-    report = measure(choice.clip, text, agreement=agreement, language=language or choice.language)
-    notes = [choice.note, choice.doubt if choice.agreement is None else None]
-    warnings = (*filter(None, notes), *report.reasons)
-    return Reference(finish(choice.clip), text, audio.duration_s, warnings, report)
+    candidates = _find_candidates(trim_to_speech(audio), given, settings.reference_max_s, recogniser, language)
+    chosen = choose_confirmed(candidates, recogniser if settings.check_transcripts else None, language)
+    text = finish_transcript(chosen.text)
+    # Where the recogniser wrote the words, its agreement with itself says nothing.
+    agreement = chosen.agreement if given is not None else None
+    report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language)
+    warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None]
+    return Reference(
+        render_clip(chosen.clip), text, audio.duration_s, (*filter(None, warnings), *report.reasons), report
+    )
 
 
 def examine(
@@ -105,13 +106,13 @@ def examine(
     recogniser: Recogniser | None = None,
     language: str | None = None,
 ) -> VoiceReport:
-    """What `prepare` finds out about a recording; a report of all of it, with the reason, where it refuses.
+    """Return the report of the reference that `prepare` makes or, where it refuses, of the whole recording.
 
-    Without words, and with nobody to find them, the sound alone is judged.
+    A refusal is the reason in that report. Without a transcript and a recogniser only the sound is judged.
 
     Raises:
         InvalidInput, SubtitlesUnreadable: as `prepare`.
-        ReferenceUnreadable, ReferenceTooLarge: it is no recording that can be measured.
+        ReferenceUnreadable, ReferenceTooLarge: it is not a recording that can be measured.
         ModelUnavailable: the recogniser's files are broken.
     """
     try:
@@ -120,22 +121,22 @@ def examine(
         refusal = error.message if recogniser is not None else None
     except (ReferenceSilent, ReferenceTooShort, ReferenceTooLong, TranscriptMismatch) as error:
         refusal = error.message
-    clip = listen(decode(data, max_bytes=settings.reference_max_bytes, max_s=settings.reference_decode_max_s))
+    clip = detect_speech(decode(data, max_bytes=settings.reference_max_bytes, max_s=settings.reference_decode_max_s))
     if clip.regions:
-        clip = clip.part(0, len(clip.regions))
-    return measure(clip, "", language=language, fatal=refusal)
+        clip = clip.cut(0, len(clip.regions))
+    return measure(clip, "", language=language, refusal=refusal)
 
 
-def _choices(
+def _find_candidates(
     whole: Clip, given: Transcript | None, max_s: float, recogniser: Recogniser | None, language: str | None
-) -> list[Choice]:
+) -> list[Candidate]:
     if given is not None and given.cues:
-        return of_cues(whole, given.cues, max_s)
+        return candidates_from_cues(whole, given.cues, max_s)
     if given is not None:
-        return of_text(whole, given.text, max_s, recogniser, language)
+        return candidates_from_text(whole, given.text, max_s, recogniser, language)
     if recogniser is None:
         raise TranscriptNeeded(
             "the clip came without its words and this worker has no recogniser to find them "
             f"({variable('asr_model')}); send its transcript"
         )
-    return of_sound(whole, max_s, recogniser, language)
+    return candidates_from_speech(whole, max_s, recogniser, language)

@@ -1,4 +1,4 @@
-"""Which part of a long recording makes the best reference, when it is known what is said when."""
+"""Choose the part of a long recording that makes the best reference, where it is known which words are spoken when."""
 
 from __future__ import annotations
 
@@ -8,31 +8,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from f5_worker.audio.levels import SAMPLE_RATE, SILENCE_DB
-from f5_worker.reference.clip import MAX_CHARS_PER_S, MIN_CHARS_PER_S, MIN_CUT_S, Clip
+from f5_worker.reference.clip import Clip
 from f5_worker.reference.match import TextPiece
-from f5_worker.text.letters import CLOSING, ends_sentence, spoken_letters
-
-BEST_MIN_S, BEST_MAX_S = 5.0, 11.5
-SNAP_S = 0.35  # subtitles are off by some 0.1 s, and many are shown a little early or long
-SNAP_UNMARKED_S = 0.10  # where no punctuation asks for a pause, one near by may belong to the next word
-CLEAR_S = 0.08  # another bound that is as near to the same pause as this makes it unclear whose it is
-MAX_PACE_RATIO = 1.6  # a run this much faster or slower than the others has words too many or too few
-MIN_SURE = 0.7
-MAX_PIECES = 200  # in a run: more than the words, or the Chinese characters, of 12 s
-GOOD_PAUSE_S = 0.3
-MAX_GOOD_PAUSE_S = 1.0  # within a clip; the model copies longer ones
-GOOD_LENGTH_S = 8.0
-GOOD_SNR_DB = 40.0  # more is not heard
-QUIET_PERCENTILE = 5.0
-FRAME_S = 0.010
-_MARKS = ".,;:!?…।؟،؛。！？，、；：—–-"
+from f5_worker.reference.thresholds import CLIP, COSTS, SELECTION
+from f5_worker.text.letters import spoken_letters
+from f5_worker.text.sentences import ends_with_full_stop, ends_with_pause_mark
 
 
 @dataclass(frozen=True)
-class Run:
-    """A stretch of text, characters `begin` to `end`, and the speech regions `first` up to `last` that it is.
+class CandidateSpan:
+    """A stretch of text and the speech regions in which it is spoken.
 
-    cost: what speaks against it, 0 for nothing.
+    Attributes:
+        begin, end: its characters.
+        first, last: its regions, from `first` up to `last`, exclusive.
+        cost: how much worse than the best possible it is; 0 is best.
     """
 
     begin: int
@@ -42,178 +32,186 @@ class Run:
     cost: float
 
 
-def best_runs(clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[Run]:
-    """The runs of consecutive pieces that can be cut out of a recording, best first; none that a cut would maim.
+def rank_spans(clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[CandidateSpan]:
+    """Return the spans of consecutive pieces that can be cut out of a recording without damage, best first.
 
-    Runs have 5 to 11.5 s; only where there is none of these, from MIN_CUT_S up to `max_s`. They begin and end at
-    pauses, are said by one speaker, the one with most of the text, and at a pace near the recording's own.
+    Spans have 5 to 11.5 s; only where there is none of these, from `CLIP.min_cut_s` up to `max_s`. They begin and end
+    at pauses, are spoken by one speaker, the one with most of the text, and at a pace near the recording's own.
     """
     if not pieces:
         return []
-    levels = _Levels(clip)
-    runs = [run for run in _possible(clip, text, pieces, max_s) if _is_sure(run[0], pieces)]
-    if not runs:
+    sound = _SoundQuality(clip)
+    spans = [pair for pair in _possible_spans(clip, text, pieces, max_s) if _is_certain(pair[0], pieces)]
+    if not spans:
         return []
-    paces = np.array([spoken_letters(text[run.begin : run.end]) / levels.speech_s(run) for _, run in runs])
-    typical = float(np.median(paces))
+    paces = np.array([spoken_letters(text[span.begin : span.end]) / sound.speech_s(span) for _, span in spans])
+    usual_pace = float(np.median(paces))
     scored = []
-    for (span, run), pace in zip(runs, paces, strict=True):
-        stray = abs(float(np.log(max(pace, 1e-3) / typical)))
-        if stray <= np.log(MAX_PACE_RATIO) and MIN_CHARS_PER_S <= pace <= MAX_CHARS_PER_S:
-            cost = run.cost + 2.0 * stray + levels.cost(run) + _text_cost(text, run) + _unsureness(span, pieces)
-            scored.append(replace(run, cost=cost))
-    preferred = [run for run in scored if levels.length_s(run) >= BEST_MIN_S]
-    return sorted(preferred or scored, key=lambda run: run.cost)
+    for (indices, span), pace in zip(spans, paces, strict=True):
+        pace_distance = abs(float(np.log(max(pace, 1e-3) / usual_pace)))
+        is_usual = pace_distance <= np.log(SELECTION.max_pace_ratio)
+        if is_usual and CLIP.min_chars_per_s <= pace <= CLIP.max_chars_per_s:
+            cost = COSTS.odd_pace * pace_distance + sound.cost(span) + _text_cost(text, span)
+            scored.append(replace(span, cost=cost + _uncertainty_cost(indices, pieces)))
+    preferred = [span for span in scored if sound.length_s(span) >= SELECTION.preferred_min_s]
+    return sorted(preferred or scored, key=lambda span: span.cost)
 
 
-def snapped(clip: Clip, text: str, pieces: Sequence[TextPiece]) -> tuple[list[int | None], list[int | None]]:
-    """For each piece the pause at which it begins, and that at which it ends; None where there is none for certain.
+def snap_to_pauses(clip: Clip, text: str, pieces: Sequence[TextPiece]) -> tuple[list[int | None], list[int | None]]:
+    """Return for each piece the pause at which it begins, and that at which it ends; None where that is uncertain.
 
-    A pause goes to the bound that is nearest to it, if no other is about as near: between two words it belongs
-    to one place of the text only.
+    A pause belongs to the bound that is nearest to it, if no other is about as near: between two words it has one
+    place in the text only.
     """
     pauses = [0, *clip.pauses(), len(clip.regions)]
-    edges = np.array([clip.pause(index) for index in pauses])
+    edges = np.array([clip.pause_span_s(index) for index in pauses])
     claims: dict[int, list[tuple[float, int]]] = {}
-    own: list[list[int | None]] = [[None] * len(pieces), [None] * len(pieces)]
+    nearest_pause: list[list[int | None]] = [[None] * len(pieces), [None] * len(pieces)]
     for side in (0, 1):
         for index in range(len(pieces)):
             at_s = _time_of_bound(pieces, index, side)
             if at_s is None:
                 continue
-            far_s = np.maximum(np.maximum(edges[:, 0] - at_s, at_s - edges[:, 1]), 0.0)
-            nearest = int(np.argmin(far_s))
-            if far_s[nearest] <= _reach_s(text, pieces, index + side):
-                own[side][index] = nearest
-                claims.setdefault(nearest, []).append((float(far_s[nearest]), index + side))
-    owners = {pause: _owner(found) for pause, found in claims.items()}
-    for side in (0, 1):
-        for index, pause in enumerate(own[side]):
-            mine = pause is not None and owners[pause] == index + side
-            own[side][index] = pauses[pause] if mine and pause is not None else None
-    return own[0], own[1]
+            distance_s = np.maximum(np.maximum(edges[:, 0] - at_s, at_s - edges[:, 1]), 0.0)
+            nearest = int(np.argmin(distance_s))
+            if distance_s[nearest] <= _max_distance_s(text, pieces, index + side):
+                nearest_pause[side][index] = nearest
+                claims.setdefault(nearest, []).append((float(distance_s[nearest]), index + side))
+    owners = {pause: _find_owner(bounds) for pause, bounds in claims.items()}
+    begins, ends = (
+        [
+            pauses[pause] if pause is not None and owners[pause] == index + side else None
+            for index, pause in enumerate(nearest_pause[side])
+        ]
+        for side in (0, 1)
+    )
+    return begins, ends
 
 
 def _time_of_bound(pieces: Sequence[TextPiece], index: int, side: int) -> float | None:
-    """When a piece begins (side 0) or ends (1); None where it, or its neighbour on that side, has no known time."""
+    """Return when a piece begins (side 0) or ends (1); None if that, or its neighbour's time there, is unknown."""
     piece, neighbour = pieces[index], index + (1 if side else -1)
     if piece.start_s is None or piece.end_s is None:
         return None
     if not 0 <= neighbour < len(pieces):
         return piece.end_s if side else piece.start_s
-    following = pieces[neighbour].start_s
-    if following is None:
+    neighbour_start_s = pieces[neighbour].start_s
+    if neighbour_start_s is None:
         return None
-    return min(piece.end_s, following) if side else piece.start_s
+    return min(piece.end_s, neighbour_start_s) if side else piece.start_s
 
 
-def _reach_s(text: str, pieces: Sequence[TextPiece], bound: int) -> float:
-    """How far a pause may be from the bound before piece `bound`."""
+def _max_distance_s(text: str, pieces: Sequence[TextPiece], bound: int) -> float:
+    """Return how far a pause may be from the bound before piece `bound`."""
     if not 0 < bound < len(pieces):
-        return SNAP_S
-    before = text[: pieces[bound - 1].end].rstrip().rstrip(CLOSING)
-    return SNAP_S if before.endswith(tuple(_MARKS)) else SNAP_UNMARKED_S
+        return SELECTION.snap_s
+    is_marked = ends_with_pause_mark(text[: pieces[bound - 1].end])
+    return SELECTION.snap_s if is_marked else SELECTION.snap_unmarked_s
 
 
-def _owner(claims: Sequence[tuple[float, int]]) -> int | None:
-    """The bound nearest to a pause; None if another one is about as near."""
+def _find_owner(claims: Sequence[tuple[float, int]]) -> int | None:
+    """Return the bound nearest to a pause, None if another one is about as near. Claims are `(distance_s, bound)`."""
     nearest_s, bound = min(claims)
-    others = [far_s for far_s, other in claims if other != bound]
-    return bound if all(far_s - nearest_s >= CLEAR_S for far_s in others) else None
+    others_s = [distance_s for distance_s, other in claims if other != bound]
+    is_clear = all(distance_s - nearest_s >= SELECTION.min_owner_lead_s for distance_s in others_s)
+    return bound if is_clear else None
 
 
-def _possible(clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[tuple[range, Run]]:
-    """All runs whose two ends are at pauses and whose length is right, with their pieces."""
-    begins, ends = snapped(clip, text, pieces)
-    speaker = _main_speaker(text, pieces)
-    longest_s = min(BEST_MAX_S, max_s)
-    found = []
+def _possible_spans(
+    clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float
+) -> list[tuple[range, CandidateSpan]]:
+    """Return all spans whose two ends are at pauses and whose length is right, with the indices of their pieces."""
+    begins, ends = snap_to_pauses(clip, text, pieces)
+    speaker = _main_speaker(pieces)
+    longest_s = min(SELECTION.preferred_max_s, max_s)
+    spans = []
     for index, first in enumerate(begins):
         if first is None:
             continue
-        for last_index in range(index, min(index + MAX_PIECES, len(pieces))):
+        for last_index in range(index, min(index + SELECTION.max_pieces, len(pieces))):
             piece, last = pieces[last_index], ends[last_index]
-            is_sound = piece.begin == piece.end and piece.start_s is not None
-            if is_sound or speaker not in (None, piece.speaker) or _breaks_off(begins, ends, index, last_index):
+            is_not_speech = piece.begin == piece.end and piece.start_s is not None
+            is_other_speaker = speaker not in (None, piece.speaker)
+            if is_not_speech or is_other_speaker or _follows_extra_sound(begins, ends, index, last_index):
                 break
             if last is None or last <= first:
                 continue
-            part = clip.part(first, last)
-            if part.finished_s > longest_s:
+            part = clip.cut(first, last)
+            if part.rendered_s > longest_s:
                 break
-            if part.speech_s >= min(MIN_CUT_S, clip.speech_s):
-                run = Run(pieces[index].begin, piece.end, first, last, 0.0)
-                found.append((range(index, last_index + 1), run))
-    return found
+            if part.speech_s >= min(CLIP.min_cut_s, clip.speech_s):
+                span = CandidateSpan(pieces[index].begin, piece.end, first, last, 0.0)
+                spans.append((range(index, last_index + 1), span))
+    return spans
 
 
-def _breaks_off(begins: Sequence[int | None], ends: Sequence[int | None], first: int, index: int) -> bool:
-    """Whether there is sound between a piece and the one before it: something that the text does not have."""
+def _follows_extra_sound(begins: Sequence[int | None], ends: Sequence[int | None], first: int, index: int) -> bool:
+    """Return True if between a piece and the one before it there is sound that the text does not have."""
     if index == first:
         return False
     end, begin = ends[index - 1], begins[index]
     return end is not None and begin is not None and end != begin
 
 
-def _main_speaker(text: str, pieces: Sequence[TextPiece]) -> str | None:
-    """Who says most; None if nobody is named."""
-    said: dict[str, int] = {}
+def _main_speaker(pieces: Sequence[TextPiece]) -> str | None:
+    """Return the speaker with most of the text; None if no speaker is named."""
+    n_chars: dict[str, int] = {}
     for piece in pieces:
         if piece.speaker:
-            said[piece.speaker] = said.get(piece.speaker, 0) + piece.end - piece.begin
-    return max(said, key=lambda name: said[name]) if said else None
+            n_chars[piece.speaker] = n_chars.get(piece.speaker, 0) + piece.end - piece.begin
+    return max(n_chars, key=lambda name: n_chars[name]) if n_chars else None
 
 
-def _is_sure(span: range, pieces: Sequence[TextPiece]) -> bool:
-    return float(np.mean([pieces[index].sure for index in span])) >= MIN_SURE
+def _is_certain(indices: range, pieces: Sequence[TextPiece]) -> bool:
+    return float(np.mean([pieces[index].confidence for index in indices])) >= SELECTION.min_confidence
 
 
-def _unsureness(span: range, pieces: Sequence[TextPiece]) -> float:
-    return 2.0 * (1.0 - float(np.mean([pieces[index].sure for index in span])))
+def _uncertainty_cost(indices: range, pieces: Sequence[TextPiece]) -> float:
+    return COSTS.uncertain_words * (1.0 - float(np.mean([pieces[index].confidence for index in indices])))
 
 
-def _text_cost(text: str, run: Run) -> float:
-    """Sentences had better be whole, and digits be absent: how they were read is anybody's guess."""
-    said = text[run.begin : run.end]
-    cost = 0.0 if ends_sentence(said) else 0.5
-    cost += 0.0 if run.begin == 0 or ends_sentence(text[: run.begin]) else 0.25
-    return cost + (0.3 if any(char.isdigit() for char in said) else 0.0)
+def _text_cost(text: str, span: CandidateSpan) -> float:
+    words = text[span.begin : span.end]
+    cost = 0.0 if ends_with_full_stop(words) else COSTS.cut_sentence_end
+    cost += 0.0 if span.begin == 0 or ends_with_full_stop(text[: span.begin]) else COSTS.cut_sentence_begin
+    return cost + (COSTS.digits if any(char.isdigit() for char in words) else 0.0)
 
 
-class _Levels:
-    """How a recording sounds in any stretch of its regions."""
+class _SoundQuality:
+    """Measures how good a reference any stretch of a recording's regions is, by its sound."""
 
     def __init__(self, clip: Clip) -> None:
         self._clip = clip
-        self._frame = round(FRAME_S * SAMPLE_RATE)
-        n = len(clip.recording) // self._frame
-        frames = clip.recording[: n * self._frame].reshape(n, self._frame)
+        self._frame = round(SELECTION.frame_s * SAMPLE_RATE)
+        n_frames = len(clip.recording) // self._frame
+        frames = clip.recording[: n_frames * self._frame].reshape(n_frames, self._frame)
         self._power = np.asarray(np.mean(np.square(frames), axis=1, dtype=np.float64))
 
-    def speech_s(self, run: Run) -> float:
-        return self._clip.part(run.first, run.last).speech_s
+    def speech_s(self, span: CandidateSpan) -> float:
+        return self._clip.cut(span.first, span.last).speech_s
 
-    def length_s(self, run: Run) -> float:
-        return self._clip.part(run.first, run.last).finished_s
+    def length_s(self, span: CandidateSpan) -> float:
+        return self._clip.cut(span.first, span.last).rendered_s
 
-    def cost(self, run: Run) -> float:
-        """Noise, clipping, short pauses at the ends, long ones within, and too short a clip."""
-        part = self._clip.part(run.first, run.last)
-        noise = max(0.0, GOOD_SNR_DB - self._snr_db(part)) / 20.0
-        begin, end = np.searchsorted(self._clip.clipped_s, [part.begin / SAMPLE_RATE, part.end / SAMPLE_RATE])
+    def cost(self, span: CandidateSpan) -> float:
+        """Return the cost of noise, clipping, short pauses at the ends, long ones within, and too short a clip."""
+        part = self._clip.cut(span.first, span.last)
+        noise = max(0.0, COSTS.good_snr_db - self._snr_db(part)) / COSTS.snr_db_per_cost
+        begin, end = np.searchsorted(self._clip.clipped_at_s, [part.begin / SAMPLE_RATE, part.end / SAMPLE_RATE])
         clipping = 1.0 + np.log10(end - begin) if end > begin else 0.0
-        before, after = (self._pause_s(index) for index in (run.first, run.last))
-        edges = 0.5 * max(0.0, GOOD_PAUSE_S - before) + 1.0 * max(0.0, GOOD_PAUSE_S - after)
-        inner_s = max((self._pause_s(index) for index in range(run.first + 1, run.last)), default=0.0)
-        short = 0.1 * max(0.0, GOOD_LENGTH_S - part.finished_s)
-        return float(noise + clipping + edges + max(0.0, inner_s - MAX_GOOD_PAUSE_S) + short)
+        lead_s, tail_s = (self._pause_s(index) for index in (span.first, span.last))
+        edges = COSTS.short_lead_pause * max(0.0, COSTS.good_pause_s - lead_s)
+        edges += COSTS.short_tail_pause * max(0.0, COSTS.good_pause_s - tail_s)
+        inner_s = max((self._pause_s(index) for index in range(span.first + 1, span.last)), default=0.0)
+        short = COSTS.short_clip * max(0.0, COSTS.good_length_s - part.rendered_s)
+        return float(noise + clipping + edges + max(0.0, inner_s - COSTS.max_inner_pause_s) + short)
 
     def _pause_s(self, index: int) -> float:
-        begin, end = self._clip.pause(index)
+        begin, end = self._clip.pause_span_s(index)
         return end - begin
 
     def _snr_db(self, part: Clip) -> float:
-        """Mean over quietest frames: what is heard in pauses and between sounds, also where noise hides the pauses."""
+        """Return mean over quietest power: the quiet frames are pauses and gaps between sounds, also in noise."""
         power = self._power[part.begin // self._frame : part.end // self._frame]
-        quiet = max(float(np.percentile(power, QUIET_PERCENTILE)), 10.0 ** (SILENCE_DB / 10.0))
+        quiet = max(float(np.percentile(power, SELECTION.quiet_percentile)), 10.0 ** (SILENCE_DB / 10.0))
         return 10.0 * float(np.log10(max(float(np.mean(power)) / quiet, 1.0)))

@@ -1,4 +1,4 @@
-"""The job contract: what a caller may send. The limits that no setting moves live here; replies are in replies.py."""
+"""The native contract's requests. The limits that no setting changes are here; responses are in responses.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from f5_worker.audio.encode import FORMATS
+from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput, UnknownAction
 from f5_worker.schema.captions import SubtitleStyle
 
@@ -28,47 +28,51 @@ Language = Annotated[str, Field(pattern=LANGUAGE)]
 
 
 class Input(BaseModel):
+    """The base of all requests: unknown fields, other types and infinite numbers are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ReferenceInput(Input):
-    """The caller's own clip."""
+    """A clip of the caller's own."""
 
     audio: str = Field(min_length=1, description="The clip, up to 10 minutes: base64, a data URL, or an https URL.")
     transcript: str | None = Field(
         None,
         max_length=MAX_SUBTITLE_CHARS,
-        description="Exactly the words spoken in the clip: text, SRT, VTT or CSV. Absent: the worker listens.",
+        description="Exactly the words spoken in the clip: text, SRT, VTT or CSV. Absent: the recogniser writes them.",
     )
-    language: Language | None = Field(None, description="Its language, such as `en`; absent: detected if need be.")
+    language: Language | None = Field(None, description="Its language, such as `en`; absent: detected.")
 
 
 class CaptionsInput(Input):
-    """Subtitles of the result."""
+    """The subtitle files of a result."""
 
     formats: tuple[CaptionFormat, ...] = Field(
         ("srt",), min_length=1, max_length=5, strict=False, description="Any of srt, vtt, ass, csv, json."
     )
-    style: SubtitleStyle = Field(default_factory=SubtitleStyle, description="How lines are made; see below.")
+    style: SubtitleStyle = Field(default_factory=SubtitleStyle, description="How cues are made; see below.")
 
 
-class _Speaking(Input):
-    """How the model is asked."""
+class _SpeechFields(Input):
+    """The fields that decide how the model speaks."""
 
     model: str | None = Field(None, max_length=64, description="Another checkpoint that this worker has, by name.")
-    language: Language | None = Field(None, description="Of the text, such as `en`; absent: the voice's, the model's.")
+    language: Language | None = Field(
+        None, description="Language of the text: `en`; absent: the voice's or the model's."
+    )
     normalize: bool = Field(True, description="Write out numbers, dates, units and abbreviations before speaking.")
     quality: Quality | None = Field(None, description="Steps of the model: fast 7, balanced 16 (default), best 32.")
     nfe_step: int | None = Field(None, ge=4, le=64, description="Or the number of steps itself, 4..64.")
     cfg_strength: float = Field(2.0, ge=0, le=10, description="How closely to follow text and voice, 0..10.")
     sway_sampling_coef: float | None = Field(
-        -1.0, ge=-1, le=1, description="Where the steps lie, -1..1; negative: more of them early. null: evenly."
+        -1.0, ge=-1, le=1, description="Sway sampling, -1..1: a negative value puts more steps early. null: even steps."
     )
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Same input and seed give the same sound.")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="The same input and seed give the same audio.")
 
 
-class _Returning(Input):
-    """What comes back, and how."""
+class _ResultFields(Input):
+    """The fields that decide what is returned."""
 
     format: AudioFormatName = Field(
         "wav", description="wav, wav_f32, flac, mp3, opus (in ogg), aac (ADTS) or pcm_s16le (raw)."
@@ -76,45 +80,46 @@ class _Returning(Input):
     sample_rate: SampleRate = Field(24_000, description="8000, 16000, 22050, 24000, 44100 or 48000 Hz.")
     loudness_lufs: float | None = Field(None, ge=-40, le=-8, description="Loudness by BS.1770, peaks below -1 dBTP.")
     trim_silence: bool = Field(False, description="Cut silence off both ends.")
-    pad_start_s: float = Field(0.0, ge=0, le=10, description="Silence before the sound.")
-    pad_end_s: float = Field(0.0, ge=0, le=10, description="Silence after the sound.")
+    pad_start_s: float = Field(0.0, ge=0, le=10, description="Silence before the audio.")
+    pad_end_s: float = Field(0.0, ge=0, le=10, description="Silence after the audio.")
     timings: Literal["words", "characters"] | None = Field(
-        None, description="When each word is heard; `characters` adds the times of each character."
+        None, description="Times of each word; `characters` adds those of each character."
     )
     captions: CaptionsInput | None = Field(None, description="Subtitles: `{formats, style}`.")
     delivery: Literal["auto", "inline", "s3"] | None = Field(
-        None, description="Where the result goes: in the reply while it fits, else to the bucket; or always one."
+        None, description="Where the result goes; `auto`: into the response while it fits, else to the bucket."
     )
-    allow_reencode: bool = Field(False, description="A result too large may come back as opus or mp3 instead.")
+    allow_reencode: bool = Field(False, description="Return a result that is too large as opus or mp3 instead.")
 
     @model_validator(mode="after")
-    def _rate_exists(self) -> _Returning:
-        rates = FORMATS[self.format].sample_rates
+    def _rate_exists(self) -> _ResultFields:
+        rates = AUDIO_FORMATS[self.format].sample_rates
         if self.sample_rate not in rates:
-            raise ValueError(f"{self.format} has no {self.sample_rate} Hz; use {', '.join(map(str, rates))}")
+            raise ValueError(f"{self.format} does not have {self.sample_rate} Hz; use {', '.join(map(str, rates))}")
         return self
 
     @property
     def wants_times(self) -> bool:
+        """Return whether word times are needed."""
         return self.timings is not None or self.captions is not None
 
 
-class SynthesizeInput(_Speaking, _Returning):
+class SynthesizeInput(_SpeechFields, _ResultFields):
     """`action: "synthesize"`: speak a text in the voice of a reference."""
 
-    action: Literal["synthesize"] = Field("synthesize", description="What to do; this is the default.")
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, description="What to say, 1..20,000 characters.")
+    action: Literal["synthesize"] = Field("synthesize", description="The action; this is the default.")
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, description="The text to speak, 1..20,000 characters.")
     voice: str | None = Field(None, min_length=1, max_length=64, description="A voice of the library, by name.")
     reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
-    speed: float | None = Field(None, ge=0.5, le=2, description="Speaking rate against the reference's, 0.5..2.")
+    speed: float | None = Field(None, ge=0.5, le=2, description="Speaking rate relative to the reference's, 0.5..2.")
     fix_duration_s: float | None = Field(
         None, gt=0, le=3_600, description="Exact length of the result in seconds; `speed` is then ignored."
     )
     cross_fade_s: float | None = Field(
-        None, ge=0, le=1, description="Overlap segments by this much. Absent: trimmed and set apart by a pause."
+        None, ge=0, le=1, description="Overlap segments by this. Absent: they are trimmed and set apart by a pause."
     )
     first_segment_s: float | None = Field(
-        None, ge=1, le=20, description="Length aimed at for the first segment; when streaming, short by default."
+        None, ge=1, le=20, description="Target length of the first segment; when streaming, short by default."
     )
 
     @model_validator(mode="after")
@@ -127,18 +132,20 @@ class SynthesizeInput(_Speaking, _Returning):
         return self
 
 
-class DubInput(_Speaking, _Returning):
-    """`action: "dub"`: one track in which every line of the subtitles starts at its time."""
+class DubInput(_SpeechFields, _ResultFields):
+    """`action: "dub"`: one track in which each line of the subtitles starts at its time."""
 
     action: Literal["dub"]
-    subtitles: str = Field(min_length=1, max_length=MAX_SUBTITLE_CHARS, description="What to say and when: SRT or VTT.")
-    voice: str | None = Field(None, min_length=1, max_length=64, description="Who speaks lines without a speaker.")
+    subtitles: str = Field(
+        min_length=1, max_length=MAX_SUBTITLE_CHARS, description="Lines to speak and their times: SRT, VTT."
+    )
+    voice: str | None = Field(None, min_length=1, max_length=64, description="The voice of lines without a speaker.")
     reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
     voices: dict[str, str] = Field(
         default_factory=dict, max_length=32, description="Voices of the speakers: `{speaker: voice}`."
     )
-    min_speed: float = Field(0.8, ge=0.5, le=1, description="Slowest pace a line may be stretched to.")
-    max_speed: float = Field(1.5, ge=1, le=2, description="Fastest pace a line may be pressed to.")
+    min_speed: float = Field(0.8, ge=0.5, le=1, description="Slowest speed of a line.")
+    max_speed: float = Field(1.5, ge=1, le=2, description="Fastest speed of a line.")
     track_s: float | None = Field(
         None, gt=0, le=14_400, description="Length of the track; absent: until the last line's end."
     )
@@ -153,13 +160,13 @@ class DubInput(_Speaking, _Returning):
         return self
 
 
-def _one_quality(job: _Speaking) -> None:
+def _one_quality(job: _SpeechFields) -> None:
     if job.quality is not None and job.nfe_step is not None:
         raise ValueError("give either quality or nfe_step")
 
 
 class VoiceDefaultsInput(Input):
-    """What jobs in this voice get where they do not say."""
+    """The values of requests in this voice that do not set their own."""
 
     speed: float | None = Field(None, ge=0.5, le=2, description="Speaking rate.")
     quality: Quality | None = Field(None, description="Steps of the model.")
@@ -168,13 +175,15 @@ class VoiceDefaultsInput(Input):
 
 
 class VoicesAddInput(Input):
-    """`action: "voices.add"`: keep a voice under a name."""
+    """`action: "voices.add"`: store a voice under a name."""
 
     action: Literal["voices.add"]
     name: VoiceName = Field(description="Small letters, digits, `-` and `_`, up to 64.")
     audio: str = Field(min_length=1, description="The clip, up to 10 minutes: base64, a data URL, or an https URL.")
     transcript: str | None = Field(
-        None, max_length=MAX_SUBTITLE_CHARS, description="Its words: text, SRT, VTT or CSV. Absent: the worker listens."
+        None,
+        max_length=MAX_SUBTITLE_CHARS,
+        description="Its words: text, SRT, VTT or CSV. Absent: from the recogniser.",
     )
     consent: str | None = Field(
         None, min_length=10, max_length=2_000, description="Who agreed to the use of this voice, when and for what."
@@ -184,30 +193,30 @@ class VoicesAddInput(Input):
 
 
 class VoicesListInput(Input):
-    """`action: "voices.list"`: names and facts of all voices, in order of their names."""
+    """`action: "voices.list"`: all voices, in order of their names."""
 
     action: Literal["voices.list"]
     after: str | None = Field(None, max_length=64, description="Names after this one.")
-    limit: int = Field(1_000, ge=1, le=1_000, description="At most so many, 1..1000.")
+    limit: int = Field(1_000, ge=1, le=1_000, description="Number of voices, 1..1000.")
 
 
 class VoicesGetInput(Input):
-    """`action: "voices.get"`: one voice's facts, and its clip if wanted."""
+    """`action: "voices.get"`: one voice, with its clip if asked for."""
 
     action: Literal["voices.get"]
-    name: str = Field(min_length=1, max_length=64, description="Which.")
+    name: str = Field(min_length=1, max_length=64, description="The voice.")
     with_audio: bool = Field(False, description="Also return the clip, as it was sent.")
 
 
 class VoicesDeleteInput(Input):
-    """`action: "voices.delete"`: forget a voice, its clip and all copies."""
+    """`action: "voices.delete"`: delete a voice, its clip and all copies."""
 
     action: Literal["voices.delete"]
-    name: str = Field(min_length=1, max_length=64, description="Which.")
+    name: str = Field(min_length=1, max_length=64, description="The voice.")
 
 
 class VoicesReportInput(Input):
-    """`action: "voices.report"`: how well a clip, or a kept voice, will clone."""
+    """`action: "voices.report"`: how well a clip, or a stored voice, will clone."""
 
     action: Literal["voices.report"]
     name: str | None = Field(None, min_length=1, max_length=64, description="A voice of the library.")
@@ -221,13 +230,13 @@ class VoicesReportInput(Input):
 
 
 class HealthInput(Input):
-    """`action: "health"`: is the worker up; answered without the model."""
+    """`action: "health"`: the state of the worker; answered without the model."""
 
     action: Literal["health"]
 
 
 class DiagnoseInput(Input):
-    """`action: "diagnose"`: what boot found and decided; answered without the model, and when it could not start."""
+    """`action: "diagnose"`: the boot report; answered without the model, and also when the worker could not start."""
 
     action: Literal["diagnose"]
 
@@ -252,14 +261,14 @@ _JSON_NAMES = {
 
 
 def parse_input(value: object) -> Request:
-    """The job's `input` as a request.
+    """Parse the job's `input`.
 
     Raises:
-        UnknownAction: `action` is none of ACTIONS.
+        UnknownAction: `action` is not one of ACTIONS.
         InvalidInput: every fault of the input, each with field, value and accepted range.
     """
     if not isinstance(value, dict):
-        kind = _JSON_NAMES.get(type(value), "no object")
+        kind = _JSON_NAMES.get(type(value), "not an object")
         raise InvalidInput(f'input is {kind}; send a JSON object such as {{"text": "Hello.", "voice": "joe"}}')
     action = value.get("action", "synthesize")
     if not isinstance(action, str) or action not in ACTIONS:
@@ -268,7 +277,7 @@ def parse_input(value: object) -> Request:
 
 
 def check(model: type[Checked], value: Mapping[str, Any]) -> Checked:
-    """`value` as a model of this file.
+    """Validate `value` as a model.
 
     Raises:
         InvalidInput: every fault, each with field, value and accepted range.
@@ -280,7 +289,7 @@ def check(model: type[Checked], value: Mapping[str, Any]) -> Checked:
 
 
 def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """One fault in words. The values of text fields are not repeated: they may be long or private."""
+    """Describe one fault. The values of text fields are not repeated: they may be long or private."""
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         known = _fields_at(model, item["loc"][:-1])
@@ -300,7 +309,7 @@ def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
 
 
 def _fields_at(model: type[BaseModel], path: Iterable[object]) -> Iterable[str]:
-    """The names that an object inside the input may have."""
+    """Return the field names of the object at `path`."""
     for name in path:
         field = model.model_fields.get(str(name))
         inner = [kind for kind in _kinds(field.annotation) if isinstance(kind, type)] if field else []

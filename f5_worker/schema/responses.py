@@ -1,36 +1,48 @@
-"""What comes back: the shapes of all replies. Fields that are None are left out."""
+"""The native contract's responses. Fields that are None are left out."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import base64
+from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, field_serializer
 
 from f5_worker.schema.requests import AudioFormatName
 
+Data: TypeAlias = bytes  # `bytes` is a field's name below
+
 
 class Response(BaseModel):
-    """Any reply."""
+    """Any response."""
 
     def to_json(self) -> dict[str, Any]:
-        return self.model_dump(exclude_none=True)
+        """Return the response as JSON values, without the fields that are None."""
+        return self.model_dump(exclude_none=True, by_alias=True)
 
 
-class AudioResponse(Response):
-    """The sound: in base64, or where it lies in the bucket. `bytes` is the file's size; `expires_at` is ISO 8601."""
+class _WithData(Response):
+    """A response that may carry a file, which JSON has as `base64`."""
+
+    @field_serializer("data", check_fields=False)
+    def _to_base64(self, data: Data | None) -> str | None:
+        return None if data is None else base64.b64encode(data).decode("ascii")
+
+
+class AudioResponse(_WithData):
+    """The audio: the file itself, or its key in the bucket. `bytes` is its size; `expires_at` is ISO 8601."""
 
     format: AudioFormatName
     sample_rate: int
     duration_s: float
     bytes: int | None = None
-    base64: str | None = None
+    data: Data | None = Field(None, serialization_alias="base64")
     url: str | None = None
     key: str | None = None
     expires_at: str | None = None
 
 
 class CaptionResponse(Response):
-    """One subtitle file: its text, or where it lies."""
+    """One subtitle file: its text, or its key in the bucket."""
 
     content: str | None = None
     url: str | None = None
@@ -39,7 +51,7 @@ class CaptionResponse(Response):
 
 
 class SegmentResponse(Response):
-    """One piece of the text and where it is heard."""
+    """One segment of the text, and when it is spoken."""
 
     text: str
     start_s: float
@@ -56,7 +68,7 @@ class WordResponse(Response):
 
 
 class TimingsResponse(Response):
-    """When each word is heard; `alignment` has ElevenLabs' shape."""
+    """When each word is spoken; `alignment` has the form of ElevenLabs' responses."""
 
     source: Literal["aligned", "estimated"]
     words: list[WordResponse]
@@ -64,7 +76,7 @@ class TimingsResponse(Response):
 
 
 class LineResponse(Response):
-    """One line of a dubbed track: where it was asked for and where it is heard."""
+    """One line of a dubbed track: the times it was asked for and those at which it is spoken."""
 
     index: int
     speaker: str | None = None
@@ -78,7 +90,7 @@ class LineResponse(Response):
 
 
 class Metrics(Response):
-    """Where the time went, in milliseconds; `rtf` is engine time per second of audio."""
+    """Time spent in each stage, in milliseconds; `rtf` is engine time per second of audio."""
 
     queue_ms: float
     reference_ms: float
@@ -95,7 +107,7 @@ class Metrics(Response):
 
 
 class SpeechResponse(Response):
-    """What every spoken result has."""
+    """The fields that every spoken result has."""
 
     audio: AudioResponse
     seed: int
@@ -107,27 +119,27 @@ class SpeechResponse(Response):
 
 
 class SynthesizeResponse(SpeechResponse):
-    """What `synthesize` returns."""
+    """The response to `synthesize`."""
 
     segments: list[SegmentResponse]
 
 
 class DubResponse(SpeechResponse):
-    """What `dub` returns."""
+    """The response to `dub`."""
 
     lines: list[LineResponse]
 
 
-class ChunkAudioResponse(Response):
-    """A piece of the file; joined in order the pieces are the file."""
+class ChunkAudioResponse(_WithData):
+    """A part of the file; joined in order the parts are the file."""
 
     format: AudioFormatName
     sample_rate: int
-    base64: str
+    data: Data = Field(serialization_alias="base64")
 
 
 class ChunkResponse(Response):
-    """One streamed piece. `start_s` and `duration_s`: of the sound that was joined to the stream with it."""
+    """One item of a stream. `start_s` and `duration_s` are of the audio that this item adds."""
 
     index: int
     audio: ChunkAudioResponse
@@ -137,7 +149,7 @@ class ChunkResponse(Response):
 
 
 class HealthResponse(Response):
-    """What `health` returns. `voices` are those not in a bucket; `bucket` is `none`, `ok` or what is wrong with it."""
+    """The response to `health`. `voices`: those that are not in a bucket; `bucket`: `none`, `ok` or what is wrong."""
 
     status: Literal["ok"] = "ok"
     version: str
@@ -151,3 +163,11 @@ class HealthResponse(Response):
     streaming: bool
     uptime_s: float
     jobs_running: int
+
+
+class UnavailableResponse(Response):
+    """The response to `health` of a worker that could not start."""
+
+    status: Literal["unavailable"] = "unavailable"
+    version: str
+    reason: str

@@ -1,4 +1,4 @@
-"""A job from the SDK's event loop to a thread and back: replies, limits, cancelling, failing in words."""
+"""RunPod's queue: a job from the SDK's event loop to a thread and back, within the limits of the queue."""
 
 from __future__ import annotations
 
@@ -10,104 +10,143 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from f5_worker import __version__, log
-from f5_worker.api import actions
-from f5_worker.api.contracts import Contract, contract_of
-from f5_worker.boot.report import read_report
+from f5_worker import log
+from f5_worker.api.actions import ACTIONS, Action
+from f5_worker.api.call import Call, ServerStatus
+from f5_worker.api.contracts import contract_of
+from f5_worker.api.native import Contract, Json
 from f5_worker.cancellation import JobControl
-from f5_worker.delivery.inline import check_fits
-from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, QueueFull, WorkerError
-from f5_worker.schema.requests import DiagnoseInput, HealthInput, parse_input
-from f5_worker.schema.responses import HealthResponse
+from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, WorkerError
+from f5_worker.server.admission import Admission
+from f5_worker.server.limits import MAX_ITEM_BYTES, JsonLimit, split_chunk
 from f5_worker.server.progress import Progress, send_to_runpod
+from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
+from f5_worker.synthesis.encoding import AudioChunk
 
-Json = dict[str, Any]
 T = TypeVar("T")
 
-MAX_PIECE_BYTES = 950_000  # RunPod takes 1 MB for one item of a stream
 
+class QueueServer:
+    """Serves the jobs of RunPod's queue.
 
-class Edge:
-    """Takes jobs from the SDK's event loop to threads and back.
+    A job's work runs in a thread, so that the event loop can take, cancel and post other jobs meanwhile: a plain
+    `def handler` would block it, and with it every result (runpod 1.12.0, rp_job.py).
 
-    A job's work runs in a thread, so that the loop can take, cancel and post other jobs meanwhile:
-    a plain `def handler` would block it, and with it every result (runpod 1.12.0, rp_job.py).
+    Args:
+        worker: None if it could not start. Jobs are then answered with `failure` at once instead of waiting in the
+            queue until they expire; `health` and `diagnose` work.
+        stop_worker: called when this process can serve no more jobs.
+        failure: why the worker could not start.
     """
 
-    def __init__(self, worker: Worker, stop_worker: Callable[[], None]) -> None:
-        self._service = worker
-        self._settings = worker.settings
+    def __init__(
+        self, worker: Worker | None, stop_worker: Callable[[], None] = lambda: None, failure: str | None = None
+    ) -> None:
+        self._worker = worker
         self._stop_worker = stop_worker
+        self._failure = failure
+        self._settings = worker.settings if worker else Settings()
+        self._limit = JsonLimit(self._settings.max_reply_bytes)
         self._threads = ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="job")
-        self._running = 0
+        self._admission = Admission(self._settings)
         self._started = time.monotonic()
 
     async def answer(self, job: Mapping[str, Any]) -> Json:
-        """The reply to one job; every failure becomes `{"error": "CODE: what; what to do"}`."""
-        job_id = str(job.get("id", ""))
+        """Return the response to one job; every failure becomes `{"error": "CODE: what happened; what to do"}`."""
+        contract = contract_of(job.get("input"), _id(job))
         try:
-            shape = contract_of(job.get("input"), job_id)
-            reply = shape.reply(await self._reply(job, shape))
-            check_fits(reply, self._settings.max_reply_bytes)
-            return reply
+            return await self._answer(job, contract, contract.read(), self._limit)
         except Exception as error:  # noqa: BLE001 - the edge: an escaping error would post a traceback
-            return self._failed(job_id, error)
+            return self._error(contract, job, error)
 
     async def stream(self, job: Mapping[str, Any]) -> AsyncIterator[Json | str]:
-        """The same for a worker that streams: pieces as they are made, then the rest of the reply.
+        """Yield the chunks of a job as they are made, then the rest of the response.
 
-        What does not stream is one item. After an error nothing follows (runpod 1.12.0 drops it).
+        A response that does not stream is one item. After an error nothing follows (runpod 1.12.0 would drop it).
         """
-        job_id = str(job.get("id", ""))
+        contract = contract_of(job.get("input"), _id(job))
         try:
-            shape = contract_of(job.get("input"), job_id)
-            if not (shape.streams and actions.speaks(shape.request)):
-                reply = shape.reply(await self._reply(job, shape))
-                check_fits(reply, min(self._settings.max_reply_bytes, MAX_PIECE_BYTES))
-                yield reply
-                return
-            received = time.monotonic()
-            with self._admitted(job, send=False) as control:
-                async for item in self._pieces(lambda: actions.stream(job, shape, self._service, control, received)):
+            request = contract.read()
+            action = ACTIONS[type(request)]
+            if contract.streams and action.stream is not None and self._worker is not None:
+                async for item in self._stream(job, contract, request, action.stream):
                     yield item
+            else:
+                limit = JsonLimit(min(self._settings.max_reply_bytes, MAX_ITEM_BYTES))
+                yield await self._answer(job, contract, request, limit)
         except Exception as error:  # noqa: BLE001 - see `answer`
-            yield self._failed(job_id, error)
+            yield self._error(contract, job, error)
 
-    async def _reply(self, job: Mapping[str, Any], shape: Contract) -> Json:
-        if isinstance(shape.request, HealthInput):
-            return self._health()
-        if isinstance(shape.request, DiagnoseInput):
-            return diagnosis()
-        received = time.monotonic()
-        with self._admitted(job) as control:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self._threads,
-                lambda: actions.answer(job, shape.request, self._service, control, received),
-            )
+    async def _answer(self, job: Mapping[str, Any], contract: Contract, request: object, limit: JsonLimit) -> Json:
+        action = ACTIONS[type(request)]
+        if not action.needs_worker:
+            response = action.answer(request, self._call(job, JobControl(self._settings.job_timeout_s)))
+        else:
+            response = await self._in_thread(job, action, request)
+        response = contract.response(response)
+        limit.check(response)
+        return response
+
+    async def _in_thread(self, job: Mapping[str, Any], action: Action, request: object) -> Json:
+        if self._worker is None:
+            raise BootFailed(self._failure or "the worker is not loaded")
+        with self._admitted(job, send_progress=True) as call:
+
+            def work() -> Json:
+                call.control.check()
+                return action.answer(request, call)
+
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _stream(
+        self,
+        job: Mapping[str, Any],
+        contract: Contract,
+        request: object,
+        stream: Callable[[Any, Call], Iterator[Any]],
+    ) -> AsyncIterator[Json | str]:
+        with self._admitted(job, send_progress=False) as call:
+
+            def work() -> Iterator[Json | str]:
+                call.control.check()
+                index = 0
+                for item in stream(request, call):
+                    if not isinstance(item, AudioChunk):
+                        yield contract.last(item)
+                        continue
+                    for part in split_chunk(item):
+                        yield contract.chunk(index, part)
+                        index += 1
+
+            async for item in self._iterate_in_thread(work):
+                yield item
 
     @contextmanager
-    def _admitted(self, job: Mapping[str, Any], *, send: bool = True) -> Iterator[JobControl]:
-        """Count the job as running; when it is cancelled its thread stops at the model's next step."""
-        if self._running >= self._settings.concurrency + self._settings.queue_jobs:
-            raise QueueFull(
-                f"{self._running} jobs are here already, at most {self._settings.concurrency} run and "
-                f"{self._settings.queue_jobs} wait (F5_CONCURRENCY, F5_QUEUE_JOBS); send it again later"
-            )
-        control = JobControl(self._settings.job_timeout_s, Progress(job, send_to_runpod if send else None))
-        self._running += 1
-        try:
-            yield control
-        except (asyncio.CancelledError, GeneratorExit):
-            control.cancel()
-            log.for_job(str(job.get("id", ""))).info("cancelled")
-            raise
-        finally:
-            self._running -= 1
+    def _admitted(self, job: Mapping[str, Any], *, send_progress: bool) -> Iterator[Call]:
+        """Count the job as running; when it is cancelled, its thread stops at the model's next step."""
+        with self._admission.admit():
+            progress = Progress(job, send_to_runpod if send_progress else None)
+            control = JobControl(self._settings.job_timeout_s, progress)
+            try:
+                yield self._call(job, control)
+            except (asyncio.CancelledError, GeneratorExit):
+                control.cancel()
+                log.for_job(_id(job)).info("cancelled")
+                raise
 
-    async def _pieces(self, work: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
-        """What a generator yields, run in a job's thread."""
+    def _call(self, job: Mapping[str, Any], control: JobControl) -> Call:
+        return Call(
+            loaded=self._worker,
+            status=ServerStatus(time.monotonic() - self._started, self._admission.n_jobs, self._failure),
+            control=control,
+            job_id=_id(job),
+            own_bucket=job.get("s3Config"),
+            limit=self._limit,
+        )
+
+    async def _iterate_in_thread(self, work: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        """Yield the items of a generator that runs in a job's thread."""
         loop, items = asyncio.get_running_loop(), asyncio.Queue[tuple[bool, Any]]()
 
         def run() -> None:
@@ -121,59 +160,25 @@ class Edge:
 
         self._threads.submit(run)
         while True:
-            more, item = await items.get()
-            if more:
+            has_item, item = await items.get()
+            if has_item:
                 yield item
             elif item is None:
                 return
             else:
                 raise item
 
-    def _failed(self, job_id: str, error: Exception) -> Json:
+    def _error(self, contract: Contract, job: Mapping[str, Any], error: Exception) -> Json:
+        """Return the response to a failed job, and log it."""
         if not isinstance(error, WorkerError):
-            log.failure(job_id, error)
-            return {"error": str(InternalError("the worker failed on this job; its log names the place"))}
+            log.failure(_id(job), error)
+            return contract.error(InternalError("the worker failed on this job; its log names the place"))
         if isinstance(error, GpuLost):
             self._stop_worker()
-        log.for_job(job_id).log(logging.INFO if isinstance(error, InputError) else logging.ERROR, error.code)
-        return {"error": str(error)}
-
-    def _health(self) -> Json:
-        worker = self._service
-        return HealthResponse(
-            version=__version__,
-            model=worker.models.default.name,
-            models=worker.models.names(),
-            device=worker.models.default.device,
-            precision=worker.models.default.precision,
-            voices=worker.voices.names_here(),
-            recogniser=worker.recogniser is not None,
-            bucket=worker.bucket_state,
-            streaming=self._settings.streaming,
-            uptime_s=round(time.monotonic() - self._started, 1),
-            jobs_running=self._running,
-        ).to_json()
+        level = logging.INFO if isinstance(error, InputError) else logging.ERROR
+        log.for_job(_id(job)).log(level, error.code)
+        return contract.error(error)
 
 
-class FailedEdge:
-    """Stands where the worker could not start for a reason that any worker of the endpoint would have.
-
-    Jobs are answered with that reason at once, instead of waiting in the queue until they expire.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    async def answer(self, job: Mapping[str, Any]) -> Json:
-        try:
-            request = parse_input(job.get("input"))
-            if isinstance(request, DiagnoseInput):
-                return diagnosis()
-            raise BootFailed(self._reason)
-        except WorkerError as error:
-            return {"error": str(error)}
-
-
-def diagnosis() -> Json:
-    """The boot report, as a reply of its own; empty where the worker was started without boot."""
-    return {"boot": read_report() or {}}
+def _id(job: Mapping[str, Any]) -> str:
+    return str(job.get("id", ""))

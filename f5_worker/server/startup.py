@@ -1,4 +1,4 @@
-"""From settings to a worker that is ready for jobs: load the model, run it once, open voices, ears and bucket."""
+"""From settings to a worker that is ready for jobs: model, voices, recogniser and bucket."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f5_worker.asr.whisper import recogniser_from
-from f5_worker.delivery.s3 import folder
+from f5_worker.delivery.bucket import folder
 from f5_worker.engine.engine import Engine
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
 from f5_worker.models.f5.tokenizer import tokenize
-from f5_worker.models.registry import Models
+from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
@@ -33,12 +33,12 @@ CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 
 
 def load_worker(settings: Settings) -> Worker:
-    """Load and warm up the model.
+    """Load and warm up the model, and open everything that jobs need.
 
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
-        SettingsInvalid: the bucket's variables contradict each other, or voices are to be kept in none.
-        StorageFailed: results are to go to the bucket, always, and it does not take them.
+        SettingsInvalid: the bucket's variables contradict each other, or voices are to be kept in a missing bucket.
+        StorageFailed: all results are to go to the bucket, and it does not take them.
     """
     logger.info("loading %s", settings.model)
     started = time.monotonic()
@@ -46,8 +46,8 @@ def load_worker(settings: Settings) -> Worker:
     # one other busy process made a synthesis on two cores more than ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
     bucket = open_bucket(settings)
-    with ThreadPoolExecutor(1, thread_name_prefix="probe") as beside:
-        probed = beside.submit(bucket.probe, folder(settings.s3_prefix)) if bucket else None
+    with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
+        checked = background.submit(bucket.probe, folder(settings.s3_prefix)) if bucket else None
         from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
 
         runner = load_runner(settings)
@@ -59,26 +59,21 @@ def load_worker(settings: Settings) -> Worker:
             "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s",
             runner.name, runner.device, runner.precision, loaded - started, ready - loaded,
         )  # fmt: skip
-        bucket_state = _judged(probed, settings)
+        bucket_state = _bucket_state(checked, settings)
     recogniser = recogniser_from(settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
 
-    def load_beside(name: str, directory: Path) -> F5Runner:
-        """A further model, while jobs run."""
+    def load_model(name: str, directory: Path) -> F5Runner:
+        """Load a further model while jobs run."""
         further = load_checkpoint(name, directory, settings, engine.run)
         further.warm_up(engine.run)
-        record_beside(further, engine, settings.warm_up_s)
+        capture_graphs_in_background(further, engine, settings.warm_up_s)
         return further
 
-    record_beside(runner, engine, settings.warm_up_s)
+    capture_graphs_in_background(runner, engine, settings.warm_up_s)
     return Worker(
         settings=settings,
-        models=Models(
-            runner,
-            settings.extra_model_directories,
-            load_beside,
-            settings,
-        ),
+        models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),
         voices=Library(
             runner.directory / "voices",
             settings,
@@ -94,35 +89,39 @@ def load_worker(settings: Settings) -> Worker:
     )
 
 
-def record_beside(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
-    """Record what the model computes again and again, in a thread of its own, while jobs run already."""
+def capture_graphs_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
+    """Capture the model's CUDA graphs in a thread, while jobs run already; return the thread."""
 
     def work() -> None:
         try:
-            n_recordings = runner.record(limit_s, engine.run)
-        except Exception as error:  # noqa: BLE001 - what is not recorded works as well, slower
-            logger.warning("no more of %s is recorded: %s", runner.name, error)
+            n_captured = runner.capture_graphs(limit_s, engine.run)
+        except Exception as error:  # noqa: BLE001 - sizes without a graph work too, slower
+            logger.warning("no more CUDA graphs are captured for %s: %s", runner.name, error)
             return
-        if n_recordings:
-            logger.info("%d recordings of %s are ready", n_recordings, runner.name)
+        if n_captured:
+            logger.info("CUDA graphs of %d sizes are captured for %s", n_captured, runner.name)
 
-    thread = threading.Thread(target=work, name="record", daemon=True)
+    thread = threading.Thread(target=work, name="capture", daemon=True)
     thread.start()
     return thread
 
 
 def open_bucket(settings: Settings) -> Bucket | None:
-    """The operator's bucket, if the environment names one."""
+    """Return the operator's bucket, if the environment names one.
+
+    Raises:
+        SettingsInvalid: its variables contradict each other.
+    """
     config = bucket_for(settings, os.environ)
     return None if config is None else Bucket(config, settings)
 
 
-def _judged(probed: Future[None] | None, settings: Settings) -> str:
-    """What the probe of the bucket found, for `health`; fatal only where every result is to go there."""
-    if probed is None:
+def _bucket_state(checked: Future[None] | None, settings: Settings) -> str:
+    """Return the result of the bucket's check, for `health`; raise it only where every result is to go there."""
+    if checked is None:
         return "none"
     try:
-        probed.result()
+        checked.result()
     except StorageFailed as error:
         if settings.delivery == "s3":
             raise
@@ -132,6 +131,7 @@ def _judged(probed: Future[None] | None, settings: Settings) -> str:
 
 
 def _batch_frames(device: str, settings: Settings) -> int:
-    """A CPU gains nothing from larger forwards, and a job stops only between two: room for one of the longest
-    segments, or for a usual one of a long job and a short job beside it."""
+    """Return the frames of a forward. A CPU gains nothing from larger ones, and a job stops only between two: on it,
+    one holds one of the longest segments, or a usual one of a long job and a short job beside it.
+    """
     return min(settings.batch_frames, CPU_BATCH_FRAMES) if device == "cpu" else settings.batch_frames

@@ -1,8 +1,8 @@
-"""GET of a URL that a caller chose: bounded, and from public addresses only.
+"""GET of a URL that an untrusted caller chose: bounded, and from public addresses only.
 
-runpod's guard (`rp_ssrf`) decides which addresses are public. Its `safe_get` is not used: it follows
-redirects itself, to any port and to plain http, its timeouts count for one read at a time (a server that
-drips bytes holds it forever), and its session sends the credentials of a `.netrc`.
+Not through `requests` or `urllib`: they follow redirects themselves, to any port and to plain http, look the host up
+again after it was checked, have timeouts that count for one read at a time (a server that drips bytes holds them
+forever), and send the credentials of a `.netrc`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import http.client
 import ipaddress
-import os
 import re
 import socket
 import ssl
@@ -25,6 +24,7 @@ import certifi
 
 from f5_worker.errors import FetchFailed, FetchRefused
 from f5_worker.settings import Settings, variable
+from f5_worker.storage.addresses import is_public
 
 MAX_REDIRECTS = 5
 MAX_URL_CHARS = 8_192
@@ -33,28 +33,13 @@ READ_BYTES = 1 << 16
 PORTS = {"https": 443, "http": 80}
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
-# The SDK's switch for endpoints in one's own network, in its own spelling (rp_ssrf.py).
-ALLOW_PRIVATE = "RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS"
-_YES = ("1", "true", "yes")
-
-# IPv6 ranges that carry an IPv4 address inside. rp_ssrf lets some through: 2002:a9fe:a9fe:: is
-# 169.254.169.254, the address of a cloud's credentials.
-_WRAPPING = tuple(
-    ipaddress.IPv6Network(network)
-    for network in (
-        *("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96"),  # compatible, mapped, translated
-        *("64:ff9b::/96", "64:ff9b:1::/48"),  # NAT64
-        *("2001::/32", "2002::/16"),  # Teredo, 6to4
-    )
-)
-
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _URL_SAFE = "/%:@!$&'()*+,;=~?-._"
 
 
-class Target(NamedTuple):
-    """A checked URL, in the pieces that a connection needs."""
+class CheckedUrl(NamedTuple):
+    """The parts of a checked URL that a connection needs; `path` has the query."""
 
     scheme: str
     host: str
@@ -63,12 +48,13 @@ class Target(NamedTuple):
 
     @property
     def authority(self) -> str:
+        """Return the host as the `Host` header has it, with the port unless it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 class FetchLimits(NamedTuple):
-    """What one fetch may take: bytes of body, seconds, and the monotonic time at which these are over."""
+    """The bounds of one fetch: bytes of body, seconds, and the monotonic time at which these have passed."""
 
     max_bytes: int
     total_s: float
@@ -76,10 +62,10 @@ class FetchLimits(NamedTuple):
 
 
 def fetch(url: str, settings: Settings, *, max_bytes: int) -> bytes:
-    """GET a URL that a stranger chose.
+    """Return the body at a URL that an untrusted caller chose.
 
-    Only https (http with F5_FETCH_HTTP) on its usual port, only public addresses, each redirect checked like
-    the first URL. The address that was checked is the one that is dialled.
+    Only https (http with F5_FETCH_HTTP) on its usual port, only public addresses (unless F5_FETCH_PRIVATE), each
+    redirect checked like the first URL. The connection goes to the address that was checked.
 
     Args:
         max_bytes: of the body; `settings.fetch_timeout_s` bounds everything together.
@@ -91,19 +77,20 @@ def fetch(url: str, settings: Settings, *, max_bytes: int) -> bytes:
     limits = FetchLimits(max_bytes, settings.fetch_timeout_s, time.monotonic() + settings.fetch_timeout_s)
     for _ in range(MAX_REDIRECTS + 1):
         target = check_url(url, settings)
-        answer = _get(target, limits)
-        if isinstance(answer, bytes):
-            return answer
-        url = _joined(target, answer)
+        addresses = resolve(target, allow_private=settings.fetch_private)
+        body_or_location = _get(target, addresses, limits)
+        if isinstance(body_or_location, bytes):
+            return body_or_location
+        url = _resolve_location(target, body_or_location)
     raise FetchFailed(f"{target.host} redirects more than {MAX_REDIRECTS} times; send the final URL")
 
 
-def _private_allowed() -> bool:
-    return os.environ.get(ALLOW_PRIVATE, "").strip().lower() in _YES
+def check_url(url: str, settings: Settings) -> CheckedUrl:
+    """Check everything about a URL that can be judged without looking its host up.
 
-
-def check_url(url: str, settings: Settings) -> Target:
-    """Everything about a URL that can be judged without looking its host up."""
+    Raises:
+        FetchRefused: a URL that this worker does not open.
+    """
     if len(url) > MAX_URL_CHARS or _FORBIDDEN_IN_URL.search(url):
         raise FetchRefused(
             f"the URL has more than {MAX_URL_CHARS} characters, or holds spaces, control characters or "
@@ -119,26 +106,26 @@ def check_url(url: str, settings: Settings) -> Target:
         raise FetchRefused(f"only {' and '.join(schemes)} URLs with a host are opened; send the clip inline")
     if "@" in parts.netloc:
         raise FetchRefused("the URL holds credentials; send one that needs none, such as a signed URL")
-    if port not in (None, *PORTS.values()) and not _private_allowed():
+    if port not in (None, *PORTS.values()) and not settings.fetch_private:
         raise FetchRefused(f"port {port} of {host} is not opened, only 443 and 80; use one of these")
     path = quote(parts.path, safe=_URL_SAFE) or "/"
     query = f"?{quote(parts.query, safe=_URL_SAFE)}" if parts.query else ""
-    return Target(parts.scheme, host, port or PORTS[parts.scheme], path + query)
+    return CheckedUrl(parts.scheme, host, port or PORTS[parts.scheme], path + query)
 
 
 def _ascii_host(host: str) -> str:
-    """The name as DNS knows it.
+    """Return the name as DNS has it.
 
     International names are mapped first, since the mapping also turns look-alike digits and dots into plain
-    ones: what follows must see the same host as the resolver.
+    ones: the checks must see the same host as the resolver.
 
     Raises:
-        ValueError: no valid name, or a number in a spelling (decimal, octal, hex, short) whose address
-            programs disagree about.
+        ValueError: not a valid name, or a number in a spelling (decimal, octal, hex, short) that programs read
+            as different addresses.
     """
     if ":" in host:
         if "%" in host:
-            raise ValueError("an interface of this machine is no part of a public address")
+            raise ValueError("a public address does not name an interface of this machine")
         return str(ipaddress.IPv6Address(host))
     name = host.encode("idna").decode("ascii").lower().removesuffix(".")
     if _NUMBER_LABEL.fullmatch(name.rpartition(".")[2]):
@@ -146,81 +133,74 @@ def _ascii_host(host: str) -> str:
     return name
 
 
-def _joined(target: Target, location: str) -> str:
+def _resolve_location(target: CheckedUrl, location: str) -> str:
     try:
         return urljoin(f"{target.scheme}://{target.authority}{target.path}", location)
     except ValueError:
         raise FetchFailed(f"{target.host} redirects to a malformed URL; send the final URL") from None
 
 
-def resolve(target: Target) -> list[str]:
-    """Where a host is, if all of its addresses are public; a private one among them is an attack."""
-    from runpod.serverless.utils import rp_ssrf  # 1.6 s, so not before it is needed
+def resolve(target: CheckedUrl, *, allow_private: bool) -> list[str]:
+    """Look up the addresses of a host, all of which must be public: a private one among them is an attack.
 
+    Raises:
+        FetchFailed: the host is not known.
+        FetchRefused: an address is not public; not with `allow_private`.
+    """
     try:
-        addresses = [str(address) for address in rp_ssrf.resolve_and_validate(target.host, target.port)]
-    except rp_ssrf.SSRFError as error:
-        if isinstance(error.__cause__, socket.gaierror):
-            raise FetchFailed(f"the host {target.host} is not known; check the URL") from None
-        raise _not_public(target) from None
-    if not _private_allowed() and any(map(_disguised, addresses)):
-        raise _not_public(target)
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        raise FetchFailed(f"the host {target.host} is not known; check the URL") from None
+    addresses = list(dict.fromkeys(str(socket_address[0]) for *_, socket_address in found))
+    if not addresses or not (allow_private or all(map(is_public, addresses))):
+        raise FetchRefused(f"{target.host} is not at a public address; send the clip inline")
     return addresses
 
 
-def _disguised(address: str) -> bool:
-    """An IPv6 address that stands for an IPv4 one, or is of a site (fec0::/10)."""
-    parsed = ipaddress.ip_address(address)
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return False
-    return parsed.is_site_local or any(parsed in network for network in _WRAPPING)
-
-
-def _not_public(target: Target) -> FetchRefused:
-    return FetchRefused(f"{target.host} is not at a public address; send the clip inline")
-
-
-def _get(target: Target, limits: FetchLimits) -> bytes | str:
-    """One request: the body, or where it is to be found instead."""
-    addresses = resolve(target)
+def _get(target: CheckedUrl, addresses: list[str], limits: FetchLimits) -> bytes | str:
+    """Send one request; return the body, or the Location of a redirect."""
     try:
         with (
-            dial(target, addresses, limits) as line,
-            _hang_up(line, limits),
-            _secured(line, target) as channel,
+            connect(target, addresses, limits) as sock,
+            _abort_at_deadline(sock, limits),
+            _wrap_tls(sock, target) as stream,
         ):
-            return _exchange(channel, target, limits)
+            return _exchange(stream, target, limits)
     except (OSError, http.client.HTTPException) as error:
         _check_deadline(target, limits)
         raise FetchFailed(f"{target.host} did not deliver ({_reason(error)}); try again later") from None
 
 
-def dial(target: Target, addresses: list[str], limits: FetchLimits) -> socket.socket:
-    """A connection to the first address that answers."""
+def connect(target: CheckedUrl, addresses: list[str], limits: FetchLimits) -> socket.socket:
+    """Connect to the first address that answers.
+
+    Raises:
+        FetchFailed: none answers in time.
+    """
     for address in addresses:
-        left_s = limits.deadline - time.monotonic()
-        if left_s <= 0:
+        remaining_s = limits.deadline - time.monotonic()
+        if remaining_s <= 0:
             break
         with suppress(OSError):
-            line = socket.create_connection((address, target.port), min(CONNECT_TIMEOUT_S, left_s))
-            line.settimeout(limits.total_s)
-            return line
+            sock = socket.create_connection((address, target.port), min(CONNECT_TIMEOUT_S, remaining_s))
+            sock.settimeout(limits.total_s)
+            return sock
     raise FetchFailed(f"{target.host} does not answer on port {target.port}; check the URL")
 
 
 @contextmanager
-def _hang_up(line: socket.socket, limits: FetchLimits) -> Iterator[None]:
-    """Cut the connection at the deadline, wherever it is then: in the handshake, the header or the body.
+def _abort_at_deadline(sock: socket.socket, limits: FetchLimits) -> Iterator[None]:
+    """Shut the connection down at the deadline, whether it is then in the handshake, the header or the body.
 
-    A socket's own timeout starts anew with each byte, so a slow drip would never meet it.
+    A socket's own timeout starts again with each byte, so a slow drip would never reach it.
     """
-    own = line.dup()
+    duplicate = sock.dup()
 
-    def cut() -> None:
+    def abort() -> None:
         with suppress(OSError):
-            own.shutdown(socket.SHUT_RDWR)
+            duplicate.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(max(0.0, limits.deadline - time.monotonic()), cut)
+    timer = threading.Timer(max(0.0, limits.deadline - time.monotonic()), abort)
     timer.daemon = True
     timer.start()
     try:
@@ -228,12 +208,12 @@ def _hang_up(line: socket.socket, limits: FetchLimits) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
-        own.close()
+        duplicate.close()
 
 
-def _secured(line: socket.socket, target: Target) -> socket.socket:
-    """The line itself for http; for https TLS over it, certified for the host's name."""
-    return line if target.scheme == "http" else _tls_context().wrap_socket(line, server_hostname=target.host)
+def _wrap_tls(sock: socket.socket, target: CheckedUrl) -> socket.socket:
+    """Return the socket itself for http; for https TLS over it, with a certificate for the host's name."""
+    return sock if target.scheme == "http" else _tls_context().wrap_socket(sock, server_hostname=target.host)
 
 
 @functools.cache
@@ -243,9 +223,9 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
-def _exchange(channel: socket.socket, target: Target, limits: FetchLimits) -> bytes | str:
+def _exchange(stream: socket.socket, target: CheckedUrl, limits: FetchLimits) -> bytes | str:
     connection = http.client.HTTPConnection(target.host, target.port)
-    connection.sock = channel
+    connection.sock = stream
     headers = {"Host": target.authority, "User-Agent": "f5-worker", "Accept": "*/*", "Connection": "close"}
     connection.request("GET", target.path, headers=headers)
     with connection.getresponse() as response:
@@ -257,32 +237,32 @@ def _exchange(channel: socket.socket, target: Target, limits: FetchLimits) -> by
         if response.getheader("Content-Encoding", "identity").lower() != "identity":
             # Not asked for, and a few bytes could unpack to gigabytes.
             raise FetchFailed(f"{target.host} sent a compressed reply; send the URL of the file itself")
-        return _read(response, target, limits)
+        return _read_body(response, target, limits)
 
 
-def _read(response: http.client.HTTPResponse, target: Target, limits: FetchLimits) -> bytes:
-    declared = response.length
-    if declared is not None and declared > limits.max_bytes:
-        raise _too_large(target, f"{declared} bytes", limits)
+def _read_body(response: http.client.HTTPResponse, target: CheckedUrl, limits: FetchLimits) -> bytes:
+    declared_bytes = response.length
+    if declared_bytes is not None and declared_bytes > limits.max_bytes:
+        raise _too_large(target, f"{declared_bytes} bytes", limits)
     body = bytearray()
-    while piece := response.read1(READ_BYTES):
-        body += piece
+    while part := response.read1(READ_BYTES):
+        body += part
         if len(body) > limits.max_bytes:
             raise _too_large(target, f"more than {limits.max_bytes} bytes", limits)
-    _check_deadline(target, limits)  # a connection cut by `_hang_up` looks like the end of the body
-    if declared is not None and len(body) < declared:
-        raise FetchFailed(f"{target.host} stopped after {len(body)} of {declared} bytes; try again later")
+    _check_deadline(target, limits)  # a connection that was aborted looks like the end of the body
+    if declared_bytes is not None and len(body) < declared_bytes:
+        raise FetchFailed(f"{target.host} stopped after {len(body)} of {declared_bytes} bytes; try again later")
     return bytes(body)
 
 
-def _too_large(target: Target, size: str, limits: FetchLimits) -> FetchFailed:
+def _too_large(target: CheckedUrl, size: str, limits: FetchLimits) -> FetchFailed:
     return FetchFailed(
         f"{target.host} sends {size}, at most {limits.max_bytes} ({variable('reference_max_bytes')}); "
         "send a shorter or compressed recording"
     )
 
 
-def _check_deadline(target: Target, limits: FetchLimits) -> None:
+def _check_deadline(target: CheckedUrl, limits: FetchLimits) -> None:
     if time.monotonic() >= limits.deadline:
         raise FetchFailed(
             f"{target.host} took longer than {limits.total_s:g} s ({variable('fetch_timeout_s')}); "

@@ -1,7 +1,7 @@
-"""A directory that many workers share, maybe over a network: whole files, dated notes, a polite queue.
+"""Files in a directory that many workers share, maybe over a network: atomic writes, checksums, expiring notes, leases.
 
-Correctness rests on `os.replace` and checksums alone. The lease only saves work: with it one worker downloads
-or builds while the others wait a while; without it all do, and the last one's file stays.
+Correctness rests on `os.replace` and checksums alone. The lease only saves work: with it, one worker downloads
+or builds while the others wait for a limited time; without it, all of them do, and the last one's file stays.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
 TEMPORARY = ".part"
-STALE_LEASE_S = 30.0  # longer than a living download can be silent
+STALE_LEASE_S = 30.0  # longer than a running download can go without a heartbeat
 STALE_TEMPORARY_S = 6 * 3600.0
 
 
 def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while data := file.read(CHUNK_BYTES):
@@ -35,12 +36,12 @@ def sha256_of(path: Path) -> str:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name that no other process uses, in the directory where `os.replace` is atomic."""
+    """Return a path that no other process uses, in the directory of `path`, where `os.replace` is atomic."""
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
 
 
 def write(path: Path, data: bytes) -> None:
-    """The whole file or none of it."""
+    """Write a file atomically: other processes see all of it or nothing."""
     temporary = temporary_beside(path)
     try:
         with temporary.open("xb") as file:
@@ -53,7 +54,11 @@ def write(path: Path, data: bytes) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Gone in one step for whoever looks, then deleted at leisure; raises OSError where it has to stay."""
+    """Remove a directory or file: it disappears under its name in one step and is deleted after that.
+
+    Raises:
+        OSError: it cannot be moved or deleted.
+    """
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
@@ -63,15 +68,19 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def make_usable(directory: Path) -> None:
-    """Make the directory and try to write there; OSError where that fails."""
+def ensure_writable(directory: Path) -> None:
+    """Create the directory and write to it once.
+
+    Raises:
+        OSError: the directory cannot be created or written to.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(b"?")
 
 
 def sweep(directory: Path, older_s: float = STALE_TEMPORARY_S) -> None:
-    """Delete what killed processes left behind."""
+    """Delete the temporary files and directories that killed processes left, if they are older than `older_s`."""
     with suppress(OSError):
         for path in directory.iterdir():
             if path.name.startswith(".") and path.name.endswith(TEMPORARY) and age_s(path) > older_s:
@@ -79,6 +88,7 @@ def sweep(directory: Path, older_s: float = STALE_TEMPORARY_S) -> None:
 
 
 def age_s(path: Path) -> float:
+    """Return the time since the last change of a file; 0 if the file cannot be read."""
     try:
         return time.time() - path.stat().st_mtime
     except OSError:
@@ -86,26 +96,24 @@ def age_s(path: Path) -> float:
 
 
 def free_bytes(directory: Path) -> int:
+    """Return the free space of the disk that a directory is on."""
     return shutil.disk_usage(directory).free
 
 
 def explain(error: OSError) -> str:
-    """A fault of the disk, without its path."""
+    """Return a one-line description of a disk error, without the path."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space is left on the disk"
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-# -- sums: what a file that was complete once has to be ------------------------------------------------
-
-
-def note_sum(temporary: Path, target: Path) -> None:
-    """Note a finished file's sha256 beside `target`, where it is about to be moved."""
+def write_checksum(temporary: Path, target: Path) -> None:
+    """Write the sha256 of a finished file to `target`'s `.sha256` file, before the file is moved to `target`."""
     write(target.with_name(target.name + ".sha256"), f"{sha256_of(temporary)}  {target.name}\n".encode())
 
 
-def intact(path: Path, sha256: str | None) -> bool:
-    """Whether a cached file is what was published or, where nothing is, what was noted when it was made."""
+def is_intact(path: Path, sha256: str | None) -> bool:
+    """Return whether a cached file has the published sha256 or, if `sha256` is None, the one in its `.sha256` file."""
     try:
         expected = sha256 or path.with_name(path.name + ".sha256").read_text("ascii").split()[0]
         return sha256_of(path) == expected
@@ -113,16 +121,17 @@ def intact(path: Path, sha256: str | None) -> bool:
         return False
 
 
-# -- notes: what need not be tried again for a while ---------------------------------------------------
-
-
 @dataclass(frozen=True)
-class Notes:
-    """Reasons with an expiry, one small file each; a note that cannot be read or written is none."""
+class ExpiringNotes:
+    """Reasons not to try something again for some time, one small file each.
+
+    A note that cannot be read counts as absent; one that cannot be written is left out.
+    """
 
     directory: Path
 
     def get(self, name: str) -> str | None:
+        """Return the reason, or None if there is no note of that name or it has expired."""
         try:
             note = json.loads(self._path(name).read_text("utf-8"))
             reason, until = str(note["reason"]), float(note["until"])
@@ -131,6 +140,7 @@ class Notes:
         return reason if time.time() < until else None
 
     def put(self, name: str, reason: str, ttl_s: float) -> None:
+        """Write a note that expires after `ttl_s` seconds."""
         note = {"reason": reason, "until": round(time.time() + ttl_s)}
         with suppress(OSError):
             write(self._path(name), json.dumps(note).encode())
@@ -139,17 +149,15 @@ class Notes:
         return self.directory / f"{name}.note"
 
 
-# -- lease ---------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Lease:
-    """Held or not; the holder says now and then that it lives."""
+    """A lock file with an expiry. `held` is false where the wait ended without getting it."""
 
     path: Path
     held: bool
 
     def heartbeat(self) -> None:
+        """Renew the lease, if it is held; the holder calls this more often than every `STALE_LEASE_S` seconds."""
         if self.held:
             with suppress(OSError):
                 os.utime(self.path)
@@ -157,19 +165,19 @@ class Lease:
 
 @contextmanager
 def lease(path: Path, *, wait_s: float, done: Callable[[], bool] = lambda: False) -> Iterator[Lease]:
-    """Wait for one's turn, for `done()`, or for the time to be over; then go ahead, with the lease or without.
+    """Wait for the lease, for `done()`, or for the end of `wait_s`; then enter the block, with or without the lease.
 
-    A file made with O_EXCL, not flock, which some network file systems have and do not honour.
+    The lease is a file created with O_EXCL. flock is not used: some network file systems accept it without effect.
     """
     deadline = time.monotonic() + wait_s
-    held = _take(path)
+    held = _acquire(path)
     while not held and not done() and time.monotonic() < deadline:
-        if _abandoned(path):
+        if _is_abandoned(path):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         else:
             time.sleep(min(0.1, max(0.0, deadline - time.monotonic())))
-        held = _take(path)
+        held = _acquire(path)
     try:
         yield Lease(path, held)
     finally:
@@ -178,7 +186,7 @@ def lease(path: Path, *, wait_s: float, done: Callable[[], bool] = lambda: False
                 path.unlink(missing_ok=True)
 
 
-def _take(path: Path) -> bool:
+def _acquire(path: Path) -> bool:
     try:
         with path.open("x") as file:
             file.write(f"{platform.node()} {os.getpid()}")
@@ -187,8 +195,11 @@ def _take(path: Path) -> bool:
     return True
 
 
-def _abandoned(path: Path) -> bool:
-    """No sign of life for a while; at once, if it is of this host and its process is gone (or is this one)."""
+def _is_abandoned(path: Path) -> bool:
+    """Return whether a lease has not been renewed for `STALE_LEASE_S`, or its process has ended.
+
+    The process can be checked only if it ran on this host. A lease with this process' own id is abandoned too.
+    """
     if age_s(path) > STALE_LEASE_S:
         return True
     try:
@@ -197,5 +208,5 @@ def _abandoned(path: Path) -> bool:
         return False
     if host != platform.node() or not pid.isdigit():
         return False
-    # A container that was started anew has its old host name, and the same process id 1.
+    # A restarted container keeps its host name, and its process id is 1 again.
     return int(pid) == os.getpid() or not Path("/proc", pid).exists()

@@ -1,8 +1,8 @@
-"""Files in an S3-compatible bucket, through boto3 with every default that such servers trip over set by hand.
+"""Files in an S3-compatible bucket, through boto3, with every default that such servers do not support set explicitly.
 
-Signatures are version 4 for the bucket's own region; paths instead of host names everywhere but on AWS; no checksums
-that were not asked for (botocore adds them since 1.36, and many servers refuse them); single deletes, since RunPod's
-volumes have no others. Every operation has one deadline over all its tries.
+Signatures are version 4 for the bucket's own region; the bucket is in the path instead of the host name everywhere but
+on AWS; no checksums unless required (botocore adds them since 1.36, and many servers refuse them); single deletes,
+since RunPod's volumes have no others. Every operation has one deadline over all its tries.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from f5_worker.settings import Settings
 from f5_worker.storage.s3_config import BucketConfig
 
 PAUSES_S = (0.2, 0.4, 0.8)  # between tries
-STALL_S = 20.0  # without a byte; then another connection is tried
+STALL_S = 20.0  # without a byte, after which another connection is tried
 MAX_ANSWER_BYTES = 8_000_000  # a page of a list has up to 1,000 keys of 1,024 bytes, which XML may triple
 MAX_LISTED_KEYS = 100_000
 PROBE_KEY = "f5-worker-probe-"
 
-# They log whole requests, signatures included, at DEBUG.
-_TALKATIVE = ("boto3", "botocore", "urllib3", "s3transfer")
+# At DEBUG they log whole requests, signatures included.
+_VERBOSE_LOGGERS = ("boto3", "botocore", "urllib3", "s3transfer")
 
 _T = TypeVar("_T")
 _session_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """A file in the bucket. `etag` changes with its content."""
 
     key: str
@@ -50,9 +50,9 @@ class Bucket:
     """One bucket; may be used by several threads. Nothing is sent before the first operation.
 
     Raises (every method):
-        StorageFailed: in words for who has to mend it: the key, its rights, the bucket, the region, the endpoint,
-            the clock, or time that ran out (`F5_S3_TIMEOUT_S`, over all tries of one operation).
-        FetchRefused, FetchFailed: a job's own endpoint is not at a public address, or nowhere.
+        StorageFailed: with the cause to fix: the key, its rights, the bucket, the region, the endpoint, the clock, or
+            the time limit (`F5_S3_TIMEOUT_S`, over all tries of one operation).
+        FetchRefused, FetchFailed: a job's own endpoint is not at a public address, or is not known.
     """
 
     def __init__(self, config: BucketConfig, settings: Settings) -> None:
@@ -61,7 +61,7 @@ class Bucket:
         self._name = config.bucket
 
     def put(self, key: str, data: bytes, content_type: str) -> None:
-        """Write a file; one of that name is replaced. Tried again when the connection breaks."""
+        """Write a file; one of that name is replaced. Retried when the connection breaks."""
 
         def send() -> None:
             self._check(self._client.put_object(Bucket=self._name, Key=key, Body=data, ContentType=content_type))
@@ -69,44 +69,44 @@ class Bucket:
         self._run("write", send)
 
     def get(self, key: str, max_bytes: int) -> bytes | None:
-        """A file's content; None when there is no such file."""
+        """Return a file's content; None when the file does not exist."""
 
-        def fetch() -> bytes:
-            answer = self._check(self._client.get_object(Bucket=self._name, Key=key))
-            return bytes(answer["Body"].read())
+        def read() -> bytes:
+            response = self._check(self._client.get_object(Bucket=self._name, Key=key))
+            return bytes(response["Body"].read())
 
-        return self._unless_missing("read", fetch, max_bytes)
+        return self._unless_missing("read", read, max_bytes)
 
-    def head(self, key: str) -> Stored | None:
-        """What is known of a file without reading it; None when there is no such file."""
+    def head(self, key: str) -> StoredObject | None:
+        """Return a file's metadata without reading it; None when the file does not exist."""
 
-        def ask() -> Stored:
-            answer = self._check(self._client.head_object(Bucket=self._name, Key=key))
-            return Stored(key, answer["ContentLength"], answer["LastModified"], answer.get("ETag", ""))
+        def read() -> StoredObject:
+            response = self._check(self._client.head_object(Bucket=self._name, Key=key))
+            return StoredObject(key, response["ContentLength"], response["LastModified"], response.get("ETag", ""))
 
-        return self._unless_missing("read", ask, missing=("404", "NoSuchKey"))  # answers to HEAD have no body
+        return self._unless_missing("read", read, missing=("404", "NoSuchKey"))  # responses to HEAD have no body
 
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """All files whose keys begin with `prefix`, by key; asked for in pages of 1,000 as they are consumed."""
-        more: dict[str, str] | None = {}
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield all files whose keys begin with `prefix`, by key; requested in pages of 1,000 as they are consumed."""
+        next_page: dict[str, str] | None = {}
         count = 0
-        while more is not None:
-            found, more = self._run("list", functools.partial(self._page, prefix, more))
+        while next_page is not None:
+            found, next_page = self._run("list", functools.partial(self._page, prefix, next_page))
             yield from found
             count += max(len(found), 1)
             if count > MAX_LISTED_KEYS:
-                raise StorageFailed(f"more than {MAX_LISTED_KEYS} files lie under {prefix!r}; use a prefix with fewer")
+                raise StorageFailed(f"{prefix!r} has more than {MAX_LISTED_KEYS} files; use a prefix with fewer")
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Remove files, with all earlier versions where the bucket keeps them, as Backblaze's do unasked.
+        """Delete files, with all earlier versions where the bucket keeps them, as Backblaze's do by default.
 
-        Those that are not there are as good as removed.
+        Files that do not exist are ignored.
         """
         for key in keys:
-            self._unless_missing("delete", functools.partial(self._remove, key))
+            self._unless_missing("delete", functools.partial(self._delete_one, key))
 
     def url(self, key: str) -> str | None:
-        """Where anybody may fetch the file: public (F5_S3_PUBLIC_URL), or signed, for F5_S3_URL_TTL_S.
+        """Return a URL from which anyone may fetch the file: public (F5_S3_PUBLIC_URL), or signed, for F5_S3_URL_TTL_S.
 
         None where there are neither public nor signed URLs: RunPod's volumes.
         """
@@ -122,49 +122,49 @@ class Bucket:
 
     @property
     def public(self) -> bool:
-        """Are URLs unsigned? The operator's public address says nothing of a job's own bucket."""
+        """Return True if URLs are unsigned; the operator's public address does not apply to a job's own bucket."""
         return bool(self._settings.s3_public_url) and not self.config.untrusted
 
     def probe(self, prefix: str = "") -> None:
-        """Write, read and delete a small file, as the work will; a key that may not delete is good enough.
+        """Write, read and delete a small file, to find faults at start; a key that may not delete is accepted.
 
         Raises:
-            StorageFailed: which of them failed, and why.
+            StorageFailed: which of these failed, and why.
         """
         key, content = f"{prefix}{PROBE_KEY}{secrets.token_hex(8)}", b"f5-worker"
         self.put(key, content, "text/plain")
         if not self.public and self.get(key, max_bytes=MAX_ANSWER_BYTES) != content:
             raise StorageFailed(f"{self.config.host} does not give back what was written; check the endpoint")
-        self._unless_missing("delete", functools.partial(self._remove, key), missing=("NoSuchKey", "AccessDenied"))
+        self._unless_missing("delete", functools.partial(self._delete_one, key), missing=("NoSuchKey", "AccessDenied"))
 
-    def _remove(self, key: str) -> None:
-        answer = self._client.delete_object(Bucket=self._name, Key=key)
-        while "VersionId" in answer and (kept := self._versions(key)):  # else all of it is only hidden
-            for version in kept:
+    def _delete_one(self, key: str) -> None:
+        response = self._client.delete_object(Bucket=self._name, Key=key)
+        while "VersionId" in response and (versions := self._versions(key)):  # they are only hidden so far
+            for version in versions:
                 self._client.delete_object(Bucket=self._name, Key=key, VersionId=version)
 
     def _versions(self, key: str) -> Sequence[str]:
-        """What the bucket keeps of a file, up to 1,000: longer keys of the same beginning come after it."""
+        """Return the versions that the bucket keeps of a file, up to 1,000; longer keys with this prefix come later."""
         page = self._client.list_object_versions(Bucket=self._name, Prefix=key)
         kept = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
         return [item["VersionId"] for item in kept if item["Key"] == key]
 
-    def _page(self, prefix: str, more: dict[str, str]) -> tuple[Sequence[Stored], dict[str, str] | None]:
-        """Up to 1,000 files, and what to send for the next page."""
-        page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **more)
+    def _page(self, prefix: str, page_token: dict[str, str]) -> tuple[Sequence[StoredObject], dict[str, str] | None]:
+        """Return up to 1,000 files, and the parameter for the next page."""
+        page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **page_token)
         found = [
-            Stored(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))
+            StoredObject(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))
             for item in page.get("Contents", ())
         ]
         return found, {"ContinuationToken": page["NextContinuationToken"]} if page.get("IsTruncated") else None
 
-    def _check(self, answer: Any) -> Any:
-        """Refuse what no S3 server sends: a web page answers 200 to anything, and the file would be lost."""
-        if "ETag" not in answer and not any(
-            name.startswith("x-amz-") for name in answer["ResponseMetadata"]["HTTPHeaders"]
+    def _check(self, response: Any) -> Any:
+        """Return a response that an S3 server sent; a web server answers 200 to anything, and files would be lost."""
+        if "ETag" not in response and not any(
+            name.startswith("x-amz-") for name in response["ResponseMetadata"]["HTTPHeaders"]
         ):
-            raise StorageFailed(f"{self.config.host} gives no S3 answer; check the endpoint")
-        return answer
+            raise StorageFailed(f"{self.config.host} does not answer as S3 does; check the endpoint")
+        return response
 
     def _unless_missing(
         self,
@@ -173,53 +173,53 @@ class Bucket:
         max_bytes: int = MAX_ANSWER_BYTES,
         missing: Sequence[str] = ("NoSuchKey",),
     ) -> _T | None:
-        from f5_worker.storage import s3_errors as faults
+        from f5_worker.storage import s3_errors
 
         def attempt() -> _T | None:
             try:
                 return call()
-            except faults.CLIENT_ERRORS as error:
-                if faults.code(error) in missing:
+            except s3_errors.CLIENT_ERRORS as error:
+                if s3_errors.error_code(error) in missing:
                     return None
                 raise
 
         return self._run(what, attempt, max_bytes)
 
     def _run(self, what: str, call: Callable[[], _T], max_bytes: int = MAX_ANSWER_BYTES) -> _T:
-        """Try `call` until it works, cannot work, or the time is over."""
-        from f5_worker.storage import s3_errors as faults
-        from f5_worker.storage.s3_transport import task
+        """Try `call` until it works, cannot work, or the deadline passes."""
+        from f5_worker.storage import s3_errors
+        from f5_worker.storage.s3_transport import operation
 
-        strangers = self._settings if self.config.untrusted else None
-        with task(self._settings.s3_timeout_s, max_bytes, strangers) as this:
+        untrusted = self._settings if self.config.untrusted else None
+        with operation(self._settings.s3_timeout_s, max_bytes, untrusted) as current:
             for pause_s in (*PAUSES_S, None):
                 try:
-                    result = self._in_its_region(call)
-                except faults.CLIENT_ERRORS as error:
-                    if this.expired:
-                        raise faults.too_late(self.config, this.total_s, what) from None
-                    if pause_s is None or not faults.transient(error) or pause_s >= this.left_s:
-                        raise faults.explain(error, self.config, what) from None
+                    result = self._in_bucket_region(call)
+                except s3_errors.CLIENT_ERRORS as error:
+                    if current.is_expired:
+                        raise s3_errors.timed_out(self.config, current.total_s, what) from None
+                    if pause_s is None or not s3_errors.is_transient(error) or pause_s >= current.remaining_s:
+                        raise s3_errors.explain(error, self.config, what) from None
                     time.sleep(pause_s)
                     continue
-                if this.cut:  # what looks like the end of an answer may be ours
-                    raise faults.too_late(self.config, this.total_s, what)
+                if current.is_aborted:  # the end of the response may be that of the aborted connection
+                    raise s3_errors.timed_out(self.config, current.total_s, what)
                 return result
         raise AssertionError("the last try returns or raises")
 
-    def _in_its_region(self, call: Callable[[], _T]) -> _T:
-        """Do it; where the server says that the bucket is in another region, again there, and from then on."""
-        from f5_worker.storage.s3_transport import OtherRegion
+    def _in_bucket_region(self, call: Callable[[], _T]) -> _T:
+        """Run `call`; where the server names another region for the bucket, switch to that one and run it again."""
+        from f5_worker.storage.s3_transport import WrongRegion
 
         try:
             return call()
-        except OtherRegion as other:
+        except WrongRegion as other:
             logger.warning("the bucket is in the region %s, not %s", other.region, self.config.region)
             self.config = replace(self.config, region=other.region)
             self.__dict__.pop("_client", None)
         try:
             return call()
-        except OtherRegion as other:
+        except WrongRegion as other:
             message = f"{self.config.host} sends from region {self.config.region} to {other.region}; check the endpoint"
             raise StorageFailed(message) from None
 
@@ -229,23 +229,23 @@ class Bucket:
 
 
 def _connect(config: BucketConfig, settings: Settings) -> Any:
-    """A boto3 client that ignores what the environment says beyond `config`."""
+    """Return a boto3 client that ignores the environment: only `config` counts."""
     from botocore.config import Config
 
-    from f5_worker.storage.s3_transport import Wire
+    from f5_worker.storage.s3_transport import BucketTransport
 
-    for name in _TALKATIVE:
+    for name in _VERBOSE_LOGGERS:
         library = logging.getLogger(name)
         library.setLevel(max(library.level, logging.INFO))
     options = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path" if config.path_style else "auto"},
-        retries={"total_max_attempts": 1, "mode": "standard"},  # `Bucket._run` does it, within its deadline
+        retries={"total_max_attempts": 1, "mode": "standard"},  # `Bucket._run` retries, within its deadline
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         ignore_configured_endpoint_urls=True,
     )
-    with _session_lock:  # botocore's sessions are not made for several threads
+    with _session_lock:  # botocore's sessions are not thread-safe
         client = _session().create_client(
             "s3",
             region_name=config.region,
@@ -255,15 +255,15 @@ def _connect(config: BucketConfig, settings: Settings) -> Any:
             config=options,
         )
     stall_s = min(STALL_S, settings.s3_timeout_s / 2)
-    wire = Wire(client.meta.endpoint_url, config.region, stall_s=stall_s, strangers=config.untrusted)
-    client.meta.events.register("before-send.s3", wire.send)
+    transport = BucketTransport(client.meta.endpoint_url, config.region, stall_s=stall_s, untrusted=config.untrusted)
+    client.meta.events.register("before-send.s3", transport.send)
     return client
 
 
 @functools.cache
 def _session() -> Any:
-    """Keeps the descriptions of S3 that clients are made of: 1 s to read, then milliseconds for each client."""
+    """Return the session, which caches S3's service model: 1 s to read, then milliseconds for each client."""
     import botocore.session
 
-    nothing = (None, None, None, None)  # neither a variable nor a file: profiles are not for us
-    return botocore.session.Session({"profile": nothing, "config_file": nothing, "credentials_file": nothing})
+    unset = (None, None, None, None)  # neither a variable nor a file: AWS profiles are ignored
+    return botocore.session.Session({"profile": unset, "config_file": unset, "credentials_file": unset})

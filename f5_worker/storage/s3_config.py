@@ -1,16 +1,16 @@
-"""Which bucket: from the environment, in three families of names, or from the job itself.
+"""The configuration of a bucket: from the environment, in three families of names, or from values of a job.
 
     family   endpoint             bucket           key id                 secret                     region
     S3       S3_ENDPOINT_URL      S3_BUCKET_NAME   S3_ACCESS_KEY_ID       S3_SECRET_ACCESS_KEY       S3_REGION
     BUCKET   BUCKET_ENDPOINT_URL  in the endpoint  BUCKET_ACCESS_KEY_ID   BUCKET_SECRET_ACCESS_KEY
     AWS      AWS_ENDPOINT_URL     S3_BUCKET        AWS_ACCESS_KEY_ID      AWS_SECRET_ACCESS_KEY      AWS_REGION
 
-The first family, in this order, that names all it needs is taken, whole: nothing is borrowed from another. AWS keys
-without S3_BUCKET are none of ours. In the AWS family the endpoint may be missing, which means AWS itself. BUCKET is
-the SDK's family; the SDK uploads into a bucket named after the month, we want it in the URL.
+The first family, in this order, that has all that it needs is used, whole: nothing is borrowed from another. AWS keys
+without S3_BUCKET belong to other programs. In the AWS family the endpoint may be missing, which means AWS itself.
+BUCKET is the SDK's family; the SDK uploads into a bucket named after the month, here the bucket is in the URL.
 
-The endpoint may hold the bucket, before the host or as its path. A region that the host tells counts more than a
-variable, since the host refuses any other; where nobody tells it, it is `us-east-1`, which most servers accept.
+The endpoint may hold the bucket, before the host or as its path. A region in the host overrides a variable, since the
+host refuses any other; where neither has one, it is `us-east-1`, which most servers accept.
 """
 
 from __future__ import annotations
@@ -26,18 +26,24 @@ from f5_worker.settings import Settings, variable
 
 DEFAULT_REGION = "us-east-1"
 
-_AWS = r"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d))?\.(?P<home>amazonaws\.com(?:\.cn)?)"
+_AWS = r"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d))?\.amazonaws\.com(?:\.cn)?"
 _BUCKET = r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]*)\.)?"
-# Only what is documented by those who run them.
+# Only what the providers document.
 _PROVIDERS = {
     "AWS": re.compile(_BUCKET + _AWS),
-    "Backblaze": re.compile(_BUCKET + r"s3\.(?P<region>[a-z]{2}-[a-z]+-\d{3})\.(?P<home>backblazeb2\.com)"),
-    "Wasabi": re.compile(_BUCKET + r"s3(?:\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d))?\.(?P<home>wasabisys\.com)"),
-    "Cloudflare": re.compile(_BUCKET + r"[0-9a-f]{32}(?:\.(?:eu|fedramp))?\.(?P<home>r2\.cloudflarestorage\.com)"),
-    "DigitalOcean": re.compile(_BUCKET + r"(?P<region>[a-z]{3}\d)\.(?P<home>digitaloceanspaces\.com)"),
-    "RunPod": re.compile(r"s3api-(?P<region>[a-z0-9-]+)\.(?P<home>runpod\.io)"),
+    "Backblaze": re.compile(_BUCKET + r"s3\.(?P<region>[a-z]{2}-[a-z]+-\d{3})\.backblazeb2\.com"),
+    "Wasabi": re.compile(_BUCKET + r"s3(?:\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d))?\.wasabisys\.com"),
+    "Cloudflare": re.compile(_BUCKET + r"[0-9a-f]{32}(?:\.(?:eu|fedramp))?\.r2\.cloudflarestorage\.com"),
+    "DigitalOcean": re.compile(_BUCKET + r"(?P<region>[a-z]{3}\d)\.digitaloceanspaces\.com"),
+    "RunPod": re.compile(r"s3api-(?P<region>[a-z0-9-]+)\.runpod\.io"),
 }
-HOMES = ("amazonaws.com", "backblazeb2.com", "wasabisys.com", "r2.cloudflarestorage.com", "digitaloceanspaces.com")
+PROVIDER_DOMAINS = (
+    "amazonaws.com",
+    "backblazeb2.com",
+    "wasabisys.com",
+    "r2.cloudflarestorage.com",
+    "digitaloceanspaces.com",
+)
 
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")  # no ARN, no path; older buckets have capitals
 _REGION = re.compile(r"[A-Za-z0-9-]{1,63}")
@@ -56,17 +62,17 @@ class BucketConfig:
     region: str
     path_style: bool
     source: str  # the name of the family
-    provider: str | None = None  # where it is known
-    untrusted: bool = False  # a caller chose the endpoint: only public addresses are dialled
+    provider: str | None = None  # if known
+    untrusted: bool = False  # a caller chose the endpoint: only public addresses are connected to
 
     @property
     def can_presign(self) -> bool:
-        """RunPod's volumes have no presigned URLs (its documentation of the S3-compatible API)."""
+        """Return False for RunPod's volumes, which have no presigned URLs (its docs of the S3-compatible API)."""
         return self.provider != "RunPod"
 
     @property
     def host(self) -> str:
-        """Whom we talk to, for messages."""
+        """Return the server's host and port, for messages."""
         return urlsplit(self.endpoint_url or f"https://s3.{self.region}.amazonaws.com").netloc
 
 
@@ -82,10 +88,12 @@ class Family(NamedTuple):
 
     @property
     def variables(self) -> tuple[str, ...]:
+        """Return the names that the family has."""
         return tuple(name for name in self[1:] if name)
 
     @property
     def needed(self) -> tuple[str, ...]:
+        """Return the names that must be set."""
         return tuple(name for name in self[1:5] if name and name != "AWS_ENDPOINT_URL")
 
 
@@ -97,18 +105,18 @@ FAMILIES = (
 
 
 def bucket_from_env(environ: Mapping[str, str]) -> BucketConfig | None:
-    """The operator's bucket; None when no family of variables is begun.
+    """Return the operator's bucket; None when no family has a variable set.
 
     Raises:
-        SettingsInvalid: what is begun is not complete, or contradicts itself; every variable is named.
+        SettingsInvalid: no family is complete, or it contradicts itself; every variable is named.
     """
     given = _given(environ)
-    begun = [family for family in FAMILIES if _begun(family, given)]
-    if not begun:
+    started = [family for family in FAMILIES if _is_started(family, given)]
+    if not started:
         return None
-    complete = [family for family in begun if all(name in given for name in family.needed)]
+    complete = [family for family in started if all(name in given for name in family.needed)]
     if not complete:
-        raise SettingsInvalid([_incomplete(family, given) for family in begun])
+        raise SettingsInvalid([_incomplete(family, given) for family in started])
     family = complete[0]
     values = {name: given.get(variable, "") for name, variable in family._asdict().items() if name != "name"}
     try:
@@ -118,7 +126,7 @@ def bucket_from_env(environ: Mapping[str, str]) -> BucketConfig | None:
 
 
 def bucket_for(settings: Settings, environ: Mapping[str, str]) -> BucketConfig | None:
-    """The operator's bucket, which some settings need.
+    """Return the operator's bucket, which some settings need.
 
     Raises:
         SettingsInvalid: as `bucket_from_env`, or a setting needs a bucket and there is none.
@@ -133,7 +141,7 @@ def bucket_for(settings: Settings, environ: Mapping[str, str]) -> BucketConfig |
 
 
 def bucket_warnings(environ: Mapping[str, str]) -> Iterator[str]:
-    """What is not wrong but surprising in these variables: a mixture of families, a region that the host overrules.
+    """Yield warnings about these variables: a mixture of families, a region that the host overrides.
 
     Raises:
         SettingsInvalid: see `bucket_from_env`.
@@ -143,7 +151,7 @@ def bucket_warnings(environ: Mapping[str, str]) -> Iterator[str]:
         return
     given = _given(environ)
     used = next(family for family in FAMILIES if family.name == config.source)
-    others = [family for family in FAMILIES if family is not used and _begun(family, given)]
+    others = [family for family in FAMILIES if family is not used and _is_started(family, given)]
     if ignored := [name for family in others for name in family.variables if name in given]:
         yield f"{', '.join(ignored)} not used: the bucket is given by {', '.join(used.needed)}"
     region = given.get(used.region, config.region)
@@ -156,7 +164,7 @@ def bucket_from_values(family: Family, values: Mapping[str, str], *, untrusted: 
 
     Args:
         values: by the fields of `Family`.
-        untrusted: a caller chose them, so only public addresses are dialled.
+        untrusted: a caller chose them, so only public addresses are connected to.
 
     Raises:
         ValueError: one argument for each fault, by the family's own names; no value is quoted.
@@ -165,39 +173,40 @@ def bucket_from_values(family: Family, values: Mapping[str, str], *, untrusted: 
 
 
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
-    """An empty value means "not set", as an endpoint's form sends it."""
+    """Return the variables that are set; an empty value means "not set", as an endpoint's form sends it."""
     names = {name for family in FAMILIES for name in family.variables}
     return {name: environ[name].strip() for name in names if environ.get(name, "").strip()}
 
 
-def _begun(family: Family, given: Mapping[str, str]) -> bool:
-    marks = ("S3_BUCKET",) if family.name == "AWS" else family.variables
-    return any(name in given for name in marks)
+def _is_started(family: Family, given: Mapping[str, str]) -> bool:
+    """Return True if any variable of the family is set; of AWS only S3_BUCKET counts."""
+    own_names = ("S3_BUCKET",) if family.name == "AWS" else family.variables
+    return any(name in given for name in own_names)
 
 
 def _incomplete(family: Family, given: Mapping[str, str]) -> str:
     missing = [name for name in family.needed if name not in given]
     found = [name for name in family.variables if name in given]
-    return f"{', '.join(missing)} missing beside {', '.join(found)}; a bucket needs {', '.join(family.needed)}"
+    return f"{', '.join(missing)} missing, but {', '.join(found)} given; a bucket needs {', '.join(family.needed)}"
 
 
 def _config(
     source: str, names: Family, *, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str
 ) -> BucketConfig:
-    """Judge one family's values together.
+    """Check one family's values together.
 
     Raises:
         ValueError: one argument for each fault.
     """
-    place, faults = _place(endpoint, names.endpoint)
+    parsed, faults = _parse_endpoint(endpoint, names.endpoint)
     for name, value in ((names.access_key, access_key), (names.secret_key, secret_key)):
         if not _KEY.fullmatch(value):
             faults.append(f"{name} holds spaces, quotes or other characters that no key has; copy it again")
     if region and not _REGION.fullmatch(region):
-        faults.append(f"{names.region} is no region; write one such as {DEFAULT_REGION}")
-    place, fault = _with_bucket(place, bucket, names)
+        faults.append(f"{names.region} is not a region; write one such as {DEFAULT_REGION}")
+    parsed, fault = _with_bucket(parsed, bucket, names)
     faults += [fault] if fault else []
-    if place.provider == "AWS" and _BACKBLAZE_KEY.fullmatch(access_key):
+    if parsed.provider == "AWS" and _BACKBLAZE_KEY.fullmatch(access_key):
         faults.append(
             f"{names.access_key} is a key of Backblaze, but without its endpoint it goes to AWS; "
             f"set {names.endpoint} to https://s3.<region>.backblazeb2.com"
@@ -205,32 +214,32 @@ def _config(
     if faults:
         raise ValueError(*faults)
     return BucketConfig(
-        endpoint_url=place.endpoint,
-        bucket=place.bucket,
+        endpoint_url=parsed.url,
+        bucket=parsed.bucket,
         access_key=access_key,
         secret_key=secret_key,
-        region=place.region or region or DEFAULT_REGION,
-        path_style=place.provider != "AWS",
+        region=parsed.region or region or DEFAULT_REGION,
+        path_style=parsed.provider != "AWS",
         source=source,
-        provider=place.provider,
+        provider=parsed.provider,
     )
 
 
 @dataclass(frozen=True)
-class _Place:
-    """What an endpoint's URL tells."""
+class _Endpoint:
+    """The parts of an endpoint's URL: `url` without the bucket, None for AWS."""
 
-    endpoint: str | None
+    url: str | None
     path: str = ""
     bucket: str = ""
     region: str = ""
     provider: str | None = None
 
 
-def _place(endpoint: str, name: str) -> tuple[_Place, list[str]]:
-    """Take an endpoint apart; beside it what is wrong with it. No endpoint means AWS."""
+def _parse_endpoint(endpoint: str, name: str) -> tuple[_Endpoint, list[str]]:
+    """Return the parts of an endpoint, and its faults. No endpoint means AWS."""
     if not endpoint:
-        return _Place(None, provider="AWS"), []
+        return _Endpoint(None, provider="AWS"), []
     # Consoles show the endpoint without a scheme.
     url = endpoint if "://" in endpoint else f"https://{endpoint}"
     try:
@@ -239,45 +248,48 @@ def _place(endpoint: str, name: str) -> tuple[_Place, list[str]]:
     except ValueError:
         host, port = "", None
     if not host or parts.scheme not in ("https", "http") or re.search(r"[\s\\]", url):
-        return _Place(None), [f"{name} is no URL; write https://host"]
+        return _Endpoint(None), [f"{name} is not a URL; write https://host"]
     if "@" in parts.netloc or parts.query or parts.fragment:
-        return _Place(None), [f"{name} holds a user, a query or a fragment; write https://host only"]
+        return _Endpoint(None), [f"{name} holds a user, a query or a fragment; write https://host only"]
     path = unquote(parts.path).strip("/")
     for provider, pattern in _PROVIDERS.items():
         if match := pattern.fullmatch(host):
-            return _known(provider, match, parts.scheme, host, port, path), []
-    return _Place(f"{parts.scheme}://{parts.netloc}", path), []
+            return _known_endpoint(provider, match, parts.scheme, host, port, path), []
+    return _Endpoint(f"{parts.scheme}://{parts.netloc}", path), []
 
 
-def _known(provider: str, match: re.Match[str], scheme: str, host: str, port: int | None, path: str) -> _Place:
+def _known_endpoint(
+    provider: str, match: re.Match[str], scheme: str, host: str, port: int | None, path: str
+) -> _Endpoint:
     found = match.groupdict()
     bucket, region = found.get("bucket") or "", found.get("region") or ""
     if provider == "RunPod":
         region = region.upper()  # the data centre, as its documentation writes it
     elif provider == "Cloudflare":
         region = "auto"
-    bare = host[len(bucket) + 1 :] if bucket else host
-    endpoint = None if provider == "AWS" else f"{scheme}://{bare}" + (f":{port}" if port else "")
-    return _Place(endpoint, path, bucket, region, provider)
+    bare_host = host[len(bucket) + 1 :] if bucket else host
+    url = None if provider == "AWS" else f"{scheme}://{bare_host}" + (f":{port}" if port else "")
+    return _Endpoint(url, path, bucket, region, provider)
 
 
-def _with_bucket(place: _Place, bucket: str, names: Family) -> tuple[_Place, str]:
-    """Settle which part of the URL, or which variable, names the bucket; beside it what is wrong."""
-    how = f"set {names.bucket}" if names.bucket else f"write {names.endpoint} as https://host/bucket"
-    base, _, last = place.path.rpartition("/")
-    if place.bucket and bucket and place.bucket != bucket:
-        return place, f"{names.endpoint} names the bucket {place.bucket}, {names.bucket} {bucket}; write one of them"
-    if place.bucket or not place.path:
-        bucket, base = place.bucket or bucket, place.path
+def _with_bucket(endpoint: _Endpoint, bucket: str, names: Family) -> tuple[_Endpoint, str]:
+    """Return the endpoint with its bucket, from the URL or the variable, and the fault, if any."""
+    advice = f"set {names.bucket}" if names.bucket else f"write {names.endpoint} as https://host/bucket"
+    base, _, last = endpoint.path.rpartition("/")
+    if endpoint.bucket and bucket and endpoint.bucket != bucket:
+        fault = f"{names.endpoint} names the bucket {endpoint.bucket}, {names.bucket} {bucket}; write one of them"
+        return endpoint, fault
+    if endpoint.bucket or not endpoint.path:
+        bucket, base = endpoint.bucket or bucket, endpoint.path
     elif not bucket:
         bucket = last
         if base:
-            return place, f"{names.endpoint} has a path of several parts, any of which may be the bucket; {how}"
+            return endpoint, f"{names.endpoint} has a path of several parts, any of which may be the bucket; {advice}"
     elif bucket != last:
-        base = place.path  # servers behind a path, such as https://host/storage/v1/s3
+        base = endpoint.path  # servers behind a path, such as https://host/storage/v1/s3
     if not bucket:
-        return place, f"no bucket is named; {how}"
+        return endpoint, f"no bucket is named; {advice}"
     if not _BUCKET_NAME.fullmatch(bucket):
-        return place, f"{names.bucket or names.endpoint} is no bucket's name; {how}"
-    endpoint = f"{place.endpoint}/{base}" if place.endpoint and base else place.endpoint
-    return replace(place, endpoint=endpoint, bucket=bucket), ""
+        return endpoint, f"{names.bucket or names.endpoint} is not a bucket's name; {advice}"
+    url = f"{endpoint.url}/{base}" if endpoint.url and base else endpoint.url
+    return replace(endpoint, url=url, bucket=bucket), ""

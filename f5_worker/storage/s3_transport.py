@@ -1,9 +1,9 @@
-"""How requests to a bucket travel: botocore's own HTTP session, with bounds that it lacks.
+"""Send requests to a bucket through botocore's own HTTP session, with bounds that it lacks.
 
-A socket's timeouts count for one read or write at a time, so a server that drips bytes holds a job for ever; answers
-are read whole, however long; and whatever address a host's name has is dialled. Here a task has one deadline at
-which its connections are cut, a bound on what is read, and, where a stranger chose the host, `fetch`'s rules of
-addresses, with the address that was checked as the one that is dialled.
+A socket's timeouts count for one read or write at a time, so a server that drips bytes holds a job forever; answers
+are read whole, however long; and any address of a host's name is connected to. Here an operation has one deadline at
+which its connections are aborted, a bound on what is read, and, where an untrusted caller chose the host, `fetch`'s
+rules of addresses, with the connection made to the address that was checked.
 
 Importing this module imports botocore.
 """
@@ -44,116 +44,121 @@ CONNECT_TIMEOUT_S = 10.0
 _REGION = re.compile(rb"<Region>([A-Za-z0-9-]{1,63})</Region>")
 
 
-class OtherRegion(Exception):
-    """The server says in which region the bucket is, and it is not the one that was signed for."""
+class WrongRegion(Exception):
+    """The server says that the bucket is in another region than the one that was signed for."""
 
     def __init__(self, region: str) -> None:
         super().__init__(region)
         self.region = region
 
 
-class Task:
-    """What one operation may take, over all of its tries: seconds, and bytes of each answer.
+class Operation:
+    """The bounds of one operation, over all of its tries: seconds, and bytes of each answer.
 
-    `strangers`: the settings that say which addresses a stranger's endpoint may have; None for the operator's own.
+    `untrusted`: the settings that say which addresses an untrusted endpoint may have; None for the operator's own.
     """
 
-    def __init__(self, total_s: float, max_bytes: int, strangers: Settings | None) -> None:
-        self.total_s, self.max_bytes, self.strangers = total_s, max_bytes, strangers
+    def __init__(self, total_s: float, max_bytes: int, untrusted: Settings | None) -> None:
+        self.total_s, self.max_bytes, self.untrusted = total_s, max_bytes, untrusted
         self.deadline = time.monotonic() + total_s
-        self._lines: set[_Watched] = set()
+        self.is_aborted = False
+        self._connections: set[_AbortableConnection] = set()
         self._lock = threading.Lock()
-        self.cut = False
 
     @property
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
+        """Return the seconds until the deadline, negative after it."""
         return self.deadline - time.monotonic()
 
     @property
-    def expired(self) -> bool:
-        return self.cut or self.left_s <= 0
+    def is_expired(self) -> bool:
+        """Return True after the deadline."""
+        return self.is_aborted or self.remaining_s <= 0
 
-    def watch(self, line: _Watched) -> None:
-        """Cut this connection, too, when the time is over."""
+    def register(self, connection: _AbortableConnection) -> None:
+        """Abort this connection, too, at the deadline."""
         with self._lock:
-            self._lines.add(line)
-            if self.cut:
-                line.cut()
+            self._connections.add(connection)
+            if self.is_aborted:
+                connection.abort()
 
-    def end(self) -> None:
-        """The time is over."""
+    def abort(self) -> None:
+        """Abort all connections: the deadline has passed."""
         with self._lock:
-            self.cut = True
-            for line in self._lines:
-                line.cut()
+            self.is_aborted = True
+            for connection in self._connections:
+                connection.abort()
 
 
-_task: ContextVar[Task] = ContextVar("_task")
+_current: ContextVar[Operation] = ContextVar("_current")
 
 
 @contextmanager
-def task(total_s: float, max_bytes: int, strangers: Settings | None) -> Iterator[Task]:
-    """The bounds of all requests that this thread makes inside; see `Task`."""
-    this = Task(total_s, max_bytes, strangers)
-    timer = threading.Timer(total_s, this.end)
+def operation(total_s: float, max_bytes: int, untrusted: Settings | None) -> Iterator[Operation]:
+    """Bound all requests that this thread sends inside the context; see `Operation`."""
+    current = Operation(total_s, max_bytes, untrusted)
+    timer = threading.Timer(total_s, current.abort)
     timer.daemon = True
-    token = _task.set(this)
+    token = _current.set(current)
     timer.start()
     try:
-        yield this
+        yield current
     finally:
         timer.cancel()
         timer.join()
-        _task.reset(token)
+        _current.reset(token)
 
 
-class Wire:
+class BucketTransport:
     """The connections of one client, kept open between its requests."""
 
-    def __init__(self, url: str, region: str, *, stall_s: float, strangers: bool) -> None:
-        """`url`: where it will talk to, for the operator's proxies, which a stranger's endpoint does not get."""
+    def __init__(self, url: str, region: str, *, stall_s: float, untrusted: bool) -> None:
+        """Open nothing yet. `url` selects the operator's proxies; an untrusted endpoint is reached without them."""
         self._region = region
         timeout = (min(CONNECT_TIMEOUT_S, stall_s), stall_s)  # the first also for each 16 KiB that are sent
-        self._session = URLLib3Session(timeout=timeout, proxies={} if strangers else get_environ_proxies(url))
+        self._session = URLLib3Session(timeout=timeout, proxies={} if untrusted else get_environ_proxies(url))
         self._session._pool_classes_by_scheme.update(http=_Pool, https=_SecurePool)
 
     def send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        """botocore's `before-send` hook: what it returns is taken for the answer.
+        """Send a request as botocore's `before-send` hook, which uses the returned response instead of its own.
 
         Raises:
-            OtherRegion: the bucket is not in `region`.
-            StorageFailed: too much was sent, or a redirect elsewhere; none is followed.
+            WrongRegion: the bucket is not in `region`.
+            StorageFailed: the response is too long, or a redirect elsewhere; none is followed.
         """
         request.stream_output = True  # so that nothing is read before it is counted
         try:
-            answer = self._session.send(request)
-            data = _read(answer.raw)
+            response = self._session.send(request)
+            data = _read(response.raw)
         except HTTPClientError as error:
             reason = error.kwargs.get("error")
             raise (reason if isinstance(reason, WorkerError) else error) from None
         except HTTPError as error:
             raise HTTPClientError(error=error) from None
-        self._check_place(answer, data)
-        return AWSResponse(answer.url, answer.status_code, answer.headers, _Body(data))
+        self._check_region(response, data)
+        return AWSResponse(response.url, response.status_code, response.headers, _Body(data))
 
-    def _check_place(self, answer: AWSResponse, data: bytes) -> None:
-        """botocore would go to the other region by itself, but sign URLs for the old one for ever; and at a redirect
-        that is none of S3's it calls itself until the stack is full."""
-        if answer.status_code not in (*fetch.REDIRECTS, http.HTTPStatus.BAD_REQUEST):
+    def _check_region(self, response: AWSResponse, data: bytes) -> None:
+        """Raise for a bucket in another region, or a redirect.
+
+        botocore would go to the other region itself, but go on signing URLs for the old one; and at a redirect that
+        does not come from S3 it calls itself until the stack overflows.
+        """
+        if response.status_code not in (*fetch.REDIRECTS, http.HTTPStatus.BAD_REQUEST):
             return
-        told = _REGION.search(data)
-        region = answer.headers.get("x-amz-bucket-region") or (told[1].decode() if told else "")
+        in_body = _REGION.search(data)
+        region = response.headers.get("x-amz-bucket-region") or (in_body[1].decode() if in_body else "")
         if region and region != self._region:
-            raise OtherRegion(region)
-        if answer.status_code in fetch.REDIRECTS:
-            host = urlsplit(answer.url).netloc
+            raise WrongRegion(region)
+        if response.status_code in fetch.REDIRECTS:
+            host = urlsplit(response.url).netloc
             raise StorageFailed(f"{host} redirects elsewhere instead of answering as S3 does; check the endpoint")
 
 
 def _read(raw: Any) -> bytes:
-    data, limit = bytearray(), _task.get().max_bytes
-    for piece in raw.stream(READ_BYTES):
-        data += piece
+    data, limit = bytearray(), _current.get().max_bytes
+    for part in raw.stream(READ_BYTES):
+        data += part
         if len(data) > limit:
             raw.close()
             raise StorageFailed(f"the bucket sent more than {limit} bytes; keep smaller files there")
@@ -161,50 +166,55 @@ def _read(raw: Any) -> bytes:
 
 
 class _Body(io.BytesIO):
-    """An answer that was read, as botocore wants to read it."""
+    """A response body that was read, in the form that botocore reads."""
 
     def stream(self) -> Iterator[bytes]:
+        """Yield the whole body."""
         yield self.getvalue()
 
 
-class _Watched:
-    """Mixed into botocore's connections."""
+class _AbortableConnection:
+    """A mixin for botocore's connections that can be aborted from another thread."""
 
-    _own: socket.socket | None = None  # the same connection as `sock`, but never wrapped in TLS: it can be cut
+    _duplicate: socket.socket | None = None  # of `sock`, but never wrapped in TLS: it can be shut down
 
     def _new_conn(self) -> socket.socket:
-        this = _task.get()
-        if this.strangers is None:
-            line: socket.socket = super()._new_conn()  # type: ignore[misc]
+        current = _current.get()
+        if current.untrusted is None:
+            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
         else:
-            target = fetch.Target("https", self.host, self.port, "/")  # type: ignore[attr-defined]
-            limits = fetch.FetchLimits(this.max_bytes, this.total_s, this.deadline)
-            line = fetch.dial(target, fetch.resolve(target), limits)
-        self._own = line.dup()
-        this.watch(self)
-        return line
+            target = fetch.CheckedUrl("https", self.host, self.port, "/")  # type: ignore[attr-defined]
+            limits = fetch.FetchLimits(current.max_bytes, current.total_s, current.deadline)
+            addresses = fetch.resolve(target, allow_private=current.untrusted.fetch_private)
+            sock = fetch.connect(target, addresses, limits)
+        self._duplicate = sock.dup()
+        current.register(self)
+        return sock
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
-        _task.get().watch(self)  # it may be from an earlier task's connections
+        """Send a request, also over a connection that an earlier operation opened."""
+        _current.get().register(self)
         return super().request(*args, **kwargs)  # type: ignore[misc]
 
-    def cut(self) -> None:
-        if self._own is not None:
+    def abort(self) -> None:
+        """Shut the connection down, wherever it is in its exchange."""
+        if self._duplicate is not None:
             with suppress(OSError):
-                self._own.shutdown(socket.SHUT_RDWR)
+                self._duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        """Close the connection."""
         super().close()  # type: ignore[misc]
-        own, self._own = self._own, None
-        if own is not None:
-            own.close()
+        duplicate, self._duplicate = self._duplicate, None
+        if duplicate is not None:
+            duplicate.close()
 
 
-class _Connection(_Watched, AWSHTTPConnection):  # type: ignore[misc]
+class _Connection(_AbortableConnection, AWSHTTPConnection):  # type: ignore[misc]
     pass
 
 
-class _SecureConnection(_Watched, AWSHTTPSConnection):  # type: ignore[misc]
+class _SecureConnection(_AbortableConnection, AWSHTTPSConnection):  # type: ignore[misc]
     pass
 
 

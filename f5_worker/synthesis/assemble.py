@@ -1,4 +1,4 @@
-"""The segments of a plan to one signal, as they come from the engine, and when each word of them is heard."""
+"""The segments of a plan joined into one signal as they come from the engine, with the times of their words."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from f5_worker.text.chunk import origins
 
 @dataclass(frozen=True, eq=False)
 class AudioPart:
-    """What became final with one more segment: samples to be appended, and segments with their times."""
+    """The part of a job's audio that became final at once.
+
+    Attributes:
+        samples: `[nw]` at 24 kHz, to be appended.
+        segments: the segments whose times became final with it, in order.
+        spoken: the engine's results that it is made of.
+    """
 
     samples: Samples
     segments: tuple[AlignedSegment, ...]
-    spoken: SegmentAudio | None
+    spoken: tuple[SegmentAudio, ...]
 
 
 def assemble(
@@ -33,53 +39,55 @@ def assemble(
     n_samples: int | None = None,
     aligner: Aligner | None = None,
 ) -> Iterator[AudioPart]:
-    """Join the segments in order; what was yielded never changes.
+    """Join segments in order; audio that was yielded never changes.
 
-    Words are aligned here, in the job's own thread, while the device speaks the next segments.
+    Words are aligned here, in the job's own thread, while the device runs the next segments.
 
     Args:
-        n_samples: exact length of the whole, filled up or cut.
-        aligner: None where nobody asks for times.
+        cross_fade_s: overlap of neighbouring segments; None trims them and sets them apart by pauses.
+        n_samples: exact length of the whole, padded or cut; None for the natural length.
+        aligner: None to estimate word times.
     """
     joiner = Joiner(cross_fade_s=cross_fade_s)
     fitter = None if n_samples is None else Fitter(n_samples)
-    times = _Times(plan, aligner, overlapping=cross_fade_s is not None)
-    for piece, sound in zip(plan.chunks, spoken, strict=True):
-        ready = joiner.push(sound.samples, piece.pause_s)
-        segments = times.take(ready, joiner.bounds)
-        yield AudioPart(ready if fitter is None else fitter.push(ready), segments, sound)
+    alignment = _SegmentAlignment(plan, aligner, overlapping=cross_fade_s is not None)
+    for chunk, audio in zip(plan.chunks, spoken, strict=True):
+        ready = joiner.push(audio.samples, chunk.pause_s)
+        segments = alignment.push(ready, joiner.bounds)
+        yield AudioPart(ready if fitter is None else fitter.push(ready), segments, (audio,))
     rest = joiner.finish()
-    segments = times.take(rest, joiner.bounds, last=True)
+    segments = alignment.push(rest, joiner.bounds, last=True)
     if fitter is not None:
         rest = np.concatenate([fitter.push(rest), fitter.finish()])
-    yield AudioPart(rest, segments, None)
+    yield AudioPart(rest, segments, ())
 
 
-class _Times:
-    """Aligns each segment as soon as all of its sound, and its end, is final."""
+class _SegmentAlignment:
+    """Aligns each segment as soon as all of its audio, and its end, is final."""
 
     def __init__(self, plan: Plan, aligner: Aligner | None, *, overlapping: bool) -> None:
         self._plan, self._aligner, self._overlapping = plan, aligner, overlapping
         self._next = 0
-        self._tail: Samples = np.zeros(0, np.float32)  # from `_begin` on: what is not aligned yet
+        self._pending: Samples = np.zeros(0, np.float32)  # audio from `_begin` on that is not aligned
         self._begin = 0
 
-    def take(
+    def push(
         self, ready: Samples, bounds: tuple[tuple[float, float], ...], *, last: bool = False
     ) -> tuple[AlignedSegment, ...]:
-        self._tail = np.concatenate([self._tail, ready])
+        """Take the next final audio and the bounds so far; return the segments that are complete."""
+        self._pending = np.concatenate([self._pending, ready])
         done = []
-        final = len(bounds) if last or not self._overlapping else len(bounds) - 1
-        for index in range(self._next, final):
+        n_final = len(bounds) if last or not self._overlapping else len(bounds) - 1
+        for index in range(self._next, n_final):
             begin, end = (round(edge * SAMPLE_RATE) for edge in bounds[index])
-            if end > self._begin + len(self._tail):
+            if end > self._begin + len(self._pending):
                 break
-            sound = self._tail[begin - self._begin : end - self._begin]
-            done.append(self._heard(index, sound, bounds[index]))
-            self._tail, self._begin, self._next = self._tail[end - self._begin :], end, index + 1
+            samples = self._pending[begin - self._begin : end - self._begin]
+            done.append(self._align(index, samples, bounds[index]))
+            self._pending, self._begin, self._next = self._pending[end - self._begin :], end, index + 1
         return tuple(done)
 
-    def _heard(self, index: int, sound: Samples, bounds: tuple[float, float]) -> AlignedSegment:
+    def _align(self, index: int, samples: Samples, bounds: tuple[float, float]) -> AlignedSegment:
         chunk = self._plan.chunks[index]
-        aligned = None if self._aligner is None else self._aligner.align(sound, chunk.text)
-        return AlignedSegment(chunk.text, origins(chunk, self._plan.normalized), *bounds, sound, aligned)
+        aligned = None if self._aligner is None else self._aligner.align(samples, chunk.text)
+        return AlignedSegment(chunk.text, origins(chunk, self._plan.normalized), *bounds, samples, aligned)

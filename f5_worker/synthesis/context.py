@@ -1,4 +1,4 @@
-"""What jobs need of the worker: everything here is loaded once and shared."""
+"""The worker's parts that jobs use: loaded once and shared."""
 
 from __future__ import annotations
 
@@ -9,44 +9,49 @@ from dataclasses import dataclass, field
 
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.engine.engine import Engine
-from f5_worker.models.registry import Models
+from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
-from f5_worker.voices.cache import References
+from f5_worker.voices.cache import ReferenceCache
 from f5_worker.voices.library import Library
 
-CLIPS = 32  # of callers, kept prepared: who sends one sentence often sends the next in the same voice
+CALLER_REFERENCES = 32  # a caller's next sentence is often in the same voice
 
 
 @dataclass(frozen=True)
 class Worker:
-    """The worker's parts. `recogniser` and `bucket` are None where there is none.
+    """The parts of a worker.
 
-    bucket_state: `none`, `ok`, or what its probe at start found wrong. clips: callers' own, prepared.
+    Attributes:
+        recogniser, bucket: None where there is none.
+        bucket_state: `none`, `ok`, or what the check at start found wrong with the bucket.
+        caller_references: the callers' own clips, prepared.
     """
 
     settings: Settings
-    models: Models
+    models: ModelRegistry
     voices: Library
     engine: Engine
     recogniser: Recogniser | None = None
     bucket: Bucket | None = None
     bucket_state: str = "none"
-    clips: References = field(default_factory=lambda: References(CLIPS))
+    caller_references: ReferenceCache = field(default_factory=lambda: ReferenceCache(CALLER_REFERENCES))
 
 
 class Stopwatch:
-    """Milliseconds of each stage; a stage entered twice adds up."""
+    """Milliseconds of each stage; the times of a stage that is entered again add up."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
+        self._started = time.monotonic()
         self.ms: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to the stage."""
         begun = time.monotonic()
         yield
         self.ms[name] = self.ms.get(name, 0.0) + (time.monotonic() - begun) * 1e3
 
     def total_ms(self) -> float:
-        return (time.monotonic() - self.started) * 1e3
+        """Return the time since the stopwatch was made."""
+        return (time.monotonic() - self._started) * 1e3

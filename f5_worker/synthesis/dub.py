@@ -1,27 +1,37 @@
 """Subtitles to a dubbed track: every line starts at its time and is fitted to its slot.
 
-A line is spoken at the pace that fills its slot, within the speeds that the caller allows. One that is too long
-even so runs on beyond its slot; what it then shares with the next line is reported, and both are heard.
+A line is spoken at the speed that fills its slot, within the speeds that the caller allows. A line that is too long
+even so runs beyond its slot; where it overlaps the next line, both are heard and the overlap is reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
+from f5_worker.alignment.align import Aligner
 from f5_worker.alignment.build import AlignedSegment
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
+from f5_worker.engine.types import SegmentAudio
 from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong
 from f5_worker.models.f5.tokenizer import Vocabulary
+from f5_worker.models.registry import Model
 from f5_worker.schema.requests import DubInput
 from f5_worker.schema.responses import LineResponse
 from f5_worker.settings import Settings
+from f5_worker.synthesis.assemble import AudioPart, assemble
+from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s
+from f5_worker.synthesis.prepare import aligner_for, reference_warnings, sampling_params, voice_for
+from f5_worker.synthesis.speech import AudioParts, Speech
 from f5_worker.text.seed import segment_seed
-from f5_worker.transcripts.parse import Cue, parse_transcript
-from f5_worker.voices.info import TakenVoice
+from f5_worker.transcripts.cues import Cue
+from f5_worker.transcripts.parse import parse_transcript
+from f5_worker.voices.info import LoadedVoice
 
 MAX_LINES = 2_000
 PEAK = 0.99
@@ -31,7 +41,9 @@ PEAK = 0.99
 class Line:
     """One cue with its plan: spoken at `speed` for `duration_s`, from `cue.start_s` on.
 
-    begin: where its text starts in the text of all lines. room_s: until the next line starts, None for the last.
+    Attributes:
+        begin: where its text begins in the text of all lines.
+        room_s: time until the next line starts; None for the last line.
     """
 
     cue: Cue
@@ -43,24 +55,56 @@ class Line:
 
     @property
     def n_samples(self) -> int:
+        """Return the length of its audio at 24 kHz."""
         return round(self.duration_s * SAMPLE_RATE)
 
     @property
     def overlap_s(self) -> float:
+        """Return for how long it overlaps the next line."""
         return 0.0 if self.room_s is None else max(0.0, self.duration_s - self.room_s)
 
-    def placed(self, segment: AlignedSegment) -> AlignedSegment:
-        """One of its segments where it lies in the track, and in the text of all lines."""
+    def place(self, segment: AlignedSegment) -> AlignedSegment:
+        """Return one of its segments with the times of the track and the places in the text of all lines."""
         origins = tuple((begin + self.begin, end + self.begin) for begin, end in segment.origins)
         start_s, end_s = self.cue.start_s + segment.start_s, self.cue.start_s + segment.end_s
         return replace(segment, origins=origins, start_s=start_s, end_s=end_s)
 
 
-def read_cues(subtitles: str, settings: Settings) -> list[Cue]:
-    """The lines in order of their start.
+@contextmanager
+def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speech]:
+    """Prepare a dubbed track; the model stays loaded until the end of the block.
+
+    Args:
+        early: not used, since lines may overlap: the track is one part.
 
     Raises:
-        SubtitlesUnreadable: no subtitles, or too many lines. TextTooLong: more text or time than allowed.
+        WorkerError: any that a caller can cause before the device begins.
+    """
+    settings = job.worker.settings
+    cues = read_cues(request.subtitles, settings)
+    with job.stopwatch.stage("reference_ms"):
+        voices = assign_voices(request, cues, lambda name: voice_for(job, name))
+    first = voices.get(cues[0].speaker) or voices[None]
+    text = "\n".join(cue.text for cue in cues)
+    with job.worker.models.use(request.model or first.defaults.model) as model:
+        params = sampling_params(job, text, first, model)
+        with job.stopwatch.stage("text_ms"):
+            lines = plan_lines(request, cues, voices, model.vocabulary, params, settings)
+        yield Speech(
+            text=text,
+            parts=_speak(job, request, lines, model, params.language),
+            params=params,
+            model=model.name,
+            warnings=[*reference_warnings(request, first.reference), *_warnings(lines)],
+            lines=_report(lines),
+        )
+
+
+def read_cues(subtitles: str, settings: Settings) -> list[Cue]:
+    """Return the lines in order of their start.
+
+    Raises:
+        SubtitlesUnreadable: text without times, or too many lines. TextTooLong: more text or time than allowed.
     """
     transcript = parse_transcript(subtitles)
     if not transcript.cues:
@@ -77,22 +121,22 @@ def read_cues(subtitles: str, settings: Settings) -> list[Cue]:
 
 
 def assign_voices(
-    job: DubInput, cues: Sequence[Cue], take: Callable[[str | None], TakenVoice]
-) -> dict[str | None, TakenVoice]:
-    """Who speaks for each speaker; under None, who speaks for all others.
+    job: DubInput, cues: Sequence[Cue], take: Callable[[str | None], LoadedVoice]
+) -> dict[str | None, LoadedVoice]:
+    """Return the voice of each speaker, and under None the voice of all others.
 
     Args:
-        take: the voice of a name, None for the job's own.
+        take: returns the voice of a name; None stands for the job's own.
 
     Raises:
-        InvalidInput: `voices` names a speaker whom no line has.
+        InvalidInput: `voices` names a speaker that no line has.
     """
     speakers = {cue.speaker for cue in cues}
-    strangers = [speaker for speaker in job.voices if speaker not in speakers]
-    if strangers:
+    unknown = [speaker for speaker in job.voices if speaker not in speakers]
+    if unknown:
         known = ", ".join(sorted(filter(None, speakers))) or "none"
-        raise InvalidInput(f"voices names a speaker {strangers[0][:40]!r} whom no line has; the lines have {known}")
-    voices: dict[str | None, TakenVoice] = {speaker: take(name) for speaker, name in job.voices.items()}
+        raise InvalidInput(f"voices names the speaker {unknown[0][:40]!r}, which no line has; the lines have {known}")
+    voices: dict[str | None, LoadedVoice] = {speaker: take(name) for speaker, name in job.voices.items()}
     if speakers - voices.keys():
         voices[None] = take(None)
     return voices
@@ -101,12 +145,12 @@ def assign_voices(
 def plan_lines(
     job: DubInput,
     cues: Sequence[Cue],
-    voices: Mapping[str | None, TakenVoice],
+    voices: Mapping[str | None, LoadedVoice],
     vocabulary: Vocabulary,
     params: SamplingParams,
     settings: Settings,
 ) -> list[Line]:
-    """How each line is spoken. `voices`: as from `assign_voices`."""
+    """Return how each line is spoken. `voices`: as from `assign_voices`."""
     lines, begin = [], 0
     for index, cue in enumerate(cues):
         reference = voices[cue.speaker if cue.speaker in voices else None].reference
@@ -121,19 +165,14 @@ def plan_lines(
     return lines
 
 
-def text_of(cues: Sequence[Cue]) -> str:
-    """The text of all lines, as the track's timeline has it."""
-    return "\n".join(cue.text for cue in cues)
-
-
-def mix_track(lines: Sequence[Line], sounds: Sequence[Samples], track_s: float | None) -> Samples:
-    """The track: each line's sound at its time, added where they overlap; not shorter than the last slot's end.
+def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None) -> Samples:
+    """Return the track: each line's audio at its time, added where lines overlap; it reaches the last slot's end.
 
     Raises:
         InvalidInput: the lines need more than `track_s`.
     """
     starts = [round(line.cue.start_s * SAMPLE_RATE) for line in lines]
-    needed = max(start + len(sound) for start, sound in zip(starts, sounds, strict=True))
+    needed = max(start + len(samples) for start, samples in zip(starts, audio, strict=True))
     slots = max(round(line.cue.end_s * SAMPLE_RATE) for line in lines)
     length = max(needed, slots) if track_s is None else round(track_s * SAMPLE_RATE)
     if needed > length:
@@ -141,13 +180,35 @@ def mix_track(lines: Sequence[Line], sounds: Sequence[Samples], track_s: float |
             f"track_s={track_s:g}: the lines end at {needed / SAMPLE_RATE:.2f} s; raise track_s or max_speed"
         )
     track = np.zeros(length, np.float32)
-    for start, sound in zip(starts, sounds, strict=True):
-        track[start : start + len(sound)] += sound
+    for start, samples in zip(starts, audio, strict=True):
+        track[start : start + len(samples)] += samples
     return limit_peak(track, PEAK)
 
 
-def report(lines: Sequence[Line]) -> list[LineResponse]:
-    """What the caller is told of each line."""
+def _speak(job: Job, request: DubInput, lines: Sequence[Line], model: Model, language: str) -> AudioParts:
+    segments = [segment for line in lines for segment in line.plan.segments]
+    audio = job.worker.engine.submit(segments, job.control, runner=model)
+    aligner = aligner_for(job, language)
+    spoken = [_speak_line(line, audio, aligner) for line in lines]
+    yield AudioPart(
+        mix_track(lines, [part.samples for part in spoken], request.track_s),
+        tuple(segment for part in spoken for segment in part.segments),
+        tuple(audio for part in spoken for audio in part.spoken),
+    )
+
+
+def _speak_line(line: Line, audio: Iterator[SegmentAudio], aligner: Aligner | None) -> AudioPart:
+    """Return a line's audio, and its segments in the track."""
+    own = islice(audio, len(line.plan.segments))
+    parts = list(assemble(line.plan, own, cross_fade_s=0.0, n_samples=line.n_samples, aligner=aligner))
+    return AudioPart(
+        np.concatenate([part.samples for part in parts]),
+        tuple(line.place(segment) for part in parts for segment in part.segments),
+        tuple(spoken for part in parts for spoken in part.spoken),
+    )
+
+
+def _report(lines: Sequence[Line]) -> list[LineResponse]:
     return [
         LineResponse(
             index=index,
@@ -164,17 +225,17 @@ def report(lines: Sequence[Line]) -> list[LineResponse]:
     ]
 
 
-def warnings(lines: Sequence[Line]) -> list[str]:
-    """Overlaps, and what was said of the lines' texts, each once."""
-    return [*_overlaps(lines), *dict.fromkeys(told for line in lines for told in line.plan.warnings)]
+def _warnings(lines: Sequence[Line]) -> list[str]:
+    """Return the overlaps, and the warnings of the lines' texts, each once."""
+    return [*_overlaps(lines), *dict.fromkeys(warning for line in lines for warning in line.plan.warnings)]
 
 
 def _overlaps(lines: Sequence[Line]) -> list[str]:
-    over = [(index, line) for index, line in enumerate(lines) if line.overlap_s > 0]
-    if not over:
+    overlapping = [(index, line) for index, line in enumerate(lines) if line.overlap_s > 0]
+    if not overlapping:
         return []
-    index, worst = max(over, key=lambda pair: pair[1].overlap_s)
+    index, worst = max(overlapping, key=lambda pair: pair[1].overlap_s)
     return [
-        f"{len(over)} lines run into the next one, line {index + 1} by {worst.overlap_s:.2f} s; "
+        f"{len(overlapping)} lines run into the next one, line {index + 1} by {worst.overlap_s:.2f} s; "
         "shorten them, move them, or raise max_speed"
     ]

@@ -1,113 +1,73 @@
-"""The way of a job, from top to bottom.
+"""The path of a job through all stages.
 
-input -> voice -> text -> segments -> engine -> join -> times -> shape -> encode -> delivery -> reply
+request -> prepare -> plan -> engine -> assemble -> postprocess -> encode
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 
-import numpy as np
-
-from f5_worker.alignment.align import Aligner
-from f5_worker.alignment.build import AlignedSegment, build_timeline
-from f5_worker.alignment.timeline import Timeline
+from f5_worker.alignment.timeline import Word
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.engine.types import SegmentAudio
 from f5_worker.schema.requests import DubInput, SynthesizeInput
-from f5_worker.schema.responses import SpeechResponse
-from f5_worker.synthesis import dub
-from f5_worker.synthesis.assemble import assemble
-from f5_worker.synthesis.prepare import Job, aligner_for, caller_warnings, sampling_params, session, voice_of
-from f5_worker.synthesis.result import Rendered, reply_of, shaped
-from f5_worker.transcripts.cues import Cue
+from f5_worker.synthesis.dub import prepare_track
+from f5_worker.synthesis.encoding import AudioChunk, ChunkEncoder
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.postprocess import needs_whole_audio, postprocess, silence
+from f5_worker.synthesis.prepare import prepare_text
+from f5_worker.synthesis.result import Recording, Result
+from f5_worker.synthesis.speech import Speech
+
+PIECE_S = 5.0  # encoded at a time where the audio is complete before it is encoded
+
+PREPARE: Mapping[type, Callable[..., AbstractContextManager[Speech]]] = {
+    SynthesizeInput: prepare_text,
+    DubInput: prepare_track,
+}
 
 
-def speak(job: Job) -> SpeechResponse:
-    """Do one job that speaks, and give the whole result.
+def run(job: Job) -> Iterator[AudioChunk | Result]:
+    """Yield the chunks of a job's encoded file, then its result.
+
+    With `job.streaming` each chunk is yielded as soon as it is spoken, unless the whole audio has to be known first
+    (trimming, loudness, a dubbed track): then it is yielded in pieces afterwards. Without, the file is one chunk.
 
     Raises:
-        WorkerError: any of errors.py that a caller can cause, or that the device does.
+        WorkerError: any that a caller can cause, or that the device does; chunks that were yielded stay valid.
     """
-    rendered = render(job)
-    job.control.check()
-    return reply_of(job, rendered)
-
-
-def render(job: Job) -> Rendered:
-    """Everything up to the sound, shaped as asked."""
     request = job.request
-    rendered = render_track(job, request) if isinstance(request, DubInput) else render_text(job, request)
-    with job.watch.stage("post_ms"):
-        return shaped(request, rendered)
+    encoder = ChunkEncoder(job)
+    incremental = job.streaming and not needs_whole_audio(request)
+    with PREPARE[type(request)](job, request, early=incremental) as speech, closing(speech.parts) as parts:
+        recording = Recording(job, speech)
+        if incremental:
+            yield from encoder.write(silence(request.pad_start_s))
+        for part in parts:
+            recording.add(part)
+            if incremental:
+                yield from encoder.write(part.samples, recording.take_words(request.pad_start_s))
+            job.control.check()
+        spoken = recording.finish()
+    with job.stopwatch.stage("post_ms"):
+        result = postprocess(request, spoken)
+    if incremental:
+        yield from encoder.write(silence(request.pad_end_s))
+    else:
+        for samples, words in _pieces(result):
+            job.control.check()
+            yield from encoder.write(samples, words)
+    yield from encoder.close()
+    yield result
 
 
-def render_text(job: Job, request: SynthesizeInput) -> Rendered:
-    """A text in one voice."""
-    with session(job, request) as ready:
-        heard = list(ready.assemble())
-        samples = np.concatenate([part.samples for part in heard])
-        segments = [segment for part in heard for segment in part.segments]
-        return Rendered(
-            samples,
-            ready.timeline(segments, len(samples)),
-            [part.spoken for part in heard if part.spoken is not None],
-            ready.params,
-            ready.model.name,
-            segments=segments,
-            warnings=ready.warnings,
-        )
-
-
-def render_track(job: Job, request: DubInput) -> Rendered:
-    """Subtitles, each line at its time."""
-    settings = job.worker.settings
-    cues = dub.read_cues(request.subtitles, settings)
-    with job.watch.stage("reference_ms"):
-        voices = dub.assign_voices(request, cues, lambda name: voice_of(request, name, job.worker))
-    first = voices.get(cues[0].speaker) or voices[None]
-    with job.worker.models.use(request.model or first.defaults.model) as model:
-        params = sampling_params(job, dub.text_of(cues), first, model)
-        with job.watch.stage("text_ms"):
-            lines = dub.plan_lines(request, cues, voices, model.vocabulary, params, settings)
-        parts = [part for line in lines for part in line.plan.segments]
-        spoken: list[SegmentAudio] = []
-        coming = _noted(job.worker.engine.submit(parts, job.control, runner=model), spoken)
-        aligner = aligner_for(job, params.language)
-        performed = [_line(line, coming, aligner) for line in lines]
-    samples = dub.mix_track(lines, [sound for sound, _ in performed], request.track_s)
-    return Rendered(
-        samples,
-        _track_timeline(job, cues, [segment for _, segments in performed for segment in segments], len(samples)),
-        spoken,
-        params,
-        model.name,
-        lines=lines,
-        warnings=[*caller_warnings(request, first.reference), *dub.warnings(lines)],
-    )
-
-
-def _noted(items: Iterator[SegmentAudio], into: list[SegmentAudio]) -> Iterator[SegmentAudio]:
-    for item in items:
-        into.append(item)
-        yield item
-
-
-def _track_timeline(
-    job: Job, cues: Sequence[Cue], segments: Sequence[AlignedSegment], n_samples: int
-) -> Timeline | None:
-    if not job.request.wants_times:
-        return None
-    with job.watch.stage("timing_ms"):
-        return build_timeline(dub.text_of(cues), segments, n_samples / SAMPLE_RATE)
-
-
-def _line(
-    line: dub.Line, spoken: Iterator[SegmentAudio], aligner: Aligner | None
-) -> tuple[Samples, list[AlignedSegment]]:
-    """A line's sound, and its segments where they lie in the track and in the text of all lines."""
-    own = islice(spoken, len(line.plan.segments))
-    heard = list(assemble(line.plan, own, cross_fade_s=0.0, n_samples=line.n_samples, aligner=aligner))
-    segments = [line.placed(segment) for part in heard for segment in part.segments]
-    return np.concatenate([part.samples for part in heard]), segments
+def _pieces(result: Result) -> Iterator[tuple[Samples, Sequence[Word]]]:
+    """Cut complete audio into pieces, each with the words that begin in it."""
+    words = result.timeline.words if result.timeline else ()
+    starts_s = [word.start_s for word in words]
+    step, n_taken = round(PIECE_S * SAMPLE_RATE), 0
+    for begin in range(0, len(result.samples), step):
+        n_begun = bisect_left(starts_s, (begin + step) / SAMPLE_RATE)
+        yield result.samples[begin : begin + step], words[n_taken:n_begun]
+        n_taken = n_begun

@@ -1,4 +1,4 @@
-"""A text to the segments that the model is asked for: what each says, how long it sounds, where it is from."""
+"""From a text to the segments that the model speaks: the text, length and origin of each."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
 from f5_worker.reference.prepare import Reference
 from f5_worker.settings import Settings
 from f5_worker.text.chunk import Chunk, byte_budget, chunk
-from f5_worker.text.normalize import Normalized, ensure_speakable, normalize
+from f5_worker.text.normalize import ensure_speakable, normalize
 from f5_worker.text.seed import segment_seed
+from f5_worker.text.spans import SourceMappedText
 
 SPEED_RANGE = (0.25, 4.0)  # how far a wanted duration may bend the reference's pace
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How the model is asked, with every default filled in. `guidance`: CFG strength; `sway`: coefficient."""
+    """The parameters of sampling and of the text, with every default filled in.
+
+    Attributes:
+        expand: write out numbers, units and abbreviations.
+        nfe: number of function evaluations, which is the number of steps.
+        guidance_scale: strength of classifier-free guidance.
+        sway_coefficient: of sway sampling; None for even steps.
+    """
 
     language: str
     expand: bool
@@ -33,13 +41,16 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class Plan:
-    """A text cut into segments, and what the caller should know.
+    """A text cut into segments, and the warnings for the caller.
 
-    text: as sent. chunks: what each segment says. segments: what the model is asked.
+    Attributes:
+        text: as sent.
+        chunks: the text of each segment.
+        segments: for the engine.
     """
 
     text: str
-    normalized: Normalized
+    normalized: SourceMappedText
     chunks: list[Chunk]
     segments: list[Segment]
     warnings: list[str]
@@ -55,14 +66,15 @@ def make_plan(
     speed: float = 1.0,
     first_s: float | None = None,
 ) -> Plan:
-    """Cut the text into segments and say how long each will sound.
+    """Cut a text into segments and estimate the length of each.
 
     Args:
-        speed: against the reference's pace.
-        first_s: length aimed at for the first of several segments.
+        speed: relative to the reference's pace.
+        first_s: target length of the first of several segments.
 
     Raises:
-        TextTooLong, TextUnspeakable, InvalidInput
+        TextTooLong, TextUnspeakable: see `speakable`.
+        InvalidInput: a segment would be longer than the model can speak.
     """
     normalized = speakable(text, params, settings)
     spoken = len(reference.transcript.encode())
@@ -78,11 +90,11 @@ def make_plan(
     return Plan(text, normalized, chunks, segments, _unknown_warning(unknown))
 
 
-def speakable(text: str, params: SamplingParams, settings: Settings) -> Normalized:
-    """The text as it will be read.
+def speakable(text: str, params: SamplingParams, settings: Settings) -> SourceMappedText:
+    """Return the text as it will be read.
 
     Raises:
-        TextTooLong, TextUnspeakable
+        TextTooLong: more characters than allowed. TextUnspeakable: no letter and no digit.
     """
     limit = settings.max_text_chars
     if len(text) > limit:
@@ -93,15 +105,15 @@ def speakable(text: str, params: SamplingParams, settings: Settings) -> Normaliz
 
 
 def natural_s(text: str, reference: Reference, params: SamplingParams, settings: Settings) -> float:
-    """How long a text takes at the reference's own pace."""
+    """Return how long a text takes at the reference's own pace, in seconds."""
     return _frames(speakable(text, params, settings).text, reference, 1.0) / FRAMES_PER_S
 
 
 def speed_for(duration_s: float, natural: float) -> float:
-    """The pace that makes `natural` seconds of speech last `duration_s`.
+    """Return the speed at which `natural` seconds of speech last `duration_s`.
 
     Raises:
-        InvalidInput: too far from how anybody speaks, with what is possible.
+        InvalidInput: outside SPEED_RANGE; the message has the possible durations.
     """
     speed = natural / duration_s
     low, high = SPEED_RANGE

@@ -1,4 +1,4 @@
-"""Text as a person wrote it to text as the model reads it, and back from each character to where it was written."""
+"""Normalize a caller's text to what the model reads, mapping each character back to where it was written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import unicodedata
 
 from f5_worker.errors import TextUnspeakable
 from f5_worker.text.expand.expand import expansions
-from f5_worker.text.spans import Traced
+from f5_worker.text.scripts import WORD_JOINERS
+from f5_worker.text.sentences import CJK_CLAUSE_MARKS, CJK_STOPS, LATIN_CLAUSE_MARKS
+from f5_worker.text.spans import SourceMappedText
 
 # Typographic signs to those that upstream's vocabularies know.
 _PLAIN = str.maketrans(
@@ -22,26 +24,21 @@ _PLAIN = str.maketrans(
         "\u2029": "\n\n",
     }
 )
-# Emoji, pictographs and other symbols nobody reads aloud; signs such as %, &, + and currency stay.
+# Emoji, pictographs and other symbols that are not read aloud; signs such as %, &, + and currency stay.
 _UNSPOKEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "So", "Sk"}
-_JOINERS = "\u200c\u200d"  # zero-width, but part of words in Persian and Indic scripts
 _SPOKEN_SIGNS = "°™©®№℃℉"
+_LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")
 _LINES = re.compile(r" ?\n[ \n]*")
 _SPACES = re.compile(r"[^\S\n]+")
-_REPEATED = re.compile(r"([!?,;:！？。，；：、])\1+")
+_REPEATED = re.compile(rf"([!?{LATIN_CLAUSE_MARKS}{CJK_STOPS}{CJK_CLAUSE_MARKS}])\1+")
 _DOTS = re.compile(r"\.{4,}")
-_SPACE_BEFORE_SIGN = re.compile(r" ([.,;:!?]+(?:\s|$))")
-_LOOSE_JOINER = re.compile(rf"(?<!\w)[{_JOINERS}]|[{_JOINERS}](?!\w)")  # left over from emoji
+_SPACE_BEFORE_SIGN = re.compile(rf" ([.!?{LATIN_CLAUSE_MARKS}]+(?:\s|$))")
+_LOOSE_JOINER = re.compile(rf"(?<!\w)[{WORD_JOINERS}]|[{WORD_JOINERS}](?!\w)")  # left over from emoji
 
 
-_LINE_ENDS = re.compile(r"\r\n?")
-
-Normalized = Traced  # the text as it is read, and where each character of it is from
-
-
-def normalize(text: str, *, language: str = "en", expand: bool = True) -> Normalized:
-    """The text as it will be spoken; line breaks remain where they end a title or a paragraph.
+def normalize(text: str, *, language: str = "en", expand: bool = True) -> SourceMappedText:
+    """Return the text as it will be spoken; line breaks remain where they end a title or a paragraph.
 
     A break before a small letter is taken for a wrapped line. Linear in the length of the text, whatever it holds.
 
@@ -49,16 +46,19 @@ def normalize(text: str, *, language: str = "en", expand: bool = True) -> Normal
         language: ISO 639-1; says how numbers are read.
         expand: write out numbers, units and abbreviations.
     """
-    plain = Traced.of(text).composed().sub(_LINE_ENDS, "\n").translated(_PLAIN).kept(_is_spoken)
+    plain = SourceMappedText.of(text).compose().sub(_LINE_ENDS, "\n").translate(_PLAIN).filter(_is_spoken)
     spoken = plain.sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
     spoken = spoken.sub(_WRAPPED, lambda match: " " if match[1].islower() else match[0])
     spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")
-    spoken = spoken.sub(_SPACE_BEFORE_SIGN, r"\1").stripped()
-    return spoken.replaced(expansions(spoken.text, language)) if expand else spoken
+    spoken = spoken.sub(_SPACE_BEFORE_SIGN, r"\1").strip()
+    return spoken.replace(expansions(spoken.text, language)) if expand else spoken
 
 
 def ensure_speakable(text: str, sent_chars: int) -> None:
-    """Return if a normalised text has a letter or a digit; `sent_chars` is its length before normalising.
+    """Raise if a normalized text has neither a letter nor a digit.
+
+    Args:
+        sent_chars: length of the text before it was normalized, for the message.
 
     Raises:
         TextUnspeakable: only punctuation, symbols or emoji.
@@ -70,10 +70,11 @@ def ensure_speakable(text: str, sent_chars: int) -> None:
 
 
 def has_speech(text: str) -> bool:
+    """Return True if a text has a letter or a digit."""
     return any(character.isalnum() for character in text)
 
 
 def _is_spoken(character: str) -> bool:
-    if character in "\n\t" or character in _JOINERS or character in _SPOKEN_SIGNS:
+    if character in "\n\t" or character in WORD_JOINERS or character in _SPOKEN_SIGNS:
         return True
     return unicodedata.category(character) not in _UNSPOKEN_CATEGORIES

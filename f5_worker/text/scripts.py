@@ -1,18 +1,127 @@
-"""Which language a text is in, as far as its script alone tells."""
+"""Scripts: the ranges of characters that belong to each, and how each separates words and lines.
+
+A name in capitals is a set of ranges for a regular expression's character class: `re.compile(f"[{HAN}]")`.
+Ranges follow Unicode's blocks. The sets for line and word breaks are composed from them and differ on purpose.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
-_KANA = re.compile(r"[\u3040-\u30ff]")
-_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
-_HANGUL = re.compile(r"[\uac00-\ud7af]")
+HAN = r"\u3400-\u9fff\uf900-\ufaff"  # extension A, unified and compatibility ideographs
+HAN_SUPPLEMENT = r"\U00020000-\U0003ffff"  # extension B and later
+KANA = r"\u3040-\u30ff"  # hiragana, katakana
+HALFWIDTH_KANA = r"\uff66-\uff9f"
+HANGUL = r"\uac00-\ud7af"  # syllables
+HANGUL_JAMO = r"\u1100-\u11ff"
+
+# Chinese and Japanese letters: between them no word ends with a space.
+UNSPACED = rf"{HAN}{HAN_SUPPLEMENT}{KANA}{HALFWIDTH_KANA}"
+
+# Radicals, CJK punctuation, kana, bopomofo and BMP ideographs, without Hangul's compatibility letters (U+3130..318F).
+_CJK_WITHOUT_HANGUL = r"\u2e80-\u312f\u31a0-\u9fff\uf900-\ufaff"
+_FULLWIDTH_AND_HALFWIDTH_KANA = r"\uff00-\uff9f"
+_FULLWIDTH_SIGNS = r"\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff9f"  # no digits, no Latin letters
+_CJK_COMPATIBILITY_FORMS = r"\ufe30-\ufe4f"
+
+# A long text may be cut after any of these, Korean syllables among them; see `text.chunk`.
+CUT_AFTER = rf"\u2e80-\u9fff{HANGUL}\uf900-\ufaff\uff00-\uffef"
+# Two lines that meet between two of these are joined without a space; see `transcripts.cues`.
+JOINED_WITHOUT_SPACE = rf"{_CJK_WITHOUT_HANGUL}{_FULLWIDTH_AND_HALFWIDTH_KANA}{HAN_SUPPLEMENT}"
+# A subtitle's line may end next to one of these, also where there is no space; see `subtitles.breaks`.
+BREAKS_ANYWHERE = rf"{_CJK_WITHOUT_HANGUL}{_CJK_COMPATIBILITY_FORMS}{_FULLWIDTH_SIGNS}{HAN_SUPPLEMENT}"
+
+# Scripts without spaces besides Chinese and Japanese: Thai and Lao, Burmese, Khmer.
+CLUSTERED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+_LEADING_VOWELS = r"\u0e40-\u0e44\u0ec0-\u0ec4"  # Thai and Lao vowels that are written before their consonant
+_TRAILING_VOWELS = r"\u0e30-\u0e33\u0e45\u0eb0-\u0eb3"  # those that are written after it and are letters, not marks
+
+CJK_OPENING_BRACKETS = "「『（【《〈〔｛［"
+# Zero-width non-joiner and joiner: part of words in Persian and in Indic scripts.
+WORD_JOINERS = "\u200c\u200d"
+
+_IS_HAN = re.compile(f"[{HAN}{HAN_SUPPLEMENT}]")
+_IS_KANA = re.compile(f"[{KANA}{HALFWIDTH_KANA}]")
+_IS_HANGUL = re.compile(f"[{HANGUL}{HANGUL_JAMO}]")
+_IS_UNSPACED = re.compile(f"[{UNSPACED}]")
+_IS_CLUSTERED = re.compile(f"[{CLUSTERED}]")
+_IS_LEADING_VOWEL = re.compile(f"[{_LEADING_VOWELS}]")
+_IS_TRAILING_VOWEL = re.compile(f"[{_TRAILING_VOWELS}]")
+_BREAKS_ANYWHERE = re.compile(f"[{BREAKS_ANYWHERE}]")
+_HAS_HAN = re.compile(f"[{HAN}]")
+_HAS_KANA = re.compile(f"[{KANA}]")
+_HAS_HANGUL = re.compile(f"[{HANGUL}]")
 
 
 def language_by_script(text: str) -> str | None:
-    """`ja`, `ko` or `zh` where their script says so; None for scripts that many languages share."""
-    if _KANA.search(text):
+    """Return `ja`, `ko` or `zh` where the script of a text tells its language, None for scripts of many languages."""
+    if _HAS_KANA.search(text):
         return "ja"
-    if _HANGUL.search(text):
+    if _HAS_HANGUL.search(text):
         return "ko"
-    return "zh" if _HAN.search(text) else None
+    return "zh" if _HAS_HAN.search(text) else None
+
+
+def is_latin(char: str) -> bool:
+    """Return True for a character of the Latin blocks (up to Latin Extended-B), digits and ASCII signs included."""
+    return char < "\u0250"
+
+
+def is_han(char: str) -> bool:
+    """Return True for a Chinese character, also in Japanese."""
+    return _IS_HAN.match(char) is not None
+
+
+def is_kana(char: str) -> bool:
+    """Return True for hiragana and katakana, also of half width."""
+    return _IS_KANA.match(char) is not None
+
+
+def is_hangul(char: str) -> bool:
+    """Return True for a Korean syllable or one of its letters."""
+    return _IS_HANGUL.match(char) is not None
+
+
+def is_unspaced(char: str) -> bool:
+    """Return True for a character of Chinese or Japanese, which put no spaces between words."""
+    return _IS_UNSPACED.match(char) is not None
+
+
+def is_clustered(char: str) -> bool:
+    """Return True for a character of Thai, Lao, Burmese or Khmer: no spaces, and vowels around the consonant."""
+    return _IS_CLUSTERED.match(char) is not None
+
+
+def is_leading_vowel(char: str) -> bool:
+    """Return True for a Thai or Lao vowel that is written before its consonant."""
+    return _IS_LEADING_VOWEL.match(char) is not None
+
+
+def is_trailing_vowel(char: str) -> bool:
+    """Return True for a Thai or Lao vowel that is a letter of its own after its consonant."""
+    return _IS_TRAILING_VOWEL.match(char) is not None
+
+
+def is_later_jamo(char: str) -> bool:
+    """Return True for a Korean vowel or final consonant that composes with the letter before it."""
+    return "\u1160" <= char <= "\u11ff"
+
+
+def breaks_anywhere(char: str) -> bool:
+    """Return True for a character next to which a line may end without a space; Hangul has spaces."""
+    return _BREAKS_ANYWHERE.match(char) is not None
+
+
+def is_right_to_left(text: str) -> bool:
+    """Return True if the first letter that has a direction is Arabic, Hebrew or the like."""
+    for char in text:
+        direction = unicodedata.bidirectional(char)
+        if direction in ("L", "R", "AL"):
+            return direction != "L"
+    return False
+
+
+def has_right_to_left(text: str) -> bool:
+    """Return True if any letter of a text is written from right to left."""
+    return not text.isascii() and any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)

@@ -1,4 +1,4 @@
-"""One seed a segment, from the job's seed and the segment's place alone, never from global state."""
+"""The seed of each segment, from the job's seed and the segment's index alone, never from global state."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import hashlib
 
 
 def segment_seed(seed: int, index: int) -> int:
-    """A 63-bit seed, the range that torch's generators take."""
+    """Return a 63-bit seed for segment `index` of a job, the range that torch's generators take."""
     digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -1,4 +1,4 @@
-"""Transcripts as tables: `Start (s),End (s),Segment` and what is like it."""
+"""Read transcripts that are tables: `Start (s),End (s),Segment` and similar ones."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ import re
 from dataclasses import dataclass
 
 from f5_worker.errors import SubtitlesUnreadable
-from f5_worker.transcripts.cues import CLOCK, Cue, clock_s, ensure_few, on_one_line, span_s, unreadable
+from f5_worker.transcripts.cues import (
+    CLOCK,
+    Cue,
+    check_cue_count,
+    checked_span_s,
+    join_lines,
+    line_error,
+    parse_clock_s,
+)
 
 _SEPARATORS = (",", ";", "\t")
 _NUMBER = re.compile(r"\d{1,9}(?:[.,]\d{1,12})?(?:[eE][+-]?\d{1,2})?", flags=re.ASCII)
-# A table without a header is known by times that nobody writes in prose: with a fraction or an hour, no space between.
-_SURE_TIME = re.compile(r"\d{1,9}\.\d{1,12}|\d{1,9}:\d\d:\d\d(?:\.\d{1,9})?", flags=re.ASCII)
+# A table without a header is recognised by times as they are not written in prose: a fraction or an hour, no space.
+_CERTAIN_TIME = re.compile(r"\d{1,9}\.\d{1,12}|\d{1,9}:\d\d:\d\d(?:\.\d{1,9})?", flags=re.ASCII)
 
 _MAX_NAME_CHARS = 40
-_NAMES = {
+_HEADER_NAMES = {
     "start": "start starttime begin from onset",
     "end": "end endtime stop to offset",
     "text": "segment text sentence transcript transcription caption subtitle content words",
     "speaker": "speaker voice",
 }
-_ROLES = {name: role for role, names in _NAMES.items() for name in names.split()}
+_ROLES = {name: role for role, names in _HEADER_NAMES.items() for name in names.split()}
 _MILLISECONDS = {"ms", "msec", "millisecond", "milliseconds"}
 _UNITS = {"s", "sec", "secs", "second", "seconds", "time", "timestamp", *_MILLISECONDS}
 # Whisper's tables give whole milliseconds and do not say so. No segment of speech lasts so many seconds.
@@ -30,8 +38,8 @@ MAX_MEAN_SEGMENT_S = 100.0
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Which column holds what. per_s: units of time in a second; None where the header does not say."""
+class TableLayout:
+    """The columns of a table. units_per_s: units of time in a second; None where the header does not say."""
 
     separator: str
     start: int
@@ -40,70 +48,79 @@ class Layout:
     speaker: int | None
     width: int
     has_header: bool
-    per_s: int | None
+    units_per_s: int | None
 
 
 @dataclass(frozen=True)
 class _Time:
-    """As written; `whole` if it may be a number of milliseconds."""
+    """A time as it is written; a whole number may be one of milliseconds."""
 
     value: float
-    whole: bool
+    is_whole: bool
 
 
-def find_layout(line: str) -> Layout | None:
-    """The layout of a table whose first line that is; None if it is none."""
+def find_layout(line: str) -> TableLayout | None:
+    """Return the layout of the table whose first line this is; None if it is not one."""
     for separator in _SEPARATORS:
         try:
             cells = next(csv.reader([line], delimiter=separator), [])
         except csv.Error:
             continue
-        if layout := _headed(cells, separator) or _headless(cells, separator):
+        if layout := _layout_from_header(cells, separator) or _layout_from_row(cells, separator):
             return layout
     return None
 
 
-def _headed(cells: list[str], separator: str) -> Layout | None:
+def _layout_from_header(cells: list[str], separator: str) -> TableLayout | None:
     words = [re.findall("[a-z]+", cell.lower()) if len(cell) <= _MAX_NAME_CHARS else [] for cell in cells]
     names = ["".join(word for word in cell if word not in _UNITS) for cell in words]
-    place = {_ROLES[name]: index for index, name in reversed(list(enumerate(names))) if name in _ROLES}
-    if not {"start", "end", "text"} <= place.keys():
+    column = {_ROLES[name]: index for index, name in reversed(list(enumerate(names))) if name in _ROLES}
+    if not {"start", "end", "text"} <= column.keys():
         return None
-    units = set(words[place["start"]])
-    per_s = 1_000 if units & _MILLISECONDS else 1 if units & (_UNITS - {"time", "timestamp"}) else None
-    return Layout(separator, place["start"], place["end"], place["text"], place.get("speaker"), len(cells), True, per_s)
+    units = set(words[column["start"]])
+    units_per_s = 1_000 if units & _MILLISECONDS else 1 if units & (_UNITS - {"time", "timestamp"}) else None
+    return TableLayout(
+        separator=separator,
+        start=column["start"],
+        end=column["end"],
+        text=column["text"],
+        speaker=column.get("speaker"),
+        width=len(cells),
+        has_header=True,
+        units_per_s=units_per_s,
+    )
 
 
-def _headless(cells: list[str], separator: str) -> Layout | None:
-    if len(cells) < 3 or not all(_SURE_TIME.fullmatch(cell) for cell in cells[:2]):
+def _layout_from_row(cells: list[str], separator: str) -> TableLayout | None:
+    if len(cells) < 3 or not all(_CERTAIN_TIME.fullmatch(cell) for cell in cells[:2]):
         return None
-    return Layout(separator, 0, 1, 2, None, 3, False, 1)
+    return TableLayout(separator, start=0, end=1, text=2, speaker=None, width=3, has_header=False, units_per_s=1)
 
 
-def parse_table(text: str, layout: Layout) -> list[Cue]:
-    """The rows as cues.
+def parse_table(text: str, layout: TableLayout) -> list[Cue]:
+    """Return the rows as cues.
 
     Raises:
-        SubtitlesUnreadable: a row that has no times or no text, naming its line.
+        SubtitlesUnreadable: a row has no times or no text, with its line.
     """
-    found: list[tuple[int, _Time, _Time, str, str | None]] = []
-    for line, row in _rows(text, layout.separator)[int(layout.has_header) :]:
-        cells = _fitted(row, layout)
+    rows: list[tuple[int, _Time, _Time, str, str | None]] = []
+    for line, row in _read_rows(text, layout.separator)[int(layout.has_header) :]:
+        cells = _join_unquoted_text(row, layout)
         if len(cells) != layout.width:
-            raise unreadable(line, f"it has {len(cells)} columns instead of {layout.width}")
-        start, end = _time(line, cells[layout.start]), _time(line, cells[layout.end])
-        speaker = None if layout.speaker is None else on_one_line(cells[layout.speaker]) or None
-        found.append((line, start, end, on_one_line(cells[layout.text]), speaker))
-        ensure_few(found)
-    per_s = layout.per_s or _guessed_per_s([(start, end) for _, start, end, _, _ in found])
+            raise line_error(line, f"it has {len(cells)} columns instead of {layout.width}")
+        start, end = _parse_time(line, cells[layout.start]), _parse_time(line, cells[layout.end])
+        speaker = None if layout.speaker is None else join_lines(cells[layout.speaker]) or None
+        rows.append((line, start, end, join_lines(cells[layout.text]), speaker))
+        check_cue_count(rows)
+    units_per_s = layout.units_per_s or _guess_units_per_s([(start, end) for _, start, end, _, _ in rows])
     return [
-        Cue(*span_s(line, start.value / per_s, end.value / per_s), words, speaker)
-        for line, start, end, words, speaker in found
+        Cue(*checked_span_s(line, start.value / units_per_s, end.value / units_per_s), words, speaker)
+        for line, start, end, words, speaker in rows
     ]
 
 
-def _rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
-    """Rows that are not empty and the lines they end on; quotes that do not pair stand for themselves."""
+def _read_rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
+    """Return the rows that are not empty and the lines they end on; quotes that do not pair are text."""
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
         reader = csv.reader(io.StringIO(text), delimiter=separator, quoting=quoting, strict=True)
         try:
@@ -111,28 +128,28 @@ def _rows(text: str, separator: str) -> list[tuple[int, list[str]]]:
         except csv.Error:
             line = reader.line_num
     raise SubtitlesUnreadable(
-        f"line {line} of the transcript is no row of a table, or longer than {csv.field_size_limit()} characters; "
+        f"line {line} of the transcript is not a row of a table, or longer than {csv.field_size_limit()} characters; "
         "correct it, or send the words as plain text"
     )
 
 
-def _fitted(row: list[str], layout: Layout) -> list[str]:
-    """A text with separators that nobody quoted, put together again, where it is the last column."""
+def _join_unquoted_text(row: list[str], layout: TableLayout) -> list[str]:
+    """Join a text again that was split at unquoted separators, where it is the last column."""
     if layout.text + 1 < layout.width:
         return row
     return [*row[: layout.text], layout.separator.join(row[layout.text :])] if len(row) > layout.text else row
 
 
-def _time(line: int, cell: str) -> _Time:
+def _parse_time(line: int, cell: str) -> _Time:
     bare = cell.strip()
     if _NUMBER.fullmatch(bare):
         return _Time(float(bare.replace(",", ".")), bare.isdecimal())
     if match := CLOCK.fullmatch(bare):
-        return _Time(clock_s(line, *match.groups()), False)
-    raise unreadable(line, "its times cannot be read, write them in seconds or as 00:00:01.500")
+        return _Time(parse_clock_s(line, *match.groups()), False)
+    raise line_error(line, "its times cannot be read, write them in seconds or as 00:00:01.500")
 
 
-def _guessed_per_s(spans: list[tuple[_Time, _Time]]) -> int:
-    whole = all(start.whole and end.whole for start, end in spans)
+def _guess_units_per_s(spans: list[tuple[_Time, _Time]]) -> int:
+    are_whole = all(start.is_whole and end.is_whole for start, end in spans)
     total = sum(end.value - start.value for start, end in spans)
-    return 1_000 if whole and total > MAX_MEAN_SEGMENT_S * len(spans) else 1
+    return 1_000 if are_whole and total > MAX_MEAN_SEGMENT_S * len(spans) else 1

@@ -1,4 +1,4 @@
-"""Prepared references: a bounded number in memory, and as a file with the voice they are of."""
+"""Prepared references: a bounded number in memory, and the file format in which a voice keeps its own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict
 from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 
-TURNS = 16  # voices prepared at a time; two that share a turn wait for each other
+N_LOCKS = 16  # voices prepared at the same time; two that share a lock wait for each other
 
 
-class Prepared(BaseModel):
-    """A `Reference` but for its samples."""
+class PreparedReference(BaseModel):
+    """A `Reference` without its samples, which are a file of their own."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,7 +27,8 @@ class Prepared(BaseModel):
     report: VoiceReport
 
     @classmethod
-    def of(cls, reference: Reference) -> Prepared:
+    def from_reference(cls, reference: Reference) -> PreparedReference:
+        """Return all of a reference except its samples."""
         return cls(
             transcript=reference.transcript,
             source_s=reference.source_s,
@@ -36,57 +37,61 @@ class Prepared(BaseModel):
         )
 
     def with_samples(self, data: bytes) -> Reference:
-        """The reference again, to the bit, of what `dump_samples` gave."""
+        """Return the reference, bit for bit, with the samples that `dump_samples` wrote."""
         samples = np.load(io.BytesIO(data), allow_pickle=False)
         return Reference(samples, self.transcript, self.source_s, self.warnings, self.report)
 
 
 def dump_samples(reference: Reference) -> bytes:
-    """The samples as a file in numpy's own format."""
+    """Return the samples as a file in numpy's own format."""
     file = io.BytesIO()
     np.save(file, reference.samples, allow_pickle=False)
     return file.getvalue()
 
 
-class References:
+class ReferenceCache:
     """The references used last, one for each name, each prepared once however many threads ask for it."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._known: OrderedDict[str, tuple[str, Reference]] = OrderedDict()
+        self._cached: OrderedDict[str, tuple[str, Reference]] = OrderedDict()
         self._lock = threading.Lock()
-        self._turns = tuple(threading.Lock() for _ in range(TURNS))
-        self._drops = 0
+        self._prepare_locks = tuple(threading.Lock() for _ in range(N_LOCKS))
+        self._n_drops = 0
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._cached)
 
-    def get(self, name: str, key: str, make: Callable[[], Reference]) -> Reference:
-        """The reference of that name and content, made if need be; what `make` raises is raised and not kept."""
-        if (known := self._find(name, key)) is not None:
-            return known
-        with self._turns[hash(key) % TURNS]:
-            if (known := self._find(name, key)) is not None:
-                return known
-            drops = self._drops
-            made = make()
+    def get(self, name: str, key: str, prepare: Callable[[], Reference]) -> Reference:
+        """Return the reference of that name and content key, prepared if need be.
+
+        An error of `prepare` is raised and not cached.
+        """
+        if (cached := self._find(name, key)) is not None:
+            return cached
+        with self._prepare_locks[hash(key) % N_LOCKS]:
+            if (cached := self._find(name, key)) is not None:
+                return cached
+            n_drops = self._n_drops
+            prepared = prepare()
             with self._lock:
-                if drops == self._drops:  # else this may be what was to be dropped
-                    self._known[name] = key, made
-                    self._known.move_to_end(name)
-                    while len(self._known) > self._capacity:
-                        self._known.popitem(last=False)
-            return made
+                if n_drops == self._n_drops:  # else this may be the one that was to be dropped
+                    self._cached[name] = key, prepared
+                    self._cached.move_to_end(name)
+                    while len(self._cached) > self._capacity:
+                        self._cached.popitem(last=False)
+            return prepared
 
     def drop(self, name: str) -> None:
+        """Remove the reference of that name, also one that is being prepared."""
         with self._lock:
-            self._known.pop(name, None)
-            self._drops += 1
+            self._cached.pop(name, None)
+            self._n_drops += 1
 
     def _find(self, name: str, key: str) -> Reference | None:
         with self._lock:
-            found = self._known.get(name)
-            if found is None or found[0] != key:
+            cached = self._cached.get(name)
+            if cached is None or cached[0] != key:
                 return None
-            self._known.move_to_end(name)
-            return found[1]
+            self._cached.move_to_end(name)
+            return cached[1]

@@ -1,4 +1,4 @@
-"""What is told of voices, and what is told to keep one."""
+"""Voices as callers and jobs see them: what is sent to add one, what is known of one, what a job needs of one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from datetime import datetime, timezone
 
 from f5_worker.reference.prepare import Reference
 from f5_worker.schema.requests import VoiceDefaultsInput
-from f5_worker.voices.naming import Entry, extension
+from f5_worker.voices.naming import VoiceFiles, extension
 from f5_worker.voices.store import FileStat, VoiceSource
-from f5_worker.voices.versions import Found, VoiceMetadata
+from f5_worker.voices.versions import StoredVoice, VoiceMetadata
 
-VoiceDefaults = VoiceDefaultsInput  # what a caller may set is what is kept
+VoiceDefaults = VoiceDefaultsInput  # stored as callers send it
 
 
 @dataclass(frozen=True)
 class NewVoice:
-    """A voice to keep. `audio` is a file's bytes, `transcript` text, SRT, VTT or CSV; None: the recogniser listens."""
+    """A voice to add.
+
+    Attributes:
+        audio: a file's bytes.
+        transcript: text, SRT, VTT or CSV; None: the recogniser writes it.
+        consent: the statement of who agreed to the use of the voice.
+        replace: whether a voice of that name is replaced.
+    """
 
     name: str
     audio: bytes
@@ -28,13 +35,13 @@ class NewVoice:
 
 @dataclass(frozen=True)
 class VoiceInfo:
-    """What is known of a voice.
+    """The facts of a voice.
 
     Attributes:
         format: of the clip: its file's extension.
         size_bytes, modified_at: of the clip.
         has_transcript: whether one came with it; else the recogniser wrote it, or will.
-        details: consent, defaults, report and more; None in lists, and for voices that were not added by `add`.
+        metadata: consent, defaults, report and more; None in lists, and for voices that were not added by `add`.
         audio: the clip's bytes, if they were asked for.
     """
 
@@ -44,40 +51,41 @@ class VoiceInfo:
     size_bytes: int
     modified_at: datetime
     has_transcript: bool
-    details: VoiceMetadata | None = None
+    metadata: VoiceMetadata | None = None
     audio: bytes | None = None
 
 
 @dataclass(frozen=True)
-class TakenVoice:
-    """What a job needs of a voice, all of one version."""
+class LoadedVoice:
+    """A voice ready for a job: reference and defaults, both of one version."""
 
     name: str
     reference: Reference
     defaults: VoiceDefaults
 
 
-def info_of(found: Found, source: VoiceSource, audio: bytes | None = None) -> VoiceInfo:
+def stored_info(voice: StoredVoice, source: VoiceSource, audio: bytes | None = None) -> VoiceInfo:
+    """Return all facts of a voice, with its clip if given."""
     return VoiceInfo(
-        name=found.name,
+        name=voice.name,
         source=source,
-        format=extension(found.clip),
-        size_bytes=found.facts.size_bytes,
-        modified_at=_utc(found.facts),
-        has_transcript=found.transcript is not None,
-        details=found.record,
+        format=extension(voice.clip),
+        size_bytes=voice.clip_stat.size_bytes,
+        modified_at=_modified_at(voice.clip_stat),
+        has_transcript=voice.transcript is not None,
+        metadata=voice.record,
         audio=audio,
     )
 
 
-def listed_info(name: str, entry: Entry, source: VoiceSource) -> VoiceInfo | None:
-    """From names alone; None if it was deleted since."""
-    clip, has_transcript = entry.listed()
-    facts = clip.facts()
-    if facts is None:
+def listed_info(name: str, files: VoiceFiles, source: VoiceSource) -> VoiceInfo | None:
+    """Return the facts that a listing gives, without reading a file; None if the voice was deleted since."""
+    clip, has_transcript = files.listed_clip()
+    stat = clip.stat()
+    if stat is None:
         return None
-    return VoiceInfo(name, source, extension(clip.name), facts.size_bytes, _utc(facts), has_transcript)
+    return VoiceInfo(name, source, extension(clip.name), stat.size_bytes, _modified_at(stat), has_transcript)
 
 
-def _utc(facts: FileStat) -> datetime:
-    return datetime.fromtimestamp(facts.modified_s, timezone.utc)
+def _modified_at(stat: FileStat) -> datetime:
+    return datetime.fromtimestamp(stat.modified_s, timezone.utc)

@@ -1,4 +1,4 @@
-"""Voices by name: kept in a directory, kept in a bucket, shipped with the model; the first that has one gives it."""
+"""Voices by name: kept in a directory or a bucket, or shipped with the model; the first place that has one is used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from f5_worker.audio.decode import sniff
+from f5_worker.audio.formats import INPUT_CONTAINERS
 from f5_worker.errors import (
     ConsentMissing,
     InvalidInput,
@@ -25,28 +26,23 @@ from f5_worker.schema.requests import MAX_SUBTITLE_CHARS
 from f5_worker.settings import VOLUME, Settings, variable
 from f5_worker.storage.s3 import Bucket
 from f5_worker.transcripts.parse import decode_transcript
-from f5_worker.voices.cache import Prepared, References, dump_samples
-from f5_worker.voices.info import NewVoice, TakenVoice, VoiceDefaults, VoiceInfo, info_of, listed_info
-from f5_worker.voices.naming import PREPARED, is_name, name_from_file
+from f5_worker.voices.cache import PreparedReference, ReferenceCache, dump_samples
+from f5_worker.voices.info import LoadedVoice, NewVoice, VoiceInfo, listed_info, stored_info
+from f5_worker.voices.naming import ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION, is_name
 from f5_worker.voices.store import Store
 from f5_worker.voices.store_directory import DirectoryStore
 from f5_worker.voices.store_s3 import BucketStore
-from f5_worker.voices.versions import TRANSCRIPT, Found, StaleVersionError, VersionedVoiceStore, VoiceMetadata
-
-__all__ = ["Library", "NewVoice", "TakenVoice", "VoiceDefaults", "VoiceInfo", "name_from_file", "open_stores"]
+from f5_worker.voices.versions import StaleVersionError, StoredVoice, VersionedVoiceStore, VoiceMetadata
 
 DEFAULT = "default"
-FOLDER = "f5-voices"
+VOLUME_FOLDER = "f5-voices"
 MIN_CONSENT_CHARS, MAX_CONSENT_CHARS = 10, 2_000
 MAX_TRANSCRIPT_BYTES = 4 * MAX_SUBTITLE_CHARS
-MAX_PREPARED_BYTES = 4_000_000  # 40 s; F5_REFERENCE_MAX_S ends at 20
-TRIES = 5  # to read a voice that others replace again and again
-NAMED = 20  # voices in a message that lists them
-# The extension under which a clip is kept, by its kind: what the caller's file was called is not known.
-EXTENSIONS = {"mov": "m4a", "matroska": "webm"}
+MAX_SAMPLES_BYTES = 4_000_000  # 40 s; F5_REFERENCE_MAX_S ends at 20
+MAX_TRIES = 5  # to read a voice that others replace again and again
+MAX_NAMED = 20  # voices in a message that lists them
 
 T = TypeVar("T")
-
 
 Names: TypeAlias = list[str]  # `list` is a method below
 Infos: TypeAlias = list[VoiceInfo]
@@ -55,7 +51,7 @@ Examine: TypeAlias = Callable[[bytes, str | None, Settings], VoiceReport]
 
 
 class Library:
-    """All voices that this worker offers. Any thread may call any method; each sees what others have kept."""
+    """All voices that this worker offers. Any thread may call any method; each sees what other workers have added."""
 
     def __init__(
         self,
@@ -69,56 +65,56 @@ class Library:
     ) -> None:
         """
         Args:
-            shipped: the model's own voices.
+            shipped: directory of the model's own voices.
             stores: where voices are kept; the first takes new ones.
-            prepare, examine: of reference.py, with the recogniser bound to them if there is one.
-            prepare_shipped: for the model's own voices, whose words need no listening to; None for `prepare`.
+            prepare, examine: of `reference.prepare`, with the recogniser bound to them if there is one.
+            prepare_shipped: for the model's own voices, whose words need not be checked; None for `prepare`.
         """
         self._settings = settings
         self._prepare, self._examine = prepare, examine
         self._prepare_shipped = prepare_shipped or prepare
-        self._kept = [VersionedVoiceStore(store) for store in stores]
+        self._stores = [VersionedVoiceStore(store) for store in stores]
         self._shipped = VersionedVoiceStore(DirectoryStore(shipped, "model"))
-        self._references = References(settings.voice_cache)
-
-    # -- asking ------------------------------------------------------------------------------------------
+        self._references = ReferenceCache(settings.voice_cache)
 
     def names(self) -> Names:
-        """Of all voices; others' changes may be missing for 5 s."""
-        return sorted({name for shelf in self._shelves for name in shelf.listing()})
+        """Return the names of all voices; others' changes may be missing for 5 s."""
+        return sorted({name for store in self._all_stores for name in store.listing()})
 
-    def names_here(self) -> Names:
-        """The same without those in a bucket: it is not asked, so this never waits."""
-        here = [shelf for shelf in self._shelves if shelf.store.source != "bucket"]
-        return sorted({name for shelf in here for name in shelf.listing()})
+    def local_names(self) -> Names:
+        """Return the names of the voices outside a bucket, which is not asked, so that this never waits for it."""
+        local = [store for store in self._all_stores if store.store.source != "bucket"]
+        return sorted({name for store in local for name in store.listing()})
 
     def list(self, after: str = "", limit: int | None = None) -> Infos:
-        """FileStat of the voices in order of their names; others' changes may be missing for 5 s.
+        """Return the voices in order of their names; others' changes may be missing for 5 s.
 
         Args:
             after: only names after this one.
         """
-        found = {name: (shelf, entry) for shelf in reversed(self._shelves) for name, entry in shelf.listing().items()}
-        wanted = sorted(name for name in found if name > after)[:limit]
-        infos = (listed_info(name, entry, shelf.store.source) for name in wanted for shelf, entry in [found[name]])
+        offered = {
+            name: (store, files) for store in reversed(self._all_stores) for name, files in store.listing().items()
+        }
+        names = sorted(name for name in offered if name > after)[:limit]
+        infos = (listed_info(name, files, store.store.source) for name in names for store, files in [offered[name]])
         return [info for info in infos if info is not None]
 
     def get(self, name: str, *, with_audio: bool = False) -> VoiceInfo:
-        """One voice.
+        """Return the facts of one voice, with its clip if asked for.
 
         Raises:
             UnknownVoice: with the nearest names.
             StorageFailed: the directory or the bucket cannot be read.
         """
 
-        def read(shelf: VersionedVoiceStore, found: Found) -> VoiceInfo:
-            audio = shelf.read(found, found.clip, self._settings.reference_max_bytes) if with_audio else None
-            return info_of(found, shelf.store.source, audio)
+        def read(store: VersionedVoiceStore, voice: StoredVoice) -> VoiceInfo:
+            audio = store.read(voice, voice.clip, self._settings.reference_max_bytes) if with_audio else None
+            return stored_info(voice, store.store.source, audio)
 
-        return self._with_voice(self._resolve(name), read)
+        return self._with_voice(self._resolve_name(name), read)
 
-    def take(self, name: str | None) -> TakenVoice:
-        """The voice of a job: reference and defaults. None and `default` stand for F5_DEFAULT_VOICE.
+    def load(self, name: str | None) -> LoadedVoice:
+        """Return the voice of a job: reference and defaults. None and `default` mean F5_DEFAULT_VOICE.
 
         Raises:
             UnknownVoice: with the nearest names.
@@ -127,95 +123,90 @@ class Library:
             StorageFailed: the directory or the bucket cannot be read.
         """
 
-        def read(shelf: VersionedVoiceStore, found: Found) -> TakenVoice:
-            reference = self._references.get(found.name, found.key, lambda: self._make(shelf, found))
-            return TakenVoice(found.name, reference, found.defaults)
+        def read(store: VersionedVoiceStore, voice: StoredVoice) -> LoadedVoice:
+            reference = self._references.get(voice.name, voice.key, lambda: self._load_reference(store, voice))
+            return LoadedVoice(voice.name, reference, voice.defaults)
 
-        return self._with_voice(self._resolve(name), read)
-
-    def reference(self, name: str | None) -> Reference:
-        """`take`'s reference."""
-        return self.take(name).reference
-
-    def defaults(self, name: str | None) -> VoiceDefaults:
-        """`take`'s defaults, without preparing the reference."""
-        return self._with_voice(self._resolve(name), lambda shelf, found: found.defaults)
+        return self._with_voice(self._resolve_name(name), read)
 
     def report(self, name: str) -> VoiceReport:
-        """How well the voice will clone; a clip that cannot be used at all has a report, too.
+        """Return how well the voice will clone; a clip that cannot be used at all has a report, too.
 
         Raises:
             UnknownVoice: with the nearest names.
-            ReferenceUnreadable: a clip of the earlier layout is no recording.
+            ReferenceUnreadable: a clip of the earlier layout is not a recording.
             StorageFailed: the directory or the bucket cannot be read.
         """
 
-        def read(shelf: VersionedVoiceStore, found: Found) -> VoiceReport:
-            if found.record is not None:
-                return found.record.prepared.report
-            return self._examine(*self._read_source(shelf, found), self._settings)
+        def read(store: VersionedVoiceStore, voice: StoredVoice) -> VoiceReport:
+            if voice.record is not None:
+                return voice.record.prepared.report
+            return self._examine(*self._read_source(store, voice), self._settings)
 
-        return self._with_voice(self._resolve(name), read)
-
-    # -- changing ----------------------------------------------------------------------------------------
+        return self._with_voice(self._resolve_name(name), read)
 
     def add(self, new: NewVoice) -> VoiceInfo:
-        """Keep a voice; `details.prepared.report` of what is returned says how well it will clone.
+        """Add a voice; `metadata.prepared.report` of the result tells how well it will clone.
 
         Raises:
-            InvalidInput: the name cannot be one.
+            InvalidInput: the name is not a valid one.
             ConsentMissing: there is no statement of consent.
             VoiceExists: there is a voice of that name, or one ships with the model.
-            InputError: whatever `prepare` has against clip and transcript.
-            StorageFailed: no place to keep voices, or it does not take this one.
+            InputError: `prepare` refuses clip or transcript.
+            StorageFailed: there is no place to keep voices, or it cannot be written to.
         """
-        self._check(new)
-        first, *others = self._kept
+        self._check_new(new)
+        first, *others = self._stores
         reference = self._prepare(new.audio, new.transcript, self._settings)
-        contents = {_extension(new.audio): new.audio, PREPARED: dump_samples(reference)}
+        clip_extension = INPUT_CONTAINERS[sniff(new.audio)].extension
+        contents = {clip_extension: new.audio, SAMPLES_EXTENSION: dump_samples(reference)}
         if new.transcript is not None:
-            contents[TRANSCRIPT] = new.transcript.encode()
-        details = _details(new, reference)
-        if not first.add(new.name, contents, details, replace=new.replace):
-            raise _exists(new.name)
-        for shelf in others:
-            shelf.delete(new.name)
+            contents[ADDED_TRANSCRIPT_EXTENSION] = new.transcript.encode()
+        metadata = VoiceMetadata(
+            created_at=datetime.now(timezone.utc),
+            consent=new.consent,
+            defaults=new.defaults,
+            clip_bytes=len(new.audio),
+            prepared=PreparedReference.from_reference(reference),
+        )
+        if not first.add(new.name, contents, metadata, replace=new.replace):
+            raise _exists_error(new.name)
+        for store in others:
+            store.delete(new.name)
         self._references.drop(new.name)
         return VoiceInfo(
             name=new.name,
             source=first.store.source,
-            format=_extension(new.audio),
+            format=clip_extension,
             size_bytes=len(new.audio),
-            modified_at=details.created_at,
+            modified_at=metadata.created_at,
             has_transcript=new.transcript is not None,
-            details=details,
+            metadata=metadata,
         )
 
     def delete(self, name: str) -> None:
         """Delete a voice: its clip, all versions of it, and this process's prepared copy.
 
-        Other workers find it gone when they are next asked for it; their copies in memory go then.
+        Other workers notice it when they are next asked for the voice; they then drop their copies in memory.
 
         Raises:
             UnknownVoice: with the nearest names.
             InvalidInput: the voice ships with the model.
-            StorageFailed: the directory or the bucket does not let go of it.
+            StorageFailed: the directory or the bucket cannot be changed.
         """
-        deleted = [shelf.delete(name) for shelf in self._kept if is_name(name)]
+        deleted = [store.delete(name) for store in self._stores if is_name(name)]
         self._references.drop(name)
         if any(deleted):
             return
         if name in self._shipped.listing():
             raise InvalidInput(f"voice {name!r} ships with the model and cannot be deleted")
-        raise self._unknown(name)
-
-    # -- parts of these ----------------------------------------------------------------------------------
+        raise self._unknown_error(name)
 
     @property
-    def _shelves(self) -> Sequence[VersionedVoiceStore]:
-        return (*self._kept, self._shipped)
+    def _all_stores(self) -> Sequence[VersionedVoiceStore]:
+        return (*self._stores, self._shipped)
 
-    def _resolve(self, name: str | None) -> str:
+    def _resolve_name(self, name: str | None) -> str:
         default = self._settings.default_voice
         if name is None and default is None:
             raise InvalidInput(
@@ -224,52 +215,52 @@ class Library:
             )
         return default if default is not None and name in (None, DEFAULT) else name or ""
 
-    def _with_voice(self, name: str, use: Callable[[VersionedVoiceStore, Found], T]) -> T:
-        """What `use` makes of the voice; again, if others changed the voice in the midst of it."""
-        for _ in range(TRIES):
-            found = next(((shelf, found) for shelf in self._shelves if (found := shelf.find(name))), None)
-            if found is None:
+    def _with_voice(self, name: str, use: Callable[[VersionedVoiceStore, StoredVoice], T]) -> T:
+        """Return the result of `use` with the voice; call it again if others changed the voice meanwhile."""
+        for _ in range(MAX_TRIES):
+            located = next(((store, voice) for store in self._all_stores if (voice := store.find(name))), None)
+            if located is None:
                 break
             try:
-                return use(*found)
+                return use(*located)
             except StaleVersionError:
                 continue
         self._references.drop(name)
-        raise self._unknown(name)
+        raise self._unknown_error(name)
 
-    def _make(self, shelf: VersionedVoiceStore, found: Found) -> Reference:
-        record, limit_s = found.record, self._settings.reference_max_s
-        if record is not None and found.samples is not None and record.prepared.report.clip_s <= limit_s:
-            return record.prepared.with_samples(shelf.read(found, found.samples, MAX_PREPARED_BYTES))
-        prepare = self._prepare_shipped if shelf is self._shipped else self._prepare
-        return prepare(*self._read_source(shelf, found), self._settings)
+    def _load_reference(self, store: VersionedVoiceStore, voice: StoredVoice) -> Reference:
+        record, limit_s = voice.record, self._settings.reference_max_s
+        if record is not None and voice.samples is not None and record.prepared.report.clip_s <= limit_s:
+            return record.prepared.with_samples(store.read(voice, voice.samples, MAX_SAMPLES_BYTES))
+        prepare = self._prepare_shipped if store is self._shipped else self._prepare
+        return prepare(*self._read_source(store, voice), self._settings)
 
-    def _read_source(self, shelf: VersionedVoiceStore, found: Found) -> tuple[bytes, str | None]:
-        """Clip and transcript as they were sent; an empty transcript is none."""
-        clip = shelf.read(found, found.clip, self._settings.reference_max_bytes)
-        if found.transcript is None:
+    def _read_source(self, store: VersionedVoiceStore, voice: StoredVoice) -> tuple[bytes, str | None]:
+        """Return clip and transcript as they were sent; None for an empty transcript."""
+        clip = store.read(voice, voice.clip, self._settings.reference_max_bytes)
+        if voice.transcript is None:
             return clip, None
-        text = decode_transcript(shelf.read(found, found.transcript, MAX_TRANSCRIPT_BYTES))
+        text = decode_transcript(store.read(voice, voice.transcript, MAX_TRANSCRIPT_BYTES))
         return clip, text if text.strip() else None
 
-    def _check(self, new: NewVoice) -> None:
-        """Whatever can be said against a voice without looking at its clip."""
+    def _check_new(self, new: NewVoice) -> None:
+        """Check all of a new voice that can be checked without its clip."""
         if not is_name(new.name):
             raise InvalidInput(
-                "a voice's name is 1 to 64 small letters, digits, - and _, and begins with none of - and _"
+                "a voice's name is 1 to 64 small letters, digits, - and _, and does not begin with - or _"
             )
         if new.name == DEFAULT:
-            raise InvalidInput(f"{DEFAULT!r} stands for the voice of {variable('default_voice')}; choose another name")
-        if not self._kept:
+            raise InvalidInput(f"{DEFAULT!r} means the voice of {variable('default_voice')}; choose another name")
+        if not self._stores:
             raise StorageFailed(
                 "this worker has no place to keep voices; mount a network volume, or set "
                 f"{variable('voices_dir')} or {variable('voices_s3_prefix')}"
             )
         self._check_consent(new.consent)
         if new.name in self._shipped.listing():
-            raise VoiceExists(f"voice {new.name!r} ships with the model and stays; choose another name")
-        if not new.replace and any(shelf.find(new.name) for shelf in self._kept):
-            raise _exists(new.name)
+            raise VoiceExists(f"voice {new.name!r} ships with the model and cannot be replaced; choose another name")
+        if not new.replace and any(store.find(new.name) for store in self._stores):
+            raise _exists_error(new.name)
 
     def _check_consent(self, consent: str | None) -> None:
         if consent is None:
@@ -284,24 +275,26 @@ class Library:
                 "to say who agreed to the use of this voice, when and for what"
             )
 
-    def _unknown(self, name: str) -> UnknownVoice:
+    def _unknown_error(self, name: str) -> UnknownVoice:
         names = self.names()
-        near = difflib.get_close_matches(name, names, n=3)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        have = f"this worker has {', '.join(names[:NAMED])}{more}" if names else "this worker has no voices"
-        return UnknownVoice(f"there is no such voice; {hint}{have}; choose one, or send a reference of your own")
+        nearest = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
+        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+        have = f"this worker has {', '.join(names[:MAX_NAMED])}{more}" if names else "this worker has no voices"
+        return UnknownVoice(
+            f"there is no voice of this name; {hint}{have}; choose one, or send a reference of your own"
+        )
 
 
 def open_stores(settings: Settings, bucket: Bucket | None = None, volume: Path = VOLUME) -> list[Store]:
-    """The places to keep voices that the settings name; if they name none, a directory on a mounted volume.
+    """Return the places to keep voices that the settings name; else a directory on a mounted volume, if there is one.
 
     Raises:
-        SettingsInvalid: voices are to be kept in a bucket, and there is none.
+        SettingsInvalid: voices are to be kept in a bucket, and none is configured.
     """
     directory, prefix = settings.voices_dir, settings.voices_s3_prefix
     if directory is None and prefix is None and os.path.ismount(volume) and os.access(volume, os.W_OK | os.X_OK):
-        directory = volume / FOLDER
+        directory = volume / VOLUME_FOLDER
     stores: list[Store] = [DirectoryStore(directory)] if directory is not None else []
     if prefix is not None:
         if bucket is None:
@@ -310,20 +303,5 @@ def open_stores(settings: Settings, bucket: Bucket | None = None, volume: Path =
     return stores
 
 
-def _details(new: NewVoice, reference: Reference) -> VoiceMetadata:
-    return VoiceMetadata(
-        created_at=datetime.now(timezone.utc),
-        consent=new.consent,
-        defaults=new.defaults,
-        clip_bytes=len(new.audio),
-        prepared=Prepared.of(reference),
-    )
-
-
-def _extension(audio: bytes) -> str:
-    kind = sniff(audio)
-    return EXTENSIONS.get(kind, kind)
-
-
-def _exists(name: str) -> VoiceExists:
+def _exists_error(name: str) -> VoiceExists:
     return VoiceExists(f"there is a voice {name!r}; send replace: true, or choose another name")

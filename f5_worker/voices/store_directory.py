@@ -1,4 +1,4 @@
-"""A directory of voices, most often on a network volume that many workers share."""
+"""Voices in a directory, most often on a network volume that many workers share."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from f5_worker.errors import StorageFailed
-from f5_worker.storage import files as cache
-from f5_worker.voices.store import FileStat, VoiceSource, too_large
+from f5_worker.storage import files
+from f5_worker.voices.store import FileStat, VoiceSource, too_large_error
 
-# What a file system without hard links answers.
+# The errors of a file system without hard links.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 
 @dataclass(frozen=True)
 class DirectoryFile:
-    """Looked at only when asked: over a network each look takes about a millisecond."""
+    """A listed file. Its facts are read only when asked for: over a network that takes about a millisecond each."""
 
     name: str
     path: str
 
-    def facts(self) -> FileStat | None:
+    def stat(self) -> FileStat | None:
+        """Return size and time of the file, None if it was deleted."""
         try:
-            found = os.stat(self.path)
+            result = os.stat(self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _failed("read", error) from None
-        return FileStat(found.st_size, found.st_mtime)
+            raise _storage_error("read", error) from None
+        return FileStat(result.st_size, result.st_mtime)
 
 
 @dataclass(frozen=True)
 class DirectoryStore:
-    """Files in `directory`, which is made when the first one is written."""
+    """Files in `directory`, which is created with the first one."""
 
     directory: Path
     source: VoiceSource = "directory"
 
     def list(self, prefix: str = "") -> list[DirectoryFile]:
-        with _in_words("read"):
+        """Return the files whose names begin with `prefix`; none if there is no directory."""
+        with _as_storage_error("read"):
             try:
                 with os.scandir(self.directory) as entries:
                     return [
@@ -54,38 +56,44 @@ class DirectoryStore:
                 return []
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
-        with _in_words("read"):
+        """Read a file of at most `max_bytes`; return None if there is none."""
+        with _as_storage_error("read"):
             try:
                 with (self.directory / name).open("rb") as file:
                     size = os.fstat(file.fileno()).st_size
                     if size > max_bytes:
-                        raise too_large(size, max_bytes)
+                        raise too_large_error(size, max_bytes)
                     return file.read(max_bytes)
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
     def write(self, name: str, data: bytes, *, replace: bool = True) -> bool:
+        """Write a file atomically; return False if there is one and it is not to be replaced."""
         path = self.directory / name
-        with _in_words("written"):
+        with _as_storage_error("written"):
             self.directory.mkdir(parents=True, exist_ok=True)
             if not replace:
                 return _create(path, data)
-            cache.write(path, data)
+            files.write(path, data)
         return True
 
     def delete(self, names: Iterable[str]) -> None:
-        with _in_words("changed"):
+        """Delete the files that are there, and old temporary files of killed processes."""
+        with _as_storage_error("changed"):
             for name in names:
                 (self.directory / name).unlink(missing_ok=True)
-        cache.sweep(self.directory)
+        files.sweep(self.directory)
 
 
 def _create(path: Path, data: bytes) -> bool:
-    """Of many who create one file at the same time one does: a link, unlike `os.replace`, takes no other's place."""
-    aside = cache.temporary_beside(path)
+    """Create a file; return False if there is one.
+
+    Of many workers that do so at the same time one succeeds: a link, unlike `os.replace`, never replaces a file.
+    """
+    temporary = files.temporary_beside(path)
     try:
-        cache.write(aside, data)
-        os.link(aside, path)
+        files.write(temporary, data)
+        os.link(temporary, path)
     except FileExistsError:
         return False
     except OSError as error:
@@ -93,22 +101,22 @@ def _create(path: Path, data: bytes) -> bool:
             raise
         if path.exists():
             return False
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return True
 
 
 @contextmanager
-def _in_words(done: str) -> Iterator[None]:
+def _as_storage_error(done: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _failed(done, error) from None
+        raise _storage_error(done, error) from None
 
 
-def _failed(done: str, error: OSError) -> StorageFailed:
+def _storage_error(done: str, error: OSError) -> StorageFailed:
     return StorageFailed(
-        f"the directory of voices cannot be {done}: {cache.explain(error)}; "
-        "the operator has to look at the volume, or at F5_VOICES_DIR"
+        f"the directory of voices cannot be {done}: {files.explain(error)}; "
+        "the operator has to check the volume, or F5_VOICES_DIR"
     )

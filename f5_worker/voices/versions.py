@@ -1,10 +1,10 @@
-"""The voices in one store: found, read whole, added and deleted while other workers do the same.
+"""The voices in one store: find, read, add and delete them while other workers do the same.
 
 A voice that is added gets a version of its own: files that are never written again, and then the small
-`<name>.json` that names them. Whoever reads the record reads one version whole or, when its files are gone,
-the record again. Nobody waits for a lock: who added a voice looks afterwards if another's `delete` took a file
-that no record named yet, and writes it again; who deletes goes on until nothing, or a whole new voice, is left,
-or others have added new ones in every round.
+`<name>.json` that names them. A worker that reads the record reads one version whole or, if its files were deleted,
+the record again. There are no locks. A worker that adds a voice checks afterwards whether another's `delete` took a
+file that no record named yet, and writes it again; a worker that deletes one continues until nothing, or a whole new
+voice, is left, or others have added new ones in every round.
 """
 
 from __future__ import annotations
@@ -19,29 +19,38 @@ from dataclasses import dataclass
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from f5_worker.audio.formats import INPUT_EXTENSIONS
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
 from f5_worker.schema.requests import VoiceDefaultsInput
-from f5_worker.voices.cache import Prepared
-from f5_worker.voices.naming import CLIPS, PREPARED, RECORD, Entry, extension, is_name, read_listing, remarks
+from f5_worker.voices.cache import PreparedReference
+from f5_worker.voices.naming import (
+    ADDED_TRANSCRIPT_EXTENSION,
+    RECORD_EXTENSION,
+    SAMPLES_EXTENSION,
+    VoiceFiles,
+    extension,
+    group_files,
+    is_name,
+    listing_warnings,
+)
 from f5_worker.voices.store import FileStat, Store, StoredFile
 
-LISTING_S = 5.0  # how long others' changes to the list, and to files of the earlier layout, may go unseen
-LEFTOVER_S = 3_600.0  # older files that no record names are of a worker that died: no adding takes that long
-ROUNDS = 20  # against others who add and delete the same voice within the same milliseconds
+MAX_LISTING_AGE_S = 5.0  # how long others' changes to the list, and to files of the earlier layout, may go unseen
+ORPHAN_AGE_S = 3_600.0  # older files that no record names are of a worker that died: adding never takes that long
+MAX_ROUNDS = 20  # against others who add and delete the same voice within the same milliseconds
 BACKOFF_S = 0.002  # longest pause after the first round, twice as long after the second, and so on
 MAX_RECORD_BYTES = 100_000
-TRANSCRIPT = "txt"
 
-_FILES = frozenset((*CLIPS, TRANSCRIPT, PREPARED))
+_FILES = frozenset((*INPUT_EXTENSIONS, ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION))
 
 
 class VoiceMetadata(BaseModel):
-    """What is known of a voice that was added.
+    """The facts of a voice that was added.
 
     Attributes:
         consent: the statement that came with it.
-        clip_bytes: of the clip as it was sent.
+        clip_bytes: size of the clip as it was sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,14 +59,14 @@ class VoiceMetadata(BaseModel):
     consent: str | None
     defaults: VoiceDefaultsInput
     clip_bytes: int
-    prepared: Prepared
+    prepared: PreparedReference
 
 
 class VoiceRecord(VoiceMetadata):
-    """`<name>.json`. `files` are the sha256 of `<name>.<version>.<extension>`, by extension.
+    """The content of `<name>.json`. `files` are the sha256 of `<name>.<version>.<extension>`, by extension.
 
-    They are the clip as it was sent, `txt` if it came with a transcript, and `npy`, the prepared samples, so
-    that no worker has to listen to and cut the clip again.
+    They are the clip as it was sent, `txt` if it came with a transcript, and `npy`, the prepared samples, so that
+    no worker has to transcribe and cut the clip again.
     """
 
     version: str = Field(pattern=r"^[0-9a-f]{12}$")
@@ -66,17 +75,18 @@ class VoiceRecord(VoiceMetadata):
     @field_validator("files")
     @classmethod
     def _complete(cls, files: dict[str, str]) -> dict[str, str]:
-        if not files.keys() <= _FILES or PREPARED not in files or not files.keys() & set(CLIPS):
+        if not files.keys() <= _FILES or SAMPLES_EXTENSION not in files or not files.keys() & set(INPUT_EXTENSIONS):
             raise ValueError("the files are not those of a voice")
         return files
 
     @property
-    def clip(self) -> str:
-        """The clip's extension."""
-        return next(kind for kind in CLIPS if kind in self.files)
+    def clip_extension(self) -> str:
+        """Return the clip's extension."""
+        return next(kind for kind in INPUT_EXTENSIONS if kind in self.files)
 
-    def names(self, name: str) -> list[str]:
-        return [_file(name, self.version, kind) for kind in self.files]
+    def file_names(self, name: str) -> list[str]:
+        """Return the names of the version's files."""
+        return [_file_name(name, self.version, kind) for kind in self.files]
 
 
 class StaleVersionError(Exception):
@@ -84,12 +94,13 @@ class StaleVersionError(Exception):
 
 
 @dataclass(frozen=True)
-class Found:
-    """One version of a voice.
+class StoredVoice:
+    """One version of a voice in a store.
 
     Attributes:
         key: equal for equal contents, never used again for others.
-        clip, transcript, samples: names of files; `samples` is what `prepare` made of the two.
+        clip, transcript, samples: names of files; `samples` is what `prepare` made from the two.
+        clip_stat: of the clip.
         record: None for the earlier layout.
     """
 
@@ -97,12 +108,13 @@ class Found:
     key: str
     clip: str
     transcript: str | None
-    facts: FileStat
+    clip_stat: FileStat
     samples: str | None = None
     record: VoiceRecord | None = None
 
     @property
     def defaults(self) -> VoiceDefaultsInput:
+        """Return the voice's defaults; none for the earlier layout."""
         return self.record.defaults if self.record else VoiceDefaultsInput()
 
 
@@ -113,96 +125,95 @@ class VersionedVoiceStore:
         self.store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._listed: tuple[float, dict[str, Entry]] | None = None
-        self._remarks: list[str] = []
+        self._listing: tuple[float, dict[str, VoiceFiles]] | None = None
+        self._warnings: list[str] = []
 
-    def listing(self) -> Mapping[str, Entry]:
-        """All voices that are offered, at most LISTING_S old."""
+    def listing(self) -> Mapping[str, VoiceFiles]:
+        """Return the files of all voices that are offered, at most MAX_LISTING_AGE_S old."""
         with self._lock:
-            listed = self._listed
-        if listed is None or self._clock() - listed[0] >= LISTING_S:
+            listing = self._listing
+        if listing is None or self._clock() - listing[0] >= MAX_LISTING_AGE_S:
             begun = self._clock()
-            entries = read_listing(self.store.list())
-            self._remark(remarks(entries))
-            listed = begun, {name: entry for name, entry in entries.items() if entry.is_offered}
+            voices = group_files(self.store.list())
+            self._log_new(listing_warnings(voices))
+            listing = begun, {name: files for name, files in voices.items() if files.is_offered}
             with self._lock:
-                self._listed = listed
-        return listed[1]
+                self._listing = listing
+        return listing[1]
 
-    def find(self, name: str) -> Found | None:
-        """The voice as it is now, or for the earlier layout as it was LISTING_S ago."""
-        record = self._record(name)
+    def find(self, name: str) -> StoredVoice | None:
+        """Return the voice as it is now, or for the earlier layout as it was at most MAX_LISTING_AGE_S ago."""
+        record = self._read_record(name)
         if record is not None:
-            return _found_added(name, record)
-        entry = self.listing().get(name)
-        if entry is None or entry.is_added:  # the latter: deleted since it was listed
+            return _added_voice(name, record)
+        files = self.listing().get(name)
+        if files is None or files.is_added:  # the latter: deleted since it was listed
             return None
-        return _found_early(name, entry)
+        return _earlier_voice(name, files)
 
-    def read(self, found: Found, file: str, max_bytes: int) -> bytes:
-        """One of its files.
+    def read(self, voice: StoredVoice, file: str, max_bytes: int) -> bytes:
+        """Read one of a voice's files.
 
         Raises:
-            StaleVersionError: another version has taken its place, or none.
-            ReferenceTooLarge: more than `max_bytes`.
+            StaleVersionError: the voice was replaced or deleted.
+            ReferenceTooLarge: the file has more than `max_bytes`.
         """
         data = self.store.read(file, max_bytes)
         if data is None:
-            self._forget()
+            self._drop_listing()
             raise StaleVersionError
-        if found.record is not None and _sha256(data) != found.record.files[extension(file)]:
-            raise StorageFailed(f"the voice {found.name!r} is damaged, a file is not what was added; add it again")
+        if voice.record is not None and _sha256(data) != voice.record.files[extension(file)]:
+            raise StorageFailed(f"the voice {voice.name!r} is damaged, a file is not what was added; add it again")
         return data
 
-    def add(self, name: str, contents: Mapping[str, bytes], details: VoiceMetadata, *, replace: bool) -> bool:
-        """Keep a voice: all workers see all of it or nothing. False if there is one that is not to be replaced.
+    def add(self, name: str, contents: Mapping[str, bytes], metadata: VoiceMetadata, *, replace: bool) -> bool:
+        """Add a voice: all workers see all of it or nothing. Return False if there is one that is not to be replaced.
 
         Args:
             contents: the files, by extension.
         """
-        for turn in range(ROUNDS):
-            time.sleep(random.uniform(0, turn * BACKOFF_S))  # noqa: S311 - not a secret
-            previous, is_whole = self._current(name)
-            entries = read_listing(self.store.list())
-            entry = entries.get(name, Entry())
-            if not replace and (is_whole or entry.clips):
+        for n_rounds in range(MAX_ROUNDS):
+            time.sleep(random.uniform(0, n_rounds * BACKOFF_S))  # noqa: S311 - not a secret
+            previous, is_whole = self._read_current(name)
+            voices = group_files(self.store.list())
+            files = voices.get(name, VoiceFiles())
+            if not replace and (is_whole or files.clips):
                 return False
-            record = self._write(name, contents, details)
+            record = self._write_files(name, contents, metadata)
             data = record.model_dump_json(indent=2).encode()
-            # A record without its files is no voice: it may be written over in any case.
-            if not self.store.write(f"{name}.{RECORD}", data, replace=replace or previous is not None):
-                self.store.delete(record.names(name))
+            # A record without its files is not a voice: it may be overwritten in any case.
+            may_replace = replace or previous is not None
+            if not self.store.write(f"{name}.{RECORD_EXTENSION}", data, replace=may_replace):
+                self.store.delete(record.file_names(name))
                 return False
-            if self._stands(name, record):
-                self.store.delete([*_outdated(entry, previous), *_leftovers(entries, name)])
-                self._forget()
+            if self._was_added(name, record):
+                self.store.delete([*_replaced_files(files, previous), *_orphaned_files(voices, name)])
+                self._drop_listing()
                 return True
-            self.store.delete(record.names(name))
-        raise StorageFailed(f"the voice {name!r} is being added and deleted by others all the time; try again")
+            self.store.delete(record.file_names(name))
+        raise StorageFailed(f"other workers keep adding and deleting the voice {name!r}; try again")
 
     def delete(self, name: str) -> bool:
-        """Delete all that belongs to a voice, of all versions and of the earlier layout. False if there was none."""
+        """Delete all files of a voice, of all versions and of the earlier layout. Return False if there was none."""
         was_there = False
-        for turn in range(ROUNDS):
-            entries = read_listing(self.store.list())
-            entry = entries.get(name, Entry())
-            record = self._record(name) if turn else None
-            if entry.is_empty or (record is not None and _lists(entry, record)):  # the latter: added since
-                self.store.delete(_leftovers(entries))
+        for n_rounds in range(MAX_ROUNDS):
+            voices = group_files(self.store.list())
+            files = voices.get(name, VoiceFiles())
+            record = self._read_record(name) if n_rounds else None
+            if files.is_empty or (record is not None and _has_all_files(files, record)):  # the latter: added since
+                self.store.delete(_orphaned_files(voices))
                 break
-            was_there |= entry.is_offered
-            if entry.record is not None:  # first: without it the others are no voice
-                self.store.delete([entry.record.name])
-            self.store.delete(entry.files)
-        self._forget()
-        return was_there  # after the last round, too: what others add is newer than what was to go
+            was_there |= files.is_offered
+            if files.record is not None:  # first: without it the others are not a voice
+                self.store.delete([files.record.name])
+            self.store.delete(files.names)
+        self._drop_listing()
+        return was_there  # after the last round, too: others have added only newer voices than the one to delete
 
-    # -- parts of these ------------------------------------------------------------------------------------
-
-    def _record(self, name: str) -> VoiceRecord | None:
-        if not is_name(name):  # nothing else is ever made part of a file's name
+    def _read_record(self, name: str) -> VoiceRecord | None:
+        if not is_name(name):  # only a valid name ever becomes part of a file's name
             return None
-        data = self.store.read(f"{name}.{RECORD}", MAX_RECORD_BYTES)
+        data = self.store.read(f"{name}.{RECORD_EXTENSION}", MAX_RECORD_BYTES)
         if data is None:
             return None
         try:
@@ -211,49 +222,49 @@ class VersionedVoiceStore:
             logger.warning("the record of voice %r cannot be read; add the voice again", name)
             return None
 
-    def _write(self, name: str, contents: Mapping[str, bytes], details: VoiceMetadata) -> VoiceRecord:
-        """The files, under names that no record has named before: a sweeper may delete what was one's own once."""
+    def _write_files(self, name: str, contents: Mapping[str, bytes], metadata: VoiceMetadata) -> VoiceRecord:
+        """Write the files under names that no record has had before: others may delete files of an earlier attempt."""
         version = secrets.token_hex(6)
         for kind, data in contents.items():
-            self.store.write(_file(name, version, kind), data)
+            self.store.write(_file_name(name, version, kind), data)
         return VoiceRecord(
-            version=version, files={kind: _sha256(data) for kind, data in contents.items()}, **dict(details)
+            version=version, files={kind: _sha256(data) for kind, data in contents.items()}, **dict(metadata)
         )
 
-    def _stands(self, name: str, record: VoiceRecord) -> bool:
-        """Whether what was added is there, or was until another add or delete came after it."""
-        current = self._record(name)
+    def _was_added(self, name: str, record: VoiceRecord) -> bool:
+        """Return True if a version is whole, or was until a later add or delete took its place."""
+        current = self._read_record(name)
         if current is None or current.version != record.version:
-            self.store.delete(record.names(name))
+            self.store.delete(record.file_names(name))
             return True
         return self._has_files(name, record)
 
-    def _current(self, name: str) -> tuple[VoiceRecord | None, bool]:
-        """The record, and whether its files are all there. Once gone they do not come back, another record may."""
-        record = self._record(name)
+    def _read_current(self, name: str) -> tuple[VoiceRecord | None, bool]:
+        """Return the record, and whether its files are all there. Once deleted they do not come back."""
+        record = self._read_record(name)
         while record is not None and not self._has_files(name, record):
-            before, record = record, self._record(name)
+            before, record = record, self._read_record(name)
             if record is not None and record.version == before.version:
                 return record, False
         return record, record is not None
 
     def _has_files(self, name: str, record: VoiceRecord) -> bool:
-        there = {file.name for file in self.store.list(f"{name}.{record.version}.")}
-        return there.issuperset(record.names(name))
+        listed = {file.name for file in self.store.list(f"{name}.{record.version}.")}
+        return listed.issuperset(record.file_names(name))
 
-    def _forget(self) -> None:
+    def _drop_listing(self) -> None:
         with self._lock:
-            self._listed = None
+            self._listing = None
 
-    def _remark(self, found: list[str]) -> None:
-        """Each once, not at every listing."""
+    def _log_new(self, warnings: list[str]) -> None:
+        """Log each warning once, not at every listing."""
         with self._lock:
-            new, self._remarks = [line for line in found if line not in self._remarks], found
+            new, self._warnings = [line for line in warnings if line not in self._warnings], warnings
         for line in new:
             logger.warning("voices: %s", line)
 
 
-def _file(name: str, version: str, kind: str) -> str:
+def _file_name(name: str, version: str, kind: str) -> str:
     return f"{name}.{version}.{kind}"
 
 
@@ -261,40 +272,45 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _lists(entry: Entry, record: VoiceRecord) -> bool:
-    return record.files.keys() <= {item.extension for item in entry.versions if item.version == record.version}
+def _has_all_files(files: VoiceFiles, record: VoiceRecord) -> bool:
+    return record.files.keys() <= {item.extension for item in files.version_files if item.version == record.version}
 
 
-def _found_added(name: str, record: VoiceRecord) -> Found:
-    return Found(
+def _added_voice(name: str, record: VoiceRecord) -> StoredVoice:
+    has_transcript = ADDED_TRANSCRIPT_EXTENSION in record.files
+    return StoredVoice(
         name=name,
         key=record.version,
-        clip=_file(name, record.version, record.clip),
-        transcript=_file(name, record.version, TRANSCRIPT) if TRANSCRIPT in record.files else None,
-        facts=FileStat(record.clip_bytes, record.created_at.timestamp()),
-        samples=_file(name, record.version, PREPARED),
+        clip=_file_name(name, record.version, record.clip_extension),
+        transcript=_file_name(name, record.version, ADDED_TRANSCRIPT_EXTENSION) if has_transcript else None,
+        clip_stat=FileStat(record.clip_bytes, record.created_at.timestamp()),
+        samples=_file_name(name, record.version, SAMPLES_EXTENSION),
         record=record,
     )
 
 
-def _found_early(name: str, entry: Entry) -> Found | None:
-    clip, text = entry.clips[0], next(iter(entry.texts), None)
-    facts = clip.facts()
-    if facts is None:
+def _earlier_voice(name: str, files: VoiceFiles) -> StoredVoice | None:
+    """Return a voice of the earlier layout; its key follows the names, sizes and times of its files."""
+    clip, transcript = files.clips[0], next(iter(files.transcripts), None)
+    clip_stat = clip.stat()
+    if clip_stat is None:
         return None
-    looks = [(file.name, file.facts()) for file in (clip, text) if file is not None]
-    return Found(name, repr(looks), clip.name, text.name if text else None, facts)
+    stats = [(file.name, file.stat()) for file in (clip, transcript) if file is not None]
+    return StoredVoice(name, repr(stats), clip.name, transcript.name if transcript else None, clip_stat)
 
 
-def _outdated(entry: Entry, previous: VoiceRecord | None) -> list[str]:
-    """What a new version has taken the place of."""
-    old = [item.file for item in entry.versions if previous is not None and item.version == previous.version]
-    return [file.name for file in (*old, *entry.clips, *entry.texts)]
+def _replaced_files(files: VoiceFiles, previous: VoiceRecord | None) -> list[str]:
+    """Return the names of the files that a new version replaces."""
+    old = [item.file for item in files.version_files if previous is not None and item.version == previous.version]
+    return [file.name for file in (*old, *files.clips, *files.transcripts)]
 
 
-def _leftovers(entries: Mapping[str, Entry], added: str | None = None) -> list[str]:
-    """Old files that no record names: of voices without a record, and of the one that was just added anew."""
-    files: Iterable[StoredFile] = (
-        item.file for name, entry in entries.items() for item in entry.versions if entry.record is None or name == added
+def _orphaned_files(voices: Mapping[str, VoiceFiles], added: str | None = None) -> list[str]:
+    """Return old files that no record names: of voices without a record, and of the one that was just added."""
+    orphans: Iterable[StoredFile] = (
+        item.file
+        for name, files in voices.items()
+        for item in files.version_files
+        if files.record is None or name == added
     )
-    return [file.name for file in files if (facts := file.facts()) and time.time() - facts.modified_s > LEFTOVER_S]
+    return [file.name for file in orphans if (stat := file.stat()) and time.time() - stat.modified_s > ORPHAN_AGE_S]

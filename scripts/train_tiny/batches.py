@@ -1,8 +1,8 @@
-"""Training items put together on the GPU: reference and target of one speaker, exactly n frames long.
+"""Compose training items on the GPU: reference and target of one speaker, exactly n frames long.
 
-An item is a row of utterances with pauses between; what comes before the border is the reference (its mel
-is shown), what follows must be spoken. Nothing is padded: the last utterance is picked to fit, and what is
-left over becomes silence. So there are no masks, and every shape is static.
+An item is a row of utterances with pauses between; the part before the border is the reference (its mel
+is shown), the part after it must be spoken. Nothing is padded: the last utterance is picked to fit, and the rest
+becomes silence. So there are no masks, and every shape is static.
 """
 
 from __future__ import annotations
@@ -31,6 +31,17 @@ class Batch:
     lengths: Tensor  # [b]
 
 
+def random_batch(b: int, n: int, rows: int, device: torch.device) -> Batch:
+    """Return random values in the right shapes, for compiling before the speech is available."""
+    half = torch.arange(n, device=device) < n // 2
+    return Batch(
+        torch.randn(b, n, 100, device=device), half.expand(b, n).clone(),
+        (torch.arange(n, device=device) // 4).expand(b, n).clone().clamp(max=rows - 8),
+        torch.ones(b, n, dtype=torch.long, device=device), torch.ones(b, rows, dtype=torch.long, device=device),
+        torch.full((b,), rows - 6, device=device),
+    )  # fmt: skip
+
+
 @dataclass
 class _Plan:
     """Slots of the chosen items, [b 5]."""
@@ -44,6 +55,8 @@ class _Plan:
 
 
 class Composer:
+    """Draws random items from a corpus."""
+
     def __init__(self, corpus: Corpus, seed: int) -> None:
         self.c = corpus
         self.device = corpus.mel.device
@@ -53,7 +66,12 @@ class Composer:
         self.tilts = torch.tensor([0.45, 0.3, 0.2, 0.15], device=self.device)
 
     def batch(self, b: int, n: int, rows: int, alpha: float) -> Batch:
-        """`alpha` 0: text where truly spoken; 1: evenly spread, as at inference."""
+        """Return b items of n frames.
+
+        Args:
+            rows: tokens an item, padded.
+            alpha: 0 for text at its true times; 1 for text spread evenly, as at inference.
+        """
         plan = self._plan(b, n, rows)
         c = self.c
         frames = torch.arange(n, device=self.device)
@@ -84,7 +102,7 @@ class Composer:
         return (low + (high - low) * self._uniform(*size)).long()
 
     def _pick(self, pool: Tensor, longest: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """An entry of the pool among the `spread` longest that are at most `longest`; frames 0 where none is."""
+        """Pick an entry of the pool among the `spread` longest that are at most `longest`; frames 0 for none."""
         low = self.c.pool_start[pool]
         high = self.c.pool_upto[pool, longest.clamp(0, self.c.pool_upto.shape[1] - 1)]
         back = (self._uniform(len(pool)) * torch.minimum(spread, high - low)).long()
@@ -92,7 +110,7 @@ class Composer:
         return entry, torch.where(high > low, self.c.entry_frames[entry], 0)
 
     def _plan(self, b: int, n: int, rows: int) -> _Plan:
-        """Three times the candidates; kept are those that need least extra silence."""
+        """Draw three times as many candidates, and keep those that need the least extra silence."""
         m = 3 * b
         pool = torch.searchsorted(self.share, self._uniform(m)).clamp_(max=len(self.share) - 1)
         gaps = self._between(5, 45, m, SLOTS + 1)
@@ -122,7 +140,7 @@ class Composer:
         return self._placed(entry, frames, valid, gaps, (early * self._uniform(b)).long())
 
     def _fill(self, pool: Tensor, left: Tensor, gaps: Tensor, entry: Tensor, frames: Tensor) -> None:
-        """Ordinary slots, in place: some of a wanted length, then one to fit."""
+        """Fill the ordinary slots, in place: some of a wanted length, then one to fit."""
         m = len(pool)
         done = torch.zeros(m, dtype=torch.bool, device=self.device)
         for index in range(SLOTS):
@@ -152,7 +170,7 @@ class Composer:
         return _Plan(entry, frames, start, before, valid, torch.where(any_frame, -1, target))
 
     def _border(self, plan: _Plan, n: int) -> Tensor:
-        """First frame to be spoken: inside the pause before the target, rarely anywhere, rarely none shown."""
+        """Return the first frame to be spoken: in the pause before the target, rarely anywhere, rarely none shown."""
         b = len(plan.target)
         at = plan.target.clamp_min(0)[:, None]
         pause = plan.gap.gather(1, at)[:, 0]
@@ -172,7 +190,7 @@ class Composer:
         return torch.where(real, self.c.tokens[torch.where(real, source, 0)], 0)  # 0: the space between
 
     def _coloured(self, mel: Tensor) -> Tensor:
-        """One microphone an item: level, a smooth tilt over the bands, noise under it all."""
+        """Simulate a microphone for each item: level, a smooth tilt over the bands, background noise."""
         b = len(mel)
         bands = torch.linspace(0, math.pi, mel.shape[-1], device=self.device)
         waves = torch.stack([(k * bands).cos() for k in range(1, 5)])

@@ -1,7 +1,7 @@
-"""All mel frames on the GPU: every utterance at several playing speeds, and tables to pick from.
+"""Keep all mel frames on the GPU: every utterance at several playing speeds, and tables to pick from.
 
-Played faster or slower by resampling, a voice changes pitch, formants and pace together: cheap
-"speakers" whom the model must copy from the reference. Entries (utterance x factor) are sorted by pool
+Played faster or slower by resampling, a voice changes pitch, formants and pace together: this gives cheap
+"speakers" for the model to copy from the reference. Entries (utterance x factor) are sorted by pool
 (speaker and pace) and length, so that a look-up table finds one of a wanted length in one step.
 """
 
@@ -15,7 +15,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from scripts.train_tiny.synth import SegmentAudio, load
+from scripts.train_tiny.synth import TimedUtterance, load
 from scripts.train_tiny.texts import VOCAB
 
 HOP, RATE_HZ, FLOOR = 256, 24_000, -11.512925
@@ -28,7 +28,7 @@ CHUNK = 300  # utterances transformed at a time
 
 @dataclass
 class Corpus:
-    """Flat tensors; `entry_*` one row an entry, `pool_*` one row a pool."""
+    """Flat tensors; `entry_*` has a row for each entry, `pool_*` for each pool."""
 
     mel: Tensor  # [frames 100] float16
     char: Tensor  # [frames] int16, index of the character spoken
@@ -45,16 +45,18 @@ class Corpus:
 
     @property
     def hours(self) -> float:
+        """Length of all mel frames in hours."""
         return self.mel.shape[0] * HOP / RATE_HZ / 3600
 
 
-def load_spoken(folders: list[Path], limit: int | None = None) -> list[SegmentAudio]:
+def load_spoken(folders: list[Path], limit: int | None = None) -> list[TimedUtterance]:
+    """Read the utterances of all files in some folders, at most `limit`."""
     spoken = [s for folder in folders for path in sorted(folder.glob("*.npz")) for s in load(path)]
     return spoken[:limit]
 
 
-def build(spoken: list[SegmentAudio], device: torch.device) -> Corpus:
-    """Mel frames and tables of everything, on `device`."""
+def build(spoken: list[TimedUtterance], device: torch.device) -> Corpus:
+    """Build the mel frames and tables of all utterances, on `device`."""
     builder = _Builder(device)
     for voice in sorted({s.voice for s in spoken}):
         own = [s for s in spoken if s.voice == voice]
@@ -65,6 +67,7 @@ def build(spoken: list[SegmentAudio], device: torch.device) -> Corpus:
 
 
 def log_mel(device: torch.device) -> torchaudio.transforms.MelSpectrogram:
+    """Return upstream's mel transform, before the logarithm."""
     return torchaudio.transforms.MelSpectrogram(
         RATE_HZ, n_fft=1024, win_length=1024, hop_length=HOP, n_mels=100, power=1, center=True
     ).to(device)
@@ -81,7 +84,8 @@ class _Builder:
         self.text_at: dict[str, int] = {}
         self.frames = 0
 
-    def add(self, group: list[SegmentAudio], speaker: str, factor: float) -> None:
+    def add(self, group: list[TimedUtterance], speaker: str, factor: float) -> None:
+        """Add utterances of one voice, played at `factor` times their speed."""
         rate = 150 * round(group[0].rate_hz * factor / 150)
         gap = int(0.06 * rate)
         starts = np.cumsum([gap] + [len(s.wav) + gap for s in group])[:-1]
@@ -109,8 +113,8 @@ class _Builder:
             self.tokens += [VOCAB.index(char) for char in text]
         return self.text_at[text]
 
-    def _at(self, group: list[SegmentAudio], starts: np.ndarray, seconds: np.ndarray, name: str) -> Tensor:
-        """Index, within its utterance, of the mark that each frame belongs to."""
+    def _at(self, group: list[TimedUtterance], starts: np.ndarray, seconds: np.ndarray, name: str) -> Tensor:
+        """Return the index, within its utterance, of the mark that each frame belongs to."""
         rate_hz = group[0].rate_hz
         marks = np.concatenate([a / rate_hz + getattr(s, name) for a, s in zip(starts, group, strict=True)])
         sizes = np.array([len(getattr(s, name)) for s in group])
@@ -119,7 +123,7 @@ class _Builder:
         index = np.searchsorted(np.maximum.accumulate(marks), seconds, "right") - 1 - (ends - sizes)[owner]
         return torch.from_numpy(np.clip(index, 0, sizes[owner] - 1)).to(self.device)
 
-    def _phones(self, group: list[SegmentAudio], starts: np.ndarray, seconds: np.ndarray) -> Tensor:
+    def _phones(self, group: list[TimedUtterance], starts: np.ndarray, seconds: np.ndarray) -> Tensor:
         local = self._at(group, starts, seconds, "phone_t")
         sizes = np.array([len(s.phone_id) for s in group])
         owner = np.clip(np.searchsorted(starts / group[0].rate_hz, seconds, "right") - 1, 0, len(group) - 1)
@@ -128,6 +132,7 @@ class _Builder:
         return ids[first + local].to(torch.uint8)
 
     def finish(self) -> Corpus:
+        """Return the corpus of all that was added."""
         self.rows.sort()
         pools = sorted({row[:2] for row in self.rows})
         number = {pool: index for index, pool in enumerate(pools)}

@@ -1,4 +1,4 @@
-"""From training weights to the files of models/f5-tiny, and back.
+"""Convert training weights to the files of models/f5-tiny.
 
 python -m scripts.train_tiny.export --weights 'out/ema.*.safetensors' --vocoder vocoder.safetensors --out f5-tiny/
 """
@@ -22,7 +22,7 @@ PART_BYTES = 15_000_000
 
 
 def save_parts(weights: dict[str, Tensor], folder: Path, name: str) -> list[Path]:
-    """`name.0.safetensors`, ...: pieces that stay below the size limits of most transfers."""
+    """Write `name.0.safetensors`, ...: parts below the size limits of most transfers."""
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
     for key, value in weights.items():
@@ -38,6 +38,11 @@ def save_parts(weights: dict[str, Tensor], folder: Path, name: str) -> list[Path
 
 
 def load_parts(pattern: str) -> dict[str, Tensor]:
+    """Read all parts whose paths match a pattern.
+
+    Raises:
+        FileNotFoundError: no file matches.
+    """
     path = Path(pattern)
     found: dict[str, Tensor] = {}
     for part in sorted(path.parent.glob(path.name)):
@@ -48,7 +53,7 @@ def load_parts(pattern: str) -> dict[str, Tensor]:
 
 
 def export(weights: dict[str, Tensor], vocoder: Path, out: Path) -> None:
-    """Write the model's files; training-only heads stay behind."""
+    """Write the model's files without the heads that only training uses."""
     out.mkdir(parents=True, exist_ok=True)
     model = {PREFIX + k.removeprefix("dit."): v.half().clone() for k, v in weights.items() if k.startswith("dit.")}
     if not all(bool(torch.isfinite(v).all()) for v in model.values()):
@@ -61,6 +66,7 @@ def export(weights: dict[str, Tensor], vocoder: Path, out: Path) -> None:
 
 
 def main() -> None:
+    """Export a checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, help="pattern of the parts")
     parser.add_argument("--vocoder", type=Path, required=True)

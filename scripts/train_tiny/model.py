@@ -34,6 +34,7 @@ class Arch:
     attn_mask_enabled: bool = True
 
     def as_dict(self) -> dict[str, object]:
+        """Return the arguments by name."""
         return asdict(self)
 
 
@@ -51,6 +52,7 @@ class TextBlock(nn.Module):
         self.pwconv2 = nn.Linear(2 * dim, dim)
 
     def weights(self) -> list[Tensor]:
+        """Return the parameters in the order that `text_block` takes them."""
         return [
             self.dwconv.weight, self.dwconv.bias, self.norm.weight, self.norm.bias, self.pwconv1.weight,
             self.pwconv1.bias, self.grn.gamma, self.grn.beta, self.pwconv2.weight, self.pwconv2.bias,
@@ -58,7 +60,7 @@ class TextBlock(nn.Module):
 
 
 def text_block(x: Tensor, keep: Tensor, beyond: Tensor, w: list[Tensor]) -> Tensor:
-    """x [b nt d], keep [b nt 1] real tokens, beyond [b 1 1] padding rows that upstream has and we do not."""
+    """Run a text block: x [b nt d], keep [b nt 1] real tokens, beyond [b 1 1] count of upstream's padding rows."""
     conv_w, conv_b, norm_w, norm_b, up_w, up_b, gamma, beta, down_w, down_b = w
     rows = x.shape[1]
     padded = F.pad(x, (0, 0, 3, 3))
@@ -89,13 +91,14 @@ class Block(nn.Module):
         nn.init.zeros_(self.attn_norm.linear.bias)
 
     def weights(self) -> list[Tensor]:
+        """Return the parameters in the order that `dit_block` takes them."""
         a, f = self.attn, self.ff.ff
         layers = [self.attn_norm.linear, a.to_q, a.to_k, a.to_v, a.to_out[0], f[0][0], f[2]]
         return [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
 
 
 def dit_block(x: Tensor, emb: Tensor, cos: Tensor, sin: Tensor, w: list[Tensor]) -> Tensor:
-    """x [b n d], emb [b d] (after SiLU), cos and sin [n 64]."""
+    """Run a DiT block: x [b n d], emb [b d] (after SiLU), cos and sin [n 64]."""
     ada_w, ada_b, q_w, q_b, k_w, k_b, v_w, v_b, o_w, o_b, up_w, up_b, down_w, down_b = w
     b, n, d = x.shape
     shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = F.linear(emb, ada_w, ada_b).float()[:, None].chunk(6, -1)
@@ -114,14 +117,14 @@ RESIDUAL = {"cuda": torch.bfloat16}
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding over neighbouring pairs; x [b h n 64]."""
+    """Apply the rotary embedding over neighbouring pairs; x [b h n 64]."""
     pairs = x.unflatten(-1, (-1, 2))
-    turned = torch.stack((-pairs[..., 1], pairs[..., 0]), -1).flatten(-2)
-    return (x * cos + turned * sin).to(x.dtype)
+    rotated = torch.stack((-pairs[..., 1], pairs[..., 0]), -1).flatten(-2)
+    return (x * cos + rotated * sin).to(x.dtype)
 
 
 def grouped_conv(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
-    """x [b n d]; a grouped convolution as one batched product over unfolded windows."""
+    """Compute a grouped convolution as one batched product over unfolded windows; x [b n d]."""
     b, n, d = x.shape
     width = weight.shape[-1]
     windows = F.pad(x, (0, 0, width // 2, width // 2)).unfold(1, n, 1)  # b width d n (view)
@@ -131,12 +134,12 @@ def grouped_conv(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor
 
 
 def plain_conv(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
-    """The same through the library's convolution."""
+    """Compute the same through the library's convolution."""
     return F.conv1d(x.transpose(1, 2), weight, bias, padding=weight.shape[-1] // 2, groups=groups).transpose(1, 2)
 
 
 class TinyDiT(nn.Module):
-    """`conv` is how the position convolutions run; `wrap` may compile the pure functions."""
+    """F5-TTS's DiT. `conv` computes the position convolutions; `wrap` may compile the pure functions."""
 
     def __init__(self, arch: Arch, vocab_size: int, conv=plain_conv, wrap=lambda f: f) -> None:
         super().__init__()
@@ -164,7 +167,7 @@ class TinyDiT(nn.Module):
         self.register_buffer("angles", _rotary_angles(4096), persistent=False)
 
     def encode_text(self, tokens: Tensor, lengths: Tensor, drop: Tensor, padded_to: Tensor) -> Tensor:
-        """tokens [b nt] (vocabulary indices), lengths [b], drop [b] bool, padded_to [b] frames -> [b nt d]."""
+        """Encode text: tokens [b nt] (indices), lengths [b], drop [b] bool, padded_to [b] frames -> [b nt d]."""
         rows = tokens.shape[1]
         keep = (torch.arange(rows, device=tokens.device) < lengths[:, None]).unsqueeze(-1)
         ids = torch.where(drop[:, None] | ~keep[..., 0], 0, tokens + 1)
@@ -177,7 +180,7 @@ class TinyDiT(nn.Module):
     def forward(
         self, x: Tensor, cond: Tensor, text: Tensor, upsample: Tensor, time: Tensor, taps: tuple[int, ...] = ()
     ) -> tuple[Tensor, list[Tensor]]:
-        """x, cond [b n 100]; text [b nt d] encoded; upsample [b n] token of each frame; time [b].
+        """Predict the flow: x, cond [b n 100]; text [b nt d] encoded; upsample [b n] token of each frame; time [b].
 
         Returns the flow [b n 100] and the hidden states after the blocks named in `taps`.
         """
@@ -204,11 +207,11 @@ class TinyDiT(nn.Module):
 
 
 def even_upsampling(frames: Tensor, lengths: Tensor, n: int) -> Tensor:
-    """Upstream's even spread of text over frames, the remainder at its end; frames [n], lengths [b] -> [b n]."""
+    """Spread text evenly over frames as upstream, the remainder at its end; frames [n], lengths [b] -> [b n]."""
     each, rest = (n // lengths)[:, None], (n % lengths)[:, None]
-    turn = each * (lengths[:, None] - rest)
-    late = (lengths[:, None] - rest) + torch.div(frames - turn, each + 1, rounding_mode="floor")
-    return torch.where(frames < turn, torch.div(frames, each, rounding_mode="floor"), late)
+    short_frames = each * (lengths[:, None] - rest)
+    late = (lengths[:, None] - rest) + torch.div(frames - short_frames, each + 1, rounding_mode="floor")
+    return torch.where(frames < short_frames, torch.div(frames, each, rounding_mode="floor"), late)
 
 
 def _sinusoid(time: Tensor) -> Tensor:

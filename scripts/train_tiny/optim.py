@@ -15,7 +15,7 @@ MUON_MOMENTUM, ADAM_BETAS, ADAM_EPS = 0.95, (0.9, 0.98), 1e-8
 
 
 def is_inner(name: str, parameter: Tensor) -> bool:
-    """Weight matrices between hidden states; not embeddings, first and last layers, nor time modulation."""
+    """Return True for weight matrices between hidden states; not embeddings, outer layers and time modulation."""
     return (
         parameter.ndim == 2
         and ("transformer_blocks" in name or "pwconv" in name)
@@ -32,7 +32,10 @@ class _Group:
 
 
 class FlatOptimizer:
-    """Scalars that change with the step (`rates`: Muon's, Adam's, EMA weight, 1/bias corrections) are tensors."""
+    """Muon and AdamW on flat buffers.
+
+    Scalars that change with the step (`rates`: Muon's, Adam's, EMA weight, 1/bias corrections) are tensors.
+    """
 
     def __init__(self, model: nn.Module, weight_decay: float = 0.1) -> None:
         named = sorted(
@@ -47,12 +50,12 @@ class FlatOptimizer:
         self.usual_norm, self.skipped = torch.zeros((), device=device), torch.zeros((), device=device)
         self.groups: list[_Group] = []
         self.spans: dict[str, tuple[int, torch.Size]] = {}
-        self._lay_out(named)
+        self._build_buffers(named)
         self.second = torch.zeros(self.adam_end, device=device)
         self.ema = self.flat.clone()
         self.steps = 0
 
-    def _lay_out(self, named: list[tuple[str, nn.Parameter]]) -> None:
+    def _build_buffers(self, named: list[tuple[str, nn.Parameter]]) -> None:
         at, self.adam_end = 0, 0
         for name, p in named:
             size = p.numel()
@@ -70,7 +73,7 @@ class FlatOptimizer:
             at += size
 
     def set_rates(self, scale: float, muon: float, adam: float, decay: float) -> None:
-        """Call once before `step`; `scale` is the schedule's factor."""
+        """Set the rates of the next step; call once before `step`. `scale` is the schedule's factor."""
         self.steps += 1
         c1, c2 = (1 - beta**self.steps for beta in ADAM_BETAS)
         keep = min(decay, (1 + self.steps) / (10 + self.steps))
@@ -79,8 +82,9 @@ class FlatOptimizer:
 
     @torch.no_grad()
     def step(self) -> None:
+        """Update the parameters and their moving average from the gradient."""
         norm = self.grad.norm()
-        # A step on a gradient that is not finite, or far out of the ordinary, is left out.
+        # A step on a gradient that is not finite, or far above the usual norm, is skipped.
         usual = torch.where(self.usual_norm > 0, self.usual_norm, norm)
         good = torch.isfinite(norm) & (norm < 10 * usual)
         self.grad.nan_to_num_(0.0, 0.0, 0.0).mul_(good * (2 * usual / norm).nan_to_num(0.0, 0.0, 0.0).clamp(max=1.0))
@@ -101,14 +105,16 @@ class FlatOptimizer:
         self.ema.lerp_(self.flat, fresh)
 
     def state(self) -> list[Tensor]:
+        """Return all tensors that a step changes."""
         return [self.flat, self.first, self.second, self.ema, self.usual_norm, self.skipped]
 
     def named_ema(self) -> dict[str, Tensor]:
+        """Return the moving average of each parameter by name."""
         return {k: self.ema[at : at + shape.numel()].view(shape) for k, (at, shape) in self.spans.items()}
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Newton-Schulz iteration of Muon on [k r c] in bf16."""
+    """Orthogonalize matrices [k r c] by the Newton-Schulz iteration of Muon, in bf16 on a GPU."""
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x

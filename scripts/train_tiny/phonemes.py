@@ -1,4 +1,4 @@
-"""Phonemes of every text, and where each character lies among them.
+"""Find the phonemes of every text, and the position of each character among them.
 
 espeak joins words ("of the" becomes one group), so words and groups are matched by a small dynamic
 programme; inside a word, characters are spread evenly over its phonemes.
@@ -41,7 +41,7 @@ class Phonemizer:
         self.word = lru_cache(200_000)(self._word)
 
     def sentence(self, text: str) -> list[str] | None:
-        """Phonemes of a single sentence; None where espeak hears two."""
+        """Return the phonemes of a single sentence; None where espeak finds two."""
         parts = self._espeak.phonemize("en-us", text)
         return parts[0] if len(parts) == 1 else None
 
@@ -50,6 +50,7 @@ class Phonemizer:
         return max(1, sum(mark not in MARKS + " ˈˌ" for part in parts for mark in part))
 
     def item(self, text: str) -> Item | None:
+        """Return a text with its phonemes; None if they cannot be matched."""
         phonemes = self.sentence(text)
         if not phonemes:
             return None
@@ -63,7 +64,7 @@ class Phonemizer:
 
 
 def _groups(phonemes: list[str]) -> list[tuple[int, int]]:
-    """Runs of phonemes between spaces and marks."""
+    """Return the runs of phonemes between spaces and marks."""
     groups, start = [], None
     for index, phoneme in enumerate([*phonemes, " "]):
         if phoneme in MARKS + " ":
@@ -76,7 +77,7 @@ def _groups(phonemes: list[str]) -> list[tuple[int, int]]:
 
 
 def _spans(text: str) -> list[tuple[int, int]]:
-    """(start, end) of every run of characters between spaces and marks."""
+    """Return (start, end) of every run of characters between spaces and marks."""
     spans, start = [], None
     for index, char in enumerate(text + " "):
         if char in MARKS + ' "()':
@@ -89,7 +90,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
 
 
 def _match(words: list[int], groups: list[int]) -> list[tuple[int, int, int, int]] | None:
-    """Cheapest way to pair runs of 1-3 words with runs of 1-3 groups: (word, end, group, end)."""
+    """Return the cheapest pairing of runs of 1-3 words with runs of 1-3 groups: (word, end, group, end)."""
     best: dict[tuple[int, int], tuple[float, tuple[int, int] | None]] = {(0, 0): (0.0, None)}
     for i in range(len(words) + 1):
         for j in range(len(groups) + 1):
@@ -131,7 +132,7 @@ def _char_starts(
 
 
 def piper_ids(phonemes: list[str], id_map: dict[str, list[int]]) -> list[int] | None:
-    """Piper's input: ^ _ then every phoneme followed by _ and $; None for an unknown phoneme."""
+    """Return Piper's input: ^ _ then every phoneme followed by _ and $; None for an unknown phoneme."""
     ids = [id_map["^"][0], id_map["_"][0]]
     for phoneme in phonemes:
         if phoneme not in id_map:
@@ -141,7 +142,7 @@ def piper_ids(phonemes: list[str], id_map: dict[str, list[int]]) -> list[int] | 
 
 
 def prepare(texts: list[str], id_map: dict[str, list[int]]) -> list[dict[str, Any]]:
-    """Everything the synthesis needs, one record a text."""
+    """Return a record with all that the synthesis needs for each text."""
     phonemizer = Phonemizer()
     records = []
     for text in texts:
@@ -155,6 +156,7 @@ def prepare(texts: list[str], id_map: dict[str, list[int]]) -> list[dict[str, An
 
 
 def main() -> None:
+    """Write the items as JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--voice", type=Path, required=True, help="the Piper voice's .onnx.json")

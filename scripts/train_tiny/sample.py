@@ -29,7 +29,7 @@ _COUNTED = (("transformer_blocks.", 1), ("text_embed.text_blocks.", 2))  # where
 
 
 def load_model(pattern: str, device: torch.device) -> TinyDiT:
-    """From training parts or an exported model.safetensors."""
+    """Load training parts or an exported model.safetensors."""
     model_module.RESIDUAL.clear()  # inference in float32 throughout
     weights = {k.removeprefix(PREFIX).removeprefix("dit."): v.float() for k, v in load_parts(pattern).items()}
     depth, layers = (len({k.split(".")[i] for k in weights if k.startswith(p)}) for p, i in _COUNTED)
@@ -41,7 +41,7 @@ def load_model(pattern: str, device: torch.device) -> TinyDiT:
 
 
 def load_reference(wav: Path, device: torch.device) -> Tensor:
-    """[n 100] log mel of a 24 kHz mono clip, lifted to upstream's RMS of 0.1 where quieter."""
+    """Return the log mel [n 100] of a clip, raised to upstream's RMS of 0.1 if quieter."""
     import wave
 
     with wave.open(str(wav)) as file:
@@ -56,7 +56,7 @@ def load_reference(wav: Path, device: torch.device) -> Tensor:
 
 
 def total_frames(reference: Tensor, reference_text: str, text: str) -> int:
-    """Upstream's rule: as many frames a byte as the reference; very short texts at 0.3 of its pace."""
+    """Return upstream's length: as many frames a byte as the reference; very short texts at 0.3 of its pace."""
     frames = len(reference) - 1
     pace = 0.3 if len(text.encode()) < 10 else 1.0
     return frames + int(frames / len(reference_text.encode()) * len(text.encode()) / pace)
@@ -64,7 +64,7 @@ def total_frames(reference: Tensor, reference_text: str, text: str) -> int:
 
 @torch.inference_mode()
 def speak(dit: TinyDiT, reference: Tensor, reference_text: str, text: str, nfe: int, seed: int) -> Tensor:
-    """[n 100] mel of the target alone."""
+    """Return the mel [n 100] of the target alone."""
     reference_text = reference_text.strip() + " "
     tokens = [VOCAB.index(char) for char in reference_text + text if char in VOCAB]
     n = max(total_frames(reference, reference_text, text), len(tokens) + 1, len(reference) + 1)
@@ -91,6 +91,7 @@ def _steps(nfe: int) -> list[tuple[float, float]]:
 
 
 def main() -> None:
+    """Speak the texts and write their mels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True)
     parser.add_argument("--voices", type=Path, required=True)

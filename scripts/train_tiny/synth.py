@@ -1,7 +1,7 @@
-"""Speech with its timeline: Piper (or Kokoro) speaks the prepared items on many cores.
+"""Synthesize speech with its timeline: Piper (or Kokoro) speaks the prepared items on many cores.
 
-Both models tell how long they dwell on each phoneme, so every character gets its true time: what the
-alignment curriculum is made of. Stops at a deadline, keeps what is done.
+Both models give the duration of each phoneme, so every character gets its true time, from which the alignment
+curriculum is made. Stops at a deadline and keeps what is done.
 
     python -m scripts.train_tiny.synth piper  --model joe.onnx    --items items.jsonl --out shards/ --seconds 80
     python -m scripts.train_tiny.synth kokoro --model kokoro.onnx --items items.jsonl --out extra/ \
@@ -28,7 +28,7 @@ EDGE_S = 0.03  # silence kept around the speech
 
 
 @dataclass(frozen=True)
-class SegmentAudio:
+class TimedUtterance:
     """An utterance trimmed to its speech, with times in seconds from its start."""
 
     text: str
@@ -41,8 +41,11 @@ class SegmentAudio:
     slowness: float  # 1 = the voice's own pace, 2 = twice as long
 
 
-class ModelRunner(Protocol):
-    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> SegmentAudio | None: ...
+class SpeechSynthesizer(Protocol):
+    """A text-to-speech model that gives the duration of each phoneme."""
+
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> TimedUtterance | None:
+        """Speak an item of `phonemes.prepare`; return None if the model cannot."""
 
 
 def _session(model: bytes | str) -> Any:
@@ -54,7 +57,7 @@ def _session(model: bytes | str) -> Any:
 
 
 def with_output(model: Path, op_type: str) -> bytes:
-    """The ONNX model with its per-phoneme durations (the only `op_type` node) as a further output."""
+    """Return the ONNX model with its per-phoneme durations (the only `op_type` node) as a further output."""
     import onnx
 
     graph = onnx.load(str(model))
@@ -70,7 +73,8 @@ class Piper:
     def __init__(self, model: Path) -> None:
         self.session = _session(with_output(model, "Ceil"))
 
-    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> SegmentAudio | None:
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> TimedUtterance | None:
+        """Speak an item at a random pace; see SpeechSynthesizer."""
         ids = np.array([item["ids"]], np.int64)
         slowness = float(np.exp(rng.uniform(np.log(0.7), np.log(1.8))))
         scales = np.array([rng.uniform(0.5, 0.7), slowness, rng.uniform(0.5, 0.9)], np.float32)
@@ -82,14 +86,15 @@ class Piper:
 
 
 class Kokoro:
-    """Kokoro-82M: 24,000 Hz, durations in frames of 600 samples; one style vector a length of text."""
+    """Kokoro-82M: 24,000 Hz, durations in frames of 600 samples; one style vector for each length of text."""
 
     def __init__(self, model: Path, styles: Path, vocab: Path) -> None:
         self.session = _session(with_output(model, "Clip"))
         self.vocab: dict[str, int] = json.loads(vocab.read_text())["vocab"]
         self.styles = {v: np.fromfile(styles / f"{v}.bin", np.float32).reshape(-1, 256) for v in KOKORO_VOICES}
 
-    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> SegmentAudio | None:
+    def speak(self, item: dict[str, Any], rng: np.random.Generator) -> TimedUtterance | None:
+        """Speak an item in a random voice at a random pace; see SpeechSynthesizer."""
         if any(phoneme not in self.vocab for phoneme in item["phonemes"]):
             return None
         tokens = [0, *(self.vocab[phoneme] for phoneme in item["phonemes"]), 0]
@@ -108,8 +113,8 @@ class Kokoro:
 
 def trim(
     item: dict[str, Any], wav: np.ndarray, rate_hz: int, starts: np.ndarray, phones: np.ndarray, voice: str, slow: float
-) -> SegmentAudio | None:
-    """Cut silent ends, level the peak, express times from the new start."""
+) -> TimedUtterance | None:
+    """Cut silent ends, scale the peak to 0.9, and return times relative to the new start; None for silence."""
     peak = float(np.abs(wav).max())
     loud = np.flatnonzero(np.abs(wav) > 0.015 * peak)
     if peak < 1e-3 or loud.size == 0:
@@ -124,30 +129,31 @@ def trim(
     phone_t = np.clip(starts - first / rate_hz, 0, length_s)
     marks = np.concatenate([phone_t, [length_s]])
     char_t = np.interp(item["char_start"], np.arange(len(marks)), marks)
-    return SegmentAudio(
+    return TimedUtterance(
         item["text"], (cut * 32767).astype(np.int16), rate_hz, char_t.astype(np.float32),
         phone_t.astype(np.float32), phones, voice, slow,
     )  # fmt: skip
 
 
-def save(spoken: list[SegmentAudio], path: Path) -> None:
-    """One .npz of flat arrays and a JSON index; written beside and renamed, so that readers see whole files."""
+def save(spoken: list[TimedUtterance], path: Path) -> None:
+    """Write a .npz of flat arrays and a JSON index to a temporary file and rename it: readers see whole files."""
     index = [
         {"text": s.text, "voice": s.voice, "slowness": s.slowness, "rate_hz": s.rate_hz, "samples": len(s.wav),
          "phones": len(s.phone_id)}
         for s in spoken
     ]  # fmt: skip
     flat = {name: np.concatenate([getattr(s, name) for s in spoken]) for name in _ARRAYS}
-    beside = path.with_suffix(".part")
-    with beside.open("wb") as file:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
         np.savez(file, index=np.frombuffer(json.dumps(index).encode(), np.uint8), **flat)
-    os.replace(beside, path)
+    os.replace(part, path)
 
 
 _ARRAYS = ("wav", "char_t", "phone_t", "phone_id")
 
 
-def load(path: Path) -> list[SegmentAudio]:
+def load(path: Path) -> list[TimedUtterance]:
+    """Read the utterances of a file that `save` wrote."""
     with np.load(path) as data:
         index = json.loads(data["index"].tobytes())
         wav, char_t, phone_t, phone_id = (data[name] for name in _ARRAYS)
@@ -155,7 +161,7 @@ def load(path: Path) -> list[SegmentAudio]:
     for row in index:
         nw, nc, np_ = row["samples"], len(row["text"]), row["phones"]
         spoken.append(
-            SegmentAudio(row["text"], wav[w : w + nw], row["rate_hz"], char_t[c : c + nc], phone_t[p : p + np_],
+            TimedUtterance(row["text"], wav[w : w + nw], row["rate_hz"], char_t[c : c + nc], phone_t[p : p + np_],
                    phone_id[p : p + np_], row["voice"], row["slowness"])
         )  # fmt: skip
         w, c, p = w + nw, c + nc, p + np_
@@ -163,14 +169,16 @@ def load(path: Path) -> list[SegmentAudio]:
 
 
 def _work(args: argparse.Namespace, items: list[dict[str, Any]], worker: int, until: float) -> None:
-    speaker: ModelRunner = Piper(args.model) if args.engine == "piper" else Kokoro(args.model, args.styles, args.vocab)
+    synthesizer: SpeechSynthesizer = (
+        Piper(args.model) if args.engine == "piper" else Kokoro(args.model, args.styles, args.vocab)
+    )
     rng = np.random.default_rng([args.seed, worker])
-    done: list[SegmentAudio] = []
+    done: list[TimedUtterance] = []
     shard = 0
     for item in items[worker :: args.workers]:
         if time.time() > until:
             break
-        spoken = speaker.speak(item, rng)
+        spoken = synthesizer.speak(item, rng)
         if spoken is not None:
             done.append(spoken)
         if len(done) == args.shard:
@@ -181,6 +189,7 @@ def _work(args: argparse.Namespace, items: list[dict[str, Any]], worker: int, un
 
 
 def main() -> None:
+    """Speak the items in parallel until the deadline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=["piper", "kokoro"])
     parser.add_argument("--model", type=Path, required=True)

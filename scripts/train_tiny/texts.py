@@ -1,7 +1,7 @@
 """Training text: WordNet's example phrases and definitions, and sentences made from templates.
 
 WordNet 3.0 (Princeton University) may be used, copied and distributed freely with its notice. The
-templates are our own. No sentence of the evaluation lists, and no book text, gets in.
+templates are our own. No sentence of the evaluation lists and no text of books is used.
 
     python -m scripts.train_tiny.texts --wordnet /usr/share/wordnet --count 20000 --out texts.txt
 """
@@ -41,12 +41,12 @@ THINGS = (
     "the red car|a heavy box|the last ticket|a silver ring|the broken chair|some bread|a cup of tea|the green bottle|"
     "the front door|a wooden boat|two large suitcases|the newspaper|an orange|the telephone|a pair of gloves|"
     "the basket|three eggs|the computer|a piece of paper|the big mirror|some money|the wrong address|a bowl of rice|"
-    "the camera|the yellow bag|a long rope|the staging_dir knife|a new coat|"
+    "the camera|the yellow bag|a long rope|the kitchen knife|a new coat|"
     "the little statue|the answer|a quiet room|the keys|"
     "the picture|a strange machine|the medicine|a sharp pencil|the garden gate|the radio|some cheese|the blanket"
 ).split("|")
 PLACES = (
-    "in the staging_dir|at the station|behind the house|near the river|on the roof|under the bed|at school|in the city|"
+    "in the kitchen|at the station|behind the house|near the river|on the roof|under the bed|at school|in the city|"
     "by the sea|on the table|across the street|in the mountains|at the airport|in the garden|next to the bank|"
     "outside the theater|in the basement|at the end of the road|between the trees|on the second floor|at home|"
     "in front of the hotel|on the other side|in the hospital|at the market|over the bridge|in the dark|upstairs"
@@ -63,7 +63,7 @@ ADJECTIVES = (
     "broken|wide|dry|sweet|simple|difficult|warm|interesting|boring|dark|full|wet|cheap|narrow|important|terrible"
 ).split("|")
 NOUNS = (
-    "weather|water|house|street|music|story|garden|mountain|question|answer|morning|bridge|village|staging_dir|machine|"
+    "weather|water|house|street|music|story|garden|mountain|question|answer|morning|bridge|village|kitchen|machine|"
     "river|window|movie|book|chair|train|building|dog|horse|field|paper|lesson|game|island|letter|market|sky|forest|"
     "door|hospital|museum|concert|problem|weekend|photograph|sentence|voice|shoulder|finger|winter|summer|dress"
 ).split("|")
@@ -96,7 +96,7 @@ TEMPLATES = (
 
 
 def from_templates(rng: random.Random) -> str:
-    """One sentence of our own making."""
+    """Return a sentence made from a template."""
     slots = {
         "P": rng.choice(PEOPLE), "p": rng.choice(PEOPLE), "I": rng.choice(PRONOUNS), "V": rng.choice(PAST),
         "b": rng.choice(BASE), "T": rng.choice(THINGS), "L": rng.choice(PLACES), "W": rng.choice(TIMES),
@@ -107,7 +107,7 @@ def from_templates(rng: random.Random) -> str:
 
 
 def wordnet_glosses(folder: Path) -> tuple[list[str], list[str]]:
-    """Example phrases and definitions; those with an author's name or odd signs are left out."""
+    """Return example phrases and definitions, without those that have an author's name or unusual characters."""
     examples: set[str] = set()
     definitions: set[str] = set()
     for part in ("noun", "verb", "adj", "adv"):
@@ -128,7 +128,7 @@ def _usable(text: str) -> bool:
 
 
 def finish(text: str, rng: random.Random) -> str:
-    """A capital in front and a mark at the end, now and then neither (callers write as they like)."""
+    """Add a capital and a mark at the end; sometimes neither, as callers write so too."""
     text = text.strip(" ,;:-")
     if rng.random() < 0.94:
         text = text[0].upper() + text[1:]
@@ -140,7 +140,7 @@ def finish(text: str, rng: random.Random) -> str:
 
 
 def short_phrase(rng: random.Random, words: list[str]) -> str:
-    """One to three words: an everyday phrase, or words drawn at random."""
+    """Return one to three words: an everyday phrase, or words drawn at random."""
     if rng.random() < 0.3:
         return rng.choice(SHORT)
     pools = [NOUNS, ADJECTIVES, NUMBERS, words, words]
@@ -148,7 +148,7 @@ def short_phrase(rng: random.Random, words: list[str]) -> str:
 
 
 def common_words(sentences: list[str]) -> list[str]:
-    """Lower-case words seen at least four times."""
+    """Return the lower-case words that occur at least four times."""
     counts: dict[str, int] = {}
     for word in " ".join(sentences).split():
         if word.isalpha() and word.islower():
@@ -157,7 +157,7 @@ def common_words(sentences: list[str]) -> list[str]:
 
 
 def training_texts(wordnet: Path, count: int, seed: int) -> Iterator[str]:
-    """`count` different texts in random order, none of them in the evaluation lists."""
+    """Yield `count` different texts in random order, none of them in the evaluation lists."""
     rng = random.Random(seed)
     examples, definitions = wordnet_glosses(wordnet)
     words = common_words(examples + definitions)
@@ -190,6 +190,7 @@ def _key(text: str) -> str:
 
 
 def main() -> None:
+    """Write the training texts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
     parser.add_argument("--count", type=int, default=20_000)

@@ -1,11 +1,11 @@
-"""Train the DiT: one CUDA graph a shape, everything resident on the GPU, a schedule by the clock.
+"""Train the DiT: a CUDA graph for each shape, all data resident on the GPU, a schedule by the clock.
 
     torchrun --nproc-per-node 2 -m scripts.train_tiny.train --shards shards/ --extra extra/ --out out/ \
         --seconds 450 [--wait-for synth.done] [--resume out/ema.safetensors --alpha-from 1]
 
-The run ends after `--seconds` of updates (or `--steps`), its schedule stretched to fit; to go on in
-pieces, `--resume` from the weights of the last one. Seeds are fixed; with `--steps` two runs see the
-same items. CPU works too, for trying out.
+The run ends after `--seconds` of updates (or `--steps`), its schedule stretched to fit; to train in several
+runs, `--resume` from the weights of the last one. Seeds are fixed; with `--steps` two runs see the same items.
+It runs on a CPU too, for tests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from scripts.train_tiny.batches import Batch, Composer
+from scripts.train_tiny.batches import Batch, Composer, random_batch
 from scripts.train_tiny.corpus import build, load_spoken
 from scripts.train_tiny.export import save_parts
 from scripts.train_tiny.model import Arch, TinyDiT, grouped_conv, plain_conv
@@ -33,7 +33,7 @@ SHAPES = ((448, 0.3), (832, 0.7))  # frames an item, share of the updates
 
 
 class Learner(nn.Module):
-    """The model and, in training only, two heads that name the phoneme of each frame (what speeds up alignment)."""
+    """The model and, in training only, two heads that predict the phoneme of each frame, which speeds up alignment."""
 
     def __init__(self, arch: Arch, conv, wrap) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Learner(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(arch.dim, PHONES) for _ in TAPS)
 
     def forward(self, s: dict[str, Tensor]) -> Tensor:
-        """Losses: flow, phoneme naming."""
+        """Return the losses of the flow and of the phonemes."""
         text = self.dit.encode_text(s["tokens"], s["lengths"], s["drop_text"], s["padded_to"])
         flow, hidden = self.dit(s["x"], s["cond"], text, s["upsample"], s["time"], TAPS)
         spoken = s["spoken"]
@@ -54,8 +54,8 @@ class Learner(nn.Module):
         return torch.stack((miss, named))
 
 
-def noised(batch: Batch, rng: torch.Generator, out: dict[str, Tensor]) -> None:
-    """Fill the static inputs: time steps (half of them early, as sway sampling visits), noise, drops."""
+def fill_inputs(batch: Batch, rng: torch.Generator, out: dict[str, Tensor]) -> None:
+    """Fill the static inputs: time steps (half of them early, as in sway sampling), noise, drops."""
     x1, shown = batch.mel, batch.shown
     b, n = shown.shape
     u = torch.rand(b, 3, generator=rng, device=x1.device)
@@ -77,18 +77,9 @@ def noised(batch: Batch, rng: torch.Generator, out: dict[str, Tensor]) -> None:
             out[name] = value.clone()
 
 
-def blank_batch(b: int, n: int, rows: int, device: torch.device) -> Batch:
-    """Random stuff in the right shapes, for compiling before the speech is there."""
-    half = torch.arange(n, device=device) < n // 2
-    return Batch(
-        torch.randn(b, n, 100, device=device), half.expand(b, n).clone(),
-        (torch.arange(n, device=device) // 4).expand(b, n).clone().clamp(max=rows - 8),
-        torch.ones(b, n, dtype=torch.long, device=device), torch.ones(b, rows, dtype=torch.long, device=device),
-        torch.full((b,), rows - 6, device=device),
-    )  # fmt: skip
-
-
 class Trainer:
+    """One rank of a training run."""
+
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -117,7 +108,7 @@ class Trainer:
         self.graphs: list[torch.cuda.CUDAGraph] = []
         self.log: list[dict[str, float]] = []
         start = [t.clone() for t in self.optimizer.state()]
-        self.damping, self.sound, self.skipped_before, self.lowest_norm = 1.0, [start, start], 0.0, math.inf
+        self.damping, self.good_states, self.skipped_before, self.lowest_norm = 1.0, [start, start], 0.0, math.inf
 
     def _resume(self, path: Path) -> None:
         from safetensors.torch import load_file
@@ -127,13 +118,15 @@ class Trainer:
             found.update(load_file(part))
         found = {k.replace("ema_model.transformer.", "dit."): v for k, v in found.items()}
         missing, unknown = self.learner.load_state_dict({k: v.float() for k, v in found.items()}, strict=False)
-        self.say(f"resumed from {path}: missing {missing}, unknown {unknown}")
+        self.print(f"resumed from {path}: missing {missing}, unknown {unknown}")
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
+        """Print a line with the time, on rank 0."""
         if self.rank == 0:
             print(f"[{time.strftime('%X')}] {text}", flush=True)
 
     def forward_backward(self, index: int) -> None:
+        """Compute losses and gradients on the static inputs of one shape."""
         self.optimizer.grad.zero_()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda", cache_enabled=False):
             losses = self.learner(self.inputs[index])
@@ -141,9 +134,9 @@ class Trainer:
         self.losses[index].copy_(losses.detach())
 
     def capture(self) -> None:
-        """Compile and capture every shape, on random inputs."""
+        """Compile and capture every shape on random inputs."""
         for index, shape in enumerate(self.shapes):
-            noised(blank_batch(*shape, self.device), self.rng, self.inputs[index])
+            fill_inputs(random_batch(*shape, self.device), self.rng, self.inputs[index])
             if self.device.type != "cuda":
                 continue
             side = torch.cuda.Stream()
@@ -157,12 +150,12 @@ class Trainer:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self.forward_backward(index)
             self.graphs.append(graph)
-            self.say(f"captured {shape}")
+            self.print(f"captured {shape}")
         if self.device.type == "cuda":
             self._capture_step()
 
     def _capture_step(self) -> None:
-        """The optimizer's graph; its warm-up must leave no trace."""
+        """Capture the optimizer's graph, and restore the state that its warm-up changed."""
         o = self.optimizer
         state = [t.clone() for t in o.state()]
         side = torch.cuda.Stream()
@@ -175,54 +168,58 @@ class Trainer:
             o.step()
         for tensor, kept in zip(o.state(), state, strict=True):
             tensor.copy_(kept)
-        self.say("captured the optimizer")
-        if self.world > 1:  # connect now, while the speech is still being made
+        self.print("captured the optimizer")
+        if self.world > 1:  # connect now, while the speech is still being synthesized
             dist.all_reduce(o.grad)
-            self.say(f"connected {self._agreed(1.0)}")
+            self.print(f"connected {self._agreed(1.0)}")
 
     def guard(self) -> None:
-        """Keep copies of sound states; go back to the one before last, at half the rates, where training blows up.
+        """Keep copies of good states; if training diverges, restore the one before last and halve the rates.
 
-        Signs: weights that are not finite, many steps left out, gradients far above the usual. Both long
-        runs of the first recipe blew up within 200 updates after some 10,000 sound ones, so the last copy
-        before the signs show may itself be past saving.
+        Signs: weights that are not finite, many skipped steps, gradients far above the usual. Both long runs of the
+        first recipe diverged within 200 updates after some 10,000 good ones, so the last copy before the signs
+        appear may itself be unusable.
         """
         o = self.optimizer
         finite = bool(torch.isfinite(o.flat.norm() + o.ema.norm() + o.first.norm()))
         norm, skipped = float(o.usual_norm), float(o.skipped) - self.skipped_before
         if finite and skipped < 20 and norm < 6 * self.lowest_norm:
             self.lowest_norm = min(self.lowest_norm, norm) if norm > 0 else self.lowest_norm
-            self.sound = [self.sound[-1], [t.clone() for t in o.state()]]
+            self.good_states = [self.good_states[-1], [t.clone() for t in o.state()]]
             self.skipped_before = float(o.skipped)
             return
         self.damping *= 0.5
-        self.say(f"blown up (finite {finite}, norm {norm:.3g}, {skipped:.0f} left out): back, rates x {self.damping}")
-        self.sound = [self.sound[0], self.sound[0]]
-        for tensor, kept in zip(o.state(), self.sound[0], strict=True):
+        self.print(
+            f"diverged (finite {finite}, norm {norm:.3g}, {skipped:.0f} skipped): restored, rates x {self.damping}"
+        )
+        self.good_states = [self.good_states[0], self.good_states[0]]
+        for tensor, kept in zip(o.state(), self.good_states[0], strict=True):
             tensor.copy_(kept)
         self.skipped_before = float(o.skipped)
 
     def bench(self) -> None:
-        """Milliseconds of the captured pieces."""
+        """Print the milliseconds that each captured graph takes."""
         for (b, n, _), graph in zip([*self.shapes, (0, 0, 0)], [*self.graphs, self.step_graph], strict=True):
             torch.cuda.synchronize()
             began = time.time()
             for _ in range(20):
                 graph.replay()
             torch.cuda.synchronize()
-            self.say(f"BENCH {self.args.conv} {b}x{n}: {50 * (time.time() - began):.2f} ms")
+            self.print(f"BENCH {self.args.conv} {b}x{n}: {50 * (time.time() - began):.2f} ms")
 
     def load(self) -> None:
+        """Read the speech, once `--wait-for` exists, and build the corpus."""
         args = self.args
         while args.wait_for and not args.wait_for.exists():
             time.sleep(0.5)
         spoken = load_spoken([folder for folder in (args.shards, args.extra) if folder])
-        self.say(f"{len(spoken)} utterances, {sum(len(s.wav) / s.rate_hz for s in spoken) / 3600:.2f} h")
+        self.print(f"{len(spoken)} utterances, {sum(len(s.wav) / s.rate_hz for s in spoken) / 3600:.2f} h")
         corpus = build(spoken, self.device)
         self.composer = Composer(corpus, args.seed * 77 + self.rank)
-        self.say(f"{len(corpus.entry_frame)} entries, {corpus.hours:.1f} h of mel")
+        self.print(f"{len(corpus.entry_frame)} entries, {corpus.hours:.1f} h of mel")
 
     def update(self, step: int, progress: float) -> int:
+        """Run one update; return the index of its shape."""
         args = self.args
         span = args.alpha_until - args.alpha_after
         slide = min(1.0, max(0.0, (progress - args.alpha_after) / span)) if span > 0 else 1.0
@@ -230,7 +227,7 @@ class Trainer:
         warm = min(1.0, (step + 1) / args.warmup)
         cool = min(1.0, max(0.0, (1 - progress) / args.cooldown))
         index = _shape_of(step, self.shares)
-        noised(self.composer.batch(*self.shapes[index], alpha), self.rng, self.inputs[index])
+        fill_inputs(self.composer.batch(*self.shapes[index], alpha), self.rng, self.inputs[index])
         if self.graphs:
             self.graphs[index].replay()
         else:
@@ -245,6 +242,7 @@ class Trainer:
         return index
 
     def train(self) -> None:
+        """Run updates until the schedule ends, with reports and snapshots."""
         args = self.args
         began = time.time()
         if args.until:
@@ -285,9 +283,10 @@ class Trainer:
         for (n, _), (flow, name) in zip(self.shares, losses, strict=True):
             row |= {f"flow{n}": round(flow, 4), f"name{n}": round(name, 4)}
         self.log.append(row)
-        self.say(json.dumps(row))
+        self.print(json.dumps(row))
 
     def snapshot(self, name: str) -> None:
+        """Write the moving average of the weights and the log, on rank 0."""
         if self.rank == 0:
             weights = {k: v.half().cpu() for k, v in self.optimizer.named_ema().items()}
             save_parts(weights, self.args.out, name)
@@ -295,7 +294,7 @@ class Trainer:
 
 
 def _shape_of(step: int, shares: tuple[tuple[int, float], ...]) -> int:
-    """A fixed order of shapes in the wanted shares, the same on every rank."""
+    """Return a shape in a fixed order with the wanted shares, the same on every rank."""
     point = (step * 0.6180339887) % 1.0
     for index, (_, share) in enumerate(shares):
         if point < share:
@@ -305,11 +304,12 @@ def _shape_of(step: int, shares: tuple[tuple[int, float], ...]) -> int:
 
 
 def main() -> None:
+    """Run the training that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--extra", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--wait-for", type=Path, help="a file that appears when the speech is there")
+    parser.add_argument("--wait-for", type=Path, help="a file that exists once the speech is available")
     parser.add_argument("--resume", type=Path, help="weights to start from; a pattern takes several parts")
     parser.add_argument("--seconds", type=float, default=450)
     parser.add_argument("--until", type=float, default=0, help="end at this time (seconds since 1970) instead")

@@ -1,4 +1,4 @@
-"""Words are found where they are heard: Piper says when that is."""
+"""Words are found where they are spoken; Piper gives the true times."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.alignment.align import Aligned, WhisperAligner
-from f5_worker.alignment.refine import LAG_S, PARTED_S, Rough, refine
+from f5_worker.alignment.refine import BOUNDARY_MARGIN_S, LAG_S, ApproximateWord, refine
 from f5_worker.alignment.words import word_spans
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from tests.audio.signals import noise, silence
 
-# Some of those that the constants of timing/refine.py were fitted to; bench/timing_sentences.txt has others.
+# Some of those that the constants of alignment/refine.py were fitted to; bench/timing_sentences.txt has others.
 TEXTS = (
     "When the rain finally stopped, everyone walked down to the river.",
     "Please put the books back on the shelf, and close the door behind you.",
@@ -37,27 +37,30 @@ def in_samples(*regions_s: tuple[float, float]) -> list[tuple[int, int]]:
 
 
 def test_words_end_and_begin_at_the_pause_between_them() -> None:
-    words = [Rough(0.1, 0.95, 6), Rough(0.95, 1.9, 6)]  # attention is some 100 ms off, and sees no pause
+    words = [
+        ApproximateWord(0.1, 0.95, 6),
+        ApproximateWord(0.95, 1.9, 6),
+    ]  # attention is some 100 ms off, and sees no pause
     first, second = refine(words, in_samples((0.2, 0.8), (1.1, 1.8)), 2.0)
     assert first == pytest.approx((0.2, 0.8))
     assert second == pytest.approx((1.1, 1.8))
 
 
-def test_attention_rules_where_nothing_is_heard_of_a_boundary() -> None:
-    words = [Rough(LAG_S, 0.9 + LAG_S, 5), Rough(0.9 + LAG_S, 2.0 + LAG_S, 5)]
+def test_attention_decides_where_no_pause_marks_a_boundary() -> None:
+    words = [ApproximateWord(LAG_S, 0.9 + LAG_S, 5), ApproximateWord(0.9 + LAG_S, 2.0 + LAG_S, 5)]
     (_, end), (start, _) = refine(words, in_samples((0.0, 2.0)), 2.0)
-    assert start - end == pytest.approx(2 * PARTED_S)
+    assert start - end == pytest.approx(2 * BOUNDARY_MARGIN_S)
     assert (start + end) / 2 == pytest.approx(0.92, abs=0.03)  # half the letters would be 1.0
 
 
 def test_length_corrects_attention_that_is_far_off() -> None:
-    words = [Rough(LAG_S, 0.3, 12), Rough(0.3, 2.0, 12)]
+    words = [ApproximateWord(LAG_S, 0.3, 12), ApproximateWord(0.3, 2.0, 12)]
     (_, end), _ = refine(words, in_samples((0.0, 2.0)), 2.0)
     assert 0.3 < end < 0.7
 
 
 def test_a_word_may_have_a_pause_within() -> None:
-    (only,) = refine([Rough(0.1, 1.9, 8)], in_samples((0.2, 0.9), (1.1, 1.8)), 2.0)
+    (only,) = refine([ApproximateWord(0.1, 1.9, 8)], in_samples((0.2, 0.9), (1.1, 1.8)), 2.0)
     assert only == pytest.approx((0.2, 1.8))
 
 
@@ -65,11 +68,11 @@ def test_a_word_may_have_a_pause_within() -> None:
     st.lists(st.tuples(st.floats(0, 3), st.integers(1, 20)), min_size=1, max_size=15),
     st.lists(st.floats(0, 3), min_size=2, max_size=8, unique=True),
 )
-def test_times_never_cross_however_wrong_attention_is(said: list[tuple[float, int]], edges: list[float]) -> None:
-    starts = sorted(start for start, _ in said)
+def test_times_never_cross_however_wrong_attention_is(drawn: list[tuple[float, int]], edges: list[float]) -> None:
+    starts = sorted(start for start, _ in drawn)
     words = [
-        Rough(start, end, letters)
-        for (start, end), (_, letters) in zip(itertools.pairwise([*starts, starts[-1]]), said, strict=True)
+        ApproximateWord(start, end, letters)
+        for (start, end), (_, letters) in zip(itertools.pairwise([*starts, starts[-1]]), drawn, strict=True)
     ]
     ordered = sorted(edges)[: len(edges) // 2 * 2]
     regions = in_samples(*zip(ordered[::2], ordered[1::2], strict=True))
@@ -88,7 +91,7 @@ def aligner() -> WhisperAligner:
 
 
 def checked(aligned: Aligned | None, text: str, length_s: float) -> Aligned:
-    """The spans, after a look at what holds for all."""
+    """Return the spans after checking what holds for all of them."""
     assert aligned is not None
     assert len(aligned) == len(word_spans(text))
     flat = [time for span in aligned for time in (span.start_s, span.end_s)]
@@ -100,7 +103,7 @@ def checked(aligned: Aligned | None, text: str, length_s: float) -> Aligned:
 
 
 @pytest.mark.model
-def test_words_are_found_as_near_as_promised(aligner: WhisperAligner) -> None:
+def test_word_times_are_as_precise_as_documented(aligner: WhisperAligner) -> None:
     from tests.speak import speak
 
     errors: list[float] = []
@@ -115,7 +118,7 @@ def test_words_are_found_as_near_as_promised(aligner: WhisperAligner) -> None:
 
 
 @pytest.mark.model
-def test_silence_around_and_signs_between_move_no_word(aligner: WhisperAligner) -> None:
+def test_silence_around_and_punctuation_between_do_not_move_words(aligner: WhisperAligner) -> None:
     from tests.speak import speak
 
     said = speak(TEXTS[0])
@@ -130,7 +133,7 @@ def test_silence_around_and_signs_between_move_no_word(aligner: WhisperAligner) 
 
 
 @pytest.mark.model
-def test_confidence_tells_what_is_said_from_what_is_not(aligner: WhisperAligner) -> None:
+def test_confidence_is_low_for_words_that_are_not_spoken(aligner: WhisperAligner) -> None:
     from tests.speak import speak
 
     said = speak("The quick brown fox jumps over the lazy dog.").samples
@@ -149,14 +152,16 @@ def test_confidence_tells_what_is_said_from_what_is_not(aligner: WhisperAligner)
     [
         ("Nothing of this is what the signal says at all.", lambda: noise(3.0)),
         ("Nothing is heard.", lambda: silence(3.0)),
-        ("More words than anybody can say in such a time.", lambda: noise(0.2)),
+        ("More words than can be spoken in such a time.", lambda: noise(0.2)),
         ("... !", lambda: noise(1.0)),
         ("", lambda: noise(1.0)),
         ("Nothing.", lambda: silence(0.0)),
-        ("Longer than Whisper hears.", lambda: noise(31.0)),
+        ("Longer than the window of Whisper.", lambda: noise(31.0)),
     ],
 )
-def test_what_cannot_be_aligned_is_not(aligner: WhisperAligner, text: str, sound: Callable[[], Samples]) -> None:
+def test_a_text_that_cannot_be_aligned_gives_none(
+    aligner: WhisperAligner, text: str, sound: Callable[[], Samples]
+) -> None:
     assert aligner.align(sound(), text) is None
 
 
@@ -169,7 +174,7 @@ def test_a_language_that_the_model_does_not_know_is_not_aligned() -> None:
 
 
 @pytest.mark.model
-def test_threads_find_what_one_finds(aligner: WhisperAligner) -> None:
+def test_threads_find_the_same_times(aligner: WhisperAligner) -> None:
     from tests.speak import speak
 
     sounds = [(speak(text).samples, text) for text in TEXTS[:3]]
@@ -179,7 +184,7 @@ def test_threads_find_what_one_finds(aligner: WhisperAligner) -> None:
 
 
 @pytest.mark.model
-def test_the_voice_of_these_tests_times_every_word() -> None:
+def test_the_test_voice_gives_times_of_every_word() -> None:
     from tests.speak import speak
 
     said = speak("Of the two men, one was late. It cost him 25 dollars!")

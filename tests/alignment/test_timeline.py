@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from f5_worker.alignment import build
 from f5_worker.alignment.align import AlignedWord
-from f5_worker.alignment.build import AlignedSegment, build_timeline
+from f5_worker.alignment.build import AlignedSegment, TimelineBuilder
 from f5_worker.alignment.estimate import estimate
 from f5_worker.alignment.timeline import Timeline
 from f5_worker.alignment.words import phonetic_length, word_spans
@@ -94,6 +95,13 @@ def segment(
     )
     sound = noise(length_s, seed=1)
     return AlignedSegment(text, origins, start_s, start_s + length_s, sound, spans if aligned else None)
+
+
+def build_timeline(text: str, segments: list[AlignedSegment], duration_s: float) -> Timeline:
+    builder = TimelineBuilder(text)
+    for item in segments:
+        builder.add(item, duration_s)
+    return builder.finish(duration_s)
 
 
 def same(text: str, begin: int = 0) -> Origins:
@@ -204,3 +212,30 @@ def test_every_timeline_is_in_order_and_inside_the_audio(case: tuple[str, list[A
         assert word.start_s <= inside[0][0]
         assert word.end_s == inside[-1][1]
         assert word.confidence is None or 0.0 <= word.confidence <= 1.0
+
+
+def test_words_taken_as_they_are_spoken_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentences = [f"Sentence {number}. " for number in range(40)]
+    builder, text, at_s = TimelineBuilder("".join(sentences)), "", 0.0
+    estimated: list[str] = []
+    monkeypatch.setattr(build, "estimate", lambda sound, said: estimated.append(said) or estimate(sound, said))
+    taken = []
+    for index, sentence in enumerate(sentences):
+        builder.add(segment(sentence, same(sentence, len(text)), at_s, aligned=index % 2 == 0), at_s + 1.0)
+        text, at_s = text + sentence, at_s + 1.0
+        taken.append(builder.take_words())
+    assert [len(words) for words in taken] == [2] * 40
+    assert builder.take_words() == []
+    assert len(estimated) == 20, "each segment's times are computed once"
+    assert [word for words in taken for word in words] == list(builder.finish(at_s).words)
+
+
+@given(spoken())
+def test_words_are_taken_once_and_in_order(case: tuple[str, list[AlignedSegment], float]) -> None:
+    text, segments, duration_s = case
+    builder, taken = TimelineBuilder(text), []
+    for item in segments:
+        builder.add(item, duration_s)
+        taken += builder.take_words()
+    assert [(word.begin, word.end) for word in taken] == word_spans(text)[: len(taken)]
+    assert all(word.start_s <= word.end_s <= max(duration_s, word.start_s) for word in taken)

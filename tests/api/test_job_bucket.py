@@ -36,7 +36,7 @@ def test_a_jobs_own_bucket() -> None:
         ({}, "s3Config lacks endpointUrl, accessId, accessSecret"),
         ({**JOB, "accessSecret": 5}, "s3Config lacks accessSecret"),
         ({**JOB, "bucketName": ""}, "no bucket is named; set s3Config.bucketName"),
-        ({**JOB, "endpointUrl": "ftp://x"}, "s3Config.endpointUrl is no URL"),
+        ({**JOB, "endpointUrl": "ftp://x"}, "s3Config.endpointUrl is not a URL"),
     ],
 )
 def test_a_jobs_own_bucket_that_cannot_be(value: Any, words: str) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from f5_worker.api import legacy as earlier
-from f5_worker.api.legacy import Download
+from f5_worker.api.legacy import Download, LegacyContract, downloaded, is_legacy
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import SynthesizeInput, VoicesAddInput, VoicesListInput
 
@@ -25,6 +24,16 @@ SPOKEN: dict[str, Any] = {
 }
 
 
+def read(value: dict[str, Any]) -> object:
+    return LegacyContract(value, "a-1").read()
+
+
+def respond(value: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    contract = LegacyContract(value, "a-1")
+    contract.read()
+    return contract.response(response)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -35,16 +44,16 @@ SPOKEN: dict[str, Any] = {
     ],
 )
 def test_old_inputs_are_known_by_their_fields(value: dict[str, Any]) -> None:
-    assert earlier.is_legacy(value)
-    assert not earlier.is_legacy({"action": "synthesize", **value})
+    assert is_legacy(value)
+    assert not is_legacy({"action": "synthesize", **value})
 
 
 def test_todays_inputs_are_not_old() -> None:
-    assert not earlier.is_legacy({"text": "x", "voice": "joe"})
+    assert not is_legacy({"text": "x", "voice": "joe"})
 
 
 def test_speaking() -> None:
-    job = earlier.read(
+    job = read(
         {"endpoint": "tts", "text": "Hello there.", "local_voice": "My Voice.WAV", "speed": 1.2, "seed": 3}
         | {"return_word_timings": True, "timing_format": "ass", "timing_method": "google"}
     )
@@ -55,7 +64,7 @@ def test_speaking() -> None:
 
 
 def test_a_voice_by_url() -> None:
-    job = earlier.read({"text": "x", "local_voice": "https://example.com/a.wav"})
+    job = read({"text": "x", "local_voice": "https://example.com/a.wav"})
     assert isinstance(job, SynthesizeInput)
     assert job.reference is not None
     assert (job.reference.audio, job.reference.transcript) == ("https://example.com/a.wav", None)
@@ -63,13 +72,13 @@ def test_a_voice_by_url() -> None:
 
 def test_uploading() -> None:
     text = base64.b64encode("\ufeffHello.".encode()).decode()
-    job = earlier.read(
+    job = read(
         {"endpoint": "upload", "voice_name": "Ann.wav", "voice_file_url": "https://example.com/a.wav"}
         | {"text_file": text, "consent": "Ann agreed on 1 May."}
     )
     assert isinstance(job, VoicesAddInput)
     assert (job.name, job.transcript, job.replace) == ("ann", "Hello.", True)
-    by_url = earlier.read(
+    by_url = read(
         {"endpoint": "upload", "voice_name": "Ann.wav", "voice_file": "QUJD", "text_file_url": "https://example.com/a"}
     )
     assert isinstance(by_url, VoicesAddInput)
@@ -77,7 +86,7 @@ def test_uploading() -> None:
 
 
 def test_listing() -> None:
-    assert isinstance(earlier.read({"endpoint": "list_voices"}), VoicesListInput)
+    assert isinstance(read({"endpoint": "list_voices"}), VoicesListInput)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +99,7 @@ def test_listing() -> None:
     ],
 )
 def test_downloading(fields: dict[str, str], key: str) -> None:
-    job = earlier.read({"endpoint": "download", **fields})
+    job = read({"endpoint": "download", **fields})
     assert isinstance(job, Download)
     assert job.key == key
 
@@ -98,23 +107,22 @@ def test_downloading(fields: dict[str, str], key: str) -> None:
 @pytest.mark.parametrize("path", ["voices/ann.wav", "output/../voices/ann.wav", "output/a/b.wav", "output/a", "", "x"])
 def test_only_results_can_be_downloaded(path: str) -> None:
     with pytest.raises(InvalidInput):
-        earlier.read({"endpoint": "download", "file_path": path})
+        read({"endpoint": "download", "file_path": path})
 
 
 @pytest.mark.parametrize("endpoint", ["status", "result"])
 def test_what_is_gone_says_where_it_went(endpoint: str) -> None:
     with pytest.raises(InvalidInput, match="/status/<job id>"):
-        earlier.read({"endpoint": endpoint, "job_id": "x"})
+        read({"endpoint": endpoint, "job_id": "x"})
 
 
 def test_an_unknown_endpoint_is_never_a_synthesis() -> None:
     with pytest.raises(InvalidInput, match="none of tts, upload, list_voices, download"):
-        earlier.read({"endpoint": "sing", "text": "x"})
+        read({"endpoint": "sing", "text": "x"})
 
 
 def test_a_reply_in_the_old_words() -> None:
-    job = earlier.read({"text": "Hello there.", "local_voice": "joe.wav", "return_word_timings": True})
-    reply = earlier.reply(job, SPOKEN, "a-1")
+    reply = respond({"text": "Hello there.", "local_voice": "joe.wav", "return_word_timings": True}, SPOKEN)
     assert (reply["audio_url"], reply["duration"], reply["status"]) == ("data:audio/wav;base64,QUJD", 1.5, "completed")
     assert (reply["text"], reply["job_id"], reply["word_count"]) == ("Hello there.", "a-1", 2)
     assert reply["timing_confidence"] == pytest.approx(0.9)
@@ -124,8 +132,9 @@ def test_a_reply_in_the_old_words() -> None:
 
 def test_estimated_times_have_no_score() -> None:
     words = [{"text": "Hello", "start_s": 0.1, "end_s": 0.4}]
-    job = earlier.read({"text": "Hello", "return_word_timings": True})
-    reply = earlier.reply(job, SPOKEN | {"timings": {"source": "estimated", "words": words}}, "a-1")
+    reply = respond(
+        {"text": "Hello", "return_word_timings": True}, SPOKEN | {"timings": {"source": "estimated", "words": words}}
+    )
     assert "timing_confidence" not in reply
     assert reply["timing_source"] == "estimated"
 
@@ -135,8 +144,7 @@ def test_links_where_there_is_a_bucket() -> None:
         "audio": {"duration_s": 1.5, "url": "https://b/output/a-1.wav"},
         "captions": {"srt": {"url": "https://b/timings/a-1.srt"}},
     }
-    job = earlier.read({"text": "Hello", "return_word_timings": True})
-    reply = earlier.reply(job, stored, "a-1")
+    reply = respond({"text": "Hello", "return_word_timings": True}, stored)
     assert (reply["audio_url"], reply["timing_files"]) == (
         "https://b/output/a-1.wav",
         {"srt": "https://b/timings/a-1.srt"},
@@ -144,7 +152,7 @@ def test_links_where_there_is_a_bucket() -> None:
 
 
 def test_a_downloaded_file_in_the_form_that_the_caller_knows() -> None:
-    old = earlier.downloaded(Download("output/a.wav", by_path=True), b"abc")
+    old = downloaded(Download("output/a.wav", by_path=True), b"abc")
     assert (old["success"], old["mime_type"], old["file_size"], old["file_name"]) == (True, "audio/wav", 3, "a.wav")
-    new = earlier.downloaded(Download("timings/a.srt", by_path=False), b"abc")
+    new = downloaded(Download("timings/a.srt", by_path=False), b"abc")
     assert (new["timing_data"], new["filename"]) == ("YWJj", "a.srt")

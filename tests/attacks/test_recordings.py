@@ -1,4 +1,4 @@
-"""Recordings made to harm: they are refused, quickly, in little memory, and make nothing else be opened."""
+"""Hostile recordings are refused quickly, in little memory, and no other file or address is opened."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMITS = {"max_bytes": 25_000_000, "max_s": 600.0}
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A port on which nobody may knock."""
+    """A port that nothing may connect to."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         yield server
@@ -95,7 +95,7 @@ def wav(
     data_bytes: int = 4_800,
     payload: int = 4_800,
 ) -> bytes:
-    """A WAV file whose header says what it likes."""
+    """Return a WAV file with any header."""
     block = max(1, channels * bits // 8)
     header = struct.pack("<HHIIHH", kind, channels, rate, min(rate * block, 2**32 - 1), min(block, 65_535), bits)
     chunks = b"fmt " + struct.pack("<I", 16) + header + b"data" + struct.pack("<I", data_bytes)
@@ -159,7 +159,7 @@ def opus_bomb(seconds: int) -> bytes:
     """Digital silence: 30 s of 48 kHz sound in each page of 0.8 KB."""
     head = b"OpusHead\x01\x02\x00\x00" + struct.pack("<I", 48_000) + b"\x00\x00\x00"
     tags = b"OpusTags" + struct.pack("<I", 0) + struct.pack("<I", 0)
-    # Code 3 extra_models six CELT frames of 20 ms, each of one byte, into one packet of 120 ms.
+    # Code 3 packs six CELT frames of 20 ms, each of one byte, into one packet of 120 ms.
     packet = bytes([0xFC | 3, 6]) + b"\xff" * 6
     pages = [_ogg_page([head], 0, 0, 2), _ogg_page([tags], 0, 1)]
     per_page = 250
@@ -196,7 +196,7 @@ def test_many_channels_at_a_high_rate_are_stopped_by_decoded_bytes(monkeypatch: 
         decode(bomb, **LIMITS)
 
 
-def test_the_bound_on_decoded_bytes_is_what_the_field_uses() -> None:
+def test_the_bound_on_decoded_bytes_is_the_usual_one() -> None:
     assert module.MAX_DECODED_BYTES == 256 * 2**20
 
 

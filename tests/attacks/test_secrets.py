@@ -22,7 +22,7 @@ from tests.s3_server import ACCESS_KEY, SECRET_KEY, gate
 pytestmark = pytest.mark.slow  # loads botocore
 
 SETTINGS = Settings(s3_timeout_s=30)
-LOUD = ("", "boto3", "botocore", "urllib3", "s3transfer", "f5_worker")
+LOGGERS = ("", "boto3", "botocore", "urllib3", "s3transfer", "f5_worker")
 
 
 def configured(url: str) -> BucketConfig:
@@ -32,11 +32,11 @@ def configured(url: str) -> BucketConfig:
 
 
 @pytest.fixture
-def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
-    """Everything that was logged, with all libraries as loud as they can be made before the first use."""
+def logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Return everything that was logged, with all libraries at DEBUG before their first use."""
     monkeypatch.setattr(logger, "propagate", True)
     monkeypatch.setattr(module, "PAUSES_S", (0.01, 0.01))
-    for name in LOUD:
+    for name in LOGGERS:
         caplog.set_level(logging.DEBUG, logger=name or None)
     caplog.handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
     return lambda: caplog.text
@@ -47,8 +47,8 @@ def secrets_in(text: str) -> list[str]:
     return [mark for mark in marks if mark.lower() in text.lower()]
 
 
-def act_in_every_way(bucket: Bucket) -> str:
-    """Use all of the bucket; return what the errors say, with everything that a traceback would show."""
+def use_every_method(bucket: Bucket) -> str:
+    """Use every method of the bucket; return the errors with everything that a traceback would show."""
     said = []
     for act in (
         lambda: bucket.put("a", b"x" * 100_000, "audio/wav"),
@@ -77,28 +77,28 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_failures_tell_no_secret(fault: Callable[[Any], None], heard: Callable[[], str]) -> None:
+def test_failures_tell_no_secret(fault: Callable[[Any], None], logged: Callable[[], str]) -> None:
     with gate(fault) as before:
-        said = act_in_every_way(Bucket(configured(before.url), SETTINGS))
+        said = use_every_method(Bucket(configured(before.url), SETTINGS))
     assert before.seen
     assert said
     assert secrets_in(said) == []
-    assert secrets_in(heard()) == []
+    assert secrets_in(logged()) == []
 
 
-def test_success_tells_no_secret(heard: Callable[[], str], caplog: pytest.LogCaptureFixture) -> None:
+def test_success_tells_no_secret(logged: Callable[[], str], caplog: pytest.LogCaptureFixture) -> None:
     with s3_server.s3_server() as server:
         server.create()
         caplog.clear()  # of what the test's own client said
         bucket = Bucket(configured(server.url), SETTINGS)
-        assert act_in_every_way(bucket) == ""
-    assert secrets_in(heard()) == []
+        assert use_every_method(bucket) == ""
+    assert secrets_in(logged()) == []
 
 
-def test_nobody_there_tells_no_secret(heard: Callable[[], str]) -> None:
-    said = act_in_every_way(Bucket(configured("http://127.0.0.1:9"), SETTINGS))
-    assert "takes no connection" in said
-    assert secrets_in(said + heard()) == []
+def test_a_server_that_does_not_answer_tells_no_secret(logged: Callable[[], str]) -> None:
+    said = use_every_method(Bucket(configured("http://127.0.0.1:9"), SETTINGS))
+    assert "does not accept connections" in said
+    assert secrets_in(said + logged()) == []
 
 
 def test_reprs_tell_no_secret() -> None:

@@ -1,4 +1,4 @@
-"""Transcripts made to harm: each is read or refused in a time that grows with its length only."""
+"""Hostile transcripts are read or refused in a time that grows with their length only."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_number_of_cues_is_bounded(row: str) -> None:
 
 
 @pytest.mark.parametrize("huge", ["9" * 5_000, "٣", "1e99", "0x10", "1_000", "inf", "١٢:٠٠:٠٠"])
-def test_numbers_of_unusual_make_are_refused_by_line(huge: str) -> None:
+def test_unusual_numbers_are_refused_with_their_line(huge: str) -> None:
     with pytest.raises(SubtitlesUnreadable, match=r"line [12] of the transcript: "):
         parse_transcript(f"{HEAD}0,{huge},a")
     with pytest.raises(SubtitlesUnreadable, match="line 2 of the transcript: "):

@@ -1,9 +1,10 @@
-"""URLs that lead inside: refused in every spelling, before any connection is made."""
+"""URLs of private addresses: refused in every spelling, before any connection is made."""
 
 from __future__ import annotations
 
 import datetime
 import http.server
+import ipaddress
 import socket
 import ssl
 import threading
@@ -15,15 +16,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from runpod.serverless.utils import rp_ssrf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from f5_worker.errors import FetchFailed, FetchRefused
 from f5_worker.settings import Settings
 from f5_worker.storage import fetch as module
-from f5_worker.storage.fetch import ALLOW_PRIVATE, fetch
+from f5_worker.storage.addresses import is_public
+from f5_worker.storage.fetch import fetch
 
 SETTINGS = Settings(fetch_http=True, fetch_timeout_s=5)
 ONLY_HTTPS = Settings(fetch_timeout_s=5)
+ANY_ADDRESS = Settings(fetch_private=True, fetch_timeout_s=5)
 DAY = datetime.timedelta(days=1)
 
 PRIVATE_NAMES = {
@@ -36,6 +40,35 @@ PRIVATE_NAMES = {
     "mixed.example": ["2606:4700::1111", "::1"],
 }
 PUBLIC_NAMES = {"good.example": ["93.184.216.34"]}
+
+# The first, a middle and the last address of each range that is not public, or has an IPv4 address inside.
+NOT_PUBLIC_V4 = """
+    0.0.0.0 0.255.255.255 10.0.0.0 10.255.255.255 100.64.0.0 100.100.100.200 100.127.255.255 127.0.0.0 127.255.255.255
+    168.63.129.16 169.254.0.0 169.254.169.254 169.254.170.2 169.254.255.255 172.16.0.0 172.31.255.255
+    192.0.0.0 192.0.0.8 192.0.0.9 192.0.0.10 192.0.0.170 192.0.0.192 192.0.0.255 192.0.2.0 192.0.2.255
+    192.88.99.0 192.88.99.1 192.88.99.255 192.168.0.0 192.168.255.255 198.18.0.0 198.19.255.255
+    198.51.100.0 198.51.100.255 203.0.113.0 203.0.113.255 224.0.0.0 239.255.255.255 240.0.0.0 255.255.255.255
+""".split()
+NOT_PUBLIC_V6 = """
+    :: ::1 ::2 ::7f00:1 ::ffff:0:0 ::ffff:5db8:d822 ::ffff:0:5db8:d822 64:ff9b:: 64:ff9b::5db8:d822 64:ff9b:1::
+    64:ff9b:1:ffff:ffff:ffff:ffff:ffff 100:: 100:0:0:1:: 1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+    2001:: 2001:0:ffff:ffff:ffff:ffff:ffff:ffff 2001:1::1 2001:1::2 2001:2:: 2001:3:: 2001:4:112:: 2001:10:: 2001:20::
+    2001:30:: 2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff 2001:db8:: 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff
+    2002:: 2002:5db8:d822:: 2002:ffff:ffff:ffff:ffff:ffff:ffff:ffff 3fff:: 3fff:fff:ffff:ffff:ffff:ffff:ffff:ffff
+    4000:: 5f00:: 8000:: c000:: fc00:: fd00:ec2::254 fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+    fe80:: febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff fec0:: feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+    ff00:: ff0e::1 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff
+    2606:4700::5efe:a9fe:a9fe 2606:4700::200:5efe:a9fe:a9fe 2606:4700:1:2:100:5efe:a00:1
+""".split()
+# Their neighbours, and some that are used.
+PUBLIC = """
+    1.0.0.0 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.0 168.63.129.15 168.63.129.17
+    169.253.255.255 169.255.0.0 172.15.255.255 172.32.0.0 191.255.255.255 192.0.1.0 192.0.3.0 192.88.98.255 192.88.100.0
+    192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 198.51.99.255 198.51.101.0 203.0.112.255 203.0.114.0
+    223.255.255.255 8.8.8.8 93.184.216.34
+    2000:: 2001:200:: 2001:db7:ffff:ffff:ffff:ffff:ffff:ffff 2001:db9:: 2001:4860:4860::8888
+    2003:: 2606:4700:4700::1111 2a00:1450:4001:81b::200e 3ffe:ffff:ffff:ffff:ffff:ffff:ffff:ffff 3fff:1000::
+""".split()
 
 SPELLINGS = [
     *("127.0.0.1", "127.1", "127.0.1", "0.0.0.0", "0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1"),
@@ -124,8 +157,8 @@ URLS = [
 
 
 @pytest.fixture
-def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A resolver that knows the names above, and the list of connections that were tried."""
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Replace the resolver by one that knows the names above; return the list of attempted connections."""
     numeric, tried = socket.getaddrinfo, list[Any]()
 
     def resolve(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
@@ -133,37 +166,78 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
         return numeric(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
 
-    def dial(address: Any, *args: Any, **kwargs: Any) -> socket.socket:
+    def connect(address: Any, *args: Any, **kwargs: Any) -> socket.socket:
         tried.append(address)
         raise ConnectionRefusedError
 
-    monkeypatch.delenv(ALLOW_PRIVATE, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr(socket, "create_connection", dial)
-    monkeypatch.setattr(socket.socket, "connect", lambda self, address: dial(address))
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: connect(address))
     return tried
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
-def test_private_addresses_are_refused_in_every_spelling(host: str, dialled: list[Any]) -> None:
+def test_private_addresses_are_refused_in_every_spelling(host: str, connected: list[Any]) -> None:
     for scheme in ("https", "http"):
         with pytest.raises(FetchRefused):
             fetch(f"{scheme}://{host}/latest/meta-data", SETTINGS, max_bytes=100)
-    assert dialled == []
+    assert connected == []
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC_V4 + NOT_PUBLIC_V6)
+def test_an_address_of_each_special_range_is_refused(
+    address: str, connected: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    literal = f"[{address}]" if ":" in address else address
+    monkeypatch.setitem(PRIVATE_NAMES, "special.example", ["93.184.216.34", address])
+    for host in (literal, "special.example"):
+        with pytest.raises(FetchRefused, match="not at a public address"):
+            fetch(f"https://{host}/", SETTINGS, max_bytes=100)
+    assert connected == []
+    with pytest.raises(FetchFailed, match="does not answer on port"):
+        fetch(f"https://{literal}/", ANY_ADDRESS, max_bytes=100)
+    ((host, port),) = connected
+    assert (ipaddress.ip_address(host), port) == (ipaddress.ip_address(address), 443)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_an_address_beside_the_special_ranges_is_public(address: str, connected: list[Any]) -> None:
+    with pytest.raises(FetchFailed, match="does not answer on port"):
+        fetch(f"https://{f'[{address}]' if ':' in address else address}/", SETTINGS, max_bytes=100)
+    assert connected == [(address, 443)]
+
+
+@given(st.ip_addresses())
+def test_no_address_that_python_calls_special_is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    if is_public(str(address)):
+        assert address.is_global
+        special = (address.is_private, address.is_reserved, address.is_multicast, address.is_link_local)
+        assert not any(special)
+
+
+@pytest.mark.parametrize("text", ["", "localhost", "1.1.1", "1.1.1.1/32", "2606:4700::1111%eth0", "fe80::1%1", "::g"])
+def test_other_texts_are_not_public_addresses(text: str) -> None:
+    assert not is_public(text)
+
+
+def test_a_host_without_addresses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: [])
+    with pytest.raises(FetchRefused, match="not at a public address"):
+        fetch("https://good.example/", SETTINGS, max_bytes=100)
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_other_tricks_are_refused(url: str, dialled: list[Any]) -> None:
+def test_other_tricks_are_refused(url: str, connected: list[Any]) -> None:
     with pytest.raises(FetchRefused) as caught:
         fetch(url, SETTINGS, max_bytes=100)
-    assert dialled == []
+    assert connected == []
     assert not any(word in str(caught.value) for word in ("passwd", "pass@", "meta-data", "docker"))
 
 
-def test_http_needs_the_setting(dialled: list[Any]) -> None:
+def test_http_needs_the_setting(connected: list[Any]) -> None:
     with pytest.raises(FetchRefused, match="only https URLs"):
         fetch("http://good.example/", ONLY_HTTPS, max_bytes=100)
-    assert dialled == []
+    assert connected == []
 
 
 @pytest.mark.parametrize(
@@ -177,15 +251,15 @@ def test_http_needs_the_setting(dialled: list[Any]) -> None:
         ("https://[2606:4700:4700::1111]/a", ("2606:4700:4700::1111", 443)),
     ],
 )
-def test_public_ones_are_dialled_at_the_address_that_was_checked(
-    url: str, address: tuple[str, int], dialled: list[Any]
+def test_the_connection_goes_to_the_address_that_was_checked(
+    url: str, address: tuple[str, int], connected: list[Any]
 ) -> None:
     with pytest.raises(FetchFailed, match="does not answer on port"):
         fetch(url, SETTINGS, max_bytes=100)
-    assert dialled == [address]
+    assert connected == [address]
 
 
-def test_an_unknown_host_is_a_failure_not_a_refusal(dialled: list[Any]) -> None:
+def test_an_unknown_host_is_a_failure_not_a_refusal(connected: list[Any]) -> None:
     with pytest.raises(FetchFailed, match=r"the host nowhere\.example is not known"):
         fetch("https://nowhere.example/", SETTINGS, max_bytes=100)
 
@@ -211,14 +285,13 @@ def redirector(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Redirector]]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     Redirector.requests = []
-    resolve, safe = socket.getaddrinfo, rp_ssrf.is_safe_address
+    resolve = socket.getaddrinfo
 
     def loopback(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
         return resolve("127.0.0.1" if host == "good.example" else host, port, *args, **kwargs)
 
-    monkeypatch.delenv(ALLOW_PRIVATE, raising=False)
     monkeypatch.setattr(socket, "getaddrinfo", loopback)
-    monkeypatch.setattr(rp_ssrf, "is_safe_address", lambda ip: ip == "127.0.0.1" or safe(ip))
+    monkeypatch.setattr(module, "is_public", lambda address: address == "127.0.0.1" or is_public(address))
     monkeypatch.setitem(module.PORTS, "http", server.server_port)
     yield Redirector
     server.shutdown()
@@ -241,7 +314,7 @@ def redirector(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Redirector]]:
         "\\\\10.0.0.1\\",
     ],
 )
-def test_redirects_are_judged_like_the_first_url(target: str, redirector: type[Redirector]) -> None:
+def test_redirects_are_checked_like_the_first_url(target: str, redirector: type[Redirector]) -> None:
     redirector.target = target
     with pytest.raises(FetchRefused) as caught:
         fetch("http://good.example/first", SETTINGS, max_bytes=100)
@@ -284,7 +357,6 @@ def https_port(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[i
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     resolve = socket.getaddrinfo
-    monkeypatch.setenv(ALLOW_PRIVATE, "true")
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **kwargs: resolve("127.0.0.1", *args, **kwargs))
     yield server.server_port
     server.shutdown()
@@ -294,7 +366,7 @@ def https_port(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[i
 
 def test_an_unknown_certificate_is_not_accepted(https_port: int) -> None:
     with pytest.raises(FetchFailed, match=r"good\.example did not deliver \(its certificate is not accepted: self"):
-        fetch(f"https://good.example:{https_port}/secret", SETTINGS, max_bytes=100)
+        fetch(f"https://good.example:{https_port}/secret", ANY_ADDRESS, max_bytes=100)
 
 
 def test_a_certificate_is_for_the_name_not_the_address(
@@ -303,9 +375,9 @@ def test_a_certificate_is_for_the_name_not_the_address(
     trusting = ssl.create_default_context(cafile=str(certificate))
     monkeypatch.setattr(module, "_tls_context", lambda: trusting)
     with pytest.raises(FetchFailed, match=r"good\.example answered with status 404"):
-        fetch(f"https://good.example:{https_port}/", SETTINGS, max_bytes=100)
+        fetch(f"https://good.example:{https_port}/", ANY_ADDRESS, max_bytes=100)
     with pytest.raises(FetchFailed, match=r"other\.example did not deliver .*certificate .*mismatch"):
-        fetch(f"https://other.example:{https_port}/", SETTINGS, max_bytes=100)
+        fetch(f"https://other.example:{https_port}/", ANY_ADDRESS, max_bytes=100)
 
 
 def test_certificates_are_verified() -> None:

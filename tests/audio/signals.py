@@ -10,7 +10,7 @@ import av
 import numpy as np
 import soundfile
 
-from f5_worker.audio.levels import SAMPLE_RATE, Samples
+from f5_worker.audio.levels import SAMPLE_RATE, SILENCE_DB, Samples, rms
 
 
 def tone(seconds: float, level: float = 0.5, hertz: float = 220.0, rate: int = SAMPLE_RATE) -> Samples:
@@ -27,7 +27,7 @@ def noise(seconds: float, level: float = 0.1, seed: int = 0, rate: int = SAMPLE_
 
 
 def speech(sentences_s: Sequence[float], pauses_s: Sequence[float], level: float = 0.1) -> Samples:
-    """Noise bursts of the given lengths, set apart by the given pauses."""
+    """Return noise bursts of the given lengths, separated by the given pauses."""
     parts: list[Samples] = []
     for index, length_s in enumerate(sentences_s):
         parts.append(noise(length_s, level, seed=index))
@@ -37,19 +37,19 @@ def speech(sentences_s: Sequence[float], pauses_s: Sequence[float], level: float
 
 
 def words(letters: int) -> str:
-    """So many letters in words of five."""
+    """Return a text of that many letters, in words of five."""
     return " ".join("abcde"[: min(5, letters - done)] for done in range(0, letters, 5))
 
 
 def file(samples: np.ndarray, rate: int = SAMPLE_RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
-    """A file by libsndfile; samples `[nw]` or `[nw, c]`."""
+    """Write a file with libsndfile; samples `[nw]` or `[nw, c]`."""
     out = io.BytesIO()
     soundfile.write(out, samples, rate, format=format, subtype=subtype)
     return out.getvalue()
 
 
 def muxed(samples: Samples, container: str, codec: str, rate: int = 48_000, layout: str = "mono") -> bytes:
-    """A file by FFmpeg, for what libsndfile does not write; samples `[nw]`, the same in all channels."""
+    """Write a file with FFmpeg, where libsndfile cannot; samples `[nw]`, the same in all channels."""
     out = io.BytesIO()
     with av.open(out, "w", format=container) as target:
         stream = target.add_stream(codec, rate=rate, layout=layout)
@@ -62,7 +62,12 @@ def muxed(samples: Samples, container: str, codec: str, rate: int = 48_000, layo
     return out.getvalue()
 
 
+def rms_db(samples: Samples) -> float:
+    """Return `rms` in dB of full scale, never below SILENCE_DB."""
+    return max(SILENCE_DB, 20.0 * float(np.log10(max(rms(samples), 1e-12))))
+
+
 def same(left: Samples, right: Samples) -> float:
-    """Correlation of two signals over their common length; 1 for equal shapes."""
+    """Return the correlation of two signals over their common length; 1 for equal shapes."""
     n = min(len(left), len(right))
     return float(np.corrcoef(left[:n], right[:n])[0, 1])

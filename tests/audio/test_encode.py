@@ -1,4 +1,4 @@
-"""What is encoded decodes to the promised duration, the same bytes each time, at once or while it is made."""
+"""Encoded files decode to the exact duration and have the same bytes each time, whole or streamed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from f5_worker.audio.decode import decode
-from f5_worker.audio.encode import FORMATS, Encoder, encode
+from f5_worker.audio.encode import Encoder, encode
+from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.audio.levels import Samples
 from tests.audio.signals import noise, same, silence, speech, tone
 
 LIMITS = {"max_bytes": 25_000_000, "max_s": 600.0}
-EACH = [(name, rate) for name, format in FORMATS.items() for rate in format.sample_rates]
+EACH = [(name, rate) for name, format in AUDIO_FORMATS.items() for rate in format.sample_rates]
 # AAC has no place to say how much silence it begins with; see test_what_players_get_without_a_header.
 EXACT = [(name, rate) for name, rate in EACH if name != "aac"]
 PCM = ("wav", "wav_f32", "pcm_s16le")
@@ -46,7 +47,7 @@ def decoded(data: bytes, format: str, rate: int) -> tuple[Samples, int]:
 
 
 def streamed(samples: Samples, format: str, rate: int, cuts: Sequence[int]) -> bytes:
-    """What a listener has in the end who was sent `samples` cut at `cuts`."""
+    """Return all bytes that a listener is sent when `samples` are written in parts, cut at `cuts`."""
     encoder = Encoder(format, rate, streaming=True)
     edges = [0, *sorted(cuts), len(samples)]
     return b"".join([encoder.write(samples[a:b]) for a, b in itertools.pairwise(edges)]) + encoder.close()
@@ -92,12 +93,12 @@ def test_lossless_formats_keep_16_bits(format: str) -> None:
     assert np.abs(samples - signal).max() <= 1.6 / 2**15  # half a step, and 32767 against 32768
 
 
-def test_floats_stay_what_they_are() -> None:
+def test_floats_are_kept_exactly() -> None:
     signal = noise(0.5, 0.2)
     assert np.array_equal(decoded(encode(signal, "wav_f32", 24_000), "wav_f32", 24_000)[0], np.clip(signal, -1, 1))
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
 def test_full_scale_and_beyond_do_not_wrap(format: str) -> None:
     samples, _ = decoded(encode(np.sign(tone(0.2, hertz=100.0)) * np.float32(1.5), format, 24_000), format, 24_000)
     middle = samples[len(samples) // 2 - 300 : len(samples) // 2 + 300]
@@ -106,7 +107,7 @@ def test_full_scale_and_beyond_do_not_wrap(format: str) -> None:
     assert np.abs(middle).max() > (0.6 if format == "aac" else 0.9)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
 def test_silence_is_silent(format: str) -> None:
     samples, _ = decoded(encode(silence(0.5), format, 24_000), format, 24_000)
     assert np.abs(samples).max() < 1e-4
@@ -119,7 +120,7 @@ def test_lossy_formats_are_small() -> None:
     assert len(encode(three_s, "aac", 24_000)) == pytest.approx(48_000, rel=0.15)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
 def test_a_short_file_is_not_mostly_header(format: str) -> None:
     assert len(encode(tone(0.05), format, 24_000)) < 5_000
 
@@ -184,9 +185,9 @@ def test_a_streamed_wav_says_until_the_end(format: str) -> None:
     assert struct.unpack("<I", whole[at : at + 4])[0] == len(whole) - at - 4
 
 
-@pytest.mark.parametrize("rate", FORMATS["aac"].sample_rates)
+@pytest.mark.parametrize("rate", AUDIO_FORMATS["aac"].sample_rates)
 def test_what_players_get_without_a_header(rate: int) -> None:
-    """So much silence before the sound, and what is left of the last frame after it."""
+    """Silence of the codec's delay before the sound, and the rest of the last frame after it."""
     n = round(len(SIGNAL) * rate / 24_000)
     aac = decode(encode(SIGNAL, "aac", rate), **LIMITS).samples
     assert len(aac) == AAC_DELAY + -(-n // AAC_FRAME) * AAC_FRAME
@@ -220,7 +221,7 @@ def test_the_last_page_of_ogg_holds_the_true_duration(n: int) -> None:
 
 
 @pytest.mark.parametrize(("format", "held_s"), [(name, 0.0) for name in PCM] + HELD)
-def test_each_write_gives_what_can_be_sent(format: str, held_s: float) -> None:
+def test_each_write_returns_what_can_be_sent(format: str, held_s: float) -> None:
     encoder = Encoder(format, 24_000, streaming=True)
     sent = b""
     for second in range(3):
@@ -235,16 +236,16 @@ def test_a_file_whose_header_is_known_last_comes_at_the_end() -> None:
     assert encoder.close() == encoded("wav", 24_000)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
 @pytest.mark.parametrize("streaming", [True, False])
-def test_an_encoder_may_be_left_alone(format: str, streaming: bool) -> None:
+def test_an_encoder_may_be_dropped_unclosed(format: str, streaming: bool) -> None:
     encoder = Encoder(format, 24_000, streaming=streaming)
     encoder.write(SIGNAL)
     del encoder
     assert encode(SIGNAL, format, 24_000) == encoded(format, 24_000)
 
 
-def test_memory_is_that_of_the_file_and_a_piece() -> None:
+def test_memory_is_that_of_the_file_and_one_part() -> None:
     minutes = np.tile(SIGNAL, 200)  # 23.7 MB of samples
     tracemalloc.start()
     data = encode(minutes, "pcm_s16le", 24_000)
@@ -260,9 +261,9 @@ def test_what_is_not_offered_is_an_error(format: str, rate: int) -> None:
 
 
 @pytest.mark.parametrize("streaming", [True, False])
-def test_nothing_and_no_numbers_are_an_error(streaming: bool) -> None:
+def test_empty_and_non_finite_input_is_an_error(streaming: bool) -> None:
     encoder = Encoder("wav", 24_000, streaming=streaming)
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="NaN or infinity"):
         encoder.write(np.array([0.0, np.nan], np.float32))
     encoder.write(silence(0))
     with pytest.raises(ValueError, match="no samples"):

@@ -1,13 +1,17 @@
-"""Seams neither click nor swallow, the bounds say where each segment is, and what is streamed is the whole."""
+"""Joins neither click nor lose sound, the bounds say where each segment is, and streamed parts add up to the whole."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.audio.join import FADE_OUT_S, PEAK, SILENT_SEGMENT_S, Fitter, Joiner, faded, fit, join
+from f5_worker.audio.join import FADE_OUT_S, PEAK, SILENT_SEGMENT_S, Fitter, Joiner, fade_edges
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from tests.audio.signals import noise, silence, tone
 
@@ -23,7 +27,29 @@ def padded(samples: Samples, before_s: float = 0.4, after_s: float = 0.5) -> Sam
     return np.concatenate([silence(before_s), samples, silence(after_s)])
 
 
-def test_segments_stand_apart_by_their_pauses() -> None:
+class Joined(NamedTuple):
+    samples: Samples
+    bounds: tuple[tuple[float, float], ...]
+
+
+def join(
+    segments: Sequence[Samples], *, pauses_s: Sequence[float], cross_fade_s: float | None, trim: bool = True
+) -> Joined:
+    """Join `segments` at once; `pauses_s` has one for each gap and is not used with `cross_fade_s`."""
+    if cross_fade_s is None and len(pauses_s) != max(len(segments) - 1, 0):
+        raise ValueError(f"{len(segments)} segments cannot be separated by {len(pauses_s)} pauses")
+    joiner = Joiner(cross_fade_s=cross_fade_s, trim=trim)
+    parts = [joiner.push(*pair) for pair in zip_longest(segments, pauses_s[: len(segments)], fillvalue=0.0)]
+    return Joined(np.concatenate([*parts, joiner.finish()]), joiner.bounds)
+
+
+def fit(samples: Samples, n_samples: int) -> Samples:
+    """Bring `samples` to `n_samples` at once."""
+    fitter = Fitter(n_samples)
+    return np.concatenate([fitter.push(samples), fitter.finish()])
+
+
+def test_segments_are_separated_by_their_pauses() -> None:
     joined = join([padded(tone(1.0))] * 3, pauses_s=[0.25, 0.5], cross_fade_s=None)
     (a, b), (c, d), (e, f) = joined.bounds
     assert (a, f) == (0.0, len(joined.samples) / SAMPLE_RATE)
@@ -33,7 +59,7 @@ def test_segments_stand_apart_by_their_pauses() -> None:
     assert not joined.samples[round(b * SAMPLE_RATE) : round(c * SAMPLE_RATE)].any()
 
 
-def test_no_sound_is_swallowed() -> None:
+def test_no_sound_is_lost() -> None:
     segments = [padded(noise(0.7, 0.1, seed)) for seed in range(4)]
     joined = join(segments, pauses_s=[0.2] * 3, cross_fade_s=None)
     assert energy(joined.samples) == pytest.approx(sum(map(energy, segments)), rel=1e-6)
@@ -49,7 +75,7 @@ def test_a_soft_onset_and_a_dying_consonant_survive() -> None:
 
 
 @pytest.mark.parametrize("trim", [True, False])
-def test_seams_of_abrupt_segments_do_not_click(trim: bool) -> None:
+def test_joins_of_abrupt_segments_do_not_click(trim: bool) -> None:
     abrupt = tone(0.5)[30:-17]  # begins and ends in the middle of a swing
     joined = join([abrupt] * 4, pauses_s=[0.0, 0.1, 0.3], cross_fade_s=None, trim=trim)
     assert np.abs(np.diff(joined.samples, prepend=0.0, append=0.0)).max() <= STEP * 1.1
@@ -69,7 +95,7 @@ def test_one_segment_and_none() -> None:
 
 
 def test_the_number_of_pauses_is_checked() -> None:
-    with pytest.raises(ValueError, match="2 segments cannot be set apart by 2 pauses"):
+    with pytest.raises(ValueError, match="2 segments cannot be separated by 2 pauses"):
         join([tone(1.0)] * 2, pauses_s=[0.1, 0.1], cross_fade_s=None)
 
 
@@ -137,7 +163,7 @@ def push_all(joiner: Joiner, spoken: list[tuple[Samples, float]]) -> Samples:
 def test_streamed_segments_are_the_whole(
     spoken: list[tuple[Samples, float]], cross_fade_s: float | None, trim: bool
 ) -> None:
-    """The whole is also put together anew here, with all segments at hand."""
+    """The whole is also computed here independently, from all segments at once."""
     joiner = Joiner(cross_fade_s=cross_fade_s, trim=trim)
     samples = push_all(joiner, spoken)
     segments, pauses_s = [segment for segment, _ in spoken], [pause_s for _, pause_s in spoken[:-1]]
@@ -191,7 +217,7 @@ def test_streamed_fitting_is_fitting_the_whole(lengths: list[int], n_samples: in
     for part in np.split(signal, np.cumsum(lengths)):
         given_away += len(part)
         sent.append(fitter.push(part))
-        # All that lies before a fade which might still come.
+        # All samples before a fade that may still come.
         safe = n_samples if given_away > n_samples else n_samples - round(FADE_OUT_S * SAMPLE_RATE)
         assert sum(map(len, sent)) >= min(given_away, safe)
     streamed = np.concatenate([*sent, fitter.finish()])
@@ -199,7 +225,7 @@ def test_streamed_fitting_is_fitting_the_whole(lengths: list[int], n_samples: in
     if len(signal) <= n_samples:
         assert np.array_equal(streamed, np.pad(signal, (0, n_samples - len(signal))))
     else:
-        assert np.array_equal(streamed, faded(signal[:n_samples], fade_in_s=0.0))
+        assert np.array_equal(streamed, fade_edges(signal[:n_samples], fade_in_s=0.0))
 
 
 def test_inputs_are_left_alone() -> None:

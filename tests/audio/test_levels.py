@@ -1,4 +1,4 @@
-"""Levels, and where the sound is: whatever the gain, the offset and the noise of a recording."""
+"""Levels and sound regions, whatever the gain, the offset and the noise of a recording."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from f5_worker.audio.levels import (
     limit_peak,
     loud_db,
     rms,
-    rms_db,
     speech_regions,
     trim,
 )
-from tests.audio.signals import noise, silence, speech, tone
+from tests.audio.signals import noise, rms_db, silence, speech, tone
 
-NEAR = 0.03  # seconds within which an edge has to be found
+NEAR_S = 0.03  # within which an edge has to be found
 
 
 def regions_s(samples: Samples, rate: int = 24_000, **options: float) -> list[tuple[float, float]]:
@@ -52,27 +51,27 @@ def test_loudness_is_that_of_speech_not_of_pauses() -> None:
 def test_bursts_are_found_where_they_are() -> None:
     clip = np.concatenate([silence(0.3), speech([1.0, 0.5, 2.0], [0.4, 0.2]), silence(0.7)])
     found = regions_s(clip)
-    assert np.allclose(found, [(0.3, 1.3), (1.7, 2.2), (2.4, 4.4)], atol=NEAR)
+    assert np.allclose(found, [(0.3, 1.3), (1.7, 2.2), (2.4, 4.4)], atol=NEAR_S)
 
 
 @pytest.mark.parametrize("gain", [0.01, 0.1, 1.0])
 @pytest.mark.parametrize("offset", [0.0, 0.4])
 def test_neither_gain_nor_offset_matters(gain: float, offset: float) -> None:
     clip = np.concatenate([silence(0.3), speech([1.0, 0.5], [0.4], level=0.2), silence(0.7)])
-    assert np.allclose(regions_s((clip * gain + offset).astype(np.float32)), [(0.3, 1.3), (1.7, 2.2)], atol=NEAR)
+    assert np.allclose(regions_s((clip * gain + offset).astype(np.float32)), [(0.3, 1.3), (1.7, 2.2)], atol=NEAR_S)
 
 
 @pytest.mark.parametrize("below_db", [20, 30, 50])
 def test_pauses_are_found_in_a_noise_floor(below_db: float) -> None:
     clip = np.concatenate([silence(0.3), speech([1.0, 0.5], [0.4]), silence(0.7)])
     clip = clip + noise(2.9, 0.1 * 10 ** (-below_db / 20), seed=99)
-    assert np.allclose(regions_s(clip), [(0.3, 1.3), (1.7, 2.2)], atol=NEAR)
+    assert np.allclose(regions_s(clip), [(0.3, 1.3), (1.7, 2.2)], atol=NEAR_S)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
 def test_other_rates(rate: int) -> None:
     clip = np.concatenate([silence(0.5, rate), noise(1.0, rate=rate), silence(0.5, rate)])
-    assert np.allclose(regions_s(clip, rate), [(0.5, 1.5)], atol=NEAR)
+    assert np.allclose(regions_s(clip, rate), [(0.5, 1.5)], atol=NEAR_S)
 
 
 def test_short_gaps_are_part_of_the_sound() -> None:
@@ -98,8 +97,8 @@ def test_sound_throughout_is_one_region(signal: Samples) -> None:
 
 def test_trimming_keeps_what_was_asked() -> None:
     clip = np.concatenate([silence(1.0), tone(1.0), silence(1.0)])
-    assert len(trim(clip, 0.05)) == pytest.approx(1.1 * 24_000, abs=NEAR * 24_000)
-    assert len(trim(clip, 0.02, tail_s=0.4)) == pytest.approx(1.42 * 24_000, abs=NEAR * 24_000)
+    assert len(trim(clip, 0.05)) == pytest.approx(1.1 * 24_000, abs=NEAR_S * 24_000)
+    assert len(trim(clip, 0.02, tail_s=0.4)) == pytest.approx(1.42 * 24_000, abs=NEAR_S * 24_000)
     assert len(trim(tone(1.0), 0.5)) == 24_000
 
 

@@ -1,4 +1,4 @@
-"""As loud as asked, never above the ceiling, and the voice unharmed: on a recording, and on signals known by rule."""
+"""The target loudness is reached below the ceiling without harm to the voice: a recording, and synthetic signals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VOICE = decode((TINY / "voices" / "joe.wav").read_bytes(), max_bytes=10**6, max_
 
 
 def true_peak(samples: Samples) -> float:
-    """dBTP by another filter than the code's, with silence on both sides."""
+    """Return the true peak in dBTP with another filter than the code's, with silence on both sides."""
     fine = soxr.resample(np.pad(samples, 2_400), SAMPLE_RATE, 4 * SAMPLE_RATE, quality="VHQ")
     return 20 * math.log10(float(np.abs(fine).max()))
 
@@ -84,7 +84,7 @@ def test_at_usual_targets_only_peaks_are_touched() -> None:
 
 
 def test_the_gain_moves_without_a_click() -> None:
-    """A tone with one loud burst: what the limiter does to it has no energy of its own above the tone."""
+    """A tone with one loud burst: the limiter adds no energy above the tone."""
     signal = tone(2.0, 0.1, 200.0)
     signal[24_000:25_200] *= 8
     result = level(signal, -14.0)
@@ -100,7 +100,7 @@ def test_silence_stays_silence(signal: Samples) -> None:
     assert np.array_equal(result.samples, signal)
 
 
-def test_what_cannot_be_reached_is_said() -> None:
+def test_a_target_out_of_reach_is_reported() -> None:
     clicks = noise(5.0, 1e-4)
     clicks[::12_000] = 0.9
     result = level(clicks, -8.0)

@@ -1,4 +1,4 @@
-"""Marks of the boot tests."""
+"""Markers of the boot tests."""
 
 from __future__ import annotations
 

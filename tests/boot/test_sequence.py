@@ -1,4 +1,4 @@
-"""The way of a container with every step real, on a machine without a GPU."""
+"""The start of a container with all real steps, on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from f5_worker.boot import sequence
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
-from f5_worker.boot.sequence import boot, check_environment, diagnose, judge_host
+from f5_worker.boot.sequence import boot, check_environment, check_gpu, diagnose
 from f5_worker.settings import Settings, load_settings
 from tests.conftest import TINY
 
@@ -29,7 +29,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The probe's answer without its seconds."""
+    """Replace the probe, which takes seconds, by a fixed result."""
     monkeypatch.setattr(
         sequence, "probe", lambda **asked: ProbeResult("python", python="3.11.7", torch="2.4.0", abi=False)
     )
@@ -46,7 +46,7 @@ def test_a_good_environment_boots(environ: dict[str, str]) -> None:
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_compiled_kernels_are_kept_where_that_is_possible(environ: dict[str, str], tmp_path: Path) -> None:
+def test_compiled_kernels_are_kept_if_possible(environ: dict[str, str], tmp_path: Path) -> None:
     boot(environ)
     assert environ["TRITON_CACHE_DIR"] == str(tmp_path / "cache" / "triton")
     own = environ | {"TRITON_CACHE_DIR": "/elsewhere"}
@@ -57,25 +57,27 @@ def test_compiled_kernels_are_kept_where_that_is_possible(environ: dict[str, str
     environ["F5_CACHE_DIR"] = str(tmp_path / "file")
     report = boot(environ)
     assert "TRITON_CACHE_DIR" not in environ
-    assert [problem for problem in report.problems if problem.startswith("kernels are compiled anew at each start")]
+    assert [problem for problem in report.problems if problem.startswith("kernels are compiled again at each start")]
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_packs_and_recogniser_are_found_or_named_but_never_fatal(environ: dict[str, str], tmp_path: Path) -> None:
+def test_extra_models_and_recogniser_are_found_or_reported_but_never_fatal(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
     asr = tmp_path / "asr"
     asr.mkdir()
     for name in ("config.json", "model.bin", "tokenizer.json"):
         (asr / name).write_bytes(b"{}")
-    environ |= {"F5_EXTRA_MODELS": "f5-tiny, nobody", "F5_ASR_MODEL": str(asr)}
+    environ |= {"F5_EXTRA_MODELS": "f5-tiny, unknown", "F5_ASR_MODEL": str(asr)}
     report = boot(environ)
     assert report.error is None
     assert load_settings(environ).extra_model_directories == {"f5-tiny": TINY}
     assert environ["F5_ASR_DIR"] == str(asr)
-    assert [problem for problem in report.problems if problem.startswith("pack 'nobody' is left out")]
+    assert [problem for problem in report.problems if problem.startswith("extra model 'unknown' is left out")]
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_a_recogniser_that_cannot_be_had_is_a_problem(environ: dict[str, str]) -> None:
+def test_a_recogniser_that_is_not_available_is_a_problem(environ: dict[str, str]) -> None:
     report = boot(environ | {"F5_ASR_MODEL": "faster-whisper-base"})
     assert (report.error, report.problems) == (None, ["recogniser: the hub: not asked, HF_HUB_OFFLINE is set"])
 
@@ -108,10 +110,10 @@ def test_the_policy_fail_refuses_a_faulty_allocator_string(environ: dict[str, st
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_a_model_that_is_nowhere_is_every_workers_fault(environ: dict[str, str]) -> None:
-    report = boot(environ | {"F5_MODEL": "nobody"})
+def test_a_model_that_is_not_available_is_a_fault_of_the_endpoint(environ: dict[str, str]) -> None:
+    report = boot(environ | {"F5_MODEL": "unknown"})
     assert report.error is not None
-    assert report.error.startswith("MODEL_UNAVAILABLE: F5_MODEL='nobody'")
+    assert report.error.startswith("MODEL_UNAVAILABLE: F5_MODEL='unknown'")
     assert report.host_fault is None
 
 
@@ -132,10 +134,10 @@ def test_flash_attn_that_is_required_and_absent_is_fatal(environ: dict[str, str]
         ("cpu", "1", False, False),
     ],
 )
-def test_a_gpu_that_was_promised_and_is_not_seen(device: str, gpus: str, available: bool, fault: bool) -> None:
+def test_a_gpu_that_is_expected_and_not_seen(device: str, gpus: str, available: bool, fault: bool) -> None:
     report = BootReport("1")
     facts = ProbeResult("python", cuda_available=available, cuda_error=None if available else "driver too old")
-    judge_host({"RUNPOD_GPU_COUNT": gpus}, Settings(device=device), facts, report)  # type: ignore[arg-type]
+    check_gpu({"RUNPOD_GPU_COUNT": gpus}, Settings(device=device), facts, report)  # type: ignore[arg-type]
     assert report.host_fault == ("torch sees no GPU: driver too old" if fault else None)
 
 
@@ -160,14 +162,14 @@ def test_a_worker_that_will_not_serve_fetches_nothing(environ: dict[str, str]) -
 
 
 @pytest.mark.usefixtures("no_torch")
-def test_a_platform_number_that_is_none_is_named(environ: dict[str, str]) -> None:
+def test_a_platform_value_that_is_not_a_number_is_reported(environ: dict[str, str]) -> None:
     report = boot(environ | {"RUNPOD_INIT_TIMEOUT": "800s", "RUNPOD_GPU_COUNT": "one"})
     assert report.error is None
-    assert "RUNPOD_INIT_TIMEOUT='800s' is no number; 420 is used" in report.problems
-    assert "RUNPOD_GPU_COUNT='one' is no number; 0 is used" in report.problems
+    assert "RUNPOD_INIT_TIMEOUT='800s' is not a number; 420 is used" in report.problems
+    assert "RUNPOD_GPU_COUNT='one' is not a number; 0 is used" in report.problems
 
 
-def test_a_report_is_one_line_and_comes_back(tmp_path: Path) -> None:
+def test_a_report_is_one_line_and_can_be_read_back(tmp_path: Path) -> None:
     report = BootReport("1", error="A: b\nc", problems=["ä"])
     line = report.line()
     assert "\n" not in line

@@ -14,98 +14,102 @@ import numpy as np
 import pytest
 
 from f5_worker.audio.encode import encode
-from f5_worker.delivery.artifacts import CAPTION_TYPES, Artifact, audio_artifact, caption_artifact, safe_id
-from f5_worker.delivery.choose import Sound, Way, choose, deliver, wanted
-from f5_worker.delivery.inline import REPLY_BYTES_PER_S, check_fits, embed, embedded_bytes
-from f5_worker.delivery.s3 import folder, store
-from f5_worker.errors import InternalError, InvalidInput, ResultTooLarge, StorageFailed
+from f5_worker.delivery.artifacts import Artifact, audio_artifact, caption_artifact, safe_id
+from f5_worker.delivery.bucket import folder, store
+from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver, delivery_mode
+from f5_worker.delivery.inline import embed
+from f5_worker.errors import InvalidInput, ResultTooLarge, StorageFailed
 from f5_worker.schema.requests import AudioFormatName, CaptionFormat
+from f5_worker.server.limits import RESPONSE_BYTES_PER_S, JsonLimit
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 from f5_worker.storage.s3_config import BucketConfig, bucket_from_env
 from tests import s3_server
 
 SETTINGS = Settings(s3_prefix="results")
-WAV = Sound("wav", 24_000, 100.0)
+WAV = AudioEncoding("wav", 24_000, 100.0)
 SOUND_BYTES = 6_400_000  # in base64
-ASK = {"sound_bytes": SOUND_BYTES, "bucket": False, "allow_reencode": False}
+ASK = {"audio_bytes": SOUND_BYTES, "has_bucket": False, "allow_reencode": False}
 FILES = [Artifact("output/a.wav", b"RIFF" * 9, "audio/wav"), caption_artifact("a", "srt", '1\n00:00 "né"\n')]
 
 
-def ask(delivery: str = "auto", sound: Sound = WAV, **changed: Any) -> Way:
-    asked = {"reply_bytes": SOUND_BYTES + 10_000, "max_reply_bytes": 5_000_000} | ASK | changed
-    return choose(delivery, sound, **asked)  # type: ignore[arg-type]
+def ask(mode: str = "auto", audio: AudioEncoding = WAV, max_bytes: int = 5_000_000, **changed: Any) -> DeliveryChoice:
+    asked = {"response_bytes": SOUND_BYTES + 10_000} | ASK | changed
+    return choose(mode, audio, JsonLimit(max_bytes), **asked)  # type: ignore[arg-type]
 
 
 def test_inline_while_it_fits() -> None:
     exactly = SOUND_BYTES + 10_000
     for delivery in ("auto", "inline"):
-        assert ask(delivery, max_reply_bytes=exactly, bucket=True, allow_reencode=True) == Way(s3=False)
-    assert ask(max_reply_bytes=exactly - 1, bucket=True, allow_reencode=True) == Way(s3=True)
+        assert ask(delivery, max_bytes=exactly, has_bucket=True, allow_reencode=True) == DeliveryChoice(to_bucket=False)
+    assert ask(max_bytes=exactly - 1, has_bucket=True, allow_reencode=True) == DeliveryChoice(to_bucket=True)
 
 
 def test_else_the_bucket_else_smaller_else_words() -> None:
-    assert ask(bucket=True, allow_reencode=True).s3
-    assert ask(allow_reencode=True) == Way(s3=False, smaller=Sound("mp3", 24_000, 100.0))
+    assert ask(has_bucket=True, allow_reencode=True).to_bucket
+    assert ask(allow_reencode=True) == DeliveryChoice(to_bucket=False, reencode=AudioEncoding("mp3", 24_000, 100.0))
     with pytest.raises(ResultTooLarge, match=r"6.4 MB, more than the 5.0 MB.*ask for format 'mp3', about 2.2 MB"):
         ask()
 
 
 def test_inline_alone_never_goes_to_the_bucket_and_s3_never_into_the_reply() -> None:
-    assert ask("inline", bucket=True, allow_reencode=True).smaller is not None
+    assert ask("inline", has_bucket=True, allow_reencode=True).reencode is not None
     with pytest.raises(ResultTooLarge):
-        ask("inline", bucket=True)
-    assert ask("s3", bucket=True, reply_bytes=100).s3
+        ask("inline", has_bucket=True)
+    assert ask("s3", has_bucket=True, response_bytes=100).to_bucket
     with pytest.raises(InvalidInput, match="has no bucket"):
-        ask("s3", reply_bytes=100, allow_reencode=True)
+        ask("s3", response_bytes=100, allow_reencode=True)
 
 
 @pytest.mark.parametrize(
     ("sound", "room_bytes", "smaller"),
     [
-        (WAV, 2_200_000, Sound("mp3", 24_000, 100.0)),
-        (WAV, 2_199_999, Sound("opus", 24_000, 100.0)),
+        (WAV, 2_200_000, AudioEncoding("mp3", 24_000, 100.0)),
+        (WAV, 2_199_999, AudioEncoding("opus", 24_000, 100.0)),
         (WAV, 1_099_999, None),
-        (replace(WAV, sample_rate=44_100), 1_200_000, Sound("opus", 48_000, 100.0)),
-        (replace(WAV, sample_rate=22_050), 1_200_000, Sound("opus", 24_000, 100.0)),
-        (replace(WAV, sample_rate=44_100), 2_300_000, Sound("mp3", 44_100, 100.0)),
-        (replace(WAV, format="mp3"), 1_200_000, Sound("opus", 24_000, 100.0)),
+        (replace(WAV, sample_rate=44_100), 1_200_000, AudioEncoding("opus", 48_000, 100.0)),
+        (replace(WAV, sample_rate=22_050), 1_200_000, AudioEncoding("opus", 24_000, 100.0)),
+        (replace(WAV, sample_rate=44_100), 2_300_000, AudioEncoding("mp3", 44_100, 100.0)),
+        (replace(WAV, format="mp3"), 1_200_000, AudioEncoding("opus", 24_000, 100.0)),
         (replace(WAV, format="opus"), 1_000_000, None),
     ],
 )
-def test_smaller_is_the_best_that_fits_beside_the_rest(sound: Sound, room_bytes: int, smaller: Sound | None) -> None:
-    limits = {"max_reply_bytes": room_bytes + 10_000, "allow_reencode": True}
+def test_smaller_is_the_best_that_fits_beside_the_rest(
+    sound: AudioEncoding, room_bytes: int, smaller: AudioEncoding | None
+) -> None:
+    limits = {"max_bytes": room_bytes + 10_000, "allow_reencode": True}
     if smaller is None:
         with pytest.raises(ResultTooLarge):
-            ask(sound=sound, **limits)
+            ask(audio=sound, **limits)
     else:
-        assert ask(sound=sound, **limits).smaller == smaller
+        assert ask(audio=sound, **limits).reencode == smaller
 
 
 def test_what_is_no_smaller_is_not_tried() -> None:
-    short_aac = {"sound": replace(WAV, format="aac"), "sound_bytes": 1_600_000, "reply_bytes": 2_300_000}
-    assert ask(**short_aac, max_reply_bytes=2_200_000, allow_reencode=True).smaller == Sound("opus", 24_000, 100.0)
+    short_aac = {"audio": replace(WAV, format="aac"), "audio_bytes": 1_600_000, "response_bytes": 2_300_000}
+    assert ask(**short_aac, max_bytes=2_200_000, allow_reencode=True).reencode == AudioEncoding("opus", 24_000, 100.0)
 
 
-@pytest.mark.parametrize("format", REPLY_BYTES_PER_S)
+@pytest.mark.parametrize("format", RESPONSE_BYTES_PER_S)
 def test_the_estimate_is_no_less_than_what_an_encoding_takes(format: str) -> None:
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 24_000 * 5).astype(np.float32)  # the worst there is
-    taken = embedded_bytes([audio_artifact("a", format, encode(noise, format, 24_000))])
-    assert 0.9 < taken / (5 * REPLY_BYTES_PER_S[format]) <= 1
+    taken = JsonLimit(1).file_bytes([audio_artifact("a", format, encode(noise, format, 24_000))])
+    assert 0.9 < taken / (5 * RESPONSE_BYTES_PER_S[format]) <= 1
 
 
 def test_the_job_decides_then_its_bucket_then_the_operator() -> None:
     operator = Settings(delivery="inline")
-    assert wanted("auto", operator, own_bucket=True) == "auto"
-    assert wanted(None, operator, own_bucket=True) == "s3"
-    assert wanted(None, operator, own_bucket=False) == "inline"
+    assert delivery_mode("auto", operator, own_bucket=True) == "auto"
+    assert delivery_mode(None, operator, own_bucket=True) == "s3"
+    assert delivery_mode(None, operator, own_bucket=False) == "inline"
 
 
 def test_names_and_types() -> None:
     assert audio_artifact("j1", "opus", b"") == Artifact("output/j1.opus", b"", "audio/ogg")
     assert audio_artifact("j1", "wav_f32", b"").name == "output/j1.wav"
     assert caption_artifact("j1", "vtt", "é") == Artifact("timings/j1.vtt", "é".encode(), "text/vtt; charset=utf-8")
-    assert set(CAPTION_TYPES) == set(CaptionFormat.__args__)
+    for name in CaptionFormat.__args__:
+        assert caption_artifact("j1", name, "").content_type.endswith("; charset=utf-8")
     assert {audio_artifact("j", format, b"").content_type.split("/")[0] for format in AudioFormatName.__args__} == {
         "audio"
     }
@@ -121,25 +125,13 @@ def test_ids_that_could_be_paths_or_each_other_are_replaced() -> None:
 
 def test_what_is_embedded_is_whole_and_measured_to_the_byte() -> None:
     sound, text = embed(FILES)
-    assert base64.b64decode(sound.base64 or "") == FILES[0].data
-    assert (text.text, text.base64, text.url, text.key) == ('1\n00:00 "né"\n', None, None, None)
+    assert sound.data == FILES[0].data
+    assert (text.text, text.data, text.url, text.key) == ('1\n00:00 "né"\n', None, None, None)
     for artifact in (*FILES, Artifact("x", b"12", "audio/wav"), Artifact("x", b"", "audio/wav")):
         (inside,) = embed([artifact])
-        written = json.dumps(inside.text if artifact.is_text else inside.base64)
-        assert embedded_bytes([artifact]) == len(written)
-    assert embedded_bytes(FILES) == sum(embedded_bytes([artifact]) for artifact in FILES)
-
-
-def test_a_reply_that_the_platform_would_drop_is_refused() -> None:
-    reply = {"audio": {"duration_s": 10.0, "format": "wav", "base64": "x" * 300_000}}
-    size = len(json.dumps(reply))
-    check_fits(reply, size)
-    with pytest.raises(ResultTooLarge, match=r"F5_MAX_REPLY_BYTES.*'mp3', about 0.2 MB"):
-        check_fits(reply, size - 1)
-    with pytest.raises(ResultTooLarge, match="send the text in parts"):
-        check_fits(reply, 1_000)
-    with pytest.raises(InternalError):
-        check_fits({"rtf": float("nan")}, 1_000)
+        written = json.dumps(inside.text if artifact.is_text else base64.b64encode(inside.data or b"").decode())
+        assert JsonLimit(1).file_bytes([artifact]) == len(written)
+    assert JsonLimit(1).file_bytes(FILES) == sum(JsonLimit(1).file_bytes([artifact]) for artifact in FILES)
 
 
 class FakeBucket(Bucket):
@@ -160,9 +152,9 @@ def test_files_are_stored_under_the_prefix_with_their_types() -> None:
     bucket = FakeBucket()
     sound, text = deliver(FILES, bucket, SETTINGS)
     assert bucket.files == {f"results/{file.name}": (file.data, file.content_type) for file in FILES}
-    assert (sound.key, sound.bytes) == ("results/output/a.wav", 36)
+    assert (sound.key, sound.n_bytes) == ("results/output/a.wav", 36)
     assert sound.url == "https://h/b/results/output/a.wav?signed"
-    assert (text.key, text.text, text.base64) == ("results/timings/a.srt", None, None)
+    assert (text.key, text.text, text.data) == ("results/timings/a.srt", None, None)
 
 
 def test_without_a_bucket_the_files_are_in_the_reply() -> None:

@@ -1,4 +1,4 @@
-"""The owner of the device: order, turns, isolation of failures, stopping."""
+"""The engine: order of results, sharing of the device, isolation of failures, stopping."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ class State:
     step: int = 0
 
 
-class Device:
-    """Speaks a segment as its own seed; can be held before a step, told to fail, and has room for `room` frames."""
+class FakeRunner:
+    """Gives each segment's seed as its audio; can be held before a step and made to fail, and has `max_frames`."""
 
     def __init__(self) -> None:
-        self.spoken: list[int] = []
-        self.forwards: list[list[tuple[int, int]]] = []  # (seed, step) of what went through each
+        self.finished: list[int] = []
+        self.forwards: list[list[tuple[int, int]]] = []  # (seed, step) of the segments in each
         self.gate = threading.Event()
         self.gate.set()
         self.fail: dict[int, Exception] = {}
-        self.room = 10**9
+        self.max_frames = 10**9
 
     def begin(self, segment: Segment) -> State:
         return State(segment)
 
     def step(self, states: Sequence[State]) -> None:
         assert self.gate.wait(10)
-        if sum(state.segment.forward_frames for state in states) > self.room:
+        if sum(state.segment.forward_frames for state in states) > self.max_frames:
             raise OutOfMemory("full")
         for state in states:
             if state.segment.seed in self.fail:
@@ -57,7 +57,7 @@ class Device:
 
     def finish(self, states: Sequence[State]) -> list[Samples]:
         assert all(state.step == state.segment.nfe for state in states)
-        self.spoken += [state.segment.seed for state in states]
+        self.finished += [state.segment.seed for state in states]
         return [np.full(4, state.segment.seed, np.float32) for state in states]
 
 
@@ -65,12 +65,12 @@ BATCH_FRAMES = 160  # four segments with guidance
 
 
 @pytest.fixture
-def device() -> Device:
-    return Device()
+def device() -> FakeRunner:
+    return FakeRunner()
 
 
 @pytest.fixture
-def engine(device: Device) -> Iterator[Engine]:
+def engine(device: FakeRunner) -> Iterator[Engine]:
     engine = Engine(device, BATCH_FRAMES)
     yield engine
     device.gate.set()
@@ -81,19 +81,19 @@ def seeds(results: Iterator[object]) -> list[float]:
     return [float(item.samples[0]) for item in results]  # type: ignore[attr-defined]
 
 
-def test_segments_come_back_in_order(engine: Engine) -> None:
+def test_results_come_in_order(engine: Engine) -> None:
     assert seeds(engine.submit([segment(i) for i in range(5)], JobControl(60))) == [0, 1, 2, 3, 4]
 
 
-def hold(device: Device, engine: Engine) -> None:
-    """Put a step in work that lasts until the gate is opened: what is submitted meanwhile comes together."""
+def hold(device: FakeRunner, engine: Engine) -> None:
+    """Start a step that lasts until the gate opens: jobs submitted meanwhile are scheduled together."""
     device.gate.clear()
     began = threading.Event()
     engine.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
     assert began.wait(10)
 
 
-def test_segments_of_all_jobs_share_a_step(engine: Engine, device: Device) -> None:
+def test_segments_of_all_jobs_share_a_step(engine: Engine, device: FakeRunner) -> None:
     hold(device, engine)
     jobs = [engine.submit([segment(i, nfe=2 + i)], JobControl(60)) for i in range(3)]
     device.gate.set()
@@ -106,7 +106,7 @@ def test_segments_of_all_jobs_share_a_step(engine: Engine, device: Device) -> No
     ]
 
 
-def test_a_short_job_joins_a_book_at_the_next_step(engine: Engine, device: Device) -> None:
+def test_a_short_job_joins_a_long_one_at_the_next_step(engine: Engine, device: FakeRunner) -> None:
     reached, go = threading.Event(), threading.Event()
 
     def wait_there(share: float) -> None:
@@ -114,24 +114,24 @@ def test_a_short_job_joins_a_book_at_the_next_step(engine: Engine, device: Devic
             reached.set()
             assert go.wait(10)
 
-    book = engine.submit([segment(i) for i in range(10)], JobControl(60, wait_there))
+    long_job = engine.submit([segment(i) for i in range(10)], JobControl(60, wait_there))
     assert reached.wait(10)
-    note = engine.submit([segment(100)], JobControl(60))
+    short_job = engine.submit([segment(100)], JobControl(60))
     go.set()
-    assert seeds(note) == [100]
-    assert seeds(book) == list(range(10))
-    assert any((100, 0) in forward for forward in device.forwards[:3])  # one step before, one in work
+    assert seeds(short_job) == [100]
+    assert seeds(long_job) == list(range(10))
+    assert any((100, 0) in forward for forward in device.forwards[:3])  # one step before, one in progress
     assert all(20 * 2 * len(forward) <= BATCH_FRAMES for forward in device.forwards)
 
 
-def test_results_come_in_order_though_later_segments_are_done_first(engine: Engine, device: Device) -> None:
+def test_results_come_in_order_though_later_segments_are_done_first(engine: Engine, device: FakeRunner) -> None:
     results = engine.submit([segment(0, nfe=9), segment(1, nfe=2)], JobControl(60))
     assert seeds(results) == [0, 1]
-    assert device.spoken == [1, 0]
+    assert device.finished == [1, 0]
 
 
-def test_each_job_is_spoken_by_its_own_model_and_models_take_a_step_each(engine: Engine, device: Device) -> None:
-    other = Device()
+def test_each_job_runs_on_its_own_model_and_models_step_alternately(engine: Engine, device: FakeRunner) -> None:
+    other = FakeRunner()
     hold(device, engine)
     ours = engine.submit([segment(0)], JobControl(60))
     theirs = engine.submit([segment(2)], JobControl(60), runner=other)
@@ -142,52 +142,52 @@ def test_each_job_is_spoken_by_its_own_model_and_models_take_a_step_each(engine:
     assert device.forwards[1:] == [[(0, step)] for step in range(4)]
 
 
-def test_something_else_may_use_the_device_between_steps(engine: Engine) -> None:
+def test_other_work_may_use_the_device_between_steps(engine: Engine) -> None:
     assert engine.run(lambda: threading.current_thread().name) == "device"
     with pytest.raises(ZeroDivisionError):
         engine.run(lambda: 1 // 0)
     assert seeds(engine.submit([segment(0)], JobControl(60))) == [0]
 
 
-def test_a_full_device_takes_fewer_at_a_time(engine: Engine, device: Device) -> None:
+def test_a_full_device_takes_smaller_batches(engine: Engine, device: FakeRunner) -> None:
     hold(device, engine)
     jobs = [engine.submit([segment(i)], JobControl(60)) for i in range(4)]
-    device.room = 2 * 40
+    device.max_frames = 2 * 40
     device.gate.set()
     assert [seeds(job) for job in jobs] == [[0], [1], [2], [3]]
     assert [len(forward) for forward in device.forwards[1:]] == [2] * 8
 
 
-def test_after_a_while_a_device_that_was_full_is_given_more_again(
-    engine: Engine, device: Device, monkeypatch: pytest.MonkeyPatch
+def test_batches_grow_again_some_steps_after_out_of_memory(
+    engine: Engine, device: FakeRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "STEPS_UNTIL_GROWTH", 4)
     hold(device, engine)
-    device.room = 40
+    device.max_frames = 40
 
-    def room_again(share: float) -> None:
+    def lift_limit(share: float) -> None:
         if share > 0:
-            device.room = 10**9
+            device.max_frames = 10**9
 
-    jobs = [engine.submit([segment(i, nfe=8)], JobControl(60, room_again)) for i in range(2)]
+    jobs = [engine.submit([segment(i, nfe=8)], JobControl(60, lift_limit)) for i in range(2)]
     device.gate.set()
     assert [seeds(job) for job in jobs] == [[0], [1]]
-    # The first goes on alone until two are tried again; the second is then behind by as much.
+    # The first runs alone until two are tried again; the second is then behind by as many steps.
     assert [len(forward) for forward in device.forwards[1:]] == [1] * 5 + [2] * 4 + [1] * 3
 
 
-def test_a_segment_that_does_not_fit_even_alone_ends_its_own_job_only(engine: Engine, device: Device) -> None:
+def test_a_segment_that_does_not_fit_even_alone_fails_only_its_own_job(engine: Engine, device: FakeRunner) -> None:
     device.fail[1] = OutOfMemory("full")
     failing = engine.submit([segment(0), segment(1), segment(2)], JobControl(60))
     other = engine.submit([segment(7), segment(8)], JobControl(60))
     with pytest.raises(OutOfMemory):
         seeds(failing)
     assert seeds(other) == [7, 8]
-    assert 2 not in device.spoken
+    assert 2 not in device.finished
     assert seeds(engine.submit([segment(9)], JobControl(60))) == [9]
 
 
-def test_a_device_that_is_full_for_a_moment_is_tried_once_more(engine: Engine, device: Device) -> None:
+def test_a_single_segment_is_retried_once_after_out_of_memory(engine: Engine, device: FakeRunner) -> None:
     class Once(dict[int, Exception]):
         def __getitem__(self, seed: int) -> Exception:
             return self.pop(seed)
@@ -197,24 +197,24 @@ def test_a_device_that_is_full_for_a_moment_is_tried_once_more(engine: Engine, d
     assert device.fail == {}
 
 
-def test_a_lost_gpu_ends_all_jobs_that_are_on_it(engine: Engine, device: Device) -> None:
+def test_a_lost_gpu_fails_all_jobs_that_are_on_it(engine: Engine, device: FakeRunner) -> None:
     hold(device, engine)
     jobs = [engine.submit([segment(i)], JobControl(60)) for i in range(2)]
-    device.fail[1] = GpuLost("gone")
+    device.fail[1] = GpuLost("lost")
     device.gate.set()
     for job in jobs:
         with pytest.raises(GpuLost):
             seeds(job)
 
 
-def test_an_unforeseen_error_does_not_end_the_device_thread(engine: Engine, device: Device) -> None:
+def test_an_unexpected_error_does_not_end_the_device_thread(engine: Engine, device: FakeRunner) -> None:
     device.fail[0] = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         seeds(engine.submit([segment(0)], JobControl(60)))
     assert seeds(engine.submit([segment(1)], JobControl(60))) == [1]
 
 
-def test_a_cancelled_job_stops_between_steps(engine: Engine, device: Device) -> None:
+def test_a_cancelled_job_stops_between_steps(engine: Engine, device: FakeRunner) -> None:
     steps: list[float] = []
     control = JobControl(60)
 
@@ -227,15 +227,15 @@ def test_a_cancelled_job_stops_between_steps(engine: Engine, device: Device) -> 
     with pytest.raises(JobCancelled):
         seeds(engine.submit([segment(0, nfe=8)], control))
     assert steps == [0, 1 / 8, 2 / 8, 3 / 8, 4 / 8]
-    assert device.spoken == []
+    assert device.finished == []
 
 
-def test_a_job_past_its_time_stops(engine: Engine) -> None:
+def test_a_job_past_its_timeout_stops(engine: Engine) -> None:
     with pytest.raises(JobTimeout, match="F5_JOB_TIMEOUT_S"):
         seeds(engine.submit([segment(0)], JobControl(timeout_s=-1)))
 
 
-def test_leaving_the_results_early_drops_the_rest(engine: Engine, device: Device) -> None:
+def test_closing_the_results_early_drops_the_rest(engine: Engine, device: FakeRunner) -> None:
     held = threading.Event()
 
     def hold_the_others(share: float) -> None:
@@ -249,20 +249,20 @@ def test_leaving_the_results_early_drops_the_rest(engine: Engine, device: Device
     results.close()  # type: ignore[attr-defined]
     device.gate.set()
     assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
-    assert device.spoken == [0, 1, 2, 3, 99]
+    assert device.finished == [0, 1, 2, 3, 99]
 
 
-def test_progress_runs_over_the_whole_job(engine: Engine) -> None:
+def test_progress_covers_the_whole_job(engine: Engine) -> None:
     shares: list[float] = []
     list(engine.submit([segment(i, nfe=2) for i in range(2)], JobControl(60, shares.append)))
-    assert shares == [0, 0.5]  # both side by side
+    assert shares == [0, 0.5]  # both in one batch
 
 
-def test_no_segments_are_no_work(engine: Engine) -> None:
+def test_a_job_without_segments_ends_at_once(engine: Engine) -> None:
     assert seeds(engine.submit([], JobControl(60))) == []
 
 
-def test_the_device_is_booked_to_the_jobs_by_their_frames(engine: Engine, device: Device) -> None:
+def test_device_time_is_shared_among_jobs_by_their_frames(engine: Engine, device: FakeRunner) -> None:
     hold(device, engine)
     small = engine.submit([segment(0, nfe=1)], JobControl(60))
     large = engine.submit([dataclasses.replace(segment(1, nfe=1), frames=60)], JobControl(60))
@@ -272,15 +272,14 @@ def test_the_device_is_booked_to_the_jobs_by_their_frames(engine: Engine, device
     assert one.waited_s > 0
     assert one.worked_s > 0
     items = [
-        RunningSegment(EngineJob([], JobControl(60), device, False), 0, piece, 0.0)
-        for piece in (segment(0), segment(1))
+        RunningSegment(EngineJob([], JobControl(60), device, False), 0, one, 0.0) for one in (segment(0), segment(1))
     ]
     items[1].segment = dataclasses.replace(items[1].segment, forward_frames=120)
     engine_module._share_time(items, 4.0)
     assert [item.worked_s for item in items] == [1.0, 3.0]
 
 
-def test_closing_tells_the_jobs_that_are_not_done(engine: Engine, device: Device) -> None:
+def test_closing_fails_the_jobs_that_are_not_done(engine: Engine, device: FakeRunner) -> None:
     hold(device, engine)
     waiting = engine.submit([segment(1)], JobControl(60))
     closing = threading.Thread(target=engine.close)
@@ -293,7 +292,7 @@ def test_closing_tells_the_jobs_that_are_not_done(engine: Engine, device: Device
         seeds(waiting)
 
 
-def test_a_closed_batcher_takes_no_jobs(device: Device) -> None:
+def test_a_closed_engine_takes_no_jobs(device: FakeRunner) -> None:
     engine = Engine(device, BATCH_FRAMES)
     engine.close()
     with pytest.raises(RuntimeError):

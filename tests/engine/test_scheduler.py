@@ -1,4 +1,4 @@
-"""The rule by which segments come to the device, without a device."""
+"""The scheduler's rules, without a device."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def finish(item: RunningSegment) -> None:
     item.job.finish_segment(item.index, SegmentAudio(np.zeros(1, np.float32), 0.0, 0.0))
 
 
-def all_that_fit(scheduler: Scheduler, running: list[RunningSegment]) -> None:
-    while item := scheduler.next_segment(sum(f.segment.forward_frames for f in running)):
+def begin_all_that_fit(scheduler: Scheduler, running: list[RunningSegment]) -> None:
+    while item := scheduler.next_segment(sum(item.segment.forward_frames for item in running)):
         running.append(item)
 
 
-def test_the_unconditional_half_is_counted() -> None:
+def test_the_unconditional_row_is_counted() -> None:
     assert segment(500).forward_frames == 1000
     assert segment(500, 0.0).forward_frames == 500
 
 
 def test_later_segments_leave_room_for_a_first_one() -> None:
     scheduler, running = Scheduler(8_000), list[RunningSegment]()
-    scheduler.jobs.append(book := job(20))
-    all_that_fit(scheduler, running)
+    scheduler.jobs.append(long_job := job(20))
+    begin_all_that_fit(scheduler, running)
     assert len(running) == 4
-    scheduler.jobs.append(note := job(1, frames=2_000))
-    all_that_fit(scheduler, running)
-    assert [item.job for item in running] == [book] * 4 + [note]
+    scheduler.jobs.append(short_job := job(1, frames=2_000))
+    begin_all_that_fit(scheduler, running)
+    assert [item.job for item in running] == [long_job] * 4 + [short_job]
 
 
-def test_a_segment_larger_than_the_room_comes_alone() -> None:
+def test_a_segment_larger_than_the_limit_comes_alone() -> None:
     scheduler, running = Scheduler(4_096), list[RunningSegment]()
     scheduler.jobs += [job(1, frames=4_000), job(1)]
-    all_that_fit(scheduler, running)
+    begin_all_that_fit(scheduler, running)
     assert [item.segment.frames for item in running] == [4_000]
 
 
@@ -59,24 +59,24 @@ def test_jobs_take_turns_after_their_first_segments() -> None:
     scheduler, running = Scheduler(100_000), list[RunningSegment]()
     jobs = [job(3) for _ in range(3)]
     scheduler.jobs += jobs
-    all_that_fit(scheduler, running)
+    begin_all_that_fit(scheduler, running)
     assert [jobs.index(item.job) for item in running] == [0, 1, 2] * 3
     assert [item.index for item in running] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
-def test_a_listener_hears_the_first_before_the_others_begin() -> None:
+def test_with_early_the_first_segment_finishes_before_the_others_begin() -> None:
     scheduler, running = Scheduler(100_000), list[RunningSegment]()
     scheduler.jobs.append(job(3, early=True))
-    all_that_fit(scheduler, running)
+    begin_all_that_fit(scheduler, running)
     assert len(running) == 1
     finish(running[0])
-    all_that_fit(scheduler, running)
+    begin_all_that_fit(scheduler, running)
     assert [item.index for item in running] == [0, 1, 2]
 
 
 def test_a_stream_of_short_jobs_does_not_starve_a_long_one() -> None:
     scheduler = Scheduler(4_096)
-    scheduler.jobs.append(book := job(5))
+    scheduler.jobs.append(long_job := job(5))
     finish(scheduler.next_segment(0))  # type: ignore[arg-type]
     started = []
     for _ in range(4 * (MAX_PASSED + 1)):
@@ -85,48 +85,48 @@ def test_a_stream_of_short_jobs_does_not_starve_a_long_one() -> None:
         assert item is not None
         started.append(item.job)
         finish(item)
-    assert [index for index, other in enumerate(started) if other is book] == [8, 17, 26, 35]
+    assert [index for index, other in enumerate(started) if other is long_job] == [8, 17, 26, 35]
 
 
-def begun(*jobs: EngineJob) -> list[RunningSegment]:
+def all_begun(*jobs: EngineJob) -> list[RunningSegment]:
     return [job.begin_segment() for job in jobs for _ in range(job.n_segments)]
 
 
-def test_the_shortest_go_through_a_forward_first() -> None:
-    long, short, middle = begun(job(1, 4_000), job(1, 500), job(1, 1_000))
+def test_the_shortest_are_scheduled_first() -> None:
+    long, short, middle = all_begun(job(1, 4_000), job(1, 500), job(1, 1_000))
     scheduler = Scheduler(0)
     assert scheduler.schedule_step([long, short, middle], 3_000) == [short], (
         "more than twice its frames would be slow for it"
     )
     assert scheduler.schedule_step([long, middle, short], 100) == [short], "one may be larger"
     assert scheduler.schedule_step([long, middle], 10_000) == [middle]
-    small, *others = begun(*(job(1, 100) for _ in range(20)))
+    small, *others = all_begun(*(job(1, 100) for _ in range(20)))
     assert scheduler.schedule_step([small, *others], 10_000) == [small, *others[:9]], (
-        "small forwards take as long with company"
+        "a small forward takes no longer with more segments"
     )
 
 
-def test_equal_ones_go_two_by_two_in_the_order_in_which_they_came() -> None:
-    items, scheduler = begun(*(job(1, 1_500) for _ in range(5))), Scheduler(0)
+def test_equal_ones_are_scheduled_two_by_two_in_order_of_arrival() -> None:
+    items, scheduler = all_begun(*(job(1, 1_500) for _ in range(5))), Scheduler(0)
     for _ in range(3):
         assert scheduler.schedule_step(items, 10_000) == items[:2]
 
 
-def test_a_short_job_comes_before_what_is_heard_later_of_a_long_one() -> None:
-    *book, note = begun(job(4, 500), job(1, 520))
+def test_a_short_job_comes_before_later_segments_of_a_long_one() -> None:
+    *long_job, short_job = all_begun(job(4, 500), job(1, 520))
     scheduler = Scheduler(0)
-    assert scheduler.schedule_step([*book, note], 2_500) == [book[0], note]
-    assert scheduler.schedule_step(book, 2_500) == book[:2], "in the order in which they are heard"
+    assert scheduler.schedule_step([*long_job, short_job], 2_500) == [long_job[0], short_job]
+    assert scheduler.schedule_step(long_job, 2_500) == long_job[:2], "in the order of the audio"
 
 
 @hypothesis.settings(max_examples=12)
-@given(frames=st.integers(100, 1_000), newcomers=st.integers(50, 1_000))
-def test_no_segment_waits_for_more_work_of_newcomers_than_its_promise(frames: int, newcomers: int) -> None:
-    """They come as soon as others are done, each shorter or longer."""
+@given(frames=st.integers(100, 1_000), later_frames=st.integers(50, 1_000))
+def test_no_segment_waits_for_more_work_of_later_jobs_than_the_bound(frames: int, later_frames: int) -> None:
+    """A later job, shorter or longer, arrives whenever one is done."""
     scheduler = Scheduler(16_000)
-    scheduler.jobs += [waiting_job := job(1, frames), *(job(1, newcomers) for _ in range(4))]
+    scheduler.jobs += [waiting_job := job(1, frames), *(job(1, later_frames) for _ in range(4))]
     running, others_work = list[RunningSegment](), 0
-    all_that_fit(scheduler, running)
+    begin_all_that_fit(scheduler, running)
     while not waiting_job.ended:
         batch = scheduler.schedule_step(running, 8_192)
         for item in batch:
@@ -135,20 +135,18 @@ def test_no_segment_waits_for_more_work_of_newcomers_than_its_promise(frames: in
             if item.step == item.segment.nfe:
                 running.remove(item)
                 finish(item)
-                scheduler.jobs.append(job(1, newcomers))
-        all_that_fit(scheduler, running)
-    room = 16_000 * NFE  # those that are there have their turn
-    assert others_work <= (MAX_DELAY_FACTOR + 1) * 2 * frames * NFE + room
+                scheduler.jobs.append(job(1, later_frames))
+        begin_all_that_fit(scheduler, running)
+    present = 16_000 * NFE  # segments that are on the device already come first
+    assert others_work <= (MAX_DELAY_FACTOR + 1) * 2 * frames * NFE + present
 
 
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 6), st.integers(100, 4_096)), min_size=1, max_size=12),
     order=st.lists(st.integers(0, 99), min_size=60, max_size=60),
 )
-def test_memory_is_bounded_and_nobody_waits_for_more_than_is_promised(
-    sizes: list[tuple[int, int]], order: list[int]
-) -> None:
-    """Jobs of any size arrive and land at any time."""
+def test_memory_is_bounded_and_so_is_the_wait_of_each_job(sizes: list[tuple[int, int]], order: list[int]) -> None:
+    """Jobs of any size arrive and finish at any time."""
     scheduler, running, waits = Scheduler(24_000), list[RunningSegment](), dict[EngineJob, int]()
     arriving = [job(n, frames) for n, frames in sizes]
     for choice in order:
@@ -157,10 +155,10 @@ def test_memory_is_bounded_and_nobody_waits_for_more_than_is_promised(
             waits[scheduler.jobs[-1]] = 0
         elif running:
             finish(running.pop(choice % len(running)))
-        while item := scheduler.next_segment(sum(f.segment.forward_frames for f in running)):
+        while item := scheduler.next_segment(sum(item.segment.forward_frames for item in running)):
             running.append(item)
             waits = {other: count + 1 for other, count in waits.items() if other.next_segment or other is item.job}
             waits[item.job] = 0
-        assert sum(f.segment.forward_frames for f in running) <= 24_000
+        assert sum(item.segment.forward_frames for item in running) <= 24_000
         assert running or not any(waiting.next_segment for waiting in scheduler.jobs)
         assert max(waits.values(), default=0) <= MAX_PASSED + len(sizes)

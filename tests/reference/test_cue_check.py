@@ -1,4 +1,4 @@
-"""Subtitles of another recording are told by their times alone, where these can tell."""
+"""Subtitles of another recording are recognised by their times alone, where these can show it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from f5_worker.reference.match import TextPiece
 
 
 def clip_of(lengths_s: Sequence[float], pauses_s: Sequence[float]) -> Clip:
-    """Speech of these lengths, set apart by these pauses; its samples do not matter here."""
+    """Return speech of these lengths, separated by these pauses; its samples do not matter here."""
     begins_s = np.cumsum([0.0, *(length + pause for length, pause in zip(lengths_s, pauses_s, strict=False))])
     edges = [(begin_s, begin_s + length_s) for begin_s, length_s in zip(begins_s, lengths_s, strict=False)]
     regions = tuple((round(begin_s * SAMPLE_RATE), round(end_s * SAMPLE_RATE)) for begin_s, end_s in edges)
@@ -25,7 +25,7 @@ def clip_of(lengths_s: Sequence[float], pauses_s: Sequence[float]) -> Clip:
 
 
 def recording(seed: int, lines: int = 30) -> tuple[Clip, list[tuple[float, float]]]:
-    """Lines of 1.5 to 5 s with pauses between them and, in every other one, within."""
+    """Return lines of 1.5 to 5 s with pauses between them and, in every other one, within."""
     generator = np.random.default_rng(seed)
     lengths_s: list[float] = []
     pauses_s: list[float] = []
@@ -52,7 +52,7 @@ def pieces(times_s: Sequence[tuple[float, float]], moved_s: float = 0.0) -> list
 class TestOwn:
     @pytest.mark.parametrize("seed", [1, 2])
     @pytest.mark.parametrize("style", ["exact", "gapless", "overlong", "inexact", "cut in two"])
-    def test_no_style_of_subtitles_is_doubted(self, seed: int, style: str) -> None:
+    def test_no_style_of_subtitles_gets_a_warning(self, seed: int, style: str) -> None:
         clip, times_s = recording(seed)
         generator = np.random.default_rng(seed)
         nexts = [start_s for start_s, _ in times_s[1:]] + [times_s[-1][1]]
@@ -81,19 +81,19 @@ class TestOwn:
         assert check_times(clip, pieces([(0.0, 7.3)])) is None
 
 
-class TestAnothers:
-    def test_most_are_refused_and_nearly_all_doubted(self) -> None:
-        refused = doubted = 0
+class TestOfAnotherRecording:
+    def test_most_are_refused_and_nearly_all_others_get_a_warning(self) -> None:
+        n_refused = n_warned = 0
         for seed in range(12):
             clip, _ = recording(seed, 24)
             _, others_s = recording(seed + 100, 24)
             fitting = [(s, e) for s, e in others_s if e < clip.audio.duration_s]
             try:
-                doubted += check_times(clip, pieces(fitting)) is not None
+                n_warned += check_times(clip, pieces(fitting)) is not None
             except TranscriptMismatch:
-                refused += 1
-        assert refused >= 7
-        assert refused + doubted >= 11
+                n_refused += 1
+        assert n_refused >= 7
+        assert n_refused + n_warned >= 11
 
     def test_the_refusal_has_its_numbers(self) -> None:
         clip, times_s = recording(3)

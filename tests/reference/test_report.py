@@ -1,4 +1,4 @@
-"""What is wrong with a recording is measured and said; what is right is not complained about."""
+"""Faults of a recording are measured and reported; a good recording has none."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestMeasures:
         assert report.chars_per_s == pytest.approx(PACE, abs=0.2)
         assert (report.clipped_share, report.agreement, report.language) == (0.0, None, None)
 
-    def test_it_is_what_prepare_found(self) -> None:
+    def test_it_is_the_report_of_prepare(self) -> None:
         data = file(speech([3.0, 3.0], [0.5], level=0.01) + noise(6.5, 0.002, seed=5))
         reference = prepare(data, words(84), SETTINGS, language="en")
         assert reference.report == examine(data, words(84), SETTINGS, language="en")
@@ -68,10 +68,10 @@ class TestMeasures:
         assert report.snr_db < 10
         assert report.verdict == "poor"
 
-    def test_without_pauses_nobody_knows_the_noise(self) -> None:
+    def test_without_pauses_the_noise_is_not_known(self) -> None:
         assert report_of(noise(5.0)).snr_db is None
 
-    def test_without_noise_the_measure_has_an_end(self) -> None:
+    def test_without_noise_the_ratio_is_bounded(self) -> None:
         assert report_of(speech([3.0, 3.0], [0.6]), 6.0).snr_db == 90.0
 
     @pytest.mark.parametrize(("hertz", "verdict"), [(3_400, "usable"), (7_500, "good")])
@@ -85,12 +85,14 @@ class TestMeasures:
         assert report_of(noise(5.0, rate=8_000), rate=8_000).bandwidth_hz == pytest.approx(4_000, abs=10)
         assert report_of(noise(5.0, rate=48_000), rate=48_000).bandwidth_hz == pytest.approx(24_000, abs=50)
 
-    @pytest.mark.parametrize(("pace", "said"), [(5.0, "speak as slowly"), (26.0, "speak as fast"), (14.0, "")])
-    def test_pace(self, pace: float, said: str) -> None:
+    @pytest.mark.parametrize(
+        ("pace", "words_of_reason"), [(5.0, "speak as slowly"), (26.0, "speak as fast"), (14.0, "")]
+    )
+    def test_pace(self, pace: float, words_of_reason: str) -> None:
         report = report_of(noise(5.0), pace=pace)
         assert report.chars_per_s == pytest.approx(pace, abs=0.3)
-        assert said in " ".join(report.reasons)
-        assert bool(report.reasons) == bool(said)
+        assert words_of_reason in " ".join(report.reasons)
+        assert bool(report.reasons) == bool(words_of_reason)
 
     def test_only_the_part_that_is_used_counts(self) -> None:
         sentences_s, pauses_s = (4.0, 4.0, 5.0, 4.5), (0.5,) * 3
@@ -169,13 +171,13 @@ class TestInputs:
         report = examine(file(speech([3.0, 3.0], [0.5])), None, SETTINGS)
         assert (report.verdict, report.chars_per_s) == ("good", None)
 
-    def test_what_is_no_recording_is_refused(self) -> None:
+    def test_other_files_are_refused(self) -> None:
         with pytest.raises(ReferenceUnreadable):
             examine(b"<html>", "hello", SETTINGS)
         with pytest.raises(InvalidInput):
             examine(file(noise(5.0)), "...", SETTINGS)
 
-    def test_nothing_measured_is_no_number(self) -> None:
+    def test_all_measurements_are_finite(self) -> None:
         rng = np.random.default_rng(0)
         for samples in (np.ones(48_000), np.sign(rng.standard_normal(48_000)), silence(0.01), noise(3.0, 1e-5)):
             out = io.BytesIO()

@@ -69,7 +69,7 @@ def test_an_unknown_action_is_never_a_synthesis(action: object) -> None:
         ({"seed": True}, "seed=True"),
         ({"sample_rate": 11_025}, "sample_rate=11025"),
         ({"format": "aiff"}, "format='aiff'"),
-        ({"format": "opus", "sample_rate": 44_100}, "opus has no 44100 Hz; use 8000, 16000, 24000, 48000"),
+        ({"format": "opus", "sample_rate": 44_100}, "opus does not have 44100 Hz; use 8000, 16000, 24000, 48000"),
         ({"format": "aac", "sample_rate": 11_025}, "sample_rate=11025"),
         ({"reference": {"audio": "x", "transcript": "y"}}, "give either voice"),
         ({"voice": None, "reference": {"transcript": "x"}}, "reference.audio is missing"),

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runpod  # noqa: F401 - before a thread of handler.main imports it over a test's stand-in
 
 import handler
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
@@ -157,7 +159,12 @@ def test_results_are_saved_under_a_name_that_cannot_leave_the_directory(worker: 
     saving = with_settings(worker, save_dir=tmp_path / "out")
     answer(saving, JOB)
     answer(saving, JOB | {"id": "../../evil"})
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"job-1.wav", "job-1.json", "job.wav", "job.json"}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    random = {name for name in names if re.fullmatch(r"[0-9a-f]{32}\.(wav|json)", name)}
+    assert names - random == {"job-1.wav", "job-1.json"}
+    assert len(random) == 2
+    answer(saving, JOB | {"id": "../../evil"})
+    assert len(list((tmp_path / "out").iterdir())) == 6, "no job writes over another's files"
     assert "base64" not in (tmp_path / "out" / "job-1.json").read_text()
 
 
@@ -224,6 +231,8 @@ def test_a_boot_that_failed_answers_every_job_with_the_reason(
     diagnosis = asyncio.run(answer({"id": "d", "input": {"action": "diagnose"}}))
     assert diagnosis["boot"]["error"] == "MODEL_UNAVAILABLE: no weights"
     assert asyncio.run(answer({"id": "x", "input": None}))["error"].startswith("INVALID_INPUT")
+    health = asyncio.run(answer({"id": "h", "input": {"action": "health"}}))
+    assert (health["status"], health["reason"]) == ("unavailable", "MODEL_UNAVAILABLE: no weights")
     assert sdk.checks == []
 
 

@@ -1,4 +1,4 @@
-"""What is delivered, what is not, and the words for it; over loopback only."""
+"""Fetching over loopback: bodies that arrive, and the errors for those that do not."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 
 from f5_worker.errors import FetchFailed
 from f5_worker.settings import Settings
-from f5_worker.storage.fetch import ALLOW_PRIVATE, MAX_REDIRECTS, fetch
+from f5_worker.storage.fetch import MAX_REDIRECTS, fetch
 
 CLIP = bytes(range(256)) * 40
-SETTINGS = Settings(fetch_http=True, fetch_timeout_s=5)
+SETTINGS = Settings(fetch_http=True, fetch_private=True, fetch_timeout_s=5)
 IMPATIENT = SETTINGS.model_copy(update={"fetch_timeout_s": 0.25})  # below what operators may set
 DRIP_S = 0.02
 SECRET = "tok/en?sig=abc"
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """A server with one page for each way to behave."""
+    """A server with one page for each behaviour."""
 
     def do_GET(self) -> None:
         name = self.path.strip("/").partition("?")[0].partition("/")[0]
@@ -126,13 +126,8 @@ def site() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture(autouse=True)
-def loopback_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ALLOW_PRIVATE, "true")
-
-
 @pytest.mark.parametrize("page", ["clip", "untold", "chunked", "hop", f"clip?{SECRET}"])
-def test_what_is_delivered_arrives(site: str, page: str) -> None:
+def test_a_body_arrives(site: str, page: str) -> None:
     assert fetch(f"{site}/{page}", SETTINGS, max_bytes=len(CLIP)) == CLIP
 
 
@@ -149,7 +144,7 @@ def test_what_is_delivered_arrives(site: str, page: str) -> None:
         ("malformed", "malformed URL"),
     ],
 )
-def test_what_is_not_delivered_is_said(site: str, page: str, words: str) -> None:
+def test_each_failure_is_named(site: str, page: str, words: str) -> None:
     with pytest.raises(FetchFailed, match=words) as caught:
         fetch(f"{site}/{page}/{SECRET}", SETTINGS, max_bytes=20_000)
     assert "127.0.0.1" in str(caught.value)
@@ -181,7 +176,7 @@ def test_a_closed_port_does_not_answer() -> None:
         fetch("http://127.0.0.1:9/", SETTINGS, max_bytes=10)
 
 
-def test_the_request_says_little(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_request_reveals_little(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNPOD_AI_API_KEY", "rp_secret")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     path, _, headers = fetch(f"{site}/echo/a b%20ü".replace(" ", "%20"), SETTINGS, max_bytes=10**4).partition(b"\n")

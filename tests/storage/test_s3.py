@@ -1,4 +1,4 @@
-"""What arrives in a bucket, and what is said when it does not: a real S3 server on loopback, and a gate before it."""
+"""Files in a bucket, and the errors when something fails: a real S3 server on loopback, and a faulty proxy for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import pytest
 from f5_worker.errors import FetchRefused, StorageFailed
 from f5_worker.settings import Settings
 from f5_worker.storage import s3 as module
-from f5_worker.storage.fetch import ALLOW_PRIVATE
 from f5_worker.storage.s3 import Bucket
 from f5_worker.storage.s3_config import BucketConfig, bucket_from_env
 from tests import s3_server
@@ -70,7 +69,7 @@ def test_a_file_comes_back_as_it_was_written(bucket: Bucket) -> None:
     assert bucket.get("output/job 1 é.wav", LIMIT) == b""
 
 
-def test_what_is_known_of_a_file(bucket: Bucket) -> None:
+def test_the_metadata_of_a_file(bucket: Bucket) -> None:
     bucket.put("facts", b"12345", "text/plain")
     stored = bucket.head("facts")
     assert stored is not None
@@ -119,7 +118,7 @@ def test_a_bucket_that_keeps_versions_keeps_none_of_what_was_deleted(server: S3S
     assert "DeleteMarkers" not in left
 
 
-def test_a_list_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_list_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     def empty_page(request: Any) -> None:
         page = b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>1</NextContinuationToken>"
         request.reply(200, page + b"</ListBucketResult>", {"Content-Type": "application/xml"})
@@ -130,7 +129,7 @@ def test_a_list_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(before.seen) == 6
 
 
-def test_pages_are_asked_for_as_they_are_needed(server: S3Server) -> None:
+def test_pages_are_requested_as_they_are_needed(server: S3Server) -> None:
     server.fill(f"few/{number}" for number in range(3))
     with gate(upstream=server.url) as before:
         listing = connect(before).list("few/")
@@ -159,7 +158,7 @@ def connect_again(bucket: Bucket, **settings: Any) -> Bucket:
 def test_a_public_bucket_has_plain_urls_but_a_jobs_own_is_signed(bucket: Bucket) -> None:
     public = connect_again(bucket, s3_public_url="https://files.example/voice/")
     assert public.url("output/a b.wav") == "https://files.example/voice/output/a%20b.wav"
-    own = Bucket(replace(bucket.config, source="s3Config"), public._settings)
+    own = Bucket(replace(bucket.config, source="s3Config", untrusted=True), public._settings)
     assert "X-Amz-Signature" in (own.url("output/a b.wav") or "")
 
 
@@ -178,11 +177,11 @@ def test_the_probe_leaves_nothing_behind(server: S3Server, bucket: Bucket) -> No
 def test_a_key_that_may_not_delete_passes_the_probe(server: S3Server) -> None:
     def guard(request: Any) -> None:
         request.gate.faults.insert(0, guard)
-        s3_server.refuse(403, "AccessDenied")(request) if request.command == "DELETE" else request.hand_on()
+        s3_server.refuse(403, "AccessDenied")(request) if request.command == "DELETE" else request.forward()
 
     with gate(guard, upstream=server.url) as before:
         connect(before).probe()
-        assert "gives it no right to delete" not in failure(lambda: connect(before).get("large", 10))
+        assert "does not allow it to delete" not in failure(lambda: connect(before).get("large", 10))
         assert before.seen[2].method == "DELETE"
 
 
@@ -197,14 +196,14 @@ def test_a_public_bucket_is_not_read_by_the_probe(server: S3Server) -> None:
     [
         (s3_server.refuse(403, "InvalidAccessKeyId"), "does not know the access key id"),
         (s3_server.refuse(403, "SignatureDoesNotMatch"), "the secret key does not belong to the key id"),
-        (s3_server.refuse(403, "AccessDenied"), "gives it no right to write"),
+        (s3_server.refuse(403, "AccessDenied"), "does not allow it to write"),
         (s3_server.page(403), "refuses to write without saying why"),
         (s3_server.refuse(404, "NoSuchBucket"), "has no such bucket"),
-        (s3_server.refuse(400, "EntityTooLarge"), "takes no file of this size"),
+        (s3_server.refuse(400, "EntityTooLarge"), "does not accept a file of this size"),
         (s3_server.refuse(400, "AuthorizationHeaderMalformed"), "refuses the region us-east-1"),
         (s3_server.refuse(418, "Teapot"), "answered 418 Teapot"),
         (s3_server.refuse(400, "{secret}"), "answered 400, but not as S3 does"),
-        (s3_server.page(404), "knows no such address; check the endpoint"),
+        (s3_server.page(404), "has no such address; check the endpoint"),
         (s3_server.page(301, Location="https://www.example.com"), "redirects elsewhere"),
         (s3_server.page(302, Location="https://www.example.com"), "redirects elsewhere"),
     ],
@@ -232,7 +231,7 @@ def test_a_wrong_clock_is_measured(ahead_s: float, words: str) -> None:
 def test_a_web_page_is_not_taken_for_a_bucket() -> None:
     with gate(s3_server.page()) as before:
         for act in (lambda: connect(before).get("a", LIMIT), lambda: connect(before).head("a")):
-            assert "gives no S3 answer" in failure(act)
+            assert "does not answer as S3 does" in failure(act)
         assert "check the endpoint" in failure(lambda: list(connect(before).list("a")))
         assert "check the endpoint" in failure(connect(before).probe)
 
@@ -242,20 +241,20 @@ def test_a_server_that_forgets_is_found_by_the_probe() -> None:
         assert "does not give back what was written" in failure(connect(before).probe)
 
 
-def test_nobody_there() -> None:
-    assert "takes no connection" in failure(connect(s3_server.environ("http://127.0.0.1:9")).probe)
+def test_a_server_that_does_not_answer() -> None:
+    assert "does not accept connections" in failure(connect(s3_server.environ("http://127.0.0.1:9")).probe)
     mistyped = s3_server.environ("https://s3.us-west-001.backblaze-b2.invalid")
     assert "is not known" in failure(connect(mistyped).probe)
     with gate(s3_server.page()) as before:
         secure = s3_server.environ(before.url.replace("http:", "https:"))
-        assert "offers no TLS that is accepted" in failure(connect(secure).probe)
+        assert "has no TLS that is accepted" in failure(connect(secure).probe)
 
 
 def test_the_providers_name_is_suggested_for_one_mistyped() -> None:
-    from f5_worker.storage.s3_errors import _meant
+    from f5_worker.storage.s3_errors import _suggestion
 
-    assert _meant("s3.us-west-001.backblaze-b2.com") == " (did you mean backblazeb2.com?)"
-    assert _meant("minio.internal") == ""
+    assert _suggestion("s3.us-west-001.backblaze-b2.com") == " (did you mean backblazeb2.com?)"
+    assert _suggestion("minio.internal") == ""
 
 
 def test_an_upload_that_dies_is_sent_again(server: S3Server) -> None:
@@ -276,7 +275,7 @@ def test_a_download_that_dies_is_asked_for_again(server: S3Server, bucket: Bucke
     "fault",
     [s3_server.refuse(503, "SlowDown"), s3_server.refuse(500, "InternalError"), s3_server.page(502), s3_server.die(0)],
 )
-def test_what_may_pass_is_tried_again_but_not_for_ever(server: S3Server, fault: Callable[[Any], None]) -> None:
+def test_transient_errors_are_retried_but_not_forever(server: S3Server, fault: Callable[[Any], None]) -> None:
     with gate(fault, upstream=server.url) as before:
         connect(before).put("tried", b"x", "text/plain")
         assert len(before.seen) == 2
@@ -319,7 +318,7 @@ def test_the_right_region_is_learned_and_urls_are_signed_for_it() -> None:
         assert "%2Feu-west-1%2Fs3%2F" in (bucket.url("a") or "")
 
 
-def test_a_server_that_sends_from_region_to_region_is_left() -> None:
+def test_a_server_that_redirects_from_region_to_region_is_abandoned() -> None:
     faults = [s3_server.refuse(301, "PermanentRedirect", x_amz_bucket_region=f"eu-west-{n}") for n in (1, 2, 3)]
     with gate(*faults) as before:
         assert "from region eu-west-1 to eu-west-2" in failure(connect(before).probe)
@@ -354,13 +353,14 @@ def test_the_environment_of_other_programs_changes_nothing(server: S3Server, mon
         assert not [name for name in before.seen[0].headers if "token" in name.lower() or "checksum" in name.lower()]
 
 
-def own(place: str) -> Bucket:
-    """A bucket that a job brought along."""
-    return Bucket(replace(configured(s3_server.environ(place)), source="s3Config"), SETTINGS)
+def own(url: str, **settings: Any) -> Bucket:
+    """Return a job's own bucket at `url`."""
+    config = replace(configured(s3_server.environ(url)), source="s3Config", untrusted=True)
+    return Bucket(config, SETTINGS.model_copy(update=settings))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.0.0.1"])
-def test_a_jobs_own_bucket_is_not_inside(host: str) -> None:
+def test_a_jobs_own_bucket_is_not_at_a_private_address(host: str) -> None:
     with gate(s3_server.accept) as before:
         bucket = own(f"http://{host}:{urlsplit(before.url).port}")
         with pytest.raises(FetchRefused, match="not at a public address"):
@@ -368,7 +368,7 @@ def test_a_jobs_own_bucket_is_not_inside(host: str) -> None:
         assert before.seen == []
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_goes_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def resolve(host: str, port: int, *args: Any, **kwargs: Any) -> list[Any]:
@@ -377,10 +377,9 @@ def test_the_address_that_was_checked_is_the_one_that_is_dialled(monkeypatch: py
 
     with gate(s3_server.accept) as before:
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        monkeypatch.setenv(ALLOW_PRIVATE, "1")
         monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
         place = f"bucket.example:{urlsplit(before.url).port}"
-        own(f"http://{place}").put("a", b"x", "text/plain")
+        own(f"http://{place}", fetch_private=True).put("a", b"x", "text/plain")
         assert before.seen[0].headers["Host"] == place
     assert [host for host in asked if host != "127.0.0.1"] == ["bucket.example"]
 

@@ -75,7 +75,7 @@ def test_what_is_missing_is_named(family: dict[str, str]) -> None:
             assert bucket_from_env(rest) is None
             continue
         said = faults(rest)
-        assert said.startswith(f"SETTINGS_INVALID: {missing} missing beside ")
+        assert said.startswith(f"SETTINGS_INVALID: {missing} missing, but ")
         assert KEY not in said
         assert SECRET not in said
 
@@ -149,15 +149,15 @@ def test_a_region_that_the_host_tells_counts_and_the_other_is_reported() -> None
         (SDK | {"BUCKET_ENDPOINT_URL": B2}, "no bucket is named; write BUCKET_ENDPOINT_URL as https://host/bucket"),
         (SDK | {"BUCKET_ENDPOINT_URL": "https://h/a/b"}, "a path of several parts"),
         (S3 | {"S3_ENDPOINT_URL": f"https://other.{B2[8:]}"}, "names the bucket other, S3_BUCKET_NAME voice"),
-        (S3 | {"S3_ENDPOINT_URL": "ftp://host"}, "S3_ENDPOINT_URL is no URL"),
-        (S3 | {"S3_ENDPOINT_URL": "https://ho st"}, "S3_ENDPOINT_URL is no URL"),
-        (S3 | {"S3_ENDPOINT_URL": "https://[::1"}, "S3_ENDPOINT_URL is no URL"),
-        (S3 | {"S3_ENDPOINT_URL": "https://host:port"}, "S3_ENDPOINT_URL is no URL"),
+        (S3 | {"S3_ENDPOINT_URL": "ftp://host"}, "S3_ENDPOINT_URL is not a URL"),
+        (S3 | {"S3_ENDPOINT_URL": "https://ho st"}, "S3_ENDPOINT_URL is not a URL"),
+        (S3 | {"S3_ENDPOINT_URL": "https://[::1"}, "S3_ENDPOINT_URL is not a URL"),
+        (S3 | {"S3_ENDPOINT_URL": "https://host:port"}, "S3_ENDPOINT_URL is not a URL"),
         (S3 | {"S3_ENDPOINT_URL": f"https://{KEY}:{SECRET[-12:]}@host"}, "S3_ENDPOINT_URL holds a user"),
         (S3 | {"S3_ENDPOINT_URL": f"https://host?x={SECRET}"}, "S3_ENDPOINT_URL holds a user"),
-        (S3 | {"S3_BUCKET_NAME": "arn:aws:s3:::voice"}, "S3_BUCKET_NAME is no bucket's name"),
-        (S3 | {"S3_BUCKET_NAME": "../voice"}, "S3_BUCKET_NAME is no bucket's name"),
-        (S3 | {"S3_REGION": "eu west"}, "S3_REGION is no region"),
+        (S3 | {"S3_BUCKET_NAME": "arn:aws:s3:::voice"}, "S3_BUCKET_NAME is not a bucket's name"),
+        (S3 | {"S3_BUCKET_NAME": "../voice"}, "S3_BUCKET_NAME is not a bucket's name"),
+        (S3 | {"S3_REGION": "eu west"}, "S3_REGION is not a region"),
         (S3 | {"S3_SECRET_ACCESS_KEY": f'"{SECRET}"'}, "S3_SECRET_ACCESS_KEY holds spaces, quotes"),
         (S3 | {"S3_ACCESS_KEY_ID": f"{KEY} x"}, "S3_ACCESS_KEY_ID holds spaces, quotes"),
         (AWS | {"AWS_ACCESS_KEY_ID": "0012c0ffee12c0ffee0000001"}, "is a key of Backblaze"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, Unk
 from f5_worker.schema.requests import DubInput, parse_input
 from f5_worker.schema.responses import DubResponse
 from f5_worker.synthesis.context import Worker
-from f5_worker.synthesis.pipeline import speak
-from f5_worker.synthesis.prepare import Job
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak
 
 VTT = """WEBVTT
 
@@ -38,7 +37,7 @@ def dub(worker: Worker, **fields: Any) -> DubResponse:
 
 
 def samples_of(reply: DubResponse) -> np.ndarray[Any, Any]:
-    return decode(base64.b64decode(reply.audio.base64 or ""), max_bytes=10**9, max_s=3_600).samples
+    return decode(reply.audio.data or b"", max_bytes=10**9, max_s=3_600).samples
 
 
 def test_lines_start_at_their_times_and_are_silent_between(worker: Worker) -> None:
@@ -77,7 +76,7 @@ def test_a_track_of_a_wanted_length(worker: Worker) -> None:
 def test_speakers_get_their_voices(worker: Worker) -> None:
     assert dub(worker, voices={"Ann": "joe", "Bob": "joe"}).lines
     assert dub(worker, voices={"Ann": "joe"}).lines
-    with pytest.raises(InvalidInput, match=r"voices names a speaker 'Ana' whom no line has; the lines have Ann, Bob"):
+    with pytest.raises(InvalidInput, match=r"names the speaker 'Ana', which no line has; the lines have Ann, Bob"):
         dub(worker, voices={"Ana": "joe"})
     with pytest.raises(UnknownVoice):
         dub(worker, voices={"Ann": "nobody"})
@@ -106,8 +105,8 @@ def test_hours_are_refused_before_anything_is_spoken(worker: Worker) -> None:
 
 
 def test_the_same_seed_gives_the_same_track(worker: Worker) -> None:
-    assert dub(worker).audio.base64 == dub(worker).audio.base64
-    assert dub(worker).audio.base64 != dub(worker, seed=2).audio.base64
+    assert dub(worker).audio.data == dub(worker).audio.data
+    assert dub(worker).audio.data != dub(worker, seed=2).audio.data
 
 
 @pytest.mark.parametrize("fields", [{"trim_silence": True}, {"pad_start_s": 1.0}])

@@ -25,8 +25,8 @@ from f5_worker.errors import (
 from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import SynthesizeResponse
 from f5_worker.synthesis.context import Worker
-from f5_worker.synthesis.pipeline import speak as speak_job
-from f5_worker.synthesis.prepare import Job
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak as speak_job
 from tests.conftest import TINY, ToneDevice
 
 TEXT = "The first sentence is here. And then comes another one!"
@@ -41,14 +41,14 @@ def speak(worker: Worker, **fields: Any) -> SynthesizeResponse:
 
 
 def samples_of(reply: SynthesizeResponse) -> np.ndarray[Any, Any]:
-    data = base64.b64decode(reply.audio.base64)
+    data = reply.audio.data or b""
     return decode(data, max_bytes=10**9, max_s=3_600).samples
 
 
 def test_a_reply_holds_what_it_promises(worker: Worker) -> None:
     reply = speak(worker)
     assert len(samples_of(reply)) == round(reply.audio.duration_s * 24_000)
-    assert reply.audio.bytes == len(base64.b64decode(reply.audio.base64))
+    assert reply.audio.bytes == len(reply.audio.data or b"")
     assert reply.segments[0].start_s >= 0
     assert reply.segments[-1].end_s <= reply.audio.duration_s
     assert reply.seed == 1
@@ -75,9 +75,9 @@ def test_long_text_gives_all_its_sentences_in_order(worker: Worker) -> None:
 
 def test_same_seed_same_samples_whatever_runs_beside(worker: Worker) -> None:
     text = LONG[:700]
-    alone = [speak(worker, text=text, seed=seed).audio.base64 for seed in range(4)]
+    alone = [speak(worker, text=text, seed=seed).audio.data for seed in range(4)]
     with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda seed: speak(worker, text=text, seed=seed % 4).audio.base64, range(8)))
+        together = list(threads.map(lambda seed: speak(worker, text=text, seed=seed % 4).audio.data, range(8)))
     assert together == alone * 2
     assert len(set(alone)) == 4
 
@@ -115,7 +115,7 @@ def test_the_callers_own_clip(worker: Worker) -> None:
     clip = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
     transcript = (TINY / "voices" / "joe.txt").read_text()
     reply = speak(worker, voice=None, reference={"audio": clip, "transcript": transcript})
-    assert reply.audio.base64 == speak(worker).audio.base64
+    assert reply.audio.data == speak(worker).audio.data
 
 
 def test_the_same_clip_is_prepared_once(worker: Worker, device: ToneDevice) -> None:

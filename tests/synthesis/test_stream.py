@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import itertools
 import json
@@ -12,16 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from f5_worker.api.native import Contract
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.types import Segment
 from f5_worker.errors import JobCancelled
 from f5_worker.schema.requests import DubInput, SpeechRequest, SynthesizeInput
-from f5_worker.schema.responses import ChunkResponse, SpeechResponse, SynthesizeResponse
+from f5_worker.schema.responses import SpeechResponse, SynthesizeResponse
+from f5_worker.server.limits import MAX_CHUNK_BYTES, split_chunk
 from f5_worker.synthesis.context import Worker
-from f5_worker.synthesis.pipeline import speak
-from f5_worker.synthesis.prepare import Job
-from f5_worker.synthesis.stream import MAX_CHUNK_BYTES, stream
+from f5_worker.synthesis.encoding import AudioChunk
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak, stream, word_response
 from tests.conftest import ToneDevice
 
 LONG = " ".join(f"Sentence number {word} goes by, and it says so." for word in ["one", "two", "three", "four"] * 3)
@@ -31,15 +32,15 @@ def request(**fields: Any) -> SynthesizeInput:
     return SynthesizeInput.model_validate({"text": LONG, "voice": "joe", "seed": 1, "format": "pcm_s16le"} | fields)
 
 
-def streamed(job: SpeechRequest, worker: Worker) -> tuple[list[ChunkResponse], SpeechResponse]:
-    *chunks, last = stream(Job(job, worker, JobControl(60)))
-    assert all(isinstance(chunk, ChunkResponse) for chunk in chunks)
+def streamed(job: SpeechRequest, worker: Worker) -> tuple[list[AudioChunk], SpeechResponse]:
+    *chunks, last = stream(Job(job, worker, JobControl(60), streaming=True))
+    assert all(isinstance(chunk, AudioChunk) for chunk in chunks)
     assert isinstance(last, SpeechResponse)
-    return chunks, last  # type: ignore[return-value]
+    return [part for chunk in chunks for part in split_chunk(chunk)], last  # type: ignore[arg-type]
 
 
-def sound(chunks: list[ChunkResponse]) -> bytes:
-    return b"".join(base64.b64decode(chunk.audio.base64) for chunk in chunks)
+def sound(chunks: list[AudioChunk]) -> bytes:
+    return b"".join(chunk.data for chunk in chunks)
 
 
 def whole(job: SpeechRequest, worker: Worker) -> SpeechResponse:
@@ -67,8 +68,8 @@ def test_the_pieces_joined_are_the_whole_file(worker: Worker, fields: dict[str, 
     job = request(**fields)
     chunks, last = streamed(job, worker)
     assert len(chunks) > 3
-    assert sound(chunks) == base64.b64decode(whole(job, worker).audio.base64 or "")
-    assert last.audio.base64 is None
+    assert sound(chunks) == whole(job, worker).audio.data
+    assert last.audio.data is None
 
 
 @pytest.mark.slow
@@ -77,15 +78,14 @@ def test_formats_with_a_streams_header_decode_to_the_same(worker: Worker, format
     job = request(format=format)
     data = sound(streamed(job, worker)[0])
     heard = decode(data, max_bytes=10**8, max_s=600).samples
-    expected = decode(base64.b64decode(whole(job, worker).audio.base64 or ""), max_bytes=10**8, max_s=600).samples
+    expected = decode(whole(job, worker).audio.data or b"", max_bytes=10**8, max_s=600).samples
     assert abs(len(heard) - len(expected)) <= (0 if format == "wav" else 4_000)
     if format == "wav":
         assert np.array_equal(heard, expected)
 
 
-def test_pieces_are_numbered_and_their_times_join(worker: Worker) -> None:
+def test_the_times_of_chunks_join(worker: Worker) -> None:
     chunks, last = streamed(request(), worker)
-    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
     for left, right in itertools.pairwise(chunks):
         assert left.start_s + left.duration_s == pytest.approx(right.start_s, abs=1e-5)
     assert chunks[0].start_s == 0
@@ -107,8 +107,8 @@ def test_the_first_piece_comes_before_the_last_segment_is_spoken(worker: Worker,
             assert heard.wait(10)
 
     device.before = hold_later_segments
-    pieces = stream(Job(request(), worker, JobControl(60)))
-    assert isinstance(next(pieces), ChunkResponse)
+    pieces = stream(Job(request(), worker, JobControl(60), streaming=True))
+    assert isinstance(next(pieces), AudioChunk)
     assert len(device.segments) == 1
     heard.set()
     assert isinstance(list(pieces)[-1], SpeechResponse)
@@ -117,14 +117,15 @@ def test_the_first_piece_comes_before_the_last_segment_is_spoken(worker: Worker,
 def test_every_piece_fits_into_one_post(worker: Worker) -> None:
     job = request(format="wav_f32", sample_rate=48_000, text=LONG[:200], first_segment_s=20.0)
     chunks, _ = streamed(job, worker)
-    sizes = [len(json.dumps(chunk.to_json())) for chunk in chunks]
-    assert max(sizes) < 1_000_000
-    assert max(len(base64.b64decode(chunk.audio.base64)) for chunk in chunks) <= MAX_CHUNK_BYTES
+    contract = Contract({}, "job-1")
+    contract.request = job
+    assert max(len(json.dumps(contract.chunk(index, chunk))) for index, chunk in enumerate(chunks)) < 1_000_000
+    assert max(len(chunk.data) for chunk in chunks) <= MAX_CHUNK_BYTES
 
 
 def test_words_come_with_the_pieces_each_once_and_in_order(worker: Worker) -> None:
     chunks, last = streamed(request(timings="words", captions={"formats": ["srt"]}), worker)
-    words = [word for chunk in chunks for word in chunk.words or []]
+    words = [word_response(word) for chunk in chunks for word in chunk.words]
     assert last.timings is not None
     assert [word.text for word in words] == [word.text for word in last.timings.words] == LONG.split()
     assert words == last.timings.words
@@ -134,13 +135,13 @@ def test_words_come_with_the_pieces_each_once_and_in_order(worker: Worker) -> No
 
 def test_words_are_not_sent_unasked(worker: Worker) -> None:
     chunks, last = streamed(request(), worker)
-    assert all(chunk.words is None for chunk in chunks)
+    assert not any(chunk.words for chunk in chunks)
     assert last.timings is None
 
 
 def test_a_cancelled_stream_stops(worker: Worker, device: ToneDevice) -> None:
     control = JobControl(60)
-    pieces = stream(Job(request(), worker, control))
+    pieces = stream(Job(request(), worker, control, streaming=True))
     next(pieces)
     control.cancel()
     with pytest.raises(JobCancelled):
@@ -150,12 +151,12 @@ def test_a_cancelled_stream_stops(worker: Worker, device: ToneDevice) -> None:
 def test_a_dubbed_track_comes_in_pieces_too(worker: Worker) -> None:
     job = DubInput.model_validate({"action": "dub", "subtitles": SRT, "voice": "joe", "seed": 2, "format": "pcm_s16le"})
     chunks, last = streamed(job, worker)
-    assert sound(chunks) == base64.b64decode(whole(job, worker).audio.base64 or "")
+    assert sound(chunks) == whole(job, worker).audio.data
     assert last.audio.duration_s == 9.5
 
 
 def test_a_leaver_does_not_keep_the_device(worker: Worker) -> None:
-    pieces = stream(Job(request(), worker, JobControl(60)))
+    pieces = stream(Job(request(), worker, JobControl(60), streaming=True))
     next(pieces)
     pieces.close()
     again = dataclasses.replace(worker)

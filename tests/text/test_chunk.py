@@ -1,4 +1,4 @@
-"""Cutting: nothing lost, nothing over the budget, never inside a word, at the best place there is."""
+"""Chunks lose nothing, stay within the budget, and end at the best place, never inside a word."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from f5_worker.text.normalize import has_speech, normalize
 
 
 def texts(text: str, max_bytes: int) -> list[str]:
-    return [piece.text for piece in chunk(normalize(text, expand=False).text, max_bytes)]
+    return [part.text for part in chunk(normalize(text, expand=False).text, max_bytes)]
 
 
-def test_a_short_text_is_one_piece() -> None:
+def test_a_short_text_is_one_chunk() -> None:
     assert texts("Hello there. How are you?", 100) == ["Hello there. How are you?"]
 
 
@@ -58,43 +58,43 @@ def test_closing_quotes_and_brackets_stay_with_their_sentence() -> None:
 
 def test_chinese_is_cut_at_its_own_signs_and_between_characters() -> None:
     assert texts("今天天气很好。我们去公园玩吧！", 24) == ["今天天气很好。", "我们去公园玩吧！"]
-    pieces = texts("今天天气很好我们去公园玩吧明天再来", 24)
-    assert "".join(pieces) == "今天天气很好我们去公园玩吧明天再来"
-    assert all(len(piece.encode()) <= 24 for piece in pieces)
+    chunks = texts("今天天气很好我们去公园玩吧明天再来", 24)
+    assert "".join(chunks) == "今天天气很好我们去公园玩吧明天再来"
+    assert all(len(part.encode()) <= 24 for part in chunks)
 
 
-def test_only_a_word_over_the_whole_budget_is_cut() -> None:
+def test_only_a_word_longer_than_the_budget_is_cut() -> None:
     assert texts("a " + "x" * 90 + " b", 40) == ["a " + "x" * 38, "x" * 40, "x" * 12 + " b"]
 
 
 def test_combining_marks_stay_with_their_letter() -> None:
-    pieces = texts("q\u0303" * 40, 40)
-    assert all(piece.startswith("q") and piece.endswith("\u0303") for piece in pieces)
+    chunks = texts("q\u0303" * 40, 40)
+    assert all(part.startswith("q") and part.endswith("\u0303") for part in chunks)
 
 
-def test_the_last_piece_is_not_tiny() -> None:
-    pieces = texts("One two three four. Five six seven eight. Nine ten. Yes.", 52)
-    assert pieces == ["One two three four.", "Five six seven eight. Nine ten. Yes."]
+def test_the_last_chunk_is_not_tiny() -> None:
+    chunks = texts("One two three four. Five six seven eight. Nine ten. Yes.", 52)
+    assert chunks == ["One two three four.", "Five six seven eight. Nine ten. Yes."]
 
 
-def test_lone_punctuation_is_no_piece_of_its_own() -> None:
+def test_lone_punctuation_is_not_a_chunk() -> None:
     for text in ("Hello. - - - ... World.", "! Hello. World. ?", "... one, two, three"):
         for budget in (8, 12, 100):
-            assert all(has_speech(piece) for piece in texts(text, budget))
+            assert all(has_speech(part) for part in texts(text, budget))
 
 
-def test_the_pause_follows_what_ends_the_piece() -> None:
-    pieces = chunk(
+def test_the_pause_depends_on_what_ends_the_chunk() -> None:
+    chunks = chunk(
         normalize("The first line.\nThe second, with a clause that goes on. A third one.", expand=False).text, 26
     )
-    assert [(piece.text, piece.pause_s) for piece in pieces] == [
+    assert [(part.text, part.pause_s) for part in chunks] == [
         ("The first line.", PAUSES_S[0]),
         ("The second, with a clause", PAUSES_S[3]),
         ("that goes on. A third one.", PAUSES_S[0]),
     ]
 
 
-def test_a_sentence_is_not_begun_at_the_end_of_a_piece() -> None:
+def test_a_sentence_does_not_begin_at_the_end_of_a_chunk() -> None:
     text = "This is the first of the sentences. And here is a second one, which is far too long for what is left."
     assert texts(text, 66)[0] == "This is the first of the sentences."
 
@@ -115,17 +115,17 @@ prose = st.text(alphabet="ab cd.e,f! ?\n;今天。é'\"-", max_size=300)
 
 @given(prose.map(lambda text: normalize(text, expand=False).text).filter(has_speech), st.integers(8, 80))
 def test_all_words_in_order_within_the_budget(text: str, max_bytes: int) -> None:
-    pieces = chunk(text, max_bytes)
+    chunks = chunk(text, max_bytes)
     letters = [c for c in text if c.isalnum()]
-    assert [c for piece in pieces for c in piece.text if c.isalnum()] == letters
-    assert all(len(piece.text.encode()) <= max_bytes for piece in pieces)
-    assert all(has_speech(piece.text) for piece in pieces)
+    assert [c for part in chunks for c in part.text if c.isalnum()] == letters
+    assert all(len(part.text.encode()) <= max_bytes for part in chunks)
+    assert all(has_speech(part.text) for part in chunks)
 
 
 @given(st.lists(st.text("abcdefg", min_size=1, max_size=8), min_size=1, max_size=40), st.integers(10, 60))
 def test_no_word_is_ever_cut(words: list[str], max_bytes: int) -> None:
-    pieces = texts(" ".join(words), max_bytes)
-    assert [word for piece in pieces for word in piece.split()] == words
+    chunks = texts(" ".join(words), max_bytes)
+    assert [word for part in chunks for word in part.split()] == words
 
 
 @pytest.mark.slow
@@ -149,39 +149,39 @@ def test_signs_and_vowel_marks_are_kept_when_a_sentence_is_cut(text: str, max_by
 
 
 @given(prose, st.integers(40, 120), st.none() | st.integers(20, 60))
-def test_every_character_of_a_piece_has_its_place(text: str, max_bytes: int, first_bytes: int | None) -> None:
+def test_every_character_of_a_chunk_has_its_position(text: str, max_bytes: int, first_bytes: int | None) -> None:
     read = normalize(text, expand=False)
     if not has_speech(read.text):
         return
-    pieces = chunk(read.text, max_bytes, first_bytes)
-    places = [place for piece in pieces for place in piece.positions]
-    assert places == sorted(places)
-    said = [(char, place) for piece in pieces for char, place in zip(piece.text, piece.positions, strict=True)]
-    letters = [(char, place) for char, place in said if char.isalnum()]
+    chunks = chunk(read.text, max_bytes, first_bytes)
+    positions = [position for part in chunks for position in part.positions]
+    assert positions == sorted(positions)
+    said = [(char, position) for part in chunks for char, position in zip(part.text, part.positions, strict=True)]
+    letters = [(char, position) for char, position in said if char.isalnum()]
     assert letters == [(char, at) for at, char in enumerate(read.text) if char.isalnum()]
-    for piece in pieces:
-        assert len(origins(piece, read)) == len(piece.text)
+    for part in chunks:
+        assert len(origins(part, read)) == len(part.text)
 
 
 STORY = "When the rain stopped, we went out to see the garden. It was full of birds, and of light. " * 4
 
 
-def test_a_short_first_piece_ends_at_a_clause() -> None:
-    pieces = chunk(STORY.strip(), 200, 30)
-    assert pieces[0].text == "When the rain stopped,"
-    assert pieces[0].pause_s == PAUSES_S[2]
-    assert " ".join(piece.text for piece in pieces) == STORY.strip()
-    assert len(pieces[1].text) > 60
+def test_a_short_first_chunk_ends_at_a_clause() -> None:
+    chunks = chunk(STORY.strip(), 200, 30)
+    assert chunks[0].text == "When the rain stopped,"
+    assert chunks[0].pause_s == PAUSES_S[2]
+    assert " ".join(part.text for part in chunks) == STORY.strip()
+    assert len(chunks[1].text) > 60
 
 
-def test_a_first_piece_is_never_cut_inside_a_clause() -> None:
+def test_a_first_chunk_is_never_cut_inside_a_clause() -> None:
     assert chunk(STORY.strip(), 200, 20)[0].text == "When the rain stopped,"
     one = "A sentence that goes on and on without any comma until it is over."
-    assert [piece.text for piece in chunk(one, 200, 20)] == [one]
+    assert [part.text for part in chunk(one, 200, 20)] == [one]
 
 
 def test_a_short_text_is_left_whole() -> None:
-    assert [piece.text for piece in chunk("Yes, of course.", 200, 20)] == ["Yes, of course."]
+    assert [part.text for part in chunk("Yes, of course.", 200, 20)] == ["Yes, of course."]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the model is given to read."""
+"""Normalizing: what the model reads, and where each character is from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from f5_worker.text.normalize import ensure_speakable, normalize
         ("می\u200cروم", "می\u200cروم"),
     ],
 )
-def test_written_and_read(written: str, read: str) -> None:
+def test_what_is_written_and_what_is_read(written: str, read: str) -> None:
     assert normalize(written, expand=False).text == read
 
 
@@ -82,7 +82,7 @@ def test_every_character_knows_where_it_is_from(text: str) -> None:
         ("Hello , world", ",", ","),
     ],
 )
-def test_changes_are_traced_to_what_was_written(text: str, char: str, written: str) -> None:
+def test_changes_map_to_what_was_written(text: str, char: str, written: str) -> None:
     read = normalize(text, expand=False)
     begin, end = read.origin[read.text.index(char)]
     assert text[begin:end] == written

@@ -88,11 +88,11 @@ def test_vtt_without_a_blank_line_after_its_head() -> None:
 
 
 def test_speakers_are_named_in_brackets_only() -> None:
-    said = ["[Anna Smith]: Hello.", "NOTE: this is no name", "[music] la la", "<v Tom>Bye."]
-    text = "\n\n".join(f"00:00:0{n},000 --> 00:00:0{n},900\n{line}" for n, line in enumerate(said))
+    texts = ["[Anna Smith]: Hello.", "NOTE: this is not a name", "[music] la la", "<v Tom>Bye."]
+    text = "\n\n".join(f"00:00:0{n},000 --> 00:00:0{n},900\n{line}" for n, line in enumerate(texts))
     assert [(item.speaker, item.text) for item in parse_transcript(text).cues] == [
         ("Anna Smith", "Hello."),
-        (None, "NOTE: this is no name"),
+        (None, "NOTE: this is not a name"),
         (None, "[music] la la"),
         ("Tom", "Bye."),
     ]
@@ -116,12 +116,12 @@ def test_ideographs_need_no_space_where_a_line_ended() -> None:
         CSV.replace("0.5,2.25", "00:00:00.500,00:00:02.250").replace("3661.0", "01:01:01"),
         CSV.replace("0.5,2.25", "00:00:00.500,00:00:02.250").partition("\r\n")[2],
         CSV.replace("Hello there.", '"Hello\n there."').replace("\r\n3661", "\r\n,,\r\n\r\n3661"),
-        "Text,ModelRunner,End,Start\nHello there.,,2.25,0.5\nHow are you?,,3662.5,3661",
+        "Text,Speaker,End,Start\nHello there.,,2.25,0.5\nHow are you?,,3662.5,3661",
         "start_ms,end_ms,text\n500,2250,Hello there.\n3661000,3662500,How are you?",
         "start\tend\ttext\n500\t2250\tHello there.\n3661000\t3662500\tHow are you?",  # as Whisper writes them
     ],
 )
-def test_tables_of_many_makes(text: str) -> None:
+def test_tables_of_many_kinds(text: str) -> None:
     transcript = parse_transcript(text)
     assert (transcript.kind, transcript.cues) == ("csv", TWO)
 
@@ -135,8 +135,8 @@ def test_text_in_a_table() -> None:
     )
 
 
-def test_what_nobody_quoted_is_put_together_again() -> None:
-    """The earlier worker wrote its CSV so."""
+def test_an_unquoted_text_with_commas_is_joined_again() -> None:
+    """The earlier worker wrote its CSV like this."""
     text = 'Start (s),End (s),Segment\n0,1,Hello, world, again\n1,2,"So," she said, "it is."\n'
     assert [item.text for item in parse_transcript(text).cues] == ["Hello, world, again", '"So," she said, "it is."']
 
@@ -172,7 +172,7 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
     [
         (SRT.replace("00:00:02,250", "00:00:00,100"), "line 2 .* ends at 0.1 s, before it starts at 0.5 s"),
         (SRT.replace("01:01:02,500", "99:01:02,500"), "line 6 .* at most 86400 s"),
-        (SRT.replace("01:01:01,000", "01:61:01,000"), "line 6 .* 61:01 is no time"),
+        (SRT.replace("01:01:01,000", "01:61:01,000"), "line 6 .* 61:01 is not a time"),
         (SRT.replace("00:00:00,500", "00:00:7x,500"), "line 2 .* cannot be read"),
         (SRT.replace("01:01:02,500", ""), "line 6 .* cannot be read"),
         (SRT.replace("Hello there.", "").replace("How are\nyou?", "<i></i>"), "2 cues and no words"),
@@ -190,7 +190,7 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
         ("a\0b", "binary"),
     ],
 )
-def test_what_makes_no_sense_is_named_with_its_line(text: str, reason: str) -> None:
+def test_an_error_names_the_line(text: str, reason: str) -> None:
     with pytest.raises(SubtitlesUnreadable, match=reason) as caught:
         parse_transcript(text)
     assert "Hello" not in str(caught.value)
@@ -202,7 +202,7 @@ def test_encodings(encoding: str) -> None:
     assert decode_transcript(text.encode(encoding)) == text
 
 
-def test_bytes_in_no_encoding_are_text_all_the_same() -> None:
+def test_bytes_in_no_encoding_are_still_decoded() -> None:
     assert decode_transcript(b"a\x81\xe9") == "a\ufffdé"
     assert decode_transcript(b"\xff\xfea") == "\ufffd"
     assert decode_transcript(b"") == ""

@@ -1,4 +1,4 @@
-"""Voices without sound: a store in memory, and a `prepare` that takes any bytes for a clip, in no time."""
+"""Helpers for voices without sound: a store in memory, and a `prepare` that accepts any bytes as a clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from f5_worker.reference.report import VoiceReport
 from f5_worker.settings import Settings
 from f5_worker.voices.info import NewVoice
 from f5_worker.voices.library import Library
-from f5_worker.voices.store import FileStat, Store, StoredFile, VoiceSource, too_large
+from f5_worker.voices.store import FileStat, Store, StoredFile, VoiceSource, too_large_error
 
 CONSENT = "Ada Lovelace agreed on 1 May to the use of her voice."
 SILENCE = b"fLaC silence"
@@ -26,12 +26,12 @@ NAMES = ("ada", "bob")
 
 
 def clip(content: str) -> bytes:
-    """Bytes that begin like a FLAC file."""
+    """Return bytes that begin like a FLAC file."""
     return b"fLaC" + content.encode()
 
 
 def report(**changes: Any) -> VoiceReport:
-    facts = VoiceReport(
+    good = VoiceReport(
         duration_s=4.0,
         sample_rate=24_000,
         clip_s=4.0,
@@ -45,11 +45,11 @@ def report(**changes: Any) -> VoiceReport:
         verdict="good",
         reasons=(),
     )
-    return facts.model_copy(update=changes)
+    return good.model_copy(update=changes)
 
 
 def prepare(data: bytes, transcript: str | None, settings: Settings) -> Reference:
-    """A reference whose samples are the clip's bytes and whose transcript is the one given."""
+    """Return a reference whose samples are the clip's bytes and whose transcript is the one given."""
     if data == SILENCE:
         raise ReferenceSilent("the recording is silent")
     if transcript is None:
@@ -57,13 +57,13 @@ def prepare(data: bytes, transcript: str | None, settings: Settings) -> Referenc
     return Reference(np.frombuffer(data, np.uint8).astype(np.float32), transcript, 4.0, (), report())
 
 
-def new(name: str = "ada", what: str = "one", **changes: Any) -> NewVoice:
-    """A voice whose transcript is its clip's content."""
-    return NewVoice(name, clip(what), **{"transcript": what, "consent": CONSENT} | changes)
+def new(name: str = "ada", content: str = "one", **changes: Any) -> NewVoice:
+    """Return a new voice whose transcript is its clip's content."""
+    return NewVoice(name, clip(content), **{"transcript": content, "consent": CONSENT} | changes)
 
 
-def sound(reference: Reference) -> bytes:
-    """The clip's bytes again."""
+def clip_bytes(reference: Reference) -> bytes:
+    """Return the bytes of the clip that `prepare` made a reference of."""
     return reference.samples.astype(np.uint8).tobytes()
 
 
@@ -73,7 +73,7 @@ class MemoryFile:
     data: bytes
     modified_s: float
 
-    def facts(self) -> FileStat:
+    def stat(self) -> FileStat:
         return FileStat(len(self.data), self.modified_s)
 
 
@@ -91,7 +91,7 @@ class MemoryStore:
     def read(self, name: str, max_bytes: int) -> bytes | None:
         file = self.files.get(name)
         if file is not None and len(file.data) > max_bytes:
-            raise too_large(len(file.data), max_bytes)
+            raise too_large_error(len(file.data), max_bytes)
         return file.data if file else None
 
     def write(self, name: str, data: bytes, *, replace: bool = True) -> bool:
@@ -105,18 +105,18 @@ class MemoryStore:
             self.files.pop(name, None)
 
 
-class Scheduler:
-    """A store's files as one of several workers sees them: it does one thing and then waits for its next turn."""
+class StepStore:
+    """A store as one of several workers uses it: each operation waits until the worker may take its next step."""
 
     source: VoiceSource = "bucket"
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.go, self.arrived = threading.Semaphore(0), threading.Semaphore(0)
+        self.may_step, self.is_waiting = threading.Semaphore(0), threading.Semaphore(0)
 
     def _wait(self) -> None:
-        self.arrived.release()
-        self.go.acquire()
+        self.is_waiting.release()
+        self.may_step.acquire()
 
     def list(self, prefix: str = "") -> list[StoredFile]:
         self._wait()
@@ -137,47 +137,47 @@ class Scheduler:
 
 
 def interleave(store: Store, workers: list[Callable[[Store], None]], seed: int) -> None:
-    """Run the workers side by side, one step of one of them at a time, in an order that the seed makes."""
-    turns = [Scheduler(store) for _ in workers]
-    living = set(range(len(workers)))
+    """Run the workers side by side, one step of one of them at a time, in an order that depends on the seed."""
+    steps = [StepStore(store) for _ in workers]
+    running = set(range(len(workers)))
 
     def run(index: int) -> None:
         try:
-            workers[index](turns[index])
+            workers[index](steps[index])
             done.append(index)
         finally:
-            living.discard(index)
-            turns[index].arrived.release()
+            running.discard(index)
+            steps[index].is_waiting.release()
 
     done: list[int] = []
     threads = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(len(workers))]
     random = Random(seed)
-    for thread, turn in zip(threads, turns, strict=True):
+    for thread, step in zip(threads, steps, strict=True):
         thread.start()
-        turn.arrived.acquire()
-    while living:
-        turn = turns[random.choice(sorted(living))]
-        turn.go.release()
-        turn.arrived.acquire()
+        step.is_waiting.acquire()
+    while running:
+        step = steps[random.choice(sorted(running))]
+        step.may_step.release()
+        step.is_waiting.acquire()
     for thread in threads:
         thread.join()
     assert len(done) == len(workers), "a worker failed"
 
 
-def churn(library: Library, index: int, turns: int) -> list[str]:
-    """Add, delete and read two voices at random, as others do; what went wrong."""
+def churn(library: Library, index: int, n_actions: int) -> list[str]:
+    """Add, delete and read two voices at random while others do the same; return the faults."""
     random = Random(index)
     faults: list[str] = []
-    for turn in range(turns):
-        name, what = random.choice(NAMES), f"{index} {turn} " * random.randrange(1, 5_000)
-        acts = (
-            lambda name, what: library.add(new(name, what, replace=True)),
-            lambda name, what: library.add(new(name, what)),
-            lambda name, what: library.delete(name),
-            lambda name, what: faults.extend(_mixtures(library, name)),
+    for action in range(n_actions):
+        name, content = random.choice(NAMES), f"{index} {action} " * random.randrange(1, 5_000)
+        actions = (
+            lambda name, content: library.add(new(name, content, replace=True)),
+            lambda name, content: library.add(new(name, content)),
+            lambda name, content: library.delete(name),
+            lambda name, content: faults.extend(_mixtures(library, name)),
         )
         try:
-            random.choice(acts)(name, what)
+            random.choice(actions)(name, content)
         except (UnknownVoice, VoiceExists):
             pass
         except WorkerError as error:
@@ -186,7 +186,7 @@ def churn(library: Library, index: int, turns: int) -> list[str]:
 
 
 def settle(library: Library) -> list[str]:
-    """Delete what `churn` left; what was wrong with it."""
+    """Delete the voices that `churn` left; return the faults in them."""
     faults = [fault for name in library.names() for fault in _mixtures(library, name)]
     for name in NAMES:
         with suppress(UnknownVoice):
@@ -195,7 +195,8 @@ def settle(library: Library) -> list[str]:
 
 
 def _mixtures(library: Library, name: str) -> list[str]:
-    reference = library.reference(name)
+    """Return a fault if a voice has files of several versions."""
+    reference = library.load(name).reference
     audio = library.get(name, with_audio=True).audio
-    whole = sound(reference) == clip(reference.transcript) and audio is not None and audio.startswith(b"fLaC")
-    return [] if whole else [f"{name} is mixed"]
+    is_whole = clip_bytes(reference) == clip(reference.transcript) and audio is not None and audio.startswith(b"fLaC")
+    return [] if is_whole else [f"{name} is mixed"]

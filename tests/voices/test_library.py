@@ -30,13 +30,18 @@ from f5_worker.voices.store import Store
 from f5_worker.voices.store_directory import DirectoryStore
 from f5_worker.voices.store_s3 import BucketStore
 from tests.conftest import TINY, TINY_VOICES
-from tests.voices.stores import CONSENT, SILENCE, MemoryStore, churn, clip, new, prepare, report, settle, sound
+from tests.voices.stores import CONSENT, SILENCE, MemoryStore, churn, clip, clip_bytes, new, prepare, report, settle
 
 PROCESSES, CHURNS = 8, 25
 
 
 def examine(data: bytes, transcript: str | None, settings: Settings) -> VoiceReport:
     return report(verdict="poor", reasons=(f"{transcript}",))
+
+
+def reference_of(library: Library, name: str) -> Reference:
+    """Return the reference of a voice as a job gets it."""
+    return library.load(name).reference
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def shipped(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(kept: Path, shipped: Path, settings: Settings) -> Callable[..., Library]:
-    """A library as one worker opens it; each call is another worker."""
+    """Return a library as one worker opens it; each call is another worker."""
 
     def open_library(stores: list[Store] | None = None, **changes: object) -> Library:
         return Library(
@@ -74,30 +79,27 @@ def library(opened: Callable[..., Library]) -> Library:
     return opened()
 
 
-# -- adding ------------------------------------------------------------------------------------------------
-
-
 def test_a_voice_that_was_added_is_there_for_all_workers(opened: Callable[..., Library]) -> None:
     defaults = VoiceDefaults(speed=1.2, quality="best", language="de", model="F5TTS_v1_Base")
     info = opened().add(new(defaults=defaults))
-    assert info.details is not None
-    assert info.details.prepared.report.verdict == "good"
+    assert info.metadata is not None
+    assert info.metadata.prepared.report.verdict == "good"
     other = opened()
-    taken = other.take("ada")
-    assert sound(taken.reference) == clip("one")
-    assert taken.reference.transcript == "one"
-    assert taken.defaults == other.defaults("ada") == defaults
+    loaded = other.load("ada")
+    assert clip_bytes(loaded.reference) == clip("one")
+    assert loaded.reference.transcript == "one"
+    assert loaded.defaults == defaults
     assert other.names() == ["ada", "joe"]
     found = other.get("ada", with_audio=True)
     assert found.audio == clip("one")
-    assert found.details is not None
-    assert found.details.consent == CONSENT
+    assert found.metadata is not None
+    assert found.metadata.consent == CONSENT
     assert (found.source, found.format, found.size_bytes, found.has_transcript) == ("directory", "flac", 7, True)
     assert other.get("ada").audio is None
     assert other.report("ada").verdict == "good"
 
 
-def test_what_is_kept_is_readable_by_people(library: Library, kept: Path) -> None:
+def test_stored_files_are_readable_by_people(library: Library, kept: Path) -> None:
     library.add(new(transcript="1\n00:00:00,000 --> 00:00:04,000\nGrüße\n"))
     record = json.loads((kept / "ada.json").read_text())
     assert record["consent"] == CONSENT
@@ -113,11 +115,11 @@ def test_a_kept_voice_is_prepared_once_for_all_workers(opened: Callable[..., Lib
     settings = Settings(model="f5-tiny")
     first = Library(tiny / "voices", settings, stores=[store])
     first.add(voice)
-    ours = first.reference("joe")
-    theirs = opened([store]).reference("ada")
+    ours = reference_of(first, "joe")
+    theirs = reference_of(opened([store]), "ada")
     assert np.array_equal(ours.samples, theirs.samples)
     assert theirs.samples.dtype == np.float32
-    assert (ours.transcript, ours.report, ours.key) == (theirs.transcript, theirs.report, theirs.key)
+    assert (ours.transcript, ours.report) == (theirs.transcript, theirs.report)
 
 
 def test_a_kept_voice_longer_than_this_worker_uses_is_prepared_again(
@@ -126,7 +128,7 @@ def test_a_kept_voice_longer_than_this_worker_uses_is_prepared_again(
     opened().add(new())
     (samples,) = kept.glob("*.npy")
     samples.unlink()
-    assert sound(opened(reference_max_s=3.0).reference("ada")) == clip("one")
+    assert clip_bytes(reference_of(opened(reference_max_s=3.0), "ada")) == clip("one")
 
 
 @pytest.mark.parametrize("consent", [None, "", "yes", " " * 20, "x" * 2_001])
@@ -138,25 +140,25 @@ def test_no_voice_without_consent(library: Library, kept: Path, consent: str | N
 
 def test_consent_that_is_not_required_may_be_left_out(opened: Callable[..., Library]) -> None:
     info = opened(require_consent=False).add(new(consent=None))
-    assert info.details is not None
-    assert info.details.consent is None
+    assert info.metadata is not None
+    assert info.metadata.consent is None
 
 
 @pytest.mark.parametrize("name", ["", "Ada", "../ada", "a/b", "-ada", "a" * 65, "ada.wav", "ada\n", "default"])
-def test_names_that_cannot_be(library: Library, kept: Path, name: str) -> None:
+def test_invalid_names_are_refused(library: Library, kept: Path, name: str) -> None:
     with pytest.raises(InvalidInput):
         library.add(new(name))
     assert not kept.exists()
 
 
 def test_a_voice_is_replaced_only_where_that_is_asked_for(library: Library, kept: Path) -> None:
-    library.add(new(what="one"))
-    library.reference("ada")
+    library.add(new(content="one"))
+    reference_of(library, "ada")
     with pytest.raises(VoiceExists):
-        library.add(new(what="two"))
-    assert sound(library.reference("ada")) == clip("one")
-    library.add(new(what="two", replace=True))
-    assert sound(library.reference("ada")) == clip("two")
+        library.add(new(content="two"))
+    assert clip_bytes(reference_of(library, "ada")) == clip("one")
+    library.add(new(content="two", replace=True))
+    assert clip_bytes(reference_of(library, "ada")) == clip("two")
     assert len(os.listdir(kept)) == 4
 
 
@@ -165,7 +167,7 @@ def test_voices_that_ship_with_the_model_stay(library: Library) -> None:
         library.add(new("joe", replace=True))
     with pytest.raises(InvalidInput, match="ships with the model"):
         library.delete("joe")
-    assert sound(library.reference("joe")) == clip("joe")
+    assert clip_bytes(reference_of(library, "joe")) == clip("joe")
     assert library.get("joe").source == "model"
 
 
@@ -183,18 +185,15 @@ def test_without_a_place_nothing_is_kept(opened: Callable[..., Library]) -> None
     assert library.names() == ["joe"]
 
 
-# -- deleting ----------------------------------------------------------------------------------------------
-
-
-def test_a_voice_that_was_deleted_is_gone_for_all_workers(opened: Callable[..., Library], kept: Path) -> None:
+def test_a_deleted_voice_is_deleted_for_all_workers(opened: Callable[..., Library], kept: Path) -> None:
     mine, other = opened(), opened()
     mine.add(new())
-    mine.reference("ada")
-    other.reference("ada")
+    mine.load("ada")
+    other.load("ada")
     mine.delete("ada")
     assert os.listdir(kept) == []
     for library in (mine, other):
-        for ask in (library.reference, library.get, library.defaults, library.report):
+        for ask in (library.load, library.get, library.report):
             with pytest.raises(UnknownVoice):
                 ask("ada")
         assert len(library._references) == 0
@@ -202,14 +201,14 @@ def test_a_voice_that_was_deleted_is_gone_for_all_workers(opened: Callable[..., 
             library.delete("ada")
 
 
-def test_deleting_a_voice_that_hid_a_shipped_one_shows_it(library: Library, kept: Path) -> None:
+def test_a_shipped_voice_is_offered_again_when_the_one_that_hid_it_is_deleted(library: Library, kept: Path) -> None:
     kept.mkdir()
     (kept / "JOE.flac").write_bytes(clip("mine"))
     (kept / "joe.txt").write_text("mine")
-    assert sound(library.reference("joe")) == clip("mine")
+    assert clip_bytes(reference_of(library, "joe")) == clip("mine")
     assert [info.source for info in library.list()] == ["directory"]
     library.delete("joe")
-    assert sound(library.reference("joe")) == clip("joe")
+    assert clip_bytes(reference_of(library, "joe")) == clip("joe")
 
 
 def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Library, kept: Path) -> None:
@@ -224,7 +223,7 @@ def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Li
         return prepare(data, transcript, settings)
 
     library._prepare = slow
-    thread = threading.Thread(target=library.reference, args=("ada",))
+    thread = threading.Thread(target=library.load, args=("ada",))
     thread.start()
     begun.wait()
     library.delete("ada")
@@ -233,10 +232,7 @@ def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Li
     assert len(library._references) == 0
 
 
-# -- finding -----------------------------------------------------------------------------------------------
-
-
-def test_the_earlier_layout_is_read_as_it_stands(library: Library, kept: Path) -> None:
+def test_the_earlier_layout_is_read_as_it_is(library: Library, kept: Path) -> None:
     kept.mkdir()
     (kept / "Ada Lovelace.FLAC").write_bytes(clip("one"))
     (kept / "ada lovelace.CSV").write_bytes("Wörter".encode("cp1252"))
@@ -244,16 +240,16 @@ def test_the_earlier_layout_is_read_as_it_stands(library: Library, kept: Path) -
     (kept / "eve.flac").write_bytes(clip("three"))
     (kept / "eve.txt").write_text(" \n")
     assert library.names() == ["ada_lovelace", "bob", "eve", "joe"]
-    assert library.reference("ada_lovelace").transcript == "Wörter"
-    assert library.defaults("ada_lovelace") == VoiceDefaults()
+    assert reference_of(library, "ada_lovelace").transcript == "Wörter"
+    assert library.load("ada_lovelace").defaults == VoiceDefaults()
     assert library.get("ada_lovelace", with_audio=True).audio == clip("one")
     for name in ("bob", "eve"):
         with pytest.raises(TranscriptNeeded):
-            library.reference(name)
+            reference_of(library, name)
     assert library.report("bob").reasons == ("None",)
 
 
-def test_a_file_that_is_gone_since_it_was_listed_is_looked_for_again(opened: Callable[..., Library]) -> None:
+def test_a_file_deleted_since_it_was_listed_is_looked_for_again(opened: Callable[..., Library]) -> None:
     store = MemoryStore()
     store.write("ada.flac", clip("one"))
     store.write("ada.txt", b"one")
@@ -261,10 +257,10 @@ def test_a_file_that_is_gone_since_it_was_listed_is_looked_for_again(opened: Cal
     library.names()
     store.delete(["ada.txt"])
     with pytest.raises(TranscriptNeeded):
-        library.reference("ada")
+        reference_of(library, "ada")
     store.delete(["ada.flac"])
     with pytest.raises(UnknownVoice):
-        library.reference("ada")
+        reference_of(library, "ada")
 
 
 def test_the_list_is_in_order_and_may_be_asked_for_in_parts(library: Library, kept: Path) -> None:
@@ -278,31 +274,31 @@ def test_the_list_is_in_order_and_may_be_asked_for_in_parts(library: Library, ke
     assert [info.name for info in library.list(after="ada", limit=2)] == ["bob", "cleo"]
 
 
-def test_an_unknown_voice_is_told_with_the_nearest(library: Library) -> None:
+def test_the_error_for_an_unknown_voice_names_the_nearest(library: Library) -> None:
     library.add(new("ada"))
     with pytest.raises(UnknownVoice, match=r"did you mean 'ada'\? this worker has ada, joe"):
-        library.reference("adda")
+        reference_of(library, "adda")
     for name in ("../joe", "JOE", "", "joe.txt", "a" * 10_000):
         with pytest.raises(UnknownVoice):
-            library.reference(name)
+            reference_of(library, name)
 
 
-def test_many_voices_are_not_all_told(library: Library, kept: Path) -> None:
+def test_the_error_does_not_name_all_of_many_voices(library: Library, kept: Path) -> None:
     kept.mkdir()
     for index in range(100):
         (kept / f"voice{index}.wav").touch()
     with pytest.raises(UnknownVoice, match="and 81 more") as caught:
-        library.reference("nobody")
+        reference_of(library, "nobody")
     assert len(str(caught.value)) < 500
 
 
 def test_the_default_voice(opened: Callable[..., Library]) -> None:
     library = opened(default_voice="joe")
-    assert library.take(None).name == library.take("default").name == "joe"
+    assert library.load(None).name == library.load("default").name == "joe"
     with pytest.raises(InvalidInput, match="F5_DEFAULT_VOICE"):
-        opened().take(None)
+        opened().load(None)
     with pytest.raises(UnknownVoice):
-        opened().take("default")
+        opened().load("default")
 
 
 def test_the_first_place_takes_new_voices_and_hides_the_next(
@@ -315,17 +311,14 @@ def test_the_first_place_takes_new_voices_and_hides_the_next(
     with pytest.raises(VoiceExists):
         library.add(new("ada", "new"))
     library.add(new("ada", "new", replace=True))
-    assert sound(library.reference("ada")) == clip("new")
-    assert sound(library.reference("bob")) == clip("old")
+    assert clip_bytes(reference_of(library, "ada")) == clip("new")
+    assert clip_bytes(reference_of(library, "bob")) == clip("old")
     assert [info.source for info in library.list()] == ["directory", "bucket", "model"]
     library.delete("bob")
     assert not bucket.files
 
 
-# -- memory ------------------------------------------------------------------------------------------------
-
-
-def test_a_voice_is_prepared_once_for_all_threads_and_anew_when_it_changes(library: Library, kept: Path) -> None:
+def test_a_voice_is_prepared_once_for_all_threads_and_again_when_it_changes(library: Library, kept: Path) -> None:
     kept.mkdir()
     (kept / "ada.flac").write_bytes(clip("one"))
     (kept / "ada.txt").write_text("one")
@@ -335,38 +328,35 @@ def test_a_voice_is_prepared_once_for_all_threads_and_anew_when_it_changes(libra
         time.sleep(0.02),
         prepare(data, text, settings),
     )[2]
-    threads = [threading.Thread(target=library.reference, args=("ada",)) for _ in range(8)]
+    threads = [threading.Thread(target=library.load, args=("ada",)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert calls == [clip("one")]
     (kept / "ada.flac").write_bytes(clip("other"))
-    assert sound(library.reference("ada")) == clip("other")
+    assert clip_bytes(reference_of(library, "ada")) == clip("other")
 
 
 def test_a_failure_is_not_kept(library: Library, kept: Path) -> None:
     kept.mkdir()
     (kept / "ada.flac").write_bytes(clip("one"))
     with pytest.raises(TranscriptNeeded):
-        library.reference("ada")
+        reference_of(library, "ada")
     library._prepare = lambda data, text, settings: prepare(data, "heard", settings)
-    assert library.reference("ada").transcript == "heard"
+    assert reference_of(library, "ada").transcript == "heard"
 
 
-def test_memory_is_bounded_and_keeps_what_was_used_last(opened: Callable[..., Library]) -> None:
+def test_memory_is_bounded_and_keeps_the_references_used_last(opened: Callable[..., Library]) -> None:
     library = opened(voice_cache=2)
     for name in ("ada", "bob", "cleo"):
         library.add(new(name, name))
-    ada = library.reference("ada")
-    library.reference("bob")
-    assert library.reference("ada") is ada
-    library.reference("cleo")
+    ada = reference_of(library, "ada")
+    reference_of(library, "bob")
+    assert reference_of(library, "ada") is ada
+    reference_of(library, "cleo")
     assert len(library._references) == 2
-    assert library.reference("ada") is ada
-
-
-# -- places ------------------------------------------------------------------------------------------------
+    assert reference_of(library, "ada") is ada
 
 
 def test_places_to_keep_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,11 +379,8 @@ def test_places_to_keep_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_models_own_voices_need_no_place() -> None:
     library = Library(TINY / "voices", Settings(model="f5-tiny"))
     assert library.names() == TINY_VOICES
-    assert 3 < library.reference("joe").duration_s < 12
+    assert 3 < reference_of(library, "joe").duration_s < 12
     assert Library(TINY / "none", Settings()).names() == []
-
-
-# -- many workers ------------------------------------------------------------------------------------------
 
 
 def _worker(kept: Path, index: int, faults: multiprocessing.Queue[list[str]]) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.voices.naming import is_name, name_from_file, read_listing, remarks
+from f5_worker.voices.naming import group_files, is_name, listing_warnings, name_from_file
 from tests.voices.stores import MemoryFile
 
 
@@ -39,12 +39,12 @@ def test_names_of_other_scripts_stay_apart() -> None:
 
 
 def listing(*names: str) -> dict[str, tuple[list[str], list[str]]]:
-    """The earlier layout's clips and transcripts of each voice."""
-    entries = read_listing(MemoryFile(name, b"", 0.0) for name in names)
+    """Return the earlier layout's clips and transcripts of each voice."""
+    voices = group_files(MemoryFile(name, b"", 0.0) for name in names)
     return {
-        name: ([file.name for file in entry.clips], [file.name for file in entry.texts])
-        for name, entry in entries.items()
-        if entry.is_offered
+        name: ([file.name for file in voice.clips], [file.name for file in voice.transcripts])
+        for name, voice in voices.items()
+        if voice.is_offered
     }
 
 
@@ -64,15 +64,15 @@ def test_of_files_with_one_name_the_plain_one_is_used_with_its_own_transcript() 
     assert texts[0] == "ada.txt"
 
 
-def test_versions_that_no_record_names_are_no_voice() -> None:
+def test_versions_that_no_record_names_are_not_a_voice() -> None:
     assert listing("ada.0123456789ab.flac", "ada.0123456789ab.txt") == {}
     assert listing("ada.json") == {}
 
 
-def test_remarks_name_what_is_not_offered() -> None:
+def test_warnings_name_the_files_that_are_not_offered() -> None:
     names = ["Ada.wav", "ada.wav", "bobby.wav", "boby.csv", "zzz.srt", "eve.wav", "eve.0123456789ab.mp3", "eve.json"]
-    found = remarks(read_listing(MemoryFile(name, b"", 0.0) for name in names))
-    assert found == [
+    warnings = listing_warnings(group_files(MemoryFile(name, b"", 0.0) for name in names))
+    assert warnings == [
         "'ada', 'Ada' are all voice 'ada'; only the first is used, rename the others",
         "transcript 'boby' has no clip; is it that of 'bobby'? Name it like its clip",
         "voice 'eve' was added; the recording 'eve' of the same name is not used",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from f5_worker.errors import ReferenceTooLarge, StorageFailed
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 from f5_worker.voices.store_directory import DirectoryStore
 
 
@@ -34,13 +34,13 @@ def test_files_come_back_as_they_were_written(store: DirectoryStore) -> None:
     assert store.read("ada.wav", 3) == b"two"
     assert sorted(file.name for file in store.list()) == ["ada.wav", "bob.wav"]
     (file,) = store.list("ada.")
-    facts = file.facts()
-    assert facts is not None
-    assert facts.size_bytes == 3
-    assert abs(facts.modified_s - time.time()) < 60
+    stat = file.stat()
+    assert stat is not None
+    assert stat.size_bytes == 3
+    assert abs(stat.modified_s - time.time()) < 60
     store.delete(["ada.wav", "nobody.wav"])
     assert store.read("ada.wav", 3) is None
-    assert file.facts() is None
+    assert file.stat() is None
 
 
 def test_hidden_files_and_directories_are_not_listed(store: DirectoryStore) -> None:
@@ -57,9 +57,7 @@ def test_a_file_too_large_is_not_read(store: DirectoryStore) -> None:
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_of_many_who_create_a_file_one_does(
-    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, links: bool
-) -> None:
+def test_a_file_is_created_only_once(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
     if not links:
         fail_with(errno.EOPNOTSUPP, monkeypatch, "link")
     assert store.write("ada.json", b"one", replace=False)
@@ -68,14 +66,14 @@ def test_of_many_who_create_a_file_one_does(
     assert os.listdir(store.directory) == ["ada.json"]
 
 
-def test_threads_that_create_one_file_agree_who_did(store: DirectoryStore) -> None:
+def test_of_threads_that_create_one_file_one_succeeds(store: DirectoryStore) -> None:
     created: list[bytes] = []
     together = threading.Barrier(8)
 
-    def create(who: bytes) -> None:
+    def create(data: bytes) -> None:
         together.wait()
-        if store.write("ada.json", who, replace=False):
-            created.append(who)
+        if store.write("ada.json", data, replace=False):
+            created.append(data)
 
     threads = [threading.Thread(target=create, args=(b"%d" % index,)) for index in range(8)]
     for thread in threads:
@@ -89,7 +87,7 @@ def test_threads_that_create_one_file_agree_who_did(store: DirectoryStore) -> No
     ("code", "words"),
     [(errno.ENOSPC, "no space is left"), (errno.EROFS, "Read-only file system"), (errno.EIO, "Input/output error")],
 )
-def test_a_disk_that_takes_nothing_is_told_in_words(
+def test_a_disk_that_cannot_be_written_is_an_error_with_the_reason(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch, code: int, words: str
 ) -> None:
     store.write("ada.json", b"one")
@@ -101,7 +99,7 @@ def test_a_disk_that_takes_nothing_is_told_in_words(
     assert os.listdir(store.directory) == ["ada.json"]
 
 
-def test_a_directory_that_cannot_be_read_or_is_none_is_told(
+def test_a_directory_that_cannot_be_read_or_is_a_file_is_an_error(
     store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_with(errno.EACCES, monkeypatch, "scandir")
@@ -113,11 +111,11 @@ def test_a_directory_that_cannot_be_read_or_is_none_is_told(
         store.write("ada.wav", b"")
 
 
-def test_what_killed_processes_left_is_swept(store: DirectoryStore) -> None:
+def test_temporary_files_of_killed_processes_are_deleted(store: DirectoryStore) -> None:
     store.write("ada.wav", b"")
-    for name, age_s in (("old", cache.STALE_TEMPORARY_S + 60), ("new", 0.0)):
-        part = store.directory / f".{name}{cache.TEMPORARY}"
+    for name, age_s in (("old", files.STALE_TEMPORARY_S + 60), ("new", 0.0)):
+        part = store.directory / f".{name}{files.TEMPORARY}"
         part.write_bytes(b"")
         os.utime(part, (time.time() - age_s,) * 2)
     store.delete([])
-    assert sorted(os.listdir(store.directory)) == [f".new{cache.TEMPORARY}", "ada.wav"]
+    assert sorted(os.listdir(store.directory)) == [f".new{files.TEMPORARY}", "ada.wav"]

@@ -15,7 +15,7 @@ from f5_worker.storage.s3_config import bucket_from_env
 from f5_worker.voices.library import Library, open_stores
 from f5_worker.voices.store_s3 import BucketStore
 from tests.s3_server import S3Server, gate, refuse, s3_server
-from tests.voices.stores import churn, clip, new, prepare, settle, sound
+from tests.voices.stores import churn, clip, clip_bytes, new, prepare, settle
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def bucket(server: S3Server, request: pytest.FixtureRequest) -> Bucket:
-    """An empty one for each test."""
+    """Return an empty bucket for each test."""
     return connect(server.environ(server.create(f"b{abs(hash(request.node.name))}")))
 
 
@@ -43,7 +43,7 @@ def connect(environ: dict[str, str]) -> Bucket:
 
 
 def open_library(bucket: Bucket) -> Library:
-    """As one worker opens it; each call is another worker."""
+    """Return a library as one worker opens it; each call is another worker."""
     return Library(Path("none"), SETTINGS, stores=open_stores(SETTINGS, bucket), prepare=prepare)
 
 
@@ -62,13 +62,13 @@ def test_objects_come_back_as_they_were_written(bucket: Bucket) -> None:
     with pytest.raises(StorageFailed, match="more than 2 bytes"):
         store.read("ada.wav", 2)
     (file,) = store.list("ada.")
-    assert (file.name, file.facts().size_bytes) == ("ada.wav", 3)
+    assert (file.name, file.stat().size_bytes) == ("ada.wav", 3)
     store.delete(["ada.wav", "nobody.wav"])
     assert store.list() == []
     assert keys(bucket) == ["elsewhere/ada.wav", "voices/below/ada.wav"]
 
 
-def test_types_are_those_of_the_files(server: S3Server, bucket: Bucket) -> None:
+def test_content_types_are_those_of_the_files(server: S3Server, bucket: Bucket) -> None:
     """The earlier worker stored transcripts as audio/wav."""
     open_library(bucket).add(new())
     client = server.client()
@@ -85,37 +85,37 @@ def test_workers_share_the_voices_of_a_bucket(bucket: Bucket) -> None:
     mine, other = open_library(bucket), open_library(bucket)
     info = mine.add(new())
     assert (info.source, info.format) == ("bucket", "flac")
-    assert sound(other.reference("ada")) == clip("one")
+    assert clip_bytes(other.load("ada").reference) == clip("one")
     with pytest.raises(VoiceExists):
-        other.add(new(what="two"))
-    other.add(new(what="two", replace=True))
-    assert sound(mine.reference("ada")) == clip("two")
+        other.add(new(content="two"))
+    other.add(new(content="two", replace=True))
+    assert clip_bytes(mine.load("ada").reference) == clip("two")
     assert mine.get("ada", with_audio=True).audio == clip("two")
     assert len(keys(bucket)) == 4
     other.delete("ada")
     for library in (mine, other):
         with pytest.raises(UnknownVoice):
-            library.reference("ada")
+            library.load("ada")
     assert keys(bucket) == []
 
 
-def test_the_earlier_layout_is_read_as_it_stands_and_can_be_deleted(bucket: Bucket) -> None:
+def test_the_earlier_layout_is_read_as_it_is_and_can_be_deleted(bucket: Bucket) -> None:
     for key, data in (("Ada.WAV", clip("one")), ("ADA.srt", b"words"), ("bob.wav", clip("two"))):
         bucket.put(f"voices/{key}", data, "audio/wav")
     library = open_library(bucket)
     assert [(info.name, info.has_transcript) for info in library.list()] == [("ada", True), ("bob", False)]
-    assert sound(library.reference("ada")) == clip("one")
+    assert clip_bytes(library.load("ada").reference) == clip("one")
     library.delete("ada")
     assert keys(bucket) == ["voices/bob.wav"]
 
 
-def test_a_bucket_that_refuses_is_told(server: S3Server) -> None:
+def test_a_bucket_that_refuses_is_an_error(server: S3Server) -> None:
     with gate(refuse(403, "AccessDenied")) as refusing:
         library = open_library(connect(refusing.environ()))
         with pytest.raises(StorageFailed):
             library.add(new())
         with pytest.raises(StorageFailed):
-            library.reference("ada")
+            library.load("ada")
 
 
 def test_workers_that_add_and_delete_the_same_voices_leave_a_consistent_library(bucket: Bucket) -> None:
@@ -130,11 +130,11 @@ def test_a_list_of_2500_voices_takes_as_many_requests_as_it_has_pages(server: S3
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
 
-    shelf = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]  # the server's own memory: 5,000 requests take it 40 s
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]  # the server's own memory: 5,000 requests take it 40 s
     server.create("many")
     for index in range(VOICES):
         for kind in ("wav", "txt"):
-            shelf.put_object("many", f"voices/voice{index:04}.{kind}", b"x")
+            backend.put_object("many", f"voices/voice{index:04}.{kind}", b"x")
     with gate(upstream=server.url) as counting:
         library = open_library(connect(counting.environ("many")))
         infos = library.list()

@@ -9,47 +9,53 @@ import pytest
 
 from f5_worker.errors import StorageFailed
 from f5_worker.schema.requests import VoiceDefaultsInput
-from f5_worker.voices import versions as shelves
-from f5_worker.voices.cache import Prepared
-from f5_worker.voices.naming import PREPARED
+from f5_worker.voices import versions
+from f5_worker.voices.cache import PreparedReference
+from f5_worker.voices.naming import SAMPLES_EXTENSION
 from f5_worker.voices.store import Store
-from f5_worker.voices.versions import LEFTOVER_S, LISTING_S, StaleVersionError, VersionedVoiceStore, VoiceMetadata
+from f5_worker.voices.versions import (
+    MAX_LISTING_AGE_S,
+    ORPHAN_AGE_S,
+    StaleVersionError,
+    VersionedVoiceStore,
+    VoiceMetadata,
+)
 from tests.voices.stores import CONSENT, MemoryFile, MemoryStore, interleave, report
 
 SCHEDULES = 25
 
-DETAILS = VoiceMetadata(
+METADATA = VoiceMetadata(
     created_at=datetime(2026, 5, 1, tzinfo=timezone.utc),
     consent=CONSENT,
     defaults=VoiceDefaultsInput(speed=1.1),
     clip_bytes=4,
-    prepared=Prepared(transcript="words ", source_s=4.0, warnings=(), report=report()),
+    prepared=PreparedReference(transcript="words ", source_s=4.0, warnings=(), report=report()),
 )
 
 
-def contents(what: str) -> dict[str, bytes]:
-    """A voice whose files all say the same, so that a mixture can be told."""
-    return {"flac": what.encode(), "txt": what.encode(), PREPARED: what.encode()}
+def contents(text: str) -> dict[str, bytes]:
+    """Return a voice whose files are all equal, so that a mixture is recognised."""
+    return {"flac": text.encode(), "txt": text.encode(), SAMPLES_EXTENSION: text.encode()}
 
 
-def add(shelf: VersionedVoiceStore, what: str, *, replace: bool = True, name: str = "ada") -> bool:
-    return shelf.add(name, contents(what), DETAILS, replace=replace)
+def add(voices: VersionedVoiceStore, text: str, *, replace: bool = True, name: str = "ada") -> bool:
+    return voices.add(name, contents(text), METADATA, replace=replace)
 
 
-def read(shelf: VersionedVoiceStore, name: str = "ada") -> str | None:
-    """What the voice says, None if there is none; a mixture fails."""
+def read(voices: VersionedVoiceStore, name: str = "ada") -> str | None:
+    """Return the content of the voice's files, None if there is none; a mixture fails."""
     for _ in range(100):
-        found = shelf.find(name)
+        found = voices.find(name)
         if found is None:
             return None
         files = [file for file in (found.clip, found.transcript, found.samples) if file]
         try:
-            said = {shelf.read(found, file, 1_000) for file in files}
+            texts = {voices.read(found, file, 1_000) for file in files}
         except StaleVersionError:
             continue
-        assert len(said) == 1
-        return said.pop().decode()
-    return None  # its files are gone for good
+        assert len(texts) == 1
+        return texts.pop().decode()
+    return None  # its files were deleted and stay so
 
 
 @pytest.fixture
@@ -58,52 +64,52 @@ def store() -> MemoryStore:
 
 
 @pytest.fixture
-def shelf(store: MemoryStore) -> VersionedVoiceStore:
+def voices(store: MemoryStore) -> VersionedVoiceStore:
     return VersionedVoiceStore(store)
 
 
-def test_a_voice_is_found_as_it_was_added(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
-    assert add(shelf, "one")
-    found = shelf.find("ada")
+def test_a_voice_is_found_as_it_was_added(voices: VersionedVoiceStore, store: MemoryStore) -> None:
+    assert add(voices, "one")
+    found = voices.find("ada")
     assert found is not None
     assert found.record is not None
     assert found.record.consent == CONSENT
     assert found.defaults.speed == 1.1
-    assert found.facts.size_bytes == 4
-    assert read(shelf) == "one"
+    assert found.clip_stat.size_bytes == 4
+    assert read(voices) == "one"
     version = found.record.version
     assert set(store.files) == {"ada.json", *(f"ada.{version}.{kind}" for kind in ("flac", "txt", "npy"))}
 
 
-def test_replacing_leaves_nothing_of_what_was_there(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
+def test_replacing_leaves_nothing_of_what_was_there(voices: VersionedVoiceStore, store: MemoryStore) -> None:
     for name in ("Ada.wav", "ada.mp3", "ADA.srt"):
         store.write(name, b"early")
-    assert not add(shelf, "one", replace=False)
+    assert not add(voices, "one", replace=False)
     assert len(store.files) == 3
-    assert add(shelf, "one")
-    assert not add(shelf, "two", replace=False)
-    assert add(shelf, "two")
-    assert read(shelf) == "two"
+    assert add(voices, "one")
+    assert not add(voices, "two", replace=False)
+    assert add(voices, "two")
+    assert read(voices) == "two"
     assert len(store.files) == 4
 
 
-def test_deleting_leaves_nothing(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
-    add(shelf, "one", name="bob")
+def test_deleting_leaves_nothing(voices: VersionedVoiceStore, store: MemoryStore) -> None:
+    add(voices, "one", name="bob")
     kept = set(store.files)
-    add(shelf, "one")
+    add(voices, "one")
     for name in ("Ada.wav", "ada.mp3", "ADA.srt", "ada.0123456789ab.wav", "ada.0123456789ab.txt"):
         store.write(name, b"other")
-    assert shelf.delete("ada")
+    assert voices.delete("ada")
     assert set(store.files) == kept
-    assert shelf.find("ada") is None
-    assert not shelf.delete("ada")
+    assert voices.find("ada") is None
+    assert not voices.delete("ada")
 
 
-def test_no_name_but_a_valid_one_reaches_the_store(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
+def test_only_valid_names_reach_the_store(voices: VersionedVoiceStore, store: MemoryStore) -> None:
     asked: list[str] = []
     store.read = lambda name, max_bytes: asked.append(name)  # type: ignore[method-assign, assignment]
     for name in ("../ada", "ada/b", "Ada", "", "a" * 65, "ada.json", "a\0b", "ada\n", ".."):
-        assert shelf.find(name) is None
+        assert voices.find(name) is None
     assert asked == []
 
 
@@ -117,42 +123,46 @@ def test_no_name_but_a_valid_one_reaches_the_store(shelf: VersionedVoiceStore, s
         {"prepared": None},
     ],
 )
-def test_a_record_that_is_none_is_no_voice(
-    shelf: VersionedVoiceStore, store: MemoryStore, damage: dict[str, object]
+def test_an_invalid_record_is_not_a_voice(
+    voices: VersionedVoiceStore, store: MemoryStore, damage: dict[str, object]
 ) -> None:
-    add(shelf, "one")
+    add(voices, "one")
     record = json.loads(store.files["ada.json"].data)
     store.write("ada.json", json.dumps(record | damage).encode())
-    assert shelf.find("ada") is None
+    assert voices.find("ada") is None
 
 
-def test_a_damaged_file_is_told(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
-    add(shelf, "one")
-    found = shelf.find("ada")
+def test_a_damaged_file_is_an_error(voices: VersionedVoiceStore, store: MemoryStore) -> None:
+    add(voices, "one")
+    found = voices.find("ada")
     assert found is not None
     store.write(found.clip, b"two")
     with pytest.raises(StorageFailed, match="damaged"):
-        shelf.read(found, found.clip, 1_000)
+        voices.read(found, found.clip, 1_000)
 
 
-def test_a_record_whose_files_are_gone_takes_no_name(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
-    """A worker died in the midst of deleting, after another had written the record."""
-    add(shelf, "one")
+def test_a_record_whose_files_were_deleted_does_not_take_the_name(
+    voices: VersionedVoiceStore, store: MemoryStore
+) -> None:
+    """A worker died while deleting, after another had written the record."""
+    add(voices, "one")
     store.delete([name for name in store.files if name != "ada.json"])
     assert "ada" not in VersionedVoiceStore(store).listing()
-    assert add(shelf, "two", replace=False)
-    assert read(shelf) == "two"
+    assert add(voices, "two", replace=False)
+    assert read(voices) == "two"
 
 
-def test_files_of_workers_that_died_are_swept_once_they_are_old(shelf: VersionedVoiceStore, store: MemoryStore) -> None:
-    old = time.time() - LEFTOVER_S - 60
+def test_files_of_workers_that_died_are_deleted_once_they_are_old(
+    voices: VersionedVoiceStore, store: MemoryStore
+) -> None:
+    old = time.time() - ORPHAN_AGE_S - 60
     young = {f"{name}.0123456789ab.wav" for name in ("ada", "eve")}
     for name in ("ada", "bob"):
         store.files[f"{name}.ba9876543210.wav"] = MemoryFile(f"{name}.ba9876543210.wav", b"", old)
     store.files["eve.wav"] = MemoryFile("eve.wav", b"", old)
     for name in young:
         store.write(name, b"")
-    add(shelf, "one")
+    add(voices, "one")
     assert {name for name in store.files if name.endswith(".wav")} == young | {"eve.wav"}
 
 
@@ -165,7 +175,7 @@ def test_others_changes_are_seen_at_once_and_in_lists_after_seconds(store: Memor
     assert read(mine) == "one"
     assert mine.find("bob") is None
     assert list(mine.listing()) == []
-    now = LISTING_S
+    now = MAX_LISTING_AGE_S
     assert sorted(mine.listing()) == ["ada", "bob"]
     other.delete("ada")
     assert read(mine) is None
@@ -182,21 +192,20 @@ def test_an_early_voice_that_changes_has_another_key(store: MemoryStore) -> None
     assert (first.transcript, second.transcript) == (None, "ada.txt")
 
 
-def test_the_record_goes_first(shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    add(shelf, "one")
+def test_the_record_is_deleted_first(
+    voices: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(voices, "one")
     seen: list[list[str]] = []
     delete = store.delete
     monkeypatch.setattr(store, "delete", lambda names: delete(seen.append(list(names)) or seen[-1]))
-    shelf.delete("ada")
+    voices.delete("ada")
     assert seen[0] == ["ada.json"]
 
 
-# -- many workers ------------------------------------------------------------------------------------------
-
-
-def adder(what: str, replace: bool, results: dict[str, bool]) -> Callable[[Store], None]:
+def adder(text: str, replace: bool, results: dict[str, bool]) -> Callable[[Store], None]:
     def work(store: Store) -> None:
-        results[what] = add(VersionedVoiceStore(store), what, replace=replace)
+        results[text] = add(VersionedVoiceStore(store), text, replace=replace)
 
     return work
 
@@ -208,31 +217,31 @@ def deleter(results: dict[str, bool]) -> Callable[[Store], None]:
     return work
 
 
-def reader(said: list[str | None]) -> Callable[[Store], None]:
+def reader(texts: list[str | None]) -> Callable[[Store], None]:
     def work(store: Store) -> None:
         for _ in range(4):
-            said.append(read(VersionedVoiceStore(store)))
+            texts.append(read(VersionedVoiceStore(store)))
 
     return work
 
 
 def is_clean(store: MemoryStore) -> bool:
-    """A whole voice or none, and not half of one."""
-    said = read(VersionedVoiceStore(store))
-    return (said is not None) == ("ada.json" in store.files)
+    """Return True for a whole voice or none, and not half of one."""
+    text = read(VersionedVoiceStore(store))
+    return (text is not None) == ("ada.json" in store.files)
 
 
 @pytest.mark.parametrize("there", [False, True])
 def test_adding_against_deleting_in_any_order(there: bool) -> None:
     for seed in range(SCHEDULES):
-        store, results, said = MemoryStore(), dict[str, bool](), list[str | None]()
+        store, results, texts = MemoryStore(), dict[str, bool](), list[str | None]()
         if there:
             add(VersionedVoiceStore(store), "zero")
-        workers = [adder("one", True, results), deleter(results), reader(said)]
+        workers = [adder("one", True, results), deleter(results), reader(texts)]
         interleave(store, workers, seed)
         assert results["one"]
         assert is_clean(store), seed
-        assert set(said) <= {None, "zero", "one"}
+        assert set(texts) <= {None, "zero", "one"}
         assert len(store.files) in (0, 4), (seed, store.files)
 
 
@@ -247,7 +256,7 @@ def test_adding_twice_against_deleting_twice_in_any_order() -> None:
         assert not store.files
 
 
-def test_of_two_who_add_a_new_voice_one_is_told_that_it_exists() -> None:
+def test_of_two_workers_that_add_a_new_voice_one_learns_that_it_exists() -> None:
     for seed in range(SCHEDULES):
         store, results = MemoryStore(), dict[str, bool]()
         interleave(store, [adder("one", False, results), adder("two", False, results)], seed)
@@ -256,14 +265,14 @@ def test_of_two_who_add_a_new_voice_one_is_told_that_it_exists() -> None:
         assert len(store.files) == 4
 
 
-def after(store: MemoryStore, name: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let another act, once, right after the store has written or deleted a file."""
-    write, delete, acted = store.write, store.delete, list[str]()
+def after(store: MemoryStore, name: str, action: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run another worker's action, once, right after the store has written or deleted a file."""
+    write, delete, done = store.write, store.delete, list[str]()
 
     def then(names: list[str]) -> None:
-        if name in names and not acted:
-            acted.append(name)
-            act()
+        if name in names and not done:
+            done.append(name)
+            action()
 
     def write_then(file: str, data: bytes, *, replace: bool = True) -> bool:
         written = write(file, data, replace=replace)
@@ -279,32 +288,32 @@ def after(store: MemoryStore, name: str, act: Callable[[], object], monkeypatch:
     monkeypatch.setattr(store, "delete", delete_then)
 
 
-def test_who_is_replaced_unseen_takes_its_files_away(
-    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+def test_a_version_that_is_replaced_unseen_deletes_its_files(
+    voices: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other had looked for older files before this one's record was there."""
     others = MemoryStore()
     add(VersionedVoiceStore(others), "two")
     after(store, "ada.json", lambda: store.files.update(others.files), monkeypatch)
-    assert add(shelf, "one")
-    assert read(shelf) == "two"
+    assert add(voices, "one")
+    assert read(voices) == "two"
     assert store.files == others.files
 
 
 def test_a_voice_that_is_added_while_another_is_deleted_stays(
-    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    voices: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add(shelf, "one")
+    add(voices, "one")
     after(store, "ada.json", lambda: add(VersionedVoiceStore(store), "two"), monkeypatch)
-    assert shelf.delete("ada")
-    assert read(shelf) == "two"
+    assert voices.delete("ada")
+    assert read(voices) == "two"
     assert len(store.files) == 4
 
 
 def test_a_voice_that_others_add_again_and_again_is_deleted_as_it_was(
-    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    voices: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add(shelf, "one")
+    add(voices, "one")
     before, list_files = store.files.keys() - {"ada.json"}, store.list
 
     def list_and_add(prefix: str = "") -> list[MemoryFile]:
@@ -315,14 +324,14 @@ def test_a_voice_that_others_add_again_and_again_is_deleted_as_it_was(
         return files
 
     monkeypatch.setattr(store, "list", list_and_add)
-    assert shelf.delete("ada")
+    assert voices.delete("ada")
     assert not before & set(store.files)
 
 
-def test_who_never_succeeds_says_so(
-    shelf: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+def test_an_add_that_never_succeeds_is_an_error(
+    voices: VersionedVoiceStore, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelves, "ROUNDS", 3)
+    monkeypatch.setattr(versions, "MAX_ROUNDS", 3)
     write = store.write
 
     def write_and_lose(name: str, data: bytes, *, replace: bool = True) -> bool:
@@ -332,4 +341,4 @@ def test_who_never_succeeds_says_so(
 
     monkeypatch.setattr(store, "write", write_and_lose)
     with pytest.raises(StorageFailed, match="try again"):
-        add(shelf, "one")
+        add(voices, "one")

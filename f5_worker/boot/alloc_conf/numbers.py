@@ -1,4 +1,4 @@
-"""std::stoi, std::stoull and std::stod as glibc has them: leading blanks and trailing junk are fine."""
+"""std::stoi, std::stoull and std::stod with the rules of glibc: leading blanks and trailing text are accepted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _SMALLEST_NORMAL = 2.2250738585072014e-308
 
 
 class NotANumber(Exception):
-    """The text of the C++ exception is nothing but the function's name; so is this one's."""
+    """The text is not a number, or out of range. The message is the C++ function's name, as in the C++ exception."""
 
 
 def stoi(text: str) -> tuple[int, str]:
-    """A 32-bit integer and the unread rest."""
+    """Return a 32-bit integer and the unread rest of the text."""
     number, rest = _integer(text, "stoi")
     if not -(2**31) <= number < 2**31:
         raise NotANumber("stoi")
@@ -27,7 +27,7 @@ def stoi(text: str) -> tuple[int, str]:
 
 
 def stoul(text: str, function: str = "stoul") -> tuple[int, str]:
-    """A 64-bit integer and the unread rest; a minus sign wraps."""
+    """Return a 64-bit unsigned integer and the unread rest of the text; a negative number wraps."""
     number, rest = _integer(text, function)
     if abs(number) >= 2**64:
         raise NotANumber(function)
@@ -35,12 +35,12 @@ def stoul(text: str, function: str = "stoul") -> tuple[int, str]:
 
 
 def stoull(text: str) -> tuple[int, str]:
-    """The same as `stoul` on every platform with CUDA, but for the name in the error."""
+    """Do the same as `stoul`, with another name in the error: both have 64 bits on every platform with CUDA."""
     return stoul(text, "stoull")
 
 
 def stod(text: str) -> tuple[float, str]:
-    """A double and the unread rest; overflow, and underflow with loss, are errors."""
+    """Return a double and the unread rest of the text; overflow and inexact underflow are errors."""
     for pattern in (_HEXADECIMAL, _SPECIAL, _DECIMAL):
         match = pattern.match(text)
         if match:
@@ -64,7 +64,7 @@ def _integer(text: str, function: str) -> tuple[int, str]:
     if not match:
         raise NotANumber(function)
     digits = match[2].lstrip("0") or "0"
-    if len(digits) > 20:  # out of every range, and int() refuses more than 4300 digits
+    if len(digits) > 20:  # out of range for every type, and int() refuses more than 4300 digits
         raise NotANumber(function)
     return int(match[1] + digits), text[match.end() :]
 
@@ -81,7 +81,7 @@ def _from_hexadecimal(word: str) -> float:
 
 
 def _lost_in_underflow(number: float, word: str) -> bool:
-    """strtod sets ERANGE, and std::stod throws, where a result below the normal range is not exact."""
+    """Return whether strtod sets ERANGE, and std::stod throws: the result is below the normal range and not exact."""
     if abs(number) >= _SMALLEST_NORMAL:
         return False
     if number == 0:

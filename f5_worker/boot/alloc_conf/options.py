@@ -1,4 +1,4 @@
-"""The options of PYTORCH_CUDA_ALLOC_CONF, and which torch release knows which of them."""
+"""The options of PYTORCH_CUDA_ALLOC_CONF, and the torch release in which each of them first appeared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 # Releases are named by their minor number: the parser never changed within a minor (2.4.0 and 2.4.1
-# agree on every measured value). What lies outside is read as the nearest measured one.
+# agree on every measured value). Releases outside this range are treated as the nearest measured one.
 OLDEST = 1
 NEWEST = 15
 
@@ -17,6 +17,8 @@ MODERN = 10
 
 
 class Kind(str, Enum):
+    """The type of an option's value."""
+
     BOOL = "bool"
     MEGABYTES = "megabytes"
     FRACTION = "fraction"
@@ -29,7 +31,7 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True)
 class Option:
-    """One key. `shared` ones belong to torch's device-independent parser from 2.10 on."""
+    """One option. Those that are `shared` belong to torch's device-independent parser from 2.10 on."""
 
     name: str
     kind: Kind
@@ -37,7 +39,7 @@ class Option:
     shared: bool = False
 
     def accepts(self, release: int) -> str:
-        """The accepted range in words."""
+        """Return a description of the accepted values, for messages."""
         if self.kind is Kind.MEGABYTES:
             return _MEGABYTES.get(self.name) or f"a whole number of MB >= {20 if release >= MODERN else 21}"
         if self.kind is Kind.FRACTION:
@@ -96,16 +98,16 @@ OPTIONS = {
 
 
 def lookup(key: str, release: int) -> Option | None:
-    """The option called `key`, None where this release does not know it."""
+    """Return the option of that name, or None if this release does not know it."""
     option = OPTIONS.get(key)
     return option if option and option.since <= release else None
 
 
 def release_of(torch_version: str | None) -> tuple[int, bool]:
-    """Minor number of a torch 2.x version, and whether that release was measured.
+    """Return the minor number of a torch 2.x version, and whether that release was measured.
 
-    Accepts local and pre-release parts (`2.4.0+cu124`, `2.16.0.dev20261101`). Anything unreadable counts
-    as the newest release, which is the strictest about structure: it ends the process.
+    Local and pre-release parts are accepted (`2.4.0+cu124`, `2.16.0.dev20261101`). A version that cannot be
+    read counts as the newest release, whose parser is the strictest about structure: it ends the process.
     """
     match = re.match(r"\s*v?(\d{1,6})\.(\d{1,6})", torch_version or "", re.ASCII)
     if not match:

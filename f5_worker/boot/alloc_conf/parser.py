@@ -1,7 +1,7 @@
-"""torch's own reading of PYTORCH_CUDA_ALLOC_CONF, release by release.
+"""A reimplementation of torch's parser of PYTORCH_CUDA_ALLOC_CONF, for each release.
 
-Follows c10/cuda/CUDAAllocatorConfig.cpp (to 2.9) and c10/core/AllocatorConfig.{h,cpp} beside it (from 2.10),
-with their quirks: an answer that is right where torch is wrong would be of no use here.
+Follows c10/cuda/CUDAAllocatorConfig.cpp (up to 2.9) and, from 2.10 on, also c10/core/AllocatorConfig.{h,cpp},
+including their quirks: the verdict has to be torch's own, also where torch is wrong.
 """
 
 from __future__ import annotations
@@ -14,31 +14,35 @@ from typing import Literal
 from f5_worker.boot.alloc_conf.numbers import NotANumber, stod, stoi, stoul, stoull
 from f5_worker.boot.alloc_conf.options import MODERN, Kind, Option, lookup
 
-Answer = Literal["ok", "reject", "abort"]
+TorchVerdict = Literal["ok", "reject", "abort"]
 
 _SEPARATORS = re.compile(r"([,:\[\]])")
 _ISSPACE = " \t\n\v\f\r"
-_END = "Index out of bounds in ConfigTokenizer"
-ASKS_NO_DRIVER = 13  # torch 2.13; before, `backend:cudaMallocAsync` asks the driver for its version
+_OUT_OF_BOUNDS = "Index out of bounds in ConfigTokenizer"
+# From torch 2.13 on; before, `backend:cudaMallocAsync` asks the driver for its version.
+ASKS_NO_DRIVER = 13
 _UNCLOSED = "Expected closing bracket ']' in ConfigTokenizer but reached end of config"
 
 
 class Rejected(Exception):
-    """What torch would raise; the text is torch's own."""
+    """The error that torch would raise; the text is torch's own."""
 
 
 @dataclass(frozen=True)
 class ParseOutcome:
-    """What torch would do with a value: `ok`, `reject` (an exception or a crash) or `abort` (SIGABRT)."""
+    """Torch's verdict on a value: `ok`, `reject` (an exception or a crash) or `abort` (SIGABRT).
 
-    verdict: Answer
-    says: str = ""
+    `message` is torch's error text; `notes` are about parts that torch accepts but reads differently than they look.
+    """
+
+    verdict: TorchVerdict
+    message: str = ""
     notes: tuple[str, ...] = ()
 
 
 def judge(value: str, release: int) -> ParseOutcome:
-    """What torch 2.`release` does with `value`, as if it stood in the environment."""
-    text = value.split("\0")[0]  # getenv ends there
+    """Return what torch 2.`release` does with `value` as the value of the environment variable."""
+    text = value.split("\0")[0]  # the end of the string for getenv
     tokens = tokenize(text, release)
     if release < MODERN:
         backend = _backend_at_load(text)
@@ -57,14 +61,14 @@ def judge(value: str, release: int) -> ParseOutcome:
 
 
 def tokenize(text: str, release: int) -> list[str]:
-    """Split at `, : [ ]`; before 2.10 only the space counts as white space."""
+    """Split at `, : [ ]` and drop white space; before 2.10, only the space counts as white space."""
     dropped = _ISSPACE if release >= MODERN else " "
     table = str.maketrans("", "", dropped)
     return [token for token in _SEPARATORS.split(text.translate(table)) if token]
 
 
 def _backend_at_load(text: str) -> str:
-    """The allocator chosen by the library's static initialiser before 2.10, which never complains."""
+    """Return the allocator that the library's static initialiser chooses before 2.10; it never raises an error."""
     for option in re.split(r"[ \t\n\v\f\r,]+", text):
         pair = re.split(":+", option)
         if len(pair) >= 2 and pair[0] == "backend" and pair[1] in ("native", "cudaMallocAsync"):
@@ -73,7 +77,10 @@ def _backend_at_load(text: str) -> str:
 
 
 def _scan_at_load(tokens: list[str]) -> str:
-    """The same from 2.10 on: key by key up to `backend`; running off the end ends the process."""
+    """Return the allocator that the static initialiser chooses from 2.10 on.
+
+    It reads key by key up to `backend`; an error here, such as too few tokens, ends the process.
+    """
     cursor = _Cursor(tokens)
     while cursor.more():
         if cursor.take() == "backend":
@@ -87,24 +94,29 @@ def _scan_at_load(tokens: list[str]) -> str:
 
 @dataclass
 class _Cursor:
+    """A position in a token list."""
+
     tokens: list[str]
-    at: int = 0
+    position: int = 0
 
     def more(self) -> bool:
-        return self.at < len(self.tokens)
+        """Return whether there are tokens left."""
+        return self.position < len(self.tokens)
 
     def peek(self) -> str:
+        """Return the next token."""
         if not self.more():
-            raise Rejected(_END)
-        return self.tokens[self.at]
+            raise Rejected(_OUT_OF_BOUNDS)
+        return self.tokens[self.position]
 
     def take(self) -> str:
+        """Return the next token and move past it."""
         token = self.peek()
-        self.at += 1
+        self.position += 1
         return token
 
     def skip_value(self) -> None:
-        """`:` and the value behind it, a list up to its first `]` (ConfigTokenizer::skipKey)."""
+        """Move past `:` and the value after it, a list up to its first `]` (ConfigTokenizer::skipKey)."""
         self.take()
         if self.take() != "[":
             return
@@ -116,7 +128,7 @@ class _Cursor:
 
 @dataclass
 class _Parser:
-    """One reading of a token list; `notes` holds what torch accepts but does not mean what it looks like."""
+    """The parser of one token list; `notes` are about parts that torch accepts but reads differently than they look."""
 
     tokens: list[str]
     release: int
@@ -127,33 +139,39 @@ class _Parser:
     def __post_init__(self) -> None:
         self.modern = self.release >= MODERN
         self.cursor = _Cursor(self.tokens)
-        self.seen: dict[str, float] = {}
+        self.sizes_mb: dict[str, int] = {}
 
     def parse(self) -> None:
+        """Parse all tokens, in as many passes as torch does.
+
+        Raises:
+            Rejected, NotANumber: torch would raise an error.
+        """
         if not self.modern:
             self._pass(lambda option: True)
             return
-        self._large_segment_first()
+        self._read_large_segment_first()
         self._pass(lambda option: option.shared)
         self._pass(lambda option: not option.shared)
-        self._warn_about_combinations()
+        self._note_combinations()
 
-    def _pass(self, owns: Callable[[Option], bool]) -> None:
-        self.cursor.at = 0
+    def _pass(self, reads: Callable[[Option], bool]) -> None:
+        """Go through all pairs and read the values of the options for which `reads` is true."""
+        self.cursor.position = 0
         while self.cursor.more():
             key = self.cursor.take()
             option = lookup(key, self.release)
             if option is None:
-                raise Rejected(self._unknown(key))
-            if owns(option):
-                self._pair(option)
+                raise Rejected(self._unknown_key_message(key))
+            if reads(option):
+                self._read_value(option)
             else:
                 self.cursor.skip_value()
             if self.cursor.more():
                 self._expect(",")
 
-    def _large_segment_first(self) -> None:
-        # AllocatorConfig.cpp, parseArgs: every token of that name, wherever it stands, raises the floor of
+    def _read_large_segment_first(self) -> None:
+        # AllocatorConfig.cpp, parseArgs: every token of that name, in any position, raises the lower limit of
         # the *_split_* options before they are read.
         if lookup("large_segment_size_mb", self.release) is None:
             return
@@ -164,9 +182,9 @@ class _Parser:
                 if self.large_segment_mb <= 10:
                     raise Rejected("CachingAllocator option large_segment_size_mb must be > 10 MB")
 
-    def _pair(self, option: Option) -> None:
+    def _read_value(self, option: Option) -> None:
         self._expect(":")
-        read: dict[Kind, Callable[[str], None]] = {
+        readers: dict[Kind, Callable[[str], None]] = {
             Kind.BOOL: self._bool,
             Kind.MEGABYTES: self._megabytes,
             Kind.FRACTION: self._fraction,
@@ -176,32 +194,30 @@ class _Parser:
             Kind.RESERVE: self._reserve,
             Kind.RESERVES: self._reserves,
         }
-        read[option.kind](option.name)
-
-    # -- tokens ------------------------------------------------------------------------------------
+        readers[option.kind](option.name)
 
     def _expect(self, separator: str) -> None:
         if self.modern:
-            # checkToken returns whether it matched, and nobody looks at the answer.
+            # checkToken returns whether the token matched, and its callers ignore the result.
             found = self.cursor.take()
             if found != separator:
-                self.notes.append(f"{found!r} stands where {separator!r} belongs; older releases refuse it")
+                self.notes.append(f"there is {found!r} in place of {separator!r}; older releases refuse it")
         elif not self.cursor.more() or self.cursor.take() != separator:
             raise Rejected(f"Error parsing CachingAllocator settings, expected {separator}")
 
-    def _value(self, missing: str) -> str:
+    def _take_value(self, missing_message: str) -> str:
         if not self.modern and not self.cursor.more():
-            raise Rejected(missing)
+            raise Rejected(missing_message)
         return self.cursor.take()
 
     def _integer(self, key: str) -> int:
-        token = self._value(f"Error, expecting {key} value")
+        token = self._take_value(f"Error, expecting {key} value")
         number, rest = (stoull if self.modern else stoi)(token)
         self._note_number(key, token, number, rest)
         return number % 2**64
 
     def _number(self, key: str) -> float:
-        token = self._value(f"Error, expecting {key} value")
+        token = self._take_value(f"Error, expecting {key} value")
         number, rest = stod(token)
         self._note_number(key, token, number, rest)
         return number
@@ -210,28 +226,26 @@ class _Parser:
         if rest:
             self.notes.append(f"{key}:{token} is read as {number:g}; torch ignores {rest!r}")
         elif token.lstrip().startswith("-"):
-            self.notes.append(f"{key}:{token} is negative, which torch wraps to a huge number")
+            self.notes.append(f"{key}:{token} is negative; torch wraps it to a huge number")
 
-    def _unknown(self, key: str) -> str:
+    def _unknown_key_message(self, key: str) -> str:
         if self.modern:
             return f"Unrecognized key '{key}' in Accelerator allocator config."
         return f"Unrecognized CachingAllocator option: {key}"
 
-    # -- values ------------------------------------------------------------------------------------
-
     def _bool(self, key: str) -> None:
         expected = f"Expected a single True/False argument for {key.replace('hip', 'cuda')}"
-        token = self._value(expected)
+        token = self._take_value(expected)
         if token in ("True", "False"):
             return
         if self.modern:
-            where = f"at index {self.cursor.at - 1} in ConfigTokenizer"
+            where = f"at index {self.cursor.position - 1} in ConfigTokenizer"
             expected = f"Expected 'True' or 'False' {where} but got '{token}'"
         raise Rejected(expected)
 
     def _megabytes(self, key: str) -> None:
         size_mb = self._integer(key)
-        self.seen[key] = size_mb
+        self.sizes_mb[key] = size_mb
         if key == "pinned_reserve_segment_size_mb" and size_mb == 0:
             raise Rejected("Pinned reserve segment size has to be greater than 0")
         if key not in ("max_split_size_mb", "max_non_split_rounding_mb"):
@@ -261,10 +275,10 @@ class _Parser:
             raise Rejected(f"Number of register threads should be less than or equal to 128{got}")
 
     def _backend(self, key: str) -> None:
-        name = self._value("Error parsing backend value")
+        name = self._take_value("Error parsing backend value")
         if name not in ("native", "cudaMallocAsync"):
             raise Rejected("Unknown allocator backend, options are native and cudaMallocAsync")
-        # Before 2.13 a driver is asked before the two readings are compared, so that is where our knowledge ends.
+        # Before 2.13, torch asks the driver before it compares the two results, so that its verdict is not known here.
         if name != self.backend and not (name == "cudaMallocAsync" and self.release < ASKS_NO_DRIVER):
             raise Rejected("Allocator backend parsed at runtime != allocator backend parsed at load time")
         if name != "native":
@@ -275,7 +289,7 @@ class _Parser:
             self.cursor.take()
             self._roundup_list(key)
         elif not _power_of_2(self._integer(key)):
-            raise Rejected(f"For roundups, the {self._divisions()} has to be power of 2 ")
+            raise Rejected(f"For roundups, the {self._divisions_word()} has to be power of 2 ")
 
     def _roundup_list(self, key: str) -> None:
         while self.cursor.more():
@@ -286,7 +300,7 @@ class _Parser:
             division = self._integer(key)
             if not _power_of_2(division) and (division or self.release < 4):
                 off = " or 0 to disable roundup" if self.release >= 4 else ""
-                raise Rejected(f"For roundups, the {self._divisions()} has to be power of 2{off} ")
+                raise Rejected(f"For roundups, the {self._divisions_word()} has to be power of 2{off} ")
             if interval != ">" and not _power_of_2((stoull if self.modern else stoul)(interval)[0]):
                 raise Rejected("For roundups, the intervals have to be power of 2 ")
             if not self.cursor.more() and self.release < 7:
@@ -298,18 +312,18 @@ class _Parser:
             raise Rejected(_UNCLOSED)
         self.notes.append(f"{key}: the list has no closing ']', which aborts torch >= 2.10")
 
-    def _divisions(self) -> str:
+    def _divisions_word(self) -> str:
         return "divisions" if self.release >= 4 else "divisons"  # torch's own spelling
 
     def _reserve(self, key: str) -> None:
-        # parseReserveSpec warns and keeps the default; only here is a bad value harmless.
+        # parseReserveSpec warns and keeps the default: these are the only options for which a bad value is harmless.
         token = self.cursor.take()
         try:
             size, rest = stod(token[:-1] if token[-1] in "gG" else token)
         except NotANumber:
             size, rest = 0.0, ""
         if rest or not 0 < size < float("inf"):
-            self.notes.append(f"{key}: torch ignores {token!r}, which is neither like 0.5 nor like 40G")
+            self.notes.append(f"{key}: torch ignores {token!r}, which has neither the form 0.5 nor the form 40G")
 
     def _reserves(self, key: str) -> None:
         self._expect("[")
@@ -321,10 +335,10 @@ class _Parser:
                 self.cursor.take()
         self.cursor.take()
 
-    def _warn_about_combinations(self) -> None:
+    def _note_combinations(self) -> None:
         rounded, cached = "pinned_max_round_threshold_mb", "pinned_max_cached_size_mb"
-        if self.seen.get(rounded, 0) > self.seen.get(cached, float("inf")):
-            self.notes.append(f"{rounded} is larger than {cached}: what lies between is never rounded up")
+        if self.sizes_mb.get(rounded, 0) > self.sizes_mb.get(cached, float("inf")):
+            self.notes.append(f"{rounded} is larger than {cached}: sizes between them are never rounded up")
 
 
 def _power_of_2(number: int) -> bool:

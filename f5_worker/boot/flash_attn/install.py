@@ -1,4 +1,4 @@
-"""Puts a wheel into a directory of its own, an overlay, from where it can be dropped without a trace."""
+"""Installation of a wheel into an overlay: a directory of its own, which can be deleted without affecting others."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from f5_worker import process as child
-from f5_worker.storage import files as cache
+from f5_worker import process
+from f5_worker.storage import files
 
 TIMEOUT_S = 180.0
 SPARE_BYTES = 64 << 20
@@ -18,7 +18,7 @@ PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "--no-color")
 
 
 class InstallFailed(Exception):
-    """In one line; `log` has the end of what pip said, `damaged` is true if the file is no whole wheel."""
+    """The message is one line; `log` is the end of pip's output; `damaged` is true for an incomplete file."""
 
     def __init__(self, reason: str, log: str = "", *, damaged: bool = False) -> None:
         super().__init__(reason)
@@ -34,45 +34,45 @@ def install(
     timeout_s: float = TIMEOUT_S,
     on_tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Install into `overlay`, which comes into being complete; if another process was first, its work stays.
+    """Install into `overlay`, which appears in one step; if another process was first, its result is kept.
 
     Raises:
-        InstallFailed
+        InstallFailed: there is no space, the file is damaged, or pip refuses it.
     """
-    room = cache.temporary_beside(overlay)
+    staging_dir = files.temporary_beside(overlay)
     try:
-        (room / "tmp").mkdir(parents=True)
-        _check_room(wheel, room)
-        _pip(wheel, room, python, timeout_s, on_tick)
-        _put_in_place(room / "site", overlay)
+        (staging_dir / "tmp").mkdir(parents=True)
+        _check_space(wheel, staging_dir)
+        _pip(wheel, staging_dir, python, timeout_s, on_tick)
+        _publish(staging_dir / "site", overlay)
     except OSError as error:
-        raise InstallFailed(cache.explain(error)) from error
+        raise InstallFailed(files.explain(error)) from error
     finally:
-        cache.remove_tree(room)
+        files.remove_tree(staging_dir)
 
 
-def _check_room(wheel: Path, room: Path) -> None:
+def _check_space(wheel: Path, staging_dir: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             needed = sum(entry.file_size for entry in archive.infolist())
     except zipfile.BadZipFile:
-        raise InstallFailed("the file is no whole wheel", damaged=True) from None
-    free = cache.free_bytes(room)
+        raise InstallFailed("the file is not a complete wheel", damaged=True) from None
+    free = files.free_bytes(staging_dir)
     if needed + SPARE_BYTES > free:
         raise InstallFailed(f"{needed} bytes unpacked do not fit: {free} are free in the overlay directory")
 
 
-def _pip(wheel: Path, room: Path, python: str | Path, timeout_s: float, on_tick: Callable[[], None]) -> None:
-    """pip judges python, ABI and platform tags, and nothing else: torch and CUDA it never looks at.
+def _pip(wheel: Path, staging_dir: Path, python: str | Path, timeout_s: float, on_tick: Callable[[], None]) -> None:
+    """Install with pip, which checks python, ABI and platform tags only, not torch and CUDA.
 
-    --isolated: a PIP_USER or PIP_TARGET of the image would send the files elsewhere. TMPDIR: pip unpacks there
-    first, and a rename needs no second copy of 700 MB.
+    --isolated: PIP_USER or PIP_TARGET of the image would direct the files elsewhere. TMPDIR: pip unpacks there
+    first, and a rename on the same disk needs no second copy of 700 MB.
     """
     options = ("--isolated", "install", "--no-deps", "--no-index", "--no-cache-dir", "--no-compile")
-    done = child.run(
-        [python, *PIP, *options, "--target", room / "site", wheel],
+    done = process.run(
+        [python, *PIP, *options, "--target", staging_dir / "site", wheel],
         timeout_s=timeout_s,
-        env={**os.environ, "TMPDIR": str(room / "tmp")},
+        env={**os.environ, "TMPDIR": str(staging_dir / "tmp")},
         on_tick=on_tick,
     )
     if done.ok:
@@ -82,7 +82,7 @@ def _pip(wheel: Path, room: Path, python: str | Path, timeout_s: float, on_tick:
     raise InstallFailed(reason, done.tail(20))
 
 
-def _put_in_place(site: Path, overlay: Path) -> None:
+def _publish(site: Path, overlay: Path) -> None:
     try:
         site.rename(overlay)
     except OSError:

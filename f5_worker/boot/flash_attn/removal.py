@@ -1,7 +1,7 @@
-"""Takes a broken flash-attn out of the way of `import f5_tts`.
+"""Removal of a broken flash-attn, so that `import f5_tts` works.
 
-f5_tts/model/modules.py asks `find_spec("flash_attn")` and, if there is one, imports from it with no `except`:
-a build that does not load kills every import of F5-TTS, though its default attention never calls it.
+f5_tts/model/modules.py calls `find_spec("flash_attn")` and, if there is one, imports from it without an `except`:
+a build that does not load makes every import of F5-TTS fail, although its default attention never calls it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from f5_worker import process as child
+from f5_worker import process
 from f5_worker.boot.flash_attn.install import PIP
 from f5_worker.boot.flash_attn.verify import with_overlay
 from f5_worker.boot.probe import probe
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 TIMEOUT_S = 60.0
-COPIES = 4  # site-packages of user, environment and system may hold one each
+MAX_COPIES = 4  # site-packages of user, environment and system may have one each
 
-# None in sys.modules: find_spec() answers None and an import says ModuleNotFoundError, as if it were absent.
+# None in sys.modules: find_spec() returns None and an import raises ModuleNotFoundError, as if it were absent.
 MASK = '''\
-"""Hides a flash_attn that does not work and could not be removed; then hands on to the next sitecustomize."""
+"""Hides a flash_attn that does not work and could not be removed; then runs the next sitecustomize."""
 import importlib.machinery
 import importlib.util
 import os
@@ -40,7 +40,7 @@ if _next is not None and _next.loader is not None:
 
 @dataclass(frozen=True)
 class Removal:
-    """`mask` is the directory that has to be first on PYTHONPATH where removing was not possible."""
+    """The result. `mask` is the directory that has to be first on PYTHONPATH if removal was not possible."""
 
     how: Literal["removed", "masked", "failed"]
     detail: str
@@ -48,55 +48,57 @@ class Removal:
 
 
 def remove(found: probe.Installed, *, overlay_dir: Path, python: str | Path = sys.executable) -> Removal:
-    """Uninstall; else delete the files in site-packages; else hide it. Each is checked in a new process."""
-    said = _uninstall(found, python)
+    """Uninstall it; else delete its files in site-packages; else hide it. Each step is checked in a new process."""
+    reason = _uninstall(found, python)
     left = probe.installed(python, TIMEOUT_S)
-    for _ in range(COPIES):
+    for _ in range(MAX_COPIES):
         if left is None:
             return Removal("removed", f"flash_attn was removed from {found.location}")
         problem = _delete(Path(left.location))
         if problem:
-            said = problem
+            reason = problem
             break
         left = probe.installed(python, TIMEOUT_S)
     if left is None:
         return Removal("removed", f"flash_attn was removed from {found.location}")
-    return _mask(left, overlay_dir, python, said)
+    return _mask(left, overlay_dir, python, reason)
 
 
 def _uninstall(found: probe.Installed, python: str | Path) -> str:
+    """Run `pip uninstall` and return the reason to give if it did not help."""
     if not found.distributions:
-        return "no installed package owns it"
+        return "it belongs to no installed package"
     env = {**os.environ, "PIP_BREAK_SYSTEM_PACKAGES": "1"}
-    done = child.run([python, *PIP, "uninstall", "-y", *found.distributions], timeout_s=TIMEOUT_S, env=env)
+    done = process.run([python, *PIP, "uninstall", "-y", *found.distributions], timeout_s=TIMEOUT_S, env=env)
     errors = [line for line in done.output.splitlines() if "Error" in line or line.startswith("ERROR: ")]
     return errors[-1].strip() if errors else f"pip uninstall: {done.ending}"
 
 
 def _delete(location: Path) -> str | None:
-    """Delete what pip left or never knew. Only below site-packages: elsewhere it is somebody's source tree."""
+    """Delete the files that pip left or does not know. Only in site-packages: elsewhere it may be a source tree."""
     if location.name not in ("site-packages", "dist-packages"):
-        return f"{location} is no site-packages directory"
+        return f"{location} is not a site-packages directory"
     try:
         for pattern in ("flash_attn", "flash_attn_2_cuda*.so", "flash_attn-*.dist-info"):
             for path in location.glob(pattern):
-                cache.remove_tree(path)
+                files.remove_tree(path)
     except OSError as error:
-        return cache.explain(error)
+        return files.explain(error)
     return None
 
 
-def _mask(left: probe.Installed, overlay_dir: Path, python: str | Path, why: str) -> Removal:
+def _mask(left: probe.Installed, overlay_dir: Path, python: str | Path, reason: str) -> Removal:
+    """Hide it by a `sitecustomize` in a directory that is put first on PYTHONPATH."""
     mask = overlay_dir / "mask"
-    where = f"flash_attn in {left.location} could not be removed ({why})"
+    where = f"flash_attn in {left.location} could not be removed ({reason})"
     try:
         mask.mkdir(parents=True, exist_ok=True)
-        cache.write(mask / "sitecustomize.py", MASK.encode())
+        files.write(mask / "sitecustomize.py", MASK.encode())
     except OSError as error:
-        return Removal("failed", f"{where}, nor hidden ({cache.explain(error)}): importing f5_tts will fail")
+        return Removal("failed", f"{where} or hidden ({files.explain(error)}): importing f5_tts will fail")
     code = "import importlib.util as u; print(u.find_spec('flash_attn'))"
     env = with_overlay(mask, os.environ)
-    done = child.run([python, "-c", code], timeout_s=TIMEOUT_S, env=env, cwd=Path("/"))
+    done = process.run([python, "-c", code], timeout_s=TIMEOUT_S, env=env, cwd=Path("/"))
     if done.last_line != "None":
         return Removal("failed", f"{where}, and hiding it did not work: importing f5_tts will fail")
     return Removal("masked", f"{where} and is hidden instead", mask)

@@ -1,4 +1,4 @@
-"""Runs the proof in a fresh process and says whom a failure is to be blamed on."""
+"""Verification of a flash-attn by running it in a new process, and the cause of a failure: the build or the host."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from f5_worker import process as child
+from f5_worker import process
 
 PROGRAM = Path(__file__).with_name("verify_child.py")
 TIMEOUT_S = 90.0
 Blame = Literal["build", "host", "old"]
 
-# Errors of CUDA that mean the build and not the machine.
+# CUDA errors that are caused by the build and not by the machine.
 _BUILD_ERRORS = ("no kernel image", "only supports", "only support", "invalid device function")
 
 
 @dataclass(frozen=True)
-class Proof:
-    """`blame` is the build where another one may do better, the host where any would fail.
+class Verification:
+    """The result of a check. `blame` is the build if another one may work, the host if any would fail.
 
-    `old` is neither: it works and imports, but F5-TTS cannot call it.
+    `old` is neither: the build works and imports, but F5-TTS cannot call it.
     """
 
     ok: bool
@@ -41,31 +41,31 @@ def verify(
     program: Path = PROGRAM,
     python: str | Path = sys.executable,
     timeout_s: float = TIMEOUT_S,
-) -> Proof:
+) -> Verification:
     """Import and run flash-attn on this GPU, from `overlay` or as installed."""
     env = with_overlay(overlay, os.environ) if overlay else None
-    done = child.run([python, program], timeout_s=timeout_s, env=env, cwd=Path("/"))
+    done = process.run([python, program], timeout_s=timeout_s, env=env, cwd=Path("/"))
     answer = _answer(done)
     log = done.tail(20)
-    if done.code is None or done.code == -signal.SIGKILL:  # the kernel's out-of-memory killer
-        return Proof(False, done.ending, None, "host", log)
+    if done.code is None or done.code == -signal.SIGKILL:  # SIGKILL: the out-of-memory killer of the kernel
+        return Verification(False, done.ending, None, "host", log)
     if answer is None:
-        # A build with the wrong symbols may as well end in SIGSEGV as in an ImportError.
-        said = f" ({done.last_line[:300]})" if done.last_line else ""
-        return Proof(False, f"{done.ending}{said}", None, "build", log)
+        # A build with the wrong symbols may end in SIGSEGV instead of an ImportError.
+        last_line = f" ({done.last_line[:300]})" if done.last_line else ""
+        return Verification(False, f"{done.ending}{last_line}", None, "build", log)
     if answer.get("ok") is True and done.ok:
-        return Proof(True, None, str(answer.get("version")), None, log)
+        return Verification(True, None, str(answer.get("version")), None, log)
     error = str(answer.get("error"))
-    return Proof(False, error, None, _blame(str(answer.get("stage")), error), log)
+    return Verification(False, error, None, _blame(str(answer.get("stage")), error), log)
 
 
 def with_overlay(overlay: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which a new process finds the overlay before everything installed."""
-    rest = environ.get("PYTHONPATH")
-    return {**environ, "PYTHONPATH": f"{overlay}{os.pathsep}{rest}" if rest else str(overlay)}
+    """Return the environment in which a new process finds the overlay before all installed packages."""
+    pythonpath = environ.get("PYTHONPATH")
+    return {**environ, "PYTHONPATH": f"{overlay}{os.pathsep}{pythonpath}" if pythonpath else str(overlay)}
 
 
-def _answer(done: child.Finished) -> dict[str, Any] | None:
+def _answer(done: process.Finished) -> dict[str, Any] | None:
     try:
         answer = json.loads(done.last_line)
     except ValueError:
@@ -77,7 +77,7 @@ def _blame(stage: str, error: str) -> Blame:
     if stage == "version":
         return "old"
     if "No module named" in error and "flash_attn" not in error:
-        return "host"  # einops, which a wheel installed --no-deps does not bring; another wheel would not either
+        return "host"  # such as einops: wheels are installed with --no-deps, so no other wheel would have it either
     if stage in ("import", "compare") or any(text in error for text in _BUILD_ERRORS):
         return "build"
     return "host"

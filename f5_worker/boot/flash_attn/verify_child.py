@@ -1,6 +1,6 @@
-"""Proof that flash-attn computes the right thing on this GPU, run as a program of its own by verify.py.
+"""The check that flash-attn computes correct results on this GPU, run by verify.py as a program in a child process.
 
-An import alone does not catch "no kernel image is available" (flash-attention #1638) nor a mislabelled build
+An import alone does not detect "no kernel image is available" (flash-attention #1638), or a mislabelled build
 whose symbols happen to resolve. Prints one line `{"ok": ..., "stage": ..., "error": ...}` at the end.
 """
 
@@ -13,20 +13,26 @@ import time
 from typing import Any
 
 HEADS, HEAD_DIM = 16, 64  # of F5TTS_v1_Base
-DENSE = ((2, 128), (1, 333))  # (b, n); the second fills no tile
+DENSE = ((2, 128), (1, 333))  # (b, n); the second is not a multiple of the tile size
 RAGGED = (256, 77, 1, 130)  # frames of four sequences in one batch
 # Measured against SDPA in fp32 on the same rounded input; of the order of one unit in the last place at 1.0.
 TOLERANCE = {"float16": 2e-3, "bfloat16": 1.6e-2}
 
 
 class Failed(Exception):
+    """The check failed at `stage`; the message is one line."""
+
     def __init__(self, stage: str, error: str) -> None:
         super().__init__(error)
         self.stage = stage
 
 
 def load() -> Any:
-    """The functions that F5-TTS calls, from a version whose `unpad_input` returns what F5-TTS unpacks."""
+    """Import the functions that F5-TTS calls; `unpad_input` has to return the 5 values that F5-TTS unpacks.
+
+    Raises:
+        Failed: the import fails, or the version is too old.
+    """
     try:
         import flash_attn  # type: ignore[import-not-found, unused-ignore]
         from flash_attn import flash_attn_func, flash_attn_varlen_func
@@ -43,24 +49,27 @@ def load() -> Any:
 
 
 def release(version: str) -> tuple[int, ...]:
+    """Return the major and minor number of a version."""
     parts = version.split(".")[:2]
     return tuple(int(part) if part.isdigit() else 0 for part in parts)
 
 
 def reference(torch: Any, q: Any, k: Any, v: Any) -> Any:
-    """softmax(q k^T / sqrt(d)) v in fp32, (b, n, h, d), written out: SDPA may itself choose a flash kernel."""
+    """Return softmax(q k^T / sqrt(d)) v in fp32, `[b, n, h, d]`; not by SDPA, which may itself use a flash kernel."""
     q, k, v = (x.float().transpose(1, 2) for x in (q, k, v))
     weights = torch.softmax(q @ k.transpose(-1, -2) / HEAD_DIM**0.5, dim=-1)
     return (weights @ v).transpose(1, 2)
 
 
 def random_qkv(torch: Any, b: int, n: int, dtype: Any, device: str) -> tuple[Any, ...]:
+    """Return q, k and v, each `[b, n, HEADS, HEAD_DIM]`, with the same values on every device."""
     generator = torch.Generator().manual_seed(b * 1000 + n)  # on the CPU: the same numbers everywhere
     shape = (b, n, HEADS, HEAD_DIM)
     return tuple(torch.randn(shape, generator=generator).to(device, dtype) for _ in range(3))
 
 
 def dense(torch: Any, functions: Any, dtype: Any, device: str) -> float:
+    """Return the largest error of attention over sequences of equal length."""
     worst = 0.0
     for b, n in DENSE:
         q, k, v = random_qkv(torch, b, n, dtype, device)
@@ -70,7 +79,7 @@ def dense(torch: Any, functions: Any, dtype: Any, device: str) -> float:
 
 
 def varlen(torch: Any, functions: Any, dtype: Any, device: str) -> float:
-    """As F5-TTS's AttnProcessor with a mask: unpad, attend, pad."""
+    """Return the largest error of attention with a mask as in F5-TTS's AttnProcessor: unpad, attend, pad."""
     _, attend, pad_input, unpad_input, _ = functions
     b, n = len(RAGGED), max(RAGGED)
     q, k, v = random_qkv(torch, b, n, dtype, device)
@@ -87,6 +96,7 @@ def varlen(torch: Any, functions: Any, dtype: Any, device: str) -> float:
 
 
 def difference(torch: Any, out: Any, expected: Any) -> float:
+    """Return the largest absolute difference; infinite if `out` has values that are not finite."""
     if out.shape != expected.shape:
         raise Failed("compare", f"the result has shape {tuple(out.shape)}, not {tuple(expected.shape)}")
     if not torch.isfinite(out).all():
@@ -94,7 +104,12 @@ def difference(torch: Any, out: Any, expected: Any) -> float:
     return float((out.float() - expected).abs().max())
 
 
-def prove(device: str) -> dict[str, Any]:
+def check(device: str) -> dict[str, Any]:
+    """Run flash-attn and compare its results with the reference; return its version and the errors.
+
+    Raises:
+        Failed: an import, a call or a comparison failed.
+    """
     try:
         import torch
 
@@ -120,16 +135,18 @@ def prove(device: str) -> dict[str, Any]:
 
 
 def one_line(error: BaseException) -> str:
+    """Return the type and the first line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
 
 
 def main(device: str = "cuda") -> None:
-    # A program started by its path looks for imports beside itself first, where `flash_attn.py` is our own.
+    """Run the check and print its result."""
+    # A program started by its path searches its own directory first, whose modules could hide installed packages.
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(__file__)]
     started = time.monotonic()
     try:
-        answer = {"ok": True, "stage": "done", "error": None, **prove(device)}
+        answer = {"ok": True, "stage": "done", "error": None, **check(device)}
     except Failed as failed:
         answer = {"ok": False, "stage": failed.stage, "error": str(failed)}
     print("\n" + json.dumps(answer | {"seconds": round(time.monotonic() - started, 3)}), flush=True)

@@ -1,4 +1,4 @@
-"""What the machine gives this container, read from files and from nvcc: cores, memory, the compiler."""
+"""The resources of this container, read from files and from nvcc: cores, memory, the CUDA compiler."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from f5_worker import process as child
+from f5_worker import process
 
 ROOT = Path("/")
 NVCC_TIMEOUT_S = 10.0
-UNLIMITED_BYTES = 1 << 60  # cgroup v1 says "no limit" with a number near 2**63
+UNLIMITED_BYTES = 1 << 60  # cgroup v1 expresses "no limit" by a number near 2**63
 
 
 @dataclass(frozen=True)
 class ResourceLimits:
-    """The cgroup's limits (None: not limited, or not readable) and what they leave of the machine."""
+    """The limits of the cgroup (None: not limited, or not readable), and the memory and cores that can be used."""
 
     memory_limit_bytes: int | None
     cpu_limit: float | None
@@ -28,7 +28,7 @@ class ResourceLimits:
 
 
 def limits(root: Path = ROOT) -> ResourceLimits:
-    """Read cgroup v2 or v1. `root` is the file system to look at."""
+    """Return the limits, read from cgroup v2 or v1 in the file system at `root`."""
     memory, cpu = _cgroup_v2(root) if (root / "sys/fs/cgroup/cgroup.controllers").exists() else _cgroup_v1(root)
     total = _memory_total(root)
     cores = float(len(os.sched_getaffinity(0)))
@@ -36,9 +36,9 @@ def limits(root: Path = ROOT) -> ResourceLimits:
 
 
 def nvcc() -> tuple[str | None, str | None]:
-    """Release of the CUDA compiler (`12.4`) and its CUDA_HOME, as torch's cpp_extension looks for them."""
+    """Return the release of the CUDA compiler (`12.4`) and its CUDA_HOME, searched like torch's cpp_extension does."""
     for home in _cuda_homes():
-        done = child.run([home / "bin" / "nvcc", "--version"], timeout_s=NVCC_TIMEOUT_S)
+        done = process.run([home / "bin" / "nvcc", "--version"], timeout_s=NVCC_TIMEOUT_S)
         if done.ok and (match := re.search(r"release (\d+\.\d+)", done.output)):
             return match[1], str(home)
     return None, None
@@ -80,10 +80,10 @@ def _cgroup_v1(root: Path) -> tuple[int | None, float | None]:
 
 
 def _groups(root: Path, controller: str, mount: Path) -> Iterator[Path]:
-    """The process' group and all above it: the tightest limit on the way counts.
+    """Yield the directory of the process' group and of all groups above it: the lowest limit among them counts.
 
-    In a container the mount often shows the container's own group as its root while /proc still names the
-    path on the host; what does not exist below the mount is passed over.
+    In a container, the mount often shows the container's own group as its root while /proc still names the
+    path on the host; directories that do not exist below the mount are read as having no limit.
     """
     path = "/"
     for line in _text(root / "proc/self/cgroup").splitlines():

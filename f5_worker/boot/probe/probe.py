@@ -1,8 +1,8 @@
-"""What this container runs on, measured: interpreter, torch, GPU, driver, compiler, limits, disks.
+"""The probe of the machine and its software: interpreter, torch, GPU, driver, compiler, limits, disks.
 
-torch is looked at in a subprocess, because `import torch` can abort the process (a bad
-PYTORCH_CUDA_ALLOC_CONF, torch >= 2.10), hang on a sick driver, or simply not be there. What could not be
-measured is None; nothing in here is a default or an expectation.
+torch is examined in a subprocess, because `import torch` can abort the process (a bad PYTORCH_CUDA_ALLOC_CONF,
+torch >= 2.10), hang on a faulty driver, or fail because torch is not installed. Values that could not be
+measured are None; none of them is a default or an expectation.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from f5_worker import process as child
-from f5_worker.boot.flash_attn.wheels import Environment
+from f5_worker import process
 from f5_worker.boot.probe import host
 
 PROGRAM = Path(__file__).with_name("probe_child.py")
@@ -27,7 +26,7 @@ PATHS_TIMEOUT_S = 15.0
 
 @dataclass(frozen=True)
 class Device:
-    """One GPU; `free_bytes` was asked of the first only."""
+    """One GPU; `free_bytes` is measured for the first one only."""
 
     name: str
     capability: str
@@ -37,7 +36,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Installed:
-    """The `flash_attn` that an import would find: the directory it lies in and the packages it came with."""
+    """The `flash_attn` that an import would find: the directory that contains it and the packages that installed it."""
 
     location: str
     distributions: tuple[str, ...]
@@ -48,7 +47,7 @@ class Installed:
 
 @dataclass(frozen=True)
 class PathFacts:
-    """One directory. Where it does not exist, the rest is that of its nearest parent."""
+    """One directory. If it does not exist, the values are those of its nearest parent."""
 
     path: str
     exists: bool
@@ -62,8 +61,25 @@ class PathFacts:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """The values that decide which flash-attn fits; versions as text (`3.11`, `2.4.0+cu124`, `12.4`, `2.35`, `8.9`).
+
+    `cuda` is torch.version.cuda, not nvcc's or the driver's; `abi` is torch._C._GLIBCXX_USE_CXX11_ABI,
+    which does not follow from the version (torch 2.6.0 is false with cu124, true with cu126). None: absent.
+    """
+
+    python: str
+    torch: str
+    cuda: str | None
+    abi: bool
+    machine: str
+    glibc: str | None
+    capability: str | None
+
+
+@dataclass(frozen=True)
 class ProbeResult:
-    """All findings; `torch_error` says in one line why those about torch are missing."""
+    """All findings; `torch_error` is the reason, in one line, why those about torch are missing."""
 
     executable: str
     python: str | None = None
@@ -93,10 +109,11 @@ class ProbeResult:
 
     @property
     def capability(self) -> str | None:
+        """Return the compute capability of the first GPU, or None if there is no GPU."""
         return self.devices[0].capability if self.devices else None
 
     def environment(self) -> Environment | None:
-        """What the wheel resolver asks for; None where torch gave no answer."""
+        """Return the values that decide which flash-attn fits, or None if torch could not be examined."""
         if self.python is None or self.torch is None or self.abi is None or self.machine is None:
             return None
         return Environment(
@@ -118,45 +135,45 @@ def probe(
     program: Path = PROGRAM,
     root: Path = host.ROOT,
 ) -> ProbeResult:
-    """Measure. Never raises: a probe that crashes or hangs gives `torch_error`.
+    """Examine the machine. Never raises: if the child process crashes or hangs, `torch_error` says so.
 
     Args:
-        python: the interpreter whose torch counts.
-        paths: directories that the worker is going to use; written to for a moment.
-        program: what to run instead of probe_child.py; for tests.
-        root: where /proc and /sys are looked for; for tests.
+        python: the interpreter whose torch is examined.
+        paths: directories that the worker will use; a temporary file is written to each.
+        program: the program to run instead of probe_child.py; for tests.
+        root: the directory that contains /proc and /sys; for tests.
     """
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=2) as threads:
-        about_torch = threads.submit(_torch, python, timeout_s, program)
-        about_paths = threads.submit(_paths, python, paths)
+        torch_findings = threads.submit(_probe_torch, python, timeout_s, program)
+        path_findings = threads.submit(_probe_paths, python, paths)
         limits, (nvcc, cuda_home) = host.limits(root), host.nvcc()
-        found = about_torch.result() | {"paths": about_paths.result()}
+        findings = torch_findings.result() | {"paths": path_findings.result()}
     return ProbeResult(
         executable=str(python),
         nvcc=nvcc,
         cuda_home=cuda_home,
         **vars(limits),
-        **found,
+        **findings,
         seconds=round(time.monotonic() - started, 3),
     )
 
 
 def installed(python: str | Path, timeout_s: float) -> Installed | None:
-    """Only the part about flash-attn, without importing anything: is there something under the name?"""
+    """Return the `flash_attn` that an import would find, without importing it, or None if there is none."""
     code = (
         "import importlib.util as u, json, os; s = u.find_spec('flash_attn');"
         "print('\\nfound', json.dumps(s and (next(iter(s.submodule_search_locations or []), s.origin))))"
     )
-    done = child.run([python, "-c", code], timeout_s=timeout_s, cwd=Path("/"))
+    done = process.run([python, "-c", code], timeout_s=timeout_s, cwd=Path("/"))
     word, _, found = done.last_line.partition(" ")
     location = json.loads(found) if word == "found" else None
     return Installed(str(Path(location).parent), (), None, False, None) if location else None
 
 
-def _torch(python: str | Path, timeout_s: float, program: Path) -> dict[str, Any]:
+def _probe_torch(python: str | Path, timeout_s: float, program: Path) -> dict[str, Any]:
     mark = secrets.token_hex(8)
-    done = child.run([python, program, "torch", mark], timeout_s=timeout_s, cwd=Path("/"))
+    done = process.run([python, program, "torch", mark], timeout_s=timeout_s, cwd=Path("/"))
     found: dict[str, Any] = {}
     for finding in _findings(done.output, mark):
         found |= finding
@@ -167,41 +184,42 @@ def _torch(python: str | Path, timeout_s: float, program: Path) -> dict[str, Any
         return {"torch_error": f"the probe's answer cannot be read: {error}"}
     if "torch" not in facts and "torch_error" not in facts:
         facts["torch_error"] = _why_no_torch(done, stage)
-    elif stage == "torch_itself" and "cuda_available" not in facts and "torch_error" not in facts:
-        facts["cuda_error"] = f"{done.ending} while the GPU was looked at" + _quoted(done, mark)
+    elif stage == "torch" and "cuda_available" not in facts and "torch_error" not in facts:
+        facts["cuda_error"] = f"{done.ending} while the GPU was examined" + _last_output(done, mark)
     elif stage == "flash_attn" and facts.get("flash_attn") and not facts["flash_attn"].importable and not done.ok:
         facts["flash_attn"] = Installed(**vars(facts["flash_attn"]) | {"error": f"import flash_attn: {done.ending}"})
     return facts
 
 
 def _typed(found: dict[str, Any]) -> dict[str, Any]:
-    """The child's JSON with tuples and dataclasses in place."""
+    """Convert the child's JSON values to tuples and dataclasses."""
     facts = dict(found)
     if "arch_list" in facts:
         facts["arch_list"] = tuple(facts["arch_list"])
     if "devices" in facts:
         facts["devices"] = tuple(Device(**device) for device in facts["devices"])
-    if seen := facts.get("flash_attn"):
-        facts["flash_attn"] = Installed(**seen | {"distributions": tuple(seen["distributions"])})
+    if flash_attn := facts.get("flash_attn"):
+        facts["flash_attn"] = Installed(**flash_attn | {"distributions": tuple(flash_attn["distributions"])})
     unknown = facts.keys() - ProbeResult.__dataclass_fields__.keys()
     if unknown:
         raise ValueError(f"unknown finding {min(unknown)!r}")
     return facts
 
 
-def _paths(python: str | Path, paths: Sequence[Path]) -> tuple[PathFacts, ...]:
-    """In a process of its own as well: a dead network volume holds whoever touches it, for ever."""
+def _probe_paths(python: str | Path, paths: Sequence[Path]) -> tuple[PathFacts, ...]:
+    """Examine directories, also in a child process: a dead network volume blocks a process that uses it for ever."""
     if not paths:
         return ()
     mark = secrets.token_hex(8)
     names = [str(path.absolute()) for path in paths]
-    done = child.run([python, "-I", "-S", PROGRAM, "paths", mark, *names], timeout_s=PATHS_TIMEOUT_S)
+    done = process.run([python, "-I", "-S", PROGRAM, "paths", mark, *names], timeout_s=PATHS_TIMEOUT_S)
     answers = {item["found"]["path"]: item["found"] for item in _findings(done.output, mark)}
-    silent = {"exists": False, "writable": False, "error": f"not answered: {done.ending}"}
-    return tuple(PathFacts(**answers.get(name, {"path": name, **silent})) for name in names)
+    unanswered = {"exists": False, "writable": False, "error": f"not answered: {done.ending}"}
+    return tuple(PathFacts(**answers.get(name, {"path": name, **unanswered})) for name in names)
 
 
 def _findings(output: str, mark: str) -> Iterator[dict[str, Any]]:
+    """Yield the child's findings: the JSON objects on the lines that begin with `mark`."""
     for line in output.splitlines():
         word, _, text = line.partition(" ")
         if word != mark:
@@ -214,13 +232,13 @@ def _findings(output: str, mark: str) -> Iterator[dict[str, Any]]:
             yield finding
 
 
-def _why_no_torch(done: child.Finished, stage: object) -> str:
-    where = f"while at {stage}" if isinstance(stage, str) else "before its first finding"
-    return f"the probe ended {where}: {done.ending}" + _quoted(done, " ")
+def _why_no_torch(done: process.Finished, stage: object) -> str:
+    when = f"while it examined {stage}" if isinstance(stage, str) else "before its first finding"
+    return f"the probe ended {when}: {done.ending}" + _last_output(done, " ")
 
 
-def _quoted(done: child.Finished, mark: str) -> str:
-    """The last thing the child said that is not one of its findings."""
-    said = [line.strip() for line in done.output.splitlines() if line.strip()]
-    said = [line for line in said if '{"' not in line and not line.startswith(mark)]
-    return f" ({said[-1][:300]})" if said else ""
+def _last_output(done: process.Finished, mark: str) -> str:
+    """Return the last line of the child's output that is not a finding, in brackets; an empty string if none."""
+    lines = [line.strip() for line in done.output.splitlines() if line.strip()]
+    lines = [line for line in lines if '{"' not in line and not line.startswith(mark)]
+    return f" ({lines[-1][:300]})" if lines else ""

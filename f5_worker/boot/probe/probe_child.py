@@ -1,7 +1,7 @@
-"""The part of the probe that may crash or hang, run by probe.py as a program of its own.
+"""The part of the probe that may crash or hang, run by probe.py as a program in a child process.
 
-Each finding is one line `MARK {json}`, written as soon as it is known: what was found before a crash counts.
-`torch MARK` looks at the interpreter, torch, the GPU and flash-attn; `paths MARK PATH...` at directories.
+Each finding is one line `MARK {json}`, written as soon as it is known, so that findings before a crash are kept.
+`torch MARK` examines the interpreter, torch, the GPU and flash-attn; `paths MARK PATH...` examines directories.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ MARK = ""
 
 
 def emit(**finding: Any) -> None:
-    # One write, so that a library's chatter cannot end up inside; a new line first, in case it left one open.
+    """Write one finding to stdout."""
+    # One write, so that output of libraries cannot get into the line; a new line first, in case they left one open.
     os.write(1, f"\n{MARK} {json.dumps(finding)}\n".encode())
 
 
-def python() -> None:
+def probe_python() -> None:
+    """Emit the version of the interpreter, the machine and glibc."""
     version = platform.python_version()
     tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
     emit(python=version, python_tag=tag, machine=platform.machine(), glibc=glibc())
 
 
 def glibc() -> str | None:
+    """Return the version of glibc, or None if the interpreter uses another C library."""
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
     except (ValueError, OSError):  # musl
@@ -39,8 +42,8 @@ def glibc() -> str | None:
     return version if name == "glibc" else None
 
 
-def driver() -> None:
-    """The NVIDIA driver and the newest CUDA it serves, by NVML: nvidia-smi is not in every container."""
+def probe_driver() -> None:
+    """Emit the NVIDIA driver and the newest CUDA that it supports, from NVML: not every container has nvidia-smi."""
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
@@ -55,35 +58,37 @@ def driver() -> None:
     nvml.nvmlShutdown()
 
 
-def torch_itself() -> None:
+def probe_torch() -> None:
+    """Import torch and emit its build and its GPUs, or the error."""
     try:
         import torch
     except ModuleNotFoundError as error:
         emit(torch_error=f"torch is not installed: {error}" if error.name == "torch" else one_line(error))
         raise SystemExit(0) from None
-    except Exception as error:  # noqa: BLE001 - the edge of a process; whatever import torch raises is the finding
+    except Exception as error:  # noqa: BLE001 - any error of `import torch` is the finding
         emit(torch_error=f"import torch: {one_line(error)}")
         raise SystemExit(0) from None
     emit(torch=torch.__version__)
     emit(torch_git=torch.version.git_version, cuda=torch.version.cuda, abi=bool(torch._C._GLIBCXX_USE_CXX11_ABI))
     if torch.version.cuda:
-        # get_arch_list() answers [] where no GPU is visible; the flags are what torch was compiled with.
+        # get_arch_list() returns [] if no GPU is visible; the flags are those of torch's compilation.
         emit(arch_list=(torch._C._cuda_getArchFlags() or "").split())
-    gpu(torch)
+    probe_gpus(torch)
 
 
-def gpu(torch: Any) -> None:
+def probe_gpus(torch: Any) -> None:
+    """Emit the GPUs that torch can use, or the error of its initialisation."""
     try:
         torch.cuda.init()
         devices = []
         for index in range(torch.cuda.device_count()):
-            seen = torch.cuda.get_device_properties(index)
+            properties = torch.cuda.get_device_properties(index)
             devices.append(
                 {
-                    "name": seen.name,
-                    "capability": f"{seen.major}.{seen.minor}",
-                    "total_bytes": seen.total_memory,
-                    # Asking makes a context of some hundred MB on the device, so only the one that serves is asked.
+                    "name": properties.name,
+                    "capability": f"{properties.major}.{properties.minor}",
+                    "total_bytes": properties.total_memory,
+                    # The call creates a context of some hundred MB on the device, so only for the one that serves.
                     "free_bytes": torch.cuda.mem_get_info(0)[0] if index == 0 else None,
                 }
             )
@@ -93,8 +98,8 @@ def gpu(torch: Any) -> None:
         emit(cuda_available=True, devices=devices)
 
 
-def flash_attn() -> None:
-    """What is installed under that name, and whether F5-TTS's own import of it works."""
+def probe_flash_attn() -> None:
+    """Emit what is installed as `flash_attn`, and whether F5-TTS's own import of it works."""
     try:
         spec = importlib.util.find_spec("flash_attn")
     except (ImportError, ValueError):
@@ -103,12 +108,12 @@ def flash_attn() -> None:
         emit(flash_attn=None)
         return
     folder = next(iter(spec.submodule_search_locations or []), spec.origin or "")
-    # Not the version of `flash-attn` alone: flash-attn-4 brings a `flash_attn` without functions of this name.
+    # Not only the package `flash-attn`: flash-attn-4 installs a `flash_attn` without functions of these names.
     owners = sorted(set(importlib.metadata.packages_distributions().get("flash_attn", [])))
     found: dict[str, Any] = {"location": os.path.dirname(folder), "distributions": owners, "version": None}
     if owners:
         found["version"] = importlib.metadata.version(owners[0])
-    # Said before the import, which can end the process.
+    # Emitted before the import, which can end the process.
     emit(flash_attn=found | {"importable": False, "error": "import flash_attn did not return"})
     try:
         # The lines of f5_tts/model/modules.py, which has no `except` around them.
@@ -120,35 +125,35 @@ def flash_attn() -> None:
             pad_input,
             unpad_input,
         )
-    except Exception as error:  # noqa: BLE001 - the edge of a process; a broken package may raise anything
+    except Exception as error:  # noqa: BLE001 - a broken package may raise any error
         emit(flash_attn=found | {"importable": False, "error": one_line(error)})
         return
     del flash_attn_func, flash_attn_varlen_func, pad_input, unpad_input
     emit(flash_attn=found | {"importable": True, "error": None})
 
 
-def one_path(path: str) -> dict[str, Any]:
-    """Free space and the like of one directory; of its nearest parent if it does not exist yet."""
-    there = path
-    while not os.path.exists(there) and os.path.dirname(there) != there:
-        there = os.path.dirname(there)
-    found: dict[str, Any] = {"path": path, "exists": there == path, "error": None}
-    usage = os.statvfs(there)
+def probe_path(path: str) -> dict[str, Any]:
+    """Return the free space and other properties of a directory, or of its nearest parent if it does not exist."""
+    existing = path
+    while not os.path.exists(existing) and os.path.dirname(existing) != existing:
+        existing = os.path.dirname(existing)
+    found: dict[str, Any] = {"path": path, "exists": existing == path, "error": None}
+    usage = os.statvfs(existing)
     found |= {"free_bytes": usage.f_bavail * usage.f_frsize, "free_inodes": usage.f_favail}
-    mount, fs_type = mounted(os.path.realpath(there))
-    found |= {"is_mount": there == path and os.path.ismount(path), "mount_point": mount, "fs_type": fs_type}
+    mount, fs_type = mount_of(os.path.realpath(existing))
+    found |= {"is_mount": existing == path and os.path.ismount(path), "mount_point": mount, "fs_type": fs_type}
     try:
-        with tempfile.NamedTemporaryFile(dir=there, prefix=".f5-probe-") as file:
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".f5-probe-") as file:
             file.write(bytes(4096))
             file.flush()
-            os.fsync(file.fileno())  # a full quota shows only here on some network volumes
+            os.fsync(file.fileno())  # on some network volumes, a full quota fails only here
     except OSError as error:
         return found | {"writable": False, "error": error.strerror}
     return found | {"writable": True}
 
 
-def mounted(path: str) -> tuple[str | None, str | None]:
-    """Mount point and file system type, from the last mount that covers the path."""
+def mount_of(path: str) -> tuple[str | None, str | None]:
+    """Return the mount point and file system type of a path, from the last mount that covers it."""
     best: tuple[str | None, str | None] = (None, None)
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
@@ -165,26 +170,33 @@ def mounted(path: str) -> tuple[str | None, str | None]:
 
 
 def one_line(error: BaseException) -> str:
+    """Return the type and the first line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
 
 
 def main(what: str, mark: str, *paths: str) -> None:
+    """Examine `torch` or `paths`; `mark` begins each line with a finding."""
     global MARK
     MARK = mark
-    # A program started by its path looks for imports beside itself first, where `flash_attn.py` is our own.
+    # A program started by its path searches its own directory first, whose modules could hide installed packages.
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(__file__)]
     if what == "paths":
         for path in paths:
             try:
-                emit(found=one_path(path))
+                emit(found=probe_path(path))
             except OSError as error:
                 emit(found={"path": path, "exists": False, "writable": False, "error": error.strerror})
         return
-    stages: tuple[Callable[[], None], ...] = (python, driver, torch_itself, flash_attn)
-    for stage in stages:
-        emit(stage=stage.__name__)
-        stage()
+    stages: dict[str, Callable[[], None]] = {
+        "python": probe_python,
+        "driver": probe_driver,
+        "torch": probe_torch,
+        "flash_attn": probe_flash_attn,
+    }
+    for stage, examine in stages.items():
+        emit(stage=stage)
+        examine()
     emit(stage="done")
 
 

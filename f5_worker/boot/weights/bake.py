@@ -11,16 +11,16 @@ from pathlib import Path
 from f5_worker.boot.weights import copies
 from f5_worker.boot.weights.recipes import Tools
 from f5_worker.boot.weights.recogniser import find_recogniser
-from f5_worker.boot.weights.weights import CopyPrecision, Located, WeightRoots, resolve
+from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import recognisers
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 
 def bake(
     model: str, into: Path, *, roots: WeightRoots, precision: CopyPrecision = "fp16", tools: Tools | None = None
-) -> Located:
-    """Make a model's directory as `into/<model>`; a container finds it there as `baked`.
+) -> FoundModel:
+    """Make a model's directory as `into/<model>`, where a container finds it as `baked`.
 
     Raises:
         ModelUnavailable: no source had it.
@@ -28,7 +28,7 @@ def bake(
     staging_dir = into / ".baking"
     sources = replace(roots, baked=staging_dir, caches=(staging_dir,))
     try:
-        found = resolve(model, roots=sources, precision=precision, tools=tools)
+        found = find_model(model, roots=sources, precision=precision, tools=tools)
         if found.source == "shipped":
             return found
         target = into / found.directory.name
@@ -50,14 +50,15 @@ def bake_recogniser(name: str, into: Path, *, roots: WeightRoots, tools: Tools |
         if found.directory is None:
             raise ModelUnavailable("; ".join(found.notes))
         target = into / name
-        cache.remove_tree(target)
-        shutil.copytree(found.directory, target)  # out of a hub cache: the files that its links name
+        files.remove_tree(target)
+        shutil.copytree(found.directory, target)  # from a hub cache: copies the files, not the links
     finally:
         shutil.rmtree(staging_dir, ignore_errors=True)
     return target
 
 
 def main(arguments: list[str]) -> int:
+    """Run the command line `MODEL DIRECTORY` and return the exit code."""
     model, into = arguments
     roots = WeightRoots.from_environment(os.environ, models_dir=Path(into), cache_dir=Path(into))
     try:

@@ -1,7 +1,7 @@
-"""Model directories: what makes one complete, how a made copy is proven whole, how it appears all at once.
+"""Model directories: when one is complete, how a copy is checked, how it is published atomically.
 
-A made copy ends with its manifest and is moved into place as a directory. So whatever moment a process is
-killed at, another one sees either no copy or the whole one; locks play no part in that.
+The manifest is the last file of a copy, and the copy is moved into place as a directory. So at whatever moment a
+process is killed, another one sees either no copy or a complete one; this does not depend on locks.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 MODEL, VOCAB, VOCODER = REQUIRED = ("model.safetensors", "vocab.txt", "vocoder.safetensors")
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-MOVES = 5  # tries to move a copy to a place that damaged ones or other processes hold
+MOVE_ATTEMPTS = 5  # to move a copy to a path where damaged copies are, or other processes put theirs
 
 
 @dataclass(frozen=True)
 class CopyManifest:
-    """What a copy consists of and where it is from."""
+    """The content of a copy and its origin.
+
+    files: size in bytes and sha256 by name. origin: sha256 of each source file.
+    """
 
     source: str
     revision: str | None
@@ -37,15 +40,15 @@ class CopyManifest:
 
 
 def read_manifest(directory: Path) -> CopyManifest | None:
-    """The manifest, or None where there is none that can be read."""
+    """Return the manifest of a directory, or None if there is none that can be read."""
     try:
         value = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         if value["format"] != FORMAT:
             return None
-        files = {str(name): (int(entry["size_bytes"]), str(entry["sha256"])) for name, entry in value["files"].items()}
+        entries = {str(name): (int(file["size_bytes"]), str(file["sha256"])) for name, file in value["files"].items()}
         origin = {str(name): str(sha256) for name, sha256 in value["origin"].items()}
         revision = None if value["revision"] is None else str(value["revision"])
-        return CopyManifest(str(value["source"]), revision, str(value["precision"]), origin, files)
+        return CopyManifest(str(value["source"]), revision, str(value["precision"]), origin, entries)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -53,12 +56,12 @@ def read_manifest(directory: Path) -> CopyManifest | None:
 def write_manifest(
     directory: Path, *, source: str, revision: str | None, precision: str, origin: Mapping[str, str]
 ) -> None:
-    """Measure every file of a finished copy, make sure they are on the disk, and then write the manifest."""
+    """Measure every file of a finished copy, wait until they are on the disk, and then write the manifest."""
     entries = {}
     for path in sorted(_files(directory)):
         sync(path)
         name = path.relative_to(directory).as_posix()
-        entries[name] = {"size_bytes": path.stat().st_size, "sha256": cache.sha256_of(path)}
+        entries[name] = {"size_bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
     value = {
         "format": FORMAT,
         "source": source,
@@ -67,13 +70,13 @@ def write_manifest(
         "origin": dict(origin),
         "files": entries,
     }
-    cache.write(directory / MANIFEST, (json.dumps(value, indent=1) + "\n").encode())
+    files.write(directory / MANIFEST, (json.dumps(value, indent=1) + "\n").encode())
     for folder in {directory, *(path.parent for path in _files(directory))}:
         sync(folder)
 
 
 def defect(directory: Path, *, deep: bool = False) -> str | None:
-    """Why a made copy cannot be used; None if it can. Sizes are always compared, sums only when `deep`."""
+    """Return why a made copy cannot be used, or None if it can. Sizes are always compared, sha256 only if `deep`."""
     manifest = read_manifest(directory)
     if manifest is None:
         return "has no readable manifest"
@@ -88,15 +91,15 @@ def defect(directory: Path, *, deep: bool = False) -> str | None:
             found = path.stat().st_size
             if found != size:
                 return f"{name} has {found} bytes instead of {size}"
-            if deep and cache.sha256_of(path) != sha256:
+            if deep and files.sha256_of(path) != sha256:
                 return f"{name} has another sha256 than its manifest says"
         except OSError as error:
-            return f"{name} cannot be read ({cache.explain(error)})"
+            return f"{name} cannot be read ({files.explain(error)})"
     return None
 
 
-def lacking(directory: Path) -> str | None:
-    """Why a directory that somebody else filled cannot be used as it stands; None if it can."""
+def why_incomplete(directory: Path) -> str | None:
+    """Return why a directory cannot be used as it is, or None if it can; it need not be a copy made here."""
     if (directory / MANIFEST).exists():
         return defect(directory)
     for name in REQUIRED:
@@ -109,9 +112,9 @@ def lacking(directory: Path) -> str | None:
 
 
 def truncation(path: Path) -> str | None:
-    """Whether a safetensors file is as long as its header says; only the header is read.
+    """Return why a safetensors file is not as long as its header says, or None if it is; only the header is read.
 
-    Layout: 8 bytes length of the header, JSON with the byte range of each tensor, the tensors.
+    Layout: 8 bytes with the length of the header, JSON with the byte range of each tensor, the tensors.
     """
     try:
         size = path.stat().st_size
@@ -119,26 +122,26 @@ def truncation(path: Path) -> str | None:
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 2 <= length <= min(MAX_HEADER_BYTES, size):
-                return f"{path.name} is no safetensors file ({size} bytes)"
+                return f"{path.name} is not a safetensors file ({size} bytes)"
             header = json.loads(file.read(length))
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         expected = 8 + length + max(ends, default=0)
     except OSError as error:
-        return f"{path.name} cannot be read ({cache.explain(error)})"
+        return f"{path.name} cannot be read ({files.explain(error)})"
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return f"{path.name} is no safetensors file: its header cannot be read"
+        return f"{path.name} is not a safetensors file: its header cannot be read"
     return None if size == expected else f"{path.name} has {size} bytes, its header says {expected}"
 
 
 def publish(temporary: Path, target: Path, *, deep: bool = False) -> None:
-    """Move a finished copy to where it is looked for. One that is there already and whole is left there.
+    """Move a finished copy to `target`. An undamaged copy that is already there is kept.
 
     Raises:
-        OSError: the disk failed, or `target` could not be had.
+        OSError: the disk failed, or `target` stayed occupied by damaged copies.
     """
-    for _ in range(MOVES):
+    for _ in range(MOVE_ATTEMPTS):
         try:
-            temporary.rename(target)  # atomic; refused where a directory with content is
+            temporary.rename(target)  # atomic; fails if there is a directory with content
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
@@ -146,14 +149,14 @@ def publish(temporary: Path, target: Path, *, deep: bool = False) -> None:
             sync(target.parent)
             return
         if defect(target, deep=deep) is None:
-            return  # another process was faster: same content
-        _set_aside(target, deep)
+            return  # another process was faster, with the same content
+        _remove_damaged(target, deep)
     raise OSError(errno.EBUSY, "other processes keep putting unusable copies there")
 
 
-def _set_aside(target: Path, deep: bool) -> None:
-    """Remove a damaged copy. If it was replaced by a whole one this very moment, that one goes back."""
-    aside = cache.temporary_beside(target)
+def _remove_damaged(target: Path, deep: bool) -> None:
+    """Remove a damaged copy. If another process has just replaced it by a good one, that one is moved back."""
+    aside = files.temporary_beside(target)
     with suppress(FileNotFoundError):
         target.rename(aside)
         if aside.is_dir() and defect(aside, deep=deep) is None:
@@ -167,7 +170,7 @@ def _set_aside(target: Path, deep: bool) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or a directory's entries are on the disk; file systems that cannot are forgiven."""
+    """Wait until a file, or the entries of a directory, are on the disk; ignore file systems that do not support it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What a model is made from: files that lie somewhere, files of a hub cache, files to be downloaded."""
+"""The source files of a model, local, in a hub cache or to be downloaded, and the conversion to a model directory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from f5_worker import process as child
+from f5_worker import process
 from f5_worker.boot.weights import copies, weights_child
 from f5_worker.models.published import Checkpoint, HubFile, default_vocoder
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 FETCH_S = 1800.0
 CONVERT_S = 600.0
@@ -39,34 +39,34 @@ class SourceFiles:
 
 
 def fetch(file: HubFile, into: Path, heartbeat: Heartbeat) -> Path:
-    """Download a file of the hub at its pinned revision. The only place that asks the hub for anything."""
+    """Download a file from the hub at its pinned revision, in a child process; nothing else here contacts the hub."""
     request = {"repo": file.repo, "revision": file.revision, "path": file.path, "into": str(into)}
-    _ask("fetch", request, FETCH_S, heartbeat)
+    _run_child("fetch", request, FETCH_S, heartbeat)
     return into / file.path
 
 
 def convert(parts: SourceFiles, into: Path, precision: str, heartbeat: Heartbeat) -> None:
-    """Write the three files of a copy, with torch, in a process of its own."""
+    """Write the three files of a copy, with torch, in a child process."""
     paths = {"model": str(parts.model), "vocab": str(parts.vocab), "vocoder": str(parts.vocoder)}
-    _ask("convert", {**paths, "into": str(into), "precision": precision}, CONVERT_S, heartbeat)
+    _run_child("convert", {**paths, "into": str(into), "precision": precision}, CONVERT_S, heartbeat)
 
 
-def _ask(task: str, request: dict[str, str], timeout_s: float, heartbeat: Heartbeat) -> None:
+def _run_child(task: str, request: dict[str, str], timeout_s: float, heartbeat: Heartbeat) -> None:
     command: list[str | Path] = [sys.executable, "-I", _PROGRAM, task, json.dumps(request)]
-    quiet = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    done = child.run(command, timeout_s=timeout_s, env=quiet, on_tick=heartbeat)
+    env = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    done = process.run(command, timeout_s=timeout_s, env=env, on_tick=heartbeat)
     if done.ok:
         return
     if done.code == weights_child.DISK_FAULT:
         raise OSError(done.last_line)
     if done.code == weights_child.SOURCE_FAULT:
         raise SourceProblem(done.last_line)
-    raise SourceProblem(f"{task}: {done.ending}: {done.last_line or 'it said nothing'}")
+    raise SourceProblem(f"{task}: {done.ending}: {done.last_line or 'no output'}")
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What makes a copy; tests put others in."""
+    """The functions that make a copy; tests replace them."""
 
     fetch: Callable[[HubFile, Path, Heartbeat], Path] = fetch
     convert: Callable[[SourceFiles, Path, str, Heartbeat], None] = convert
@@ -74,11 +74,11 @@ class Tools:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model's ingredients and what else goes into its directory.
+    """The source files of a model and the other content of its directory.
 
     `voices` are directories whose clips are copied, later ones over earlier ones. `revision` is the hub's, or a
-    fingerprint of local files: together with the precision it names the copy. `arch` is a file, or the name of a
-    published shape.
+    fingerprint of local files: together with the precision, it names the copy. `arch` is a file, or the name of a
+    published architecture.
     """
 
     name: str
@@ -92,15 +92,16 @@ class Recipe:
 
     @property
     def key(self) -> str:
+        """Return the name of the copy's parent directory, from the precision and the revision."""
         return f"{self.precision}-{self.revision[:12]}"
 
     def needed_bytes(self, hub_caches: Sequence[Path]) -> int:
-        """Room for the copy and, until it is made, for what has to be downloaded."""
-        made = sum(_size(part) for part in (self.model, self.vocab, self.vocoder))
+        """Return the space needed for the copy and for the downloads that exist until it is made."""
+        copy_bytes = sum(_size(part) for part in (self.model, self.vocab, self.vocoder))
         if self.precision == "fp16" and isinstance(self.model, HubFile):
-            made -= self.model.at_most_bytes // 2  # the published ones are fp32; a local file may be fp16 already
-        fetched = [part for part in (self.model, self.vocab, self.vocoder) if isinstance(part, HubFile)]
-        return made + sum(part.at_most_bytes for part in fetched if find_cached(part, hub_caches) is None)
+            copy_bytes -= self.model.at_most_bytes // 2  # the published ones are fp32; a local file may be fp16 already
+        hub_files = [part for part in (self.model, self.vocab, self.vocoder) if isinstance(part, HubFile)]
+        return copy_bytes + sum(file.at_most_bytes for file in hub_files if find_cached(file, hub_caches) is None)
 
 
 def _size(part: SourceFile) -> int:
@@ -108,14 +109,15 @@ def _size(part: SourceFile) -> int:
 
 
 def find_cached(file: HubFile, hub_caches: Sequence[Path]) -> tuple[Path, str] | None:
-    """A file in a hub cache and its revision: `models--ORG--NAME/{refs/main,snapshots/<revision>/...}`.
+    """Return a file in a hub cache and its revision, or None if no cache has it.
 
-    What refs/main names comes first, as RunPod's documentation has it, then the pinned one, then any other.
+    Layout: `models--ORG--NAME/{refs/main,snapshots/<revision>/...}`. The revision in refs/main comes first, as in
+    RunPod's documentation, then the pinned one, then any other.
     """
     for hub in hub_caches:
         for snapshot in _snapshots(hub / file.folder, file.revision):
             path = snapshot / file.path
-            if path.is_file():  # a link whose blob is missing is none
+            if path.is_file():  # false for a link whose blob is missing
                 return path, snapshot.name
     return None
 
@@ -133,10 +135,10 @@ def _snapshots(repository: Path, pinned: str) -> Iterator[Path]:
         yield repository / "snapshots" / name
 
 
-def of_checkpoint(
+def from_checkpoint(
     checkpoint: Checkpoint, precision: str, voices: tuple[Path, ...], revision: str | None = None
 ) -> Recipe:
-    """A published model, at its pinned revision or at the one that a cache holds."""
+    """Return the recipe of a published model, at its pinned revision or at the one in a cache."""
     return Recipe(
         checkpoint.name,
         revision or checkpoint.model.revision,
@@ -149,8 +151,14 @@ def of_checkpoint(
     )
 
 
-def of_directory(directory: Path, precision: str, voices: tuple[Path, ...]) -> Recipe | None:
-    """A fine-tune as people have it: one checkpoint of any name, vocab.txt, maybe arch.json and a vocoder."""
+def from_directory(directory: Path, precision: str, voices: tuple[Path, ...]) -> Recipe | None:
+    """Return the recipe of a fine-tune's directory, or None if its files are not there.
+
+    Expected are one checkpoint of any name and vocab.txt; arch.json and a vocoder are optional.
+
+    Raises:
+        SourceProblem: there is more than one checkpoint.
+    """
     vocoder = next(
         (directory / name for name in ("vocoder.safetensors", "pytorch_model.bin") if _is(directory, name)), None
     )
@@ -160,7 +168,7 @@ def of_directory(directory: Path, precision: str, voices: tuple[Path, ...]) -> R
     if not best or not _is(directory, "vocab.txt"):
         return None
     if len(best) > 1 and not _is(directory, copies.MODEL):
-        raise SourceProblem(f"{len(best)} checkpoints lie in {directory}; leave one, or name it {copies.MODEL}")
+        raise SourceProblem(f"{len(best)} checkpoints are in {directory}; leave one, or rename one to {copies.MODEL}")
     model = directory / copies.MODEL if _is(directory, copies.MODEL) else best[0]
     parts = [path for path in (model, directory / "vocab.txt", vocoder) if path is not None]
     return Recipe(
@@ -180,7 +188,7 @@ def _is(directory: Path, name: str) -> bool:
 
 
 def _fingerprint(paths: Sequence[Path]) -> str:
-    """Of names, sizes and times: local files may be gigabytes on a network volume."""
+    """Return a hash of names, sizes and times, not of content: local files may be gigabytes on a network volume."""
     facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -188,52 +196,52 @@ def _fingerprint(paths: Sequence[Path]) -> str:
 def build_model_dir(
     recipe: Recipe, into: Path, *, hub_caches: Sequence[Path], offline: bool, tools: Tools, heartbeat: Heartbeat
 ) -> dict[str, str]:
-    """Fill an empty directory with a model's files; returns the sha256 of what it was made from.
+    """Fill an empty directory with a model's files and return the sha256 of each source file.
 
     Raises:
-        SourceProblem: an ingredient cannot be had or is not what it should be.
+        SourceProblem: a source file is not available or does not have the expected content.
         OSError: the disk of `into` failed.
     """
-    store = into / ".source"
-    store.mkdir()
+    download_dir = into / ".source"
+    download_dir.mkdir()
     found, origin = {}, {}
     for part in ("model", "vocab", "vocoder"):
-        path, expected = _obtain(getattr(recipe, part), store, hub_caches, offline, tools, heartbeat)
+        path, expected = _obtain(getattr(recipe, part), download_dir, hub_caches, offline, tools, heartbeat)
         if path.suffix == ".safetensors" and (problem := copies.truncation(path)):
             raise SourceProblem(problem)
         heartbeat()
-        measured = cache.sha256_of(path)
+        measured = files.sha256_of(path)
         if expected not in (None, measured):
             raise SourceProblem(f"{path.name} has sha256 {measured[:12]}... instead of {str(expected)[:12]}...")
         found[part], origin[f"{part}: {path.name}"] = path, measured
     tools.convert(SourceFiles(**found), into, recipe.precision, heartbeat)
-    shutil.rmtree(store)
+    shutil.rmtree(download_dir)
     if isinstance(recipe.arch, Path):
         shutil.copyfile(recipe.arch, into / "arch.json")
     elif recipe.arch is not None:
         (into / "arch.json").write_text(json.dumps(recipe.arch) + "\n", encoding="utf-8")
     _copy_voices(recipe.voices, into / "voices")
-    if problem := copies.lacking(into):
-        raise SourceProblem(f"the conversion did not give a model: {problem}")
+    if problem := copies.why_incomplete(into):
+        raise SourceProblem(f"the conversion did not produce a complete model: {problem}")
     return origin
 
 
 def _obtain(
-    part: SourceFile, store: Path, hub_caches: Sequence[Path], offline: bool, tools: Tools, heartbeat: Heartbeat
+    part: SourceFile, download_dir: Path, hub_caches: Sequence[Path], offline: bool, tools: Tools, heartbeat: Heartbeat
 ) -> tuple[Path, str | None]:
-    """Where the file is, and the sha256 that it has to have."""
+    """Return the path of the file, downloaded if need be, and the sha256 that it must have (None: not known)."""
     if isinstance(part, Path):
         return part, None
     if cached := find_cached(part, hub_caches):
         path, revision = cached
         return path, part.sha256 if revision == part.revision else None
     if offline:
-        raise SourceProblem(f"{part.repo}/{part.path} is in no cache, and HF_HUB_OFFLINE forbids to download it")
-    return tools.fetch(part, store, heartbeat), part.sha256
+        raise SourceProblem(f"{part.repo}/{part.path} is not in a cache, and HF_HUB_OFFLINE forbids the download")
+    return tools.fetch(part, download_dir, heartbeat), part.sha256
 
 
 def _copy_voices(sources: Sequence[Path], target: Path) -> None:
-    """The clips that have a transcript; a model of its own has none, and jobs may name one."""
+    """Copy the clips that have a transcript: a downloaded model has no voices, and jobs may name one of these."""
     for source in sources:
         for clip in sorted(source.glob("*.wav")):
             if clip.with_suffix(".txt").is_file():

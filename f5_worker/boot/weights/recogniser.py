@@ -1,7 +1,7 @@
-"""The recogniser's files: found, or downloaded once and kept where the next worker finds them.
+"""The search for the recogniser's files: found, or downloaded once and kept where the next worker finds them.
 
-Order, as for the model: a directory that is given or ships with the code > RunPod's and other hub caches, used
-as they lie > baked into the image > a copy on the volume > the hub. A worker without a recogniser serves.
+Order: a directory that is given or ships with the code > baked into the image > RunPod's and other hub caches, used
+in place > a copy on the volume > the hub. A worker without a recogniser still serves.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from f5_worker.boot.weights.copies import sync
 from f5_worker.boot.weights.recipes import SourceProblem, Tools
 from f5_worker.boot.weights.weights import RESERVE_BYTES, WAIT_S, WeightRoots, WeightsSource
 from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 OFF = "off"
-WHOLE = ".whole"  # written last: a directory of ours without it is none
+COMPLETE_MARKER = ".whole"  # written last: a copy without it is incomplete
 
 
 @dataclass
 class FoundRecogniser:
-    """Where the files are, None if nowhere; `notes` say what was wrong with each source."""
+    """The directory of the files, None if there is none; `notes` are the problems of each source."""
 
     directory: Path | None = None
     source: WeightsSource | None = None
@@ -40,10 +40,11 @@ def find_recogniser(
     tools: Tools | None = None,
     wait_s: float = WAIT_S,
 ) -> FoundRecogniser:
-    """Find or download the recogniser of that name; `off` finds none. Never raises for what it finds.
+    """Find or download the recogniser of that name; for `off`, find none. Problems become notes, not exceptions.
 
     Args:
         dry: change nothing.
+        wait_s: longest time to wait for another worker that downloads the same files.
     """
     found = FoundRecogniser()
     if name == OFF:
@@ -51,26 +52,26 @@ def find_recogniser(
     published = recognisers().get(name)
     places: tuple[tuple[Path, WeightsSource], ...] = ((roots.shipped, "shipped"), (roots.baked, "baked"))
     for place, source in places:
-        if lacking(place / name, published) is None:  # an absolute path stands for itself
+        if why_incomplete(place / name, published) is None:  # an absolute path replaces `place`
             found.directory, found.source = place / name, source
             return found
     if published is None:
-        found.notes.append(f"{name!r} is no directory and none of {', '.join(recognisers())}")
+        found.notes.append(f"{name!r} is neither a directory nor one of {', '.join(recognisers())}")
         return found
     if cached := recipes.find_cached(published.weights, roots.hub_caches):
         snapshot = cached[0].parent
-        if (problem := lacking(snapshot, published)) is None:
+        if (problem := why_incomplete(snapshot, published)) is None:
             found.directory, found.source = snapshot, "runpod-cache"
             return found
         found.notes.append(f"the hub cache {problem}")
-    _from_copies(found, published, roots, offline, dry, tools or Tools(), wait_s)
+    _find_or_download_copy(found, published, roots, offline, dry, tools or Tools(), wait_s)
     return found
 
 
-def lacking(directory: Path, published: PublishedRecogniser | None) -> str | None:
-    """Why a directory is no complete recogniser; None if it is one.
+def why_incomplete(directory: Path, published: PublishedRecogniser | None) -> str | None:
+    """Return why a directory is not a complete recogniser, or None if it is one.
 
-    tokenizer.json is needed: faster-whisper would download one where it is missing.
+    tokenizer.json is required: faster-whisper would download one if it were missing.
     """
     needed = {file.path: file.size_bytes for file in published.files} if published else {}
     needed = {"config.json": None, "model.bin": None, "tokenizer.json": None, **needed}
@@ -83,7 +84,7 @@ def lacking(directory: Path, published: PublishedRecogniser | None) -> str | Non
     return None
 
 
-def _from_copies(
+def _find_or_download_copy(
     found: FoundRecogniser,
     published: PublishedRecogniser,
     roots: WeightRoots,
@@ -94,7 +95,7 @@ def _from_copies(
 ) -> None:
     targets = [place / f"asr-{published.weights.revision[:12]}" / published.name for place in roots.caches]
     for target in targets:
-        if (target / WHOLE).exists() and lacking(target, published) is None:
+        if (target / COMPLETE_MARKER).exists() and why_incomplete(target, published) is None:
             found.directory, found.source = target, "volume"
             return
     if offline:
@@ -112,46 +113,46 @@ def _from_copies(
             found.notes.append(f"hub: {error}")
             return
         except OSError as error:
-            found.notes.append(f"{target.parent}: {cache.explain(error)}")
+            found.notes.append(f"{target.parent}: {files.explain(error)}")
 
 
 def _download(published: PublishedRecogniser, target: Path, tools: Tools, wait_s: float) -> None:
-    """All files into a directory of its own, proven, then moved into place at once."""
+    """Download all files into a temporary directory, check them, and move the directory into place."""
     needed = sum(file.at_most_bytes for file in published.files) + RESERVE_BYTES
     target.parent.mkdir(parents=True, exist_ok=True)
-    if (free := cache.free_bytes(target.parent)) < needed:
+    if (free := files.free_bytes(target.parent)) < needed:
         raise OSError(f"{free:,} bytes free, {needed:,} bytes needed")
-    cache.sweep(target.parent)
-    with cache.lease(target.parent / ".lease", wait_s=wait_s, done=(target / WHOLE).exists) as turn:
-        if (target / WHOLE).exists():
+    files.sweep(target.parent)
+    with files.lease(target.parent / ".lease", wait_s=wait_s, done=(target / COMPLETE_MARKER).exists) as lease:
+        if (target / COMPLETE_MARKER).exists():
             return
-        temporary = cache.temporary_beside(target)
+        temporary = files.temporary_beside(target)
         try:
             temporary.mkdir()
             for file in published.files:
-                _prove(tools.fetch(file, temporary, turn.heartbeat), file)
-            shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub client's own notes
+                _check_content(tools.fetch(file, temporary, lease.heartbeat), file)
+            shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub client's own records
             for path in temporary.iterdir():
                 sync(path)
-            (temporary / WHOLE).touch()
+            (temporary / COMPLETE_MARKER).touch()
             _publish(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _publish(temporary: Path, target: Path) -> None:
-    if not (target / WHOLE).exists():
-        cache.remove_tree(target)
+    if not (target / COMPLETE_MARKER).exists():
+        files.remove_tree(target)
     try:
-        temporary.rename(target)  # refused where a directory with content is
+        temporary.rename(target)  # fails if there is a directory with content
     except OSError:
-        if not (target / WHOLE).exists():  # else another process was faster: same content
+        if not (target / COMPLETE_MARKER).exists():  # else another process was faster, with the same content
             raise
 
 
-def _prove(path: Path, file: HubFile) -> None:
+def _check_content(path: Path, file: HubFile) -> None:
     size = path.stat().st_size
     if file.size_bytes not in (None, size):
         raise SourceProblem(f"{file.path} has {size} bytes instead of {file.size_bytes}")
-    if file.sha256 is not None and (measured := cache.sha256_of(path)) != file.sha256:
+    if file.sha256 is not None and (measured := files.sha256_of(path)) != file.sha256:
         raise SourceProblem(f"{file.path} has sha256 {measured[:12]}... instead of {file.sha256[:12]}...")

@@ -1,7 +1,7 @@
-"""A complete model directory for the engine: found, or made once and kept where the next worker finds it.
+"""The search for a complete model directory: found, or made once and kept where the next worker finds it.
 
 Order: what ships with the code or is given as a path > RunPod's cached model > baked into the image > a copy
-on the volume > the hub. Each source that cannot be used leaves a note and the next one is tried.
+on the volume > the hub. Each source that cannot be used leaves a note, and the next one is tried.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from f5_worker.boot.weights import copies, recipes
 from f5_worker.boot.weights.recipes import Recipe, SourceProblem, Tools
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import published
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 WeightsSource = Literal["shipped", "runpod-cache", "baked", "volume", "hub"]
 CopyPrecision = Literal["fp16", "fp32"]
 
-LOCAL = Path("/tmp/f5-worker/models")  # noqa: S108 - the container's own disk, for what no volume takes
+LOCAL = Path("/tmp/f5-worker/models")  # noqa: S108 - the container's own disk, used where no volume can be
 REPOSITORY = Path(__file__).resolve().parents[3]
-WAIT_S = 120.0  # for another worker that makes the same copy; after that this one makes its own
+WAIT_S = 120.0  # for another worker that makes the same copy; after that, this one makes its own
 RESERVE_BYTES = 64 << 20  # left free on every disk
 
 
 @dataclass(frozen=True)
 class WeightRoots:
-    """Where models may lie. `caches` are the places for made copies, best first."""
+    """The directories in which models are looked for. `caches` are the places for made copies, best first."""
 
     shipped: Path = REPOSITORY / "models"
     baked: Path = Path("/opt/models")
@@ -48,21 +48,28 @@ class WeightRoots:
         volume: Path | None = None,
         local: Path = LOCAL,
     ) -> WeightRoots:
-        """The layouts of RunPod and of huggingface_hub (HF_HUB_CACHE, HF_HOME; worker-vllm sets HF_HOME to .../hub)."""
+        """Return the directories that RunPod and huggingface_hub use in this environment.
+
+        huggingface_hub reads HF_HUB_CACHE and HF_HOME; worker-vllm sets HF_HOME to .../hub.
+
+        Args:
+            volume: where RunPod mounts the network volume and cached models; None: there is no volume.
+            local: the place for copies on the container's own disk.
+        """
         home = Path(environ.get("HF_HOME") or Path(environ.get("HOME") or "/root", ".cache", "huggingface"))
         named = [environ.get("HF_HUB_CACHE"), environ.get("HUGGINGFACE_HUB_CACHE")]
         hubs = [Path(name) for name in named if name] + [home / "hub", home]
         hubs = [volume / "huggingface-cache" / "hub", *hubs] if volume else hubs
-        # Where no volume is mounted its directory is not made: the files would lie on the container's own disk,
+        # Where no volume is mounted, its directory is not created: the files would be on the container's own disk,
         # and a volume mounted later would hide them.
-        absent = volume is not None and cache_dir.is_relative_to(volume) and not volume.is_dir()
-        places = [*([] if absent else [cache_dir / "models"]), local]
+        is_unmounted = volume is not None and cache_dir.is_relative_to(volume) and not volume.is_dir()
+        places = [*([] if is_unmounted else [cache_dir / "models"]), local]
         return cls(baked=models_dir, hub_caches=tuple(dict.fromkeys(hubs)), caches=tuple(dict.fromkeys(places)))
 
 
 @dataclass(frozen=True)
-class Located:
-    """A directory that the engine can load, and how it came to be. `made` is true if this call made it."""
+class FoundModel:
+    """A directory that the engine can load, and its source. `made` is true if this call made it."""
 
     directory: Path
     source: WeightsSource
@@ -71,21 +78,11 @@ class Located:
     made: bool = False
 
 
-@dataclass(frozen=True)
-class Place:
-    """A disk that could hold a copy. `problem` is None where it would be used."""
-
-    directory: Path
-    free_bytes: int | None
-    needed_bytes: int
-    problem: str | None
-
-
 class _PlaceProblem(Exception):
-    """Nothing can be put here; elsewhere it may work."""
+    """A copy cannot be made in this place; it may be possible in another."""
 
 
-def resolve(
+def find_model(
     model: str,
     *,
     roots: WeightRoots,
@@ -95,35 +92,45 @@ def resolve(
     dry: bool = False,
     tools: Tools | None = None,
     wait_s: float = WAIT_S,
-) -> Located:
+) -> FoundModel:
     """Find or make the directory of a model.
 
     Args:
         offline: download nothing.
-        deep: compare sha256 as well as sizes; reads every byte.
+        deep: compare sha256 in addition to sizes; reads every byte.
         dry: change nothing; `directory` is then where the copy would be made.
+        wait_s: longest time to wait for another worker that makes the same copy.
 
     Raises:
-        ModelUnavailable: no source had it; the message says what was wrong with each.
+        ModelUnavailable: no source had it; the message has the problem of each.
     """
     return _Search(model, roots, offline, precision, deep, dry, tools or Tools(), wait_s).run()
 
 
-def preflight(needed_bytes: int, roots: WeightRoots) -> list[Place]:
-    """The places for copies with what they have and what is needed. Changes nothing."""
-    return [_look_at(directory, needed_bytes) for directory in roots.caches]
+def space_problem(directory: Path, needed_bytes: int) -> str | None:
+    """Return why a directory cannot take a copy of that size, or None if it can. Changes nothing.
 
-
-def needed_bytes(model: str, roots: WeightRoots, precision: CopyPrecision = "fp16") -> int:
-    """Room that making a copy of a published model takes at most; 0 for a model that is none."""
-    checkpoint = published().get(model)
-    if checkpoint is None:
-        return 0
-    return recipes.of_checkpoint(checkpoint, precision, ()).needed_bytes(roots.hub_caches)
+    Measured at the nearest existing parent; a disk that does not answer is a problem like any other.
+    """
+    parents: Iterable[Path] = [directory, *directory.parents]
+    try:
+        existing = next(path for path in parents if path.is_dir())
+        disk = os.statvfs(existing)
+    except (OSError, StopIteration) as error:
+        reason = files.explain(error) if isinstance(error, OSError) else "does not exist"
+        return f"{directory}: {reason}"
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_flag & os.ST_RDONLY or not os.access(existing, os.W_OK | os.X_OK):
+        return f"{directory}: cannot be written to"
+    if free < needed_bytes + RESERVE_BYTES:
+        return f"{directory}: {_size(free)} free, {_size(needed_bytes + RESERVE_BYTES)} needed"
+    return None
 
 
 @dataclass
 class _Search:
+    """One call of `find_model`. Each source has a method that returns the model or None and leaves notes."""
+
     model: str
     roots: WeightRoots
     offline: bool
@@ -133,83 +140,86 @@ class _Search:
     tools: Tools
     wait_s: float
     notes: list[str] = field(default_factory=list)
-    distrusted: bool = False  # the hub caches: what they hold for this model could not be used
+    ignores_hub_caches: bool = False  # set once the files in them could not be used for this model
 
-    def run(self) -> Located:
-        found = self._given() or self._runpod() or self._baked() or self._volume() or self._hub()
+    def run(self) -> FoundModel:
+        """Try all sources in order."""
+        found = (
+            self._in_named_directory()
+            or self._in_hub_cache()
+            or self._in_image()
+            or self._among_copies()
+            or self._from_hub()
+        )
         if found is None:
-            raise ModelUnavailable(self._nothing())
+            raise ModelUnavailable(self._failure_message())
         return replace(found, notes=tuple(dict.fromkeys(self.notes)))
 
-    # -- sources, in order --------------------------------------------------------------------------
+    def _in_named_directory(self) -> FoundModel | None:
+        """Use the directory that the setting names: an absolute path, or a directory that ships with the code."""
+        directory = self.roots.shipped / self.model  # an absolute path replaces `shipped`
+        return self._use_directory(directory, "shipped") if directory.is_dir() else None
 
-    def _given(self) -> Located | None:
-        """What the setting names itself: an absolute path, or a directory beside the code."""
-        directory = self.roots.shipped / self.model  # an absolute path stands for itself
-        return self._directory(directory, "shipped") if directory.is_dir() else None
-
-    def _runpod(self) -> Located | None:
+    def _in_hub_cache(self) -> FoundModel | None:
         checkpoint = published().get(self.model)
         cached = recipes.find_cached(checkpoint.model, self.roots.hub_caches) if checkpoint else None
         if checkpoint is None or cached is None:
             return None
         revision = cached[1]
         if revision != checkpoint.model.revision:
-            self.notes.append(f"the hub cache has revision {revision[:12]}, not the one that is known; it is used")
+            self.notes.append(f"the hub cache has revision {revision[:12]}, not the published one; it is used")
         if self._is_baked(revision):
-            self.notes.append("the image has the same revision, converted already")
-            return Located(self.roots.baked / self.model, "baked", revision)
-        return self._make(
-            recipes.of_checkpoint(checkpoint, self.precision, self.roots.voices, revision), "runpod-cache"
-        )
+            self.notes.append("the image has the same revision, already converted")
+            return FoundModel(self.roots.baked / self.model, "baked", revision)
+        recipe = recipes.from_checkpoint(checkpoint, self.precision, self.roots.voices, revision)
+        return self._find_or_make_copy(recipe, "runpod-cache")
 
-    def _baked(self) -> Located | None:
+    def _in_image(self) -> FoundModel | None:
         directory = self.roots.baked / self.model
-        return self._directory(directory, "baked") if directory.is_dir() else None
+        return self._use_directory(directory, "baked") if directory.is_dir() else None
 
-    def _volume(self) -> Located | None:
+    def _among_copies(self) -> FoundModel | None:
         checkpoint = published().get(self.model)
         if checkpoint is None:
             return None
-        return self._ready(recipes.of_checkpoint(checkpoint, self.precision, ()), "volume")
+        return self._find_copy(recipes.from_checkpoint(checkpoint, self.precision, ()), "volume")
 
-    def _hub(self) -> Located | None:
+    def _from_hub(self) -> FoundModel | None:
         checkpoint = published().get(self.model)
         if checkpoint is None:
             return None
         if self.offline:
             self.notes.append("the hub: not asked, HF_HUB_OFFLINE is set")
             return None
-        return self._make(recipes.of_checkpoint(checkpoint, self.precision, self.roots.voices), "hub")
+        return self._find_or_make_copy(recipes.from_checkpoint(checkpoint, self.precision, self.roots.voices), "hub")
 
     @property
     def _hub_caches(self) -> tuple[Path, ...]:
-        return () if self.distrusted else self.roots.hub_caches
+        return () if self.ignores_hub_caches else self.roots.hub_caches
 
-    # -- what they have in common -------------------------------------------------------------------
+    def _use_directory(self, directory: Path, source: WeightsSource) -> FoundModel | None:
+        """Use a directory as it is, if it is complete; else a copy made from it.
 
-    def _directory(self, directory: Path, source: WeightsSource) -> Located | None:
-        """As it is, if it is complete; else a copy made from it, for a fine-tune without vocoder or as `.pt`."""
-        problem = copies.defect(directory, deep=True) if self.deep and self._has_manifest(directory) else None
-        problem = problem or copies.lacking(directory)
+        A copy is needed for a fine-tune without a vocoder or in `.pt` format.
+        """
+        has_manifest = (directory / copies.MANIFEST).exists()
+        problem = copies.defect(directory, deep=True) if self.deep and has_manifest else None
+        problem = problem or copies.why_incomplete(directory)
         if problem is None:
             manifest = copies.read_manifest(directory)
-            return Located(directory, source, manifest.revision if manifest else None)
+            return FoundModel(directory, source, manifest.revision if manifest else None)
         self.notes.append(f"{source} directory of {self.model}: {problem}")
-        if self._has_manifest(directory):
-            return None  # it was made by this program and is damaged: no source for a copy
+        if has_manifest:
+            return None  # made by this program and damaged: a copy of it would be too
         try:
-            recipe = recipes.of_directory(directory, self.precision, self.roots.voices)
+            recipe = recipes.from_directory(directory, self.precision, self.roots.voices)
         except SourceProblem as error:
             self.notes.append(str(error))
             return None
         except OSError as error:
-            self.notes.append(f"{source} directory of {self.model}: {cache.explain(error)}")
+            self.notes.append(f"{source} directory of {self.model}: {files.explain(error)}")
             return None
-        return self._make(recipe, source) if recipe else None
-
-    def _has_manifest(self, directory: Path) -> bool:
-        return (directory / copies.MANIFEST).exists()
+        return self._find_or_make_copy(recipe, source) if recipe else None
 
     def _is_baked(self, revision: str) -> bool:
         manifest = copies.read_manifest(self.roots.baked / self.model)
@@ -217,54 +227,55 @@ class _Search:
             return False
         return copies.defect(self.roots.baked / self.model, deep=self.deep) is None
 
-    def _ready(self, recipe: Recipe, source: WeightsSource) -> Located | None:
-        """A whole copy in any of the places."""
+    def _find_copy(self, recipe: Recipe, source: WeightsSource) -> FoundModel | None:
+        """Find an undamaged copy in any of the places."""
         for place in self.roots.caches:
-            target = _target(place, recipe)
+            target = _copy_path(place, recipe)
             if not target.is_dir():
                 continue
             problem = copies.defect(target, deep=self.deep)
             if problem is None:
-                return Located(target, source, recipe.revision)
+                return FoundModel(target, source, recipe.revision)
             self.notes.append(f"copy in {place}: {problem}; not used")
         return None
 
-    def _make(self, recipe: Recipe, source: WeightsSource) -> Located | None:
-        """A copy that is there already, or a new one in the first place that takes it."""
-        if ready := self._ready(recipe, source):
-            return ready
+    def _find_or_make_copy(self, recipe: Recipe, source: WeightsSource) -> FoundModel | None:
+        """Find an existing copy, or make one in the first place where that is possible."""
+        if found := self._find_copy(recipe, source):
+            return found
         for place in self.roots.caches:
             try:
-                return self._make_at(place, recipe, source)
+                return self._make_copy(place, recipe, source)
             except _PlaceProblem as error:
                 self.notes.append(str(error))
             except SourceProblem as error:
                 self.notes.append(f"{source}: {error}")
-                self.distrusted = True
+                self.ignores_hub_caches = True
                 return None
         return None
 
-    def _make_at(self, place: Path, recipe: Recipe, source: WeightsSource) -> Located:
-        target = _target(place, recipe)
-        look = _look_at(place, recipe.needed_bytes(self._hub_caches))
-        if look.problem:
-            raise _PlaceProblem(look.problem)
+    def _make_copy(self, place: Path, recipe: Recipe, source: WeightsSource) -> FoundModel:
+        """Make a copy in one place, or wait for another worker that makes it."""
+        target = _copy_path(place, recipe)
+        needed = recipe.needed_bytes(self._hub_caches)
+        if problem := space_problem(place, needed):
+            raise _PlaceProblem(problem)
         if self.dry:
-            self.notes.append(f"a copy would be made in {place}, {_size(look.needed_bytes)} needed")
-            return Located(target, source, recipe.revision)
+            self.notes.append(f"a copy would be made in {place}, {_size(needed)} needed")
+            return FoundModel(target, source, recipe.revision)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            cache.sweep(target.parent)
-            with cache.lease(target.parent / ".lease", wait_s=self.wait_s, done=lambda: _whole(target)) as turn:
-                made = not _whole(target, deep=self.deep)
+            files.sweep(target.parent)
+            with files.lease(target.parent / ".lease", wait_s=self.wait_s, done=lambda: _is_usable(target)) as lease:
+                made = not _is_usable(target, deep=self.deep)
                 if made:
-                    self._build(recipe, source, target, turn.heartbeat)
+                    self._build(recipe, source, target, lease.heartbeat)
         except OSError as error:
-            raise _PlaceProblem(_disk_line(place, error, look.needed_bytes)) from None
-        return Located(target, source, recipe.revision, made=made)
+            raise _PlaceProblem(_disk_problem(place, error, needed)) from None
+        return FoundModel(target, source, recipe.revision, made=made)
 
     def _build(self, recipe: Recipe, source: WeightsSource, target: Path, heartbeat: recipes.Heartbeat) -> None:
-        temporary = cache.temporary_beside(target)
+        temporary = files.temporary_beside(target)
         try:
             temporary.mkdir()
             origin = recipes.build_model_dir(
@@ -282,47 +293,32 @@ class _Search:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _nothing(self) -> str:
+    def _failure_message(self) -> str:
         known = ", ".join(sorted(published()))
-        tried = "; ".join(dict.fromkeys(self.notes)) or f"no directory of that name, and no published model ({known})"
+        tried = "; ".join(dict.fromkeys(self.notes))
+        tried = tried or f"there is no directory of that name, and it is not a published model ({known})"
         return (
-            f"F5_MODEL={self.model!r} could not be had: {tried}. Put the model's directory into {self.roots.baked}, "
-            "bake it into the image (BAKE_MODEL), set the endpoint's cached model, or allow the hub"
+            f"F5_MODEL={self.model!r} is not available: {tried}. Put the model's directory into {self.roots.baked}, "
+            "bake it into the image (BAKE_MODEL), set the endpoint's cached model, or allow downloads from the hub"
         )
 
 
-def _target(place: Path, recipe: Recipe) -> Path:
-    return place / recipe.key / recipe.name  # the last part is the model's name: the engine knows its shape by that
+def _copy_path(place: Path, recipe: Recipe) -> Path:
+    return (
+        place / recipe.key / recipe.name
+    )  # the last part is the model's name, by which a published architecture is known
 
 
-def _whole(target: Path, deep: bool = False) -> bool:
+def _is_usable(target: Path, deep: bool = False) -> bool:
     return copies.defect(target, deep=deep) is None
 
 
-def _look_at(directory: Path, needed: int) -> Place:
-    """Measured at the nearest directory there is; a disk that does not answer is a problem like any other."""
-    parents: Iterable[Path] = [directory, *directory.parents]
+def _disk_problem(place: Path, error: OSError, needed: int) -> str:
     try:
-        there = next(path for path in parents if path.is_dir())
-        disk = os.statvfs(there)
-    except (OSError, StopIteration) as error:
-        reason = cache.explain(error) if isinstance(error, OSError) else "is not there"
-        return Place(directory, None, needed, f"{directory}: {reason}")
-    free = disk.f_bavail * disk.f_frsize
-    problem = None
-    if disk.f_flag & os.ST_RDONLY or not os.access(there, os.W_OK | os.X_OK):
-        problem = f"{directory}: cannot be written to"
-    elif free < needed + RESERVE_BYTES:
-        problem = f"{directory}: {_size(free)} free, {_size(needed + RESERVE_BYTES)} needed"
-    return Place(directory, free, needed, problem)
-
-
-def _disk_line(place: Path, error: OSError, needed: int) -> str:
-    try:
-        free = _size(cache.free_bytes(place))
+        free = _size(files.free_bytes(place))
     except OSError:
         free = "unknown"
-    return f"{place}: {cache.explain(error)} ({free} free, {_size(needed)} needed)"
+    return f"{place}: {files.explain(error)} ({free} free, {_size(needed)} needed)"
 
 
 def _size(n_bytes: int) -> str:

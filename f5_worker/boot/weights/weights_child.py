@@ -1,7 +1,7 @@
-"""What the weight cache needs heavy libraries for, as a program: `fetch` from the hub, `convert` to a copy's files.
+"""The part of the weight cache that needs heavy libraries: `fetch` a file from the hub, `convert` to a copy's files.
 
-Run by path in a process of its own, so that the boot process imports neither torch nor huggingface_hub and
-can stop it. The request is one JSON argument; the exit code and the last line printed say what went wrong.
+A program, run by path in a child process, so that the boot process imports neither torch nor huggingface_hub and
+can stop it. The request is one JSON argument; the exit code and the last line printed tell what went wrong.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DISK_FAULT = 74  # EX_IOERR: the disk written to, not the source
-SOURCE_FAULT = 65  # EX_DATAERR: what was read cannot be used
+DISK_FAULT = 74  # EX_IOERR: the disk that is written to failed, not the source
+SOURCE_FAULT = 65  # EX_DATAERR: the files that were read cannot be used
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 
@@ -34,7 +34,7 @@ def fetch(repo: str, revision: str, path: str, into: str, endpoint: str | None =
     try:
         hf_hub_download(repo, path, revision=revision, local_dir=into, endpoint=endpoint)
     except LocalEntryNotFoundError as error:  # no connection after all retries, or forbidden by HF_HUB_OFFLINE
-        raise Unusable(f"{repo}/{path} cannot be had: {_first_line(error.__cause__ or error)}") from None
+        raise Unusable(f"{repo}/{path} cannot be downloaded: {_first_line(error.__cause__ or error)}") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
         raise Unusable(f"the hub answers {status} for {repo}/{path}; is a token (HF_TOKEN) needed?") from None
@@ -50,14 +50,14 @@ def convert(model: str, vocab: str, vocoder: str, into: str, precision: str) -> 
     del weights
     kept = {name: t for name, t in _load(Path(vocoder)).items() if name.startswith(("backbone.", "head.out."))}
     if not kept:
-        raise Unusable(f"{Path(vocoder).name} is no Vocos: it has no tensor named backbone.* or head.out.*")
+        raise Unusable(f"{Path(vocoder).name} is not a Vocos model: it has no tensor named backbone.* or head.out.*")
     _save(kept, target / "vocoder.safetensors")
-    # The hub's file has CRLF line ends, the one in the f5-tts wheel LF; a token must not end with a CR.
+    # The hub's file has CRLF line ends, the one in the f5-tts wheel LF; a token must not end with CR.
     (target / "vocab.txt").write_bytes(Path(vocab).read_bytes().replace(b"\r\n", b"\n"))
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Tensors by name. A pickle is read with `weights_only`, which builds tensors and plain containers alone."""
+    """Load tensors by name. A pickle is read with `weights_only`, which creates only tensors and plain containers."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -68,8 +68,8 @@ def _load(path: Path) -> dict[str, Any]:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise Unusable(
-            f"{path.name} holds more than weights, loading it could run its author's code; "
-            "ask for a safetensors file, or convert it on a machine where that may happen"
+            f"{path.name} holds more than weights, and loading it could run code from its author; "
+            "use a safetensors file, or convert it on a machine where that is acceptable"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise Unusable(f"{path.name} cannot be read: {_first_line(error)}") from None
@@ -79,22 +79,21 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _ema(state: dict[str, Any]) -> dict[str, Any]:
-    """The averaged weights, or the only ones: a training checkpoint nests them.
+    """Return the averaged weights, or the only ones there are: a training checkpoint nests them.
 
-    (f5_tts/infer/utils_infer.py, `load_checkpoint`, with and without `use_ema`)
+    See f5_tts/infer/utils_infer.py, `load_checkpoint`, with and without `use_ema`.
     """
     import torch
 
     inner = state.get("ema_model_state_dict", state.get("model_state_dict", state))
     tensors = {name: value for name, value in inner.items() if isinstance(value, torch.Tensor)}
-    named = any("transformer." in name for name in tensors)
-    if not named:
-        raise Unusable("the checkpoint has no tensor named transformer.*; it is no F5-TTS model")
+    if not any("transformer." in name for name in tensors):
+        raise Unusable("the checkpoint has no tensor named transformer.*; it is not an F5-TTS model")
     return tensors
 
 
 def _half(tensor: Any) -> Any:
-    """Half precision where nothing is lost but digits: what would overflow and what counts is kept as it is."""
+    """Return the tensor in half precision, or unchanged if it would overflow or does not hold floats (counters)."""
     if not tensor.is_floating_point():
         return tensor
     half = tensor.half()
@@ -106,22 +105,22 @@ def _save(tensors: dict[str, Any], path: Path) -> None:
     from safetensors.torch import save_file
 
     try:
-        save_file(_apart(tensors), path)
+        save_file(_unshare(tensors), path)
     except SafetensorError as error:
-        if code := re.search(r"os error (\d+)", str(error)):  # the Rust side wraps what the disk says, such as ENOSPC
+        if code := re.search(r"os error (\d+)", str(error)):  # the Rust side wraps the disk's error, such as ENOSPC
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from None
         raise
 
 
-def _apart(tensors: dict[str, Any]) -> dict[str, Any]:
-    """Each tensor in memory of its own, as save_file demands; those that are already are not copied."""
-    seen: set[int] = set()
+def _unshare(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Give each tensor its own memory, as save_file requires; tensors that already have it are not copied."""
+    seen_ptrs: set[int] = set()
     result = {}
     for name, tensor in tensors.items():
-        whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
-        alone = tensor.untyped_storage().data_ptr() not in seen
-        result[name] = tensor if whole and alone else tensor.contiguous().clone()
-        seen.add(result[name].untyped_storage().data_ptr())
+        owns_storage = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
+        is_first = tensor.untyped_storage().data_ptr() not in seen_ptrs
+        result[name] = tensor if owns_storage and is_first else tensor.contiguous().clone()
+        seen_ptrs.add(result[name].untyped_storage().data_ptr())
     return result
 
 
@@ -130,13 +129,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def main(task: str, request: str) -> int:
+    """Run `fetch` or `convert` with the arguments in `request` (JSON) and return the exit code."""
     arguments = json.loads(request)
     try:
         (fetch if task == "fetch" else convert)(**arguments)
     except Unusable as error:
         print(error)
         return SOURCE_FAULT
-    except OSError as error:  # requests' and httpx' own are among them for the hub
+    except OSError as error:  # includes errors of requests and httpx while downloading
         print(error.strerror or _first_line(error))
         return DISK_FAULT if error.errno in DISK_ERRORS else SOURCE_FAULT
     return 0

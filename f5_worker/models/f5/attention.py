@@ -1,4 +1,4 @@
-"""Self-attention with rotary positions, in F5's flavour, over rows of different lengths.
+"""Self-attention with rotary positions, as F5 has it, over packed rows of different lengths.
 
 Legend: n frames of all rows together, h heads, d width of one head.
 """
@@ -17,41 +17,47 @@ from f5_worker.models.f5.cuda.ops import Ops
 from f5_worker.models.f5.cuda.packed import Rows
 
 Attend = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]
-"""Query, key, value `[n, h, d]` -> `[n, h, d]`, each row with itself alone."""
+"""Attention of query, key, value `[n, h, d]` within each row -> `[n, h, d]`."""
 
 
 def attend_dense(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
-    """torch's own attention for each run of rows of one length: everywhere, in every precision, exact."""
-    done, begin = [], 0
+    """Attend with torch's own kernel for each run of rows of one length: everywhere, in every precision, exact."""
+    outputs, begin = [], 0
     for run in rows.runs():
         end = begin + run[0] * run[1]
         q, k, v = (x[begin:end].view(*run, *x.shape[1:]).transpose(1, 2) for x in (query, key, value))
-        done.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1))
+        outputs.append(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(0, 1))
         begin = end
-    return done[0] if len(done) == 1 else torch.cat(done)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
 def attend_flash(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
-    """flash-attn, where boot left it installed: it had to prove itself on this GPU (boot/verify_child.py)."""
+    """Attend with flash-attn, where boot left it installed because it passed its test on this GPU.
+
+    (boot/flash_attn/verify_child.py)
+    """
     from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found, unused-ignore]
 
-    edges, longest = rows.cumulative, rows.longest
-    out: Tensor = flash_attn_varlen_func(query, key, value, edges, edges, longest, longest)
+    cumulative, max_length = rows.cumulative, rows.max_length
+    out: Tensor = flash_attn_varlen_func(query, key, value, cumulative, cumulative, max_length, max_length)
     return out
 
 
 def attend_varlen(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
-    """torch's own variable-length flash attention (torch >= 2.10)."""
+    """Attend with torch's own variable-length flash attention (torch >= 2.10)."""
     from torch.nn.attention.varlen import varlen_attn
 
-    edges, longest = rows.cumulative, rows.longest
-    return cast(Tensor, varlen_attn(query, key, value, edges, edges, longest, longest))
+    cumulative, max_length = rows.cumulative, rows.max_length
+    return cast(Tensor, varlen_attn(query, key, value, cumulative, cumulative, max_length, max_length))
 
 
 def choose_attention(device: torch.device, dtype: torch.dtype, *, flash: bool = True) -> Attend:
-    """The backend for a model on `device` in `dtype`; what takes all rows in one launch takes half precision on CUDA.
+    """Return the fastest attention for a model on `device` in `dtype`.
 
-    flash: flash-attn may be used where it is installed; not if nobody proved it (`F5_FLASH_ATTN=off`).
+    Those that take all rows in one launch need half precision on CUDA.
+
+    Args:
+        flash: flash-attn may be used where it is installed; False if it was not tested (`F5_FLASH_ATTN=off`).
     """
     if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
         if flash and find_spec("flash_attn") is not None:
@@ -62,9 +68,9 @@ def choose_attention(device: torch.device, dtype: torch.dtype, *, flash: bool = 
 
 
 def rotary_tables(n: int, dim_head: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of positions 0..n-1, each `[n, d / 2]` fp32: of each pair (x0, x1), as in GPT-J.
+    """Return cosine and sine of positions 0..n-1, each `[n, d / 2]` fp32: one for each pair (x0, x1), as in GPT-J.
 
-    Angles are computed in fp32 whatever the model's precision: fp16 loses whole frames above 2048.
+    Angles are computed in fp32 whatever the model's precision: fp16 is off by whole frames above 2048.
     (x_transformers `RotaryEmbedding`; upstream rounds its frequencies with the weights.)
     """
     frequency = 1.0 / base ** (torch.arange(0, dim_head, 2).float() / dim_head)
@@ -73,10 +79,11 @@ def rotary_tables(n: int, dim_head: int, base: float = 10_000.0) -> tuple[Tensor
 
 
 class Attention(nn.Module):
-    """Attention of each frame with all of its row; parameter names are upstream's but for `to_qkv`.
+    """Attention of each frame to all frames of its row; parameter names are upstream's except for `to_qkv`.
 
-    `rotary_heads`: number of leading heads that see positions, None for all (`pe_attn_head`;
-    the first F5 release turned only one head).
+    Args:
+        rotary_heads: number of leading heads with rotary positions, None for all (`pe_attn_head`; the first F5 release
+            rotates only one head).
     """
 
     def __init__(self, dim: int, heads: int, dim_head: int, qk_norm: bool, rotary_heads: int | None) -> None:
@@ -84,15 +91,15 @@ class Attention(nn.Module):
         inner = heads * dim_head
         self.heads = heads
         self.rotary_heads = heads if rotary_heads is None else rotary_heads
-        self.to_qkv = nn.Linear(dim, 3 * inner)  # upstream's to_q, to_k, to_v, one above the other
-        self.to_out = nn.ModuleList([nn.Linear(inner, dim)])  # a list, as upstream's has a dropout behind it
+        self.to_qkv = nn.Linear(dim, 3 * inner)  # upstream's to_q, to_k and to_v, concatenated
+        self.to_out = nn.ModuleList([nn.Linear(inner, dim)])  # a list as upstream's, which also holds a dropout
         self.qk_norm = qk_norm
         if qk_norm:
             self.q_norm = nn.RMSNorm(dim_head, eps=1e-6)
             self.k_norm = nn.RMSNorm(dim_head, eps=1e-6)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, ops: Ops, attend: Attend) -> Tensor:
-        """`x [n, dim]` -> `[n, dim]`."""
+        """Attend within each row, `x [n, dim]` -> `[n, dim]`."""
         qkv = self.to_qkv(x).view(len(x), 3, self.heads, -1)
         if self.qk_norm:
             query, key, value = qkv.unbind(1)

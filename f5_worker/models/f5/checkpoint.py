@@ -1,4 +1,4 @@
-"""A checkpoint's files to modules, on the CPU: upstream's names and shapes, key by key."""
+"""Loading of a checkpoint's files into modules, on the CPU: upstream's names and shapes, key by key."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from f5_worker.errors import ModelUnavailable
 from f5_worker.models.f5.config import read_arch
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.skip_init import SkipInit
 from f5_worker.models.f5.vocoder import Vocos
-from f5_worker.errors import ModelUnavailable
 from f5_worker.settings import REPOSITORY, Settings
 
-_DERIVED = ("mel_spec.", "transformer.rotary_embed.", "transformer.text_embed.freqs_cis", "initted", "step")
+# Keys that upstream saves and this worker computes, or does not need.
+_IGNORED_PREFIXES = ("mel_spec.", "transformer.rotary_embed.", "transformer.text_embed.freqs_cis", "initted", "step")
 
 
 def find_model(settings: Settings) -> Path:
-    """The directory of the model that the settings name."""
+    """Return the directory of the model that the settings name.
+
+    Raises:
+        ModelUnavailable: it is not on this machine.
+    """
     places = [REPOSITORY / "models" / settings.model, settings.models_dir / settings.model]
-    for place in places:  # an absolute F5_MODEL stands for itself in both
+    for place in places:  # an absolute F5_MODEL is the path itself in both
         if place.is_dir():
             return place
     raise ModelUnavailable(
@@ -33,15 +38,20 @@ def find_model(settings: Settings) -> Path:
 
 
 def load_model(directory: Path, vocabulary_size: int) -> DiT:
-    """The transformer in `directory`, on the CPU, in the precision of its file."""
-    weights = _read(required(directory, "model.safetensors"))
-    kept = {name: tensor for name, tensor in _plain_names(weights).items() if not name.startswith(_DERIVED)}
+    """Load the transformer in `directory`, on the CPU, in the precision of its file.
+
+    Raises:
+        ModelUnavailable: files are missing or damaged, or do not belong together.
+    """
+    weights = _read(require_file(directory, "model.safetensors"))
+    weights = {name.removeprefix("ema_model."): tensor for name, tensor in weights.items()}
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(_IGNORED_PREFIXES)}
     kept = {name.removeprefix("transformer."): tensor for name, tensor in kept.items()}
-    rows = len(kept.get("text_embed.text_embed.weight", ())) - 1
-    if rows != vocabulary_size:
+    embedding_size = len(kept.get("text_embed.text_embed.weight", ())) - 1
+    if embedding_size != vocabulary_size:
         raise ModelUnavailable(
-            f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with {rows}; "
-            "use the vocab.txt that came with it"
+            f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with "
+            f"{embedding_size}; use the vocab.txt that came with it"
         )
     with SkipInit():
         model = DiT(read_arch(directory), vocabulary_size)
@@ -53,16 +63,22 @@ def load_model(directory: Path, vocabulary_size: int) -> DiT:
 
 
 def load_vocoder(directory: Path) -> Vocos:
-    """The vocoder in `directory`, on the CPU, fp32."""
-    weights = _read(required(directory, "vocoder.safetensors"))
+    """Load the vocoder in `directory`, on the CPU, in fp32.
+
+    Raises:
+        ModelUnavailable: its file is missing or damaged, or not a Vocos checkpoint.
+    """
+    weights = _read(require_file(directory, "vocoder.safetensors"))
     try:
         return Vocos.from_weights(weights)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise ModelUnavailable(f"model {directory.name!r}: vocoder.safetensors is no Vocos: {error}") from None
+        raise ModelUnavailable(
+            f"model {directory.name!r}: vocoder.safetensors is not a Vocos checkpoint: {error}"
+        ) from None
 
 
 def fuse_qkv(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Upstream's three projections of each attention as one; whatever lacks one of them stays as it is."""
+    """Concatenate upstream's three projections of each attention; one with a projection missing stays as it is."""
     fused = dict(weights)
     for name in weights:
         parts = [name.replace(".attn.to_q.", f".attn.to_{part}.") for part in "qkv"]
@@ -71,12 +87,12 @@ def fuse_qkv(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return fused
 
 
-def _plain_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix("ema_model."): tensor for name, tensor in weights.items()}
+def require_file(directory: Path, name: str) -> Path:
+    """Return the path of a checkpoint's file.
 
-
-def required(directory: Path, name: str) -> Path:
-    """The path of a file that a checkpoint cannot be without."""
+    Raises:
+        ModelUnavailable: it is missing.
+    """
     path = directory / name
     if not path.is_file():
         raise ModelUnavailable(f"model {directory.name!r} has no {name}; its directory is incomplete")

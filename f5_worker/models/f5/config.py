@@ -1,4 +1,4 @@
-"""Shapes of the models: upstream's published ones by name, any other from its `arch.json`."""
+"""Architectures of the models: upstream's published ones by name, any other from its `arch.json`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIN_GUIDANCE_SCALE = 1e-5  # upstream leaves out the unconditional branch below 
 
 
 def mel_frames(n_samples: int) -> int:
-    """Return the mel frames of a clip: centred windows give one more than whole hops."""
+    """Return the mel frames of a clip: centred windows give one more than there are whole hops."""
     return n_samples // HOP_SAMPLES + 1
 
 
@@ -36,7 +36,7 @@ def make_segment(
     sway_coefficient: float | None,
     seed: int,
 ) -> Segment:
-    """Return a segment for this network: with guidance its unconditional row doubles what a forward holds of it."""
+    """Return a segment for this network; with guidance its unconditional row doubles its frames in a forward."""
     rows = 2 if guidance_scale >= MIN_GUIDANCE_SCALE else 1
     return Segment(reference, tokens, frames, nfe, guidance_scale, sway_coefficient, seed, rows * frames)
 
@@ -66,7 +66,7 @@ class Arch:
             raise ModelUnavailable("arch.json: text_embedding_average_upsampling needs text_mask_padding")
 
 
-# Say how upstream computes, not what: absent from `Arch`, tolerated in an arch.json.
+# Names that decide how upstream computes, not what: not in `Arch`, ignored in an arch.json.
 _IMPLEMENTATION_KEYS = {"attn_backend", "attn_mask_enabled", "checkpoint_activations", "dropout", "text_num_embeds"}
 
 _BASE = Arch(dim=1024, depth=22, heads=16, ff_mult=2, text_dim=512, conv_layers=4)
@@ -82,13 +82,17 @@ PUBLISHED: Mapping[str, Arch] = {
 
 
 def read_arch(directory: Path) -> Arch:
-    """The architecture of the checkpoint in `directory`: its `arch.json`, or the published one of that name."""
+    """Return the architecture of the checkpoint in `directory`: its `arch.json`, or the published one of that name.
+
+    Raises:
+        ModelUnavailable: there is none, or it cannot be read.
+    """
     path = directory / "arch.json"
     if not path.is_file():
         if directory.name in PUBLISHED:
             return PUBLISHED[directory.name]
         raise ModelUnavailable(
-            f"model {directory.name!r} has no arch.json and is none of {', '.join(PUBLISHED)}; add its arch.json"
+            f"model {directory.name!r} has no arch.json and is not one of {', '.join(PUBLISHED)}; add its arch.json"
         )
     try:
         return parse_arch(json.loads(path.read_text(encoding="utf-8")))
@@ -97,7 +101,11 @@ def read_arch(directory: Path) -> Arch:
 
 
 def parse_arch(values: Mapping[str, Any]) -> Arch:
-    """Build an `Arch` from upstream's argument names; a name that would change the result is an error."""
+    """Build an `Arch` from upstream's argument names.
+
+    Raises:
+        ModelUnavailable: a name is unknown, which might change the result.
+    """
     known = {field.name for field in dataclasses.fields(Arch)}
     unknown = set(values) - known - _IMPLEMENTATION_KEYS
     if unknown:

@@ -1,4 +1,4 @@
-"""How long a text will sound in the pace of a reference."""
+"""Estimate of how long a text sounds at the pace of a reference."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SHORT_TEXT_SPEED = 0.3
 
 
 def target_frames(text: str, transcript: str, reference_frames: int, speed: float) -> int:
-    """Mel frames for `text`, from the reference's frames per byte of its transcript.
+    """Return the mel frames for `text`, from the reference's frames per byte of its transcript.
 
-    Bytes of UTF-8, as upstream counts: three for a Chinese character, which also takes about as long
-    as three Latin letters. A Latin transcript with a Cyrillic text is estimated twice too long.
+    Bytes of UTF-8, as upstream counts: three for a Chinese character, which also takes about as long as three Latin
+    letters. With a Latin transcript the duration of a Cyrillic text is estimated twice too long.
     """
     text_bytes = len(text.encode())
     pace = reference_frames / len(transcript.encode())
-    effective = min(speed, SHORT_TEXT_SPEED) if text_bytes < SHORT_TEXT_BYTES else speed
-    return max(1, math.floor(pace * text_bytes / effective))
+    effective_speed = min(speed, SHORT_TEXT_SPEED) if text_bytes < SHORT_TEXT_BYTES else speed
+    return max(1, math.floor(pace * text_bytes / effective_speed))

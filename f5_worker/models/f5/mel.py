@@ -19,7 +19,7 @@ LOG_FLOOR = 1e-5
 
 
 def log_mel(samples: Tensor) -> Tensor:
-    """`samples [nw]` at 24 kHz -> natural log of mel magnitudes, `[n, m]`, fp32."""
+    """Return the natural log of the mel magnitudes of `samples [nw]` at 24 kHz, `[n, m]` fp32."""
     window = torch.hann_window(N_FFT, device=samples.device)
     spectrum = torch.stft(
         samples, N_FFT, HOP_SAMPLES, window=window, center=True, pad_mode="reflect", return_complex=True
@@ -30,7 +30,7 @@ def log_mel(samples: Tensor) -> Tensor:
 
 @lru_cache(maxsize=2)
 def _filterbank(device: torch.device) -> Tensor:
-    """Triangular filters on the HTK mel scale, `[N_FFT // 2 + 1, m]`."""
+    """Return triangular filters on the HTK mel scale, `[N_FFT // 2 + 1, m]`."""
     frequencies = np.linspace(0, SAMPLE_RATE // 2, N_FFT // 2 + 1)
     corners_mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), MEL_BANDS + 2)
     corners = 700 * (10 ** (corners_mel / 2595) - 1)

@@ -1,4 +1,4 @@
-"""A loaded model and its vocoder: the only place that touches torch while jobs run.
+"""A loaded model and its vocoder, as the engine runs them: the only code that calls torch while jobs run.
 
 Legend: n frames, nr of the reference, m mel bands, nw samples.
 """
@@ -17,159 +17,172 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from f5_worker.models.f5.cuda.backend import choose_backend
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
-from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, required
+from f5_worker.errors import HostUnfit
+from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
+from f5_worker.models.f5.cuda.backend import choose_backend
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
-from f5_worker.models.f5.cuda.step_graphs import ALONE, CudaRecorder, StepGraphs, recordable, sizes
+from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
+from f5_worker.models.f5.cuda.step_graphs import (
+    SINGLE_SEGMENT_ROWS,
+    GraphCapturer,
+    StepGraphs,
+    can_capture,
+    graph_sizes,
+)
+from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.f5.mel import log_mel
 from f5_worker.models.f5.network import DiT
-from f5_worker.models.f5.sampler import StepBatch, FlowState, Schedule, draw_noise, time_points
-from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, lengths
-from f5_worker.models.f5.cuda.upload import upload
-from f5_worker.models.f5.vocoder import Vocos
-from f5_worker.errors import HostUnfit
-from f5_worker.settings import Settings
+from f5_worker.models.f5.sampler import FlowState, Schedule, StepBatch, draw_noise, time_points
 from f5_worker.models.f5.tokenizer import Vocabulary
+from f5_worker.models.f5.vocoder import Vocos
+from f5_worker.settings import Settings
 
-OnDevice = Callable[[Callable[[], Any]], Any]
-"""Calls what it is given, in the thread that owns the device, and returns its result."""
+RunOnDevice = Callable[[Callable[[], Any]], Any]
+"""Calls a function in the thread that owns the device, and returns its result."""
 
 _PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-CPU_FACTS = Path("/proc/cpuinfo")
+CPU_INFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
-MAX_SCHEDULES = 8  # tables kept; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
-MAX_REFERENCES = 64  # mels kept; one of the longest reference takes 0.5 MB
+MAX_SCHEDULES = 8  # cached; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
+MAX_REFERENCES = 64  # mels cached; one of the longest reference takes 0.5 MB
 
 
 class F5Runner:
-    """What it takes to turn segments into sound. Only the engine's thread calls `begin`, `step` and `finish`.
+    """Turns segments into audio, as a `ModelRunner`. Only the engine's thread calls `begin`, `step` and `finish`.
 
-    All three leave what they were given as it was when they raise:
+    All three leave the states that they are given unchanged when they raise:
     OutOfMemory when the device is full (fewer segments, or the next job, may fit),
     GpuLost when the CUDA context is broken for good.
     """
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
-        record = CudaRecorder() if recordable(model) else None
-        self._steps = StepGraphs(model, record) if record else None
-        self._segments = SegmentGraphs(model, vocoder, record) if record else None
+        capturer = GraphCapturer() if can_capture(model) else None
+        self._step_graphs = StepGraphs(model, capturer) if capturer else None
+        self._segment_graphs = SegmentGraphs(model, vocoder, capturer) if capturer else None
         self.directory = directory
         self.vocabulary = vocabulary
         self.model = model
         self.vocoder = vocoder
         self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)
-        self._reference = lru_cache(MAX_REFERENCES)(self._make_reference)
-        self._crew: tuple[list[FlowState], StepBatch] | None = None
+        self._reference_mel = lru_cache(MAX_REFERENCES)(self._make_reference_mel)
+        self._batch: tuple[list[FlowState], StepBatch] | None = None
         self._step_issued: torch.cuda.Event | None = None
 
     @property
     def device(self) -> str:
-        """The device in words, such as `cpu` or `NVIDIA L4`."""
+        """Return the name of the device, such as `cpu` or `NVIDIA L4`."""
         return torch.cuda.get_device_name(self.model.device) if self.model.device.type == "cuda" else "cpu"
 
     @property
     def precision(self) -> str:
+        """Return the model's precision: `fp32`, `fp16` or `bf16`."""
         return next(name for name, dtype in _PRECISIONS.items() if dtype == self.model.dtype)
 
     @property
     def n_bytes(self) -> int:
-        """Memory that the weights and their tables take."""
+        """Return the memory that the weights and their tables take."""
         modules = (self.model, self.vocoder)
         return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
 
     def begin(self, segment: Segment) -> FlowState:
-        """A segment before its first step: everything that no step changes is computed here."""
-        with translate_cuda_errors(), torch.inference_mode(), _of_any_length():
+        """Return the state of a segment before its first step, with all that no step changes computed."""
+        with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
             return FlowState.begin(
-                (self._segments or self.model).condition,
-                self._reference(_Clip(segment.reference)),
+                (self._segment_graphs or self.model).condition,
+                self._reference_mel(_ReferenceKey(segment.reference)),
                 upload(torch.tensor(segment.tokens), self.model.device),
                 upload(draw_noise(segment.seed, segment.frames), self.model.device),
                 self._schedule(segment.nfe, segment.sway_coefficient),
                 segment.guidance_scale,
             )
 
-    def step(self, flows: Sequence[FlowState]) -> None:
-        """The next step of each, in one forward. The device may still be at it on return, but at no earlier one."""
+    def step(self, states: Sequence[FlowState]) -> None:
+        """Advance each state by one step, in one forward.
+
+        On return the device may still compute this step, but no earlier one.
+        """
         with translate_cuda_errors(), torch.inference_mode():
-            if self._crew is None or self._crew[0] != list(flows):
-                self._crew = None  # its tensors make room for the new crew's
-                self._crew = list(flows), StepBatch(self.model, flows, self._steps.advance if self._steps else None)
-            self._crew[1].step()
-            self._keep_pace()
+            if self._batch is None or self._batch[0] != list(states):
+                self._batch = None  # frees its tensors before those of the new batch are made
+                advance = self._step_graphs.advance if self._step_graphs else None
+                self._batch = list(states), StepBatch(self.model, states, advance)
+            self._batch[1].step()
+            self._wait_for_previous_step()
 
-    def finish(self, flows: Sequence[FlowState]) -> list[Samples]:
-        """The targets' sound, each `[nw]` at 24 kHz."""
-        self._crew = None
-        with translate_cuda_errors(), torch.inference_mode(), _of_any_length():
-            sounds = self._segments.sounds if self._segments else self.vocoder
-            return [sound.cpu().numpy() for sound in sounds([flow.target for flow in flows])]
+    def finish(self, states: Sequence[FlowState]) -> list[Samples]:
+        """Return the audio of the targets, each `[nw]` at 24 kHz."""
+        self._batch = None
+        with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
+            decode = self._segment_graphs.decode if self._segment_graphs else self.vocoder
+            return [samples.cpu().numpy() for samples in decode([state.target for state in states])]
 
-    def speak(self, segment: Segment) -> Samples:
-        """One segment from text to sound, where there is no engine: warming up, measuring."""
-        flow = self.begin(segment)
+    def generate(self, segment: Segment) -> Samples:
+        """Run one segment from begin to finish, where there is no engine: for warming up and measuring."""
+        state = self.begin(segment)
         for _ in range(segment.nfe):
-            self.step([flow])
-        return self.finish([flow])[0]
+            self.step([state])
+        return self.finish([state])[0]
 
-    def warm_up(self, on_device: OnDevice = lambda work: work()) -> None:
-        """Run each kernel once: the first run is slow, and no job should pay."""
-        on_device(lambda: self.speak(_second_of_noise()))
+    def warm_up(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
+        """Run each kernel once, because the first run is slow."""
+        run_on_device(lambda: self.generate(_warm_up_segment()))
 
-    def record(self, limit_s: float, on_device: OnDevice = lambda work: work()) -> int:
-        """Record steps, begins and ends of likely sizes (graphs.py, segment_graphs.py); others work as well, slower.
+    def capture_graphs(self, limit_s: float, run_on_device: RunOnDevice = lambda work: work()) -> int:
+        """Capture CUDA graphs of steps, begins and ends of likely sizes; other sizes work too, slower.
 
         Args:
-            limit_s: begin no recording after so long.
-            on_device: runs what touches the device, a fiftieth of a second at a time; `Engine.run` while jobs run.
+            limit_s: begin no capture after so long.
+            run_on_device: runs one capture, which takes a fiftieth of a second; `Engine.run` while jobs run.
 
         Returns:
-            Number of recordings.
+            Number of captures.
         """
-        until = time.monotonic() + limit_s
-        recorded = 0
-        for recording in self._recordings():
-            if time.monotonic() > until:
+        until_s = time.monotonic() + limit_s
+        n_captured = 0
+        for capture in self._captures():
+            if time.monotonic() > until_s:
                 break
-            on_device(partial(self._make, recording))
-            recorded += 1
-        return recorded
+            run_on_device(partial(self._capture, capture))
+            n_captured += 1
+        return n_captured
 
-    def _recordings(self) -> Iterator[Callable[[], None]]:
-        """The most likely first: what a segment alone needs."""
-        if self._steps and self._segments:
-            yield from (partial(self._steps.record, size) for size in sizes() if size.rows == ALONE)
-            yield from (partial(self._segments.record, n) for n in lengths())
-            yield from (partial(self._steps.record, size) for size in sizes() if size.rows > ALONE)
+    def _captures(self) -> Iterator[Callable[[], None]]:
+        """Yield the most likely captures first: those that a single segment needs."""
+        if self._step_graphs and self._segment_graphs:
+            sizes = list(graph_sizes())
+            capture_step, capture_segment = self._step_graphs.capture, self._segment_graphs.capture
+            yield from (partial(capture_step, size) for size in sizes if size.rows == SINGLE_SEGMENT_ROWS)
+            yield from (partial(capture_segment, n) for n in graph_lengths())
+            yield from (partial(capture_step, size) for size in sizes if size.rows > SINGLE_SEGMENT_ROWS)
 
-    def _keep_pace(self) -> None:
-        """Wait for the step before the one just issued: the device has work, and a newcomer waits for no more of it."""
+    def _capture(self, capture: Callable[[], None]) -> None:
+        with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
+            capture()
+
+    def _wait_for_previous_step(self) -> None:
+        """Wait for the step before the one just issued: so the device has work, and a new segment waits for no more."""
         if self.model.device.type == "cuda":
-            before, self._step_issued = self._step_issued, torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            previous, self._step_issued = self._step_issued, torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
             self._step_issued.record()
-            if before is not None:
-                before.synchronize()
-
-    def _make(self, recording: Callable[[], None]) -> None:
-        with translate_cuda_errors(), torch.inference_mode(), _of_any_length():
-            recording()
+            if previous is not None:
+                previous.synchronize()
 
     def _make_schedule(self, nfe: int, sway_coefficient: float | None) -> Schedule:
-        return Schedule.of(self.model, time_points(nfe, sway_coefficient))
+        return Schedule.from_times(self.model, time_points(nfe, sway_coefficient))
 
-    def _make_reference(self, clip: _Clip) -> Tensor:
-        return log_mel(upload(torch.from_numpy(clip.samples), self.model.device))
+    def _make_reference_mel(self, key: _ReferenceKey) -> Tensor:
+        return log_mel(upload(torch.from_numpy(key.samples), self.model.device))
 
 
-class _Clip:
-    """A reference as a key: the same array, which the key keeps alive, so that no other can take its identity.
+class _ReferenceKey:
+    """A cache key that identifies a reference by its array, which it keeps alive so that its id stays unique.
 
-    All segments of a job, and all jobs of a kept voice, share one array. To compare contents would cost more than
-    the mel does: it means to hash up to a megabyte on the device's thread for each segment.
+    All segments of a job, and all jobs of a stored voice, share one array. To compare contents would cost more than the
+    mel does: up to a megabyte would be hashed on the device thread for each segment.
     """
 
     def __init__(self, samples: Samples) -> None:
@@ -179,11 +192,11 @@ class _Clip:
         return id(self.samples)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Clip) and other.samples is self.samples
+        return isinstance(other, _ReferenceKey) and other.samples is self.samples
 
 
-def _of_any_length() -> AbstractContextManager[None]:
-    """Convolutions without cuDNN, which plans, and in half precision compiles, anew for each length: 0.2 s on an H200.
+def _without_cudnn() -> AbstractContextManager[None]:
+    """Turn cuDNN off for convolutions: it plans, and in half precision compiles, for each new length: 0.2 s on an H200.
 
     torch's own kernels for them take no longer.
     """
@@ -195,7 +208,7 @@ def load_runner(settings: Settings) -> F5Runner:
 
     Raises:
         ModelUnavailable: files are missing or do not belong together.
-        HostUnfit: there is no such device.
+        HostUnfit: this machine does not have the device.
     """
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
@@ -206,30 +219,30 @@ def load_checkpoint(
     name: str,
     directory: Path,
     settings: Settings,
-    on_device: OnDevice = lambda work: work(),
+    run_on_device: RunOnDevice = lambda work: work(),
 ) -> F5Runner:
-    """Load the checkpoint in `directory`; any thread may.
+    """Load the checkpoint in `directory`; any thread may call this.
 
     Args:
-        on_device: runs what touches the device; `Engine.run` while jobs run.
+        run_on_device: runs the part that uses the device; `Engine.run` while jobs run.
 
     Raises:
         ModelUnavailable, HostUnfit: as `load_runner`.
         OutOfMemory: the device has no room for it.
     """
     device = _device(settings)
-    precision = _fast_precision(device) if settings.precision == "auto" else settings.precision
-    vocabulary = Vocabulary.load(required(directory, "vocab.txt"))
+    precision = _fastest_precision(device) if settings.precision == "auto" else settings.precision
+    vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
-    def move() -> F5Runner:
+    def move_to_device() -> F5Runner:
         with translate_cuda_errors():
             model.to(device, _PRECISIONS[precision])
             vocoder.to(device)
         choose_backend(model, flash=settings.flash_attn != "off")
         return F5Runner(name, directory, vocabulary, model, vocoder)
 
-    runner: F5Runner = on_device(move)
+    runner: F5Runner = run_on_device(move_to_device)
     return runner
 
 
@@ -241,19 +254,19 @@ def _device(settings: Settings) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _fast_precision(device: str) -> str:
-    """fp16 on CUDA; bf16 on a CPU that multiplies it natively, which takes it 0.7 of the time of fp32."""
+def _fastest_precision(device: str) -> str:
+    """Return fp16 on CUDA, bf16 on a CPU with native bf16, where it takes 0.7 of the time of fp32, and else fp32."""
     if device == "cuda":
         return "fp16"
     try:
-        flags = CPU_FACTS.read_text("ascii", "replace").split()
+        flags = CPU_INFO.read_text("ascii", "replace").split()
     except OSError:  # not Linux
         return "fp32"
     return "fp32" if BF16_FLAGS.isdisjoint(flags) else "bf16"
 
 
-def _second_of_noise() -> Segment:
-    """A reference of a second, spoken on for two, in two steps."""
+def _warm_up_segment() -> Segment:
+    """Return a segment with a reference of one second of noise and a target of two, in two steps."""
     reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     frames = 3 * SAMPLE_RATE // HOP_SAMPLES
     return make_segment(reference, tuple(range(20)), frames, nfe=2, guidance_scale=2.0, sway_coefficient=-1.0, seed=0)

@@ -1,4 +1,4 @@
-"""Modules without their initial weights, for those whose weights are about to be loaded."""
+"""Construction of modules without initial weights, for those whose weights are loaded next."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.overrides import TorchFunctionMode
 
 
 class SkipInit(TorchFunctionMode):
-    """`with SkipInit(): model = Model()` leaves out `torch.nn.init`.
+    """A context that skips `torch.nn.init`: `with SkipInit(): model = Model()`.
 
-    F5TTS_v1_Base is built in 0.2 s so, against 2.6 s with random weights and 6.1 s on the meta device, which
-    imports 886 modules (torch 2.11 on two CPU cores).
+    F5TTS_v1_Base is constructed in 0.2 s this way, against 2.6 s with random weights and 6.1 s on the meta device,
+    which imports 886 modules (torch 2.11 on two CPU cores).
     """
 
     def __torch_function__(

@@ -1,4 +1,4 @@
-"""Text to the indices that a checkpoint knows: upstream's characters, with pinyin for Chinese."""
+"""Text to a checkpoint's vocabulary indices: upstream's tokens, which are characters, and pinyin for Chinese."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Upstream maps what its vocabulary lacks to what it has (f5_tts/model/utils.py, `convert_char_to_pinyin`).
+# Upstream replaces characters that its vocabulary lacks (f5_tts/model/utils.py, `convert_char_to_pinyin`).
 _SUBSTITUTES = str.maketrans({";": ",", "“": '"', "”": '"', "‘": "'", "’": "'"})
 _NO_SPACE_AFTER = " :'\""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a checkpoint can read: token -> index. Index 0 is the space, and stands for whatever is unknown."""
+    """The tokens that a checkpoint knows, token -> index. Index 0 is the space, and also encodes unknown tokens."""
 
     index: dict[str, int]
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
-        """Read `vocab.txt`, one token a line, as upstream's `get_tokenizer` does: models were trained on that.
+        """Read `vocab.txt`, one token a line, as upstream's `get_tokenizer` does, since models were trained so.
 
-        The last of equal lines counts, and a last line without its end loses its last character.
+        The last of equal lines counts, and a last line without a newline loses its last character.
         """
         with path.open(encoding="utf-8") as lines:
             return cls({line[:-1]: number for number, line in enumerate(lines)})
@@ -30,7 +30,7 @@ class Vocabulary:
         return len(self.index)
 
     def encode(self, tokens: Iterable[str]) -> tuple[list[int], tuple[str, ...]]:
-        """Indices of `tokens`, and those that are unknown, each once, in order of appearance."""
+        """Return the indices of `tokens`, and the unknown tokens, each once, in order of appearance."""
         indices, unknown = [], dict[str, None]()
         for token in tokens:
             if token not in self.index:
@@ -40,9 +40,9 @@ class Vocabulary:
 
 
 def tokenize(text: str) -> list[str]:
-    """Characters of `text`, Chinese ones as a space and their pinyin with tone number.
+    """Split `text` into characters, Chinese ones into a space and their pinyin with tone number.
 
-    Equal to upstream's `convert_char_to_pinyin([text])[0]`, quirks included: the models were trained on it.
+    Equal to upstream's `convert_char_to_pinyin([text])[0]`, quirks included, since models were trained so.
     A space is put before a word that follows another character without one ("a,b" stays, "one,two" does not).
     """
     import rjieba
@@ -55,19 +55,20 @@ def tokenize(text: str) -> list[str]:
                 tokens.append(" ")
             tokens.extend(piece)
         elif n_bytes == 3 * len(piece):
-            tokens.extend(_east_asian(piece))
+            tokens.extend(_three_byte_tokens(piece))
         else:
-            tokens.extend(_mixed(piece))
+            tokens.extend(_mixed_tokens(piece))
     return tokens
 
 
-def _east_asian(piece: str) -> Iterator[str]:
-    """A run of three-byte characters, read together so that tones influence each other."""
+def _three_byte_tokens(piece: str) -> Iterator[str]:
+    """Yield the tokens of a run of three-byte characters, read together because tones influence each other."""
     for character, reading in zip(piece, _pinyin(piece), strict=False):
         yield from (" ", reading) if _is_chinese(character) else (reading,)
 
 
-def _mixed(piece: str) -> Iterator[str]:
+def _mixed_tokens(piece: str) -> Iterator[str]:
+    """Yield the tokens of a run of characters of different lengths, each read alone."""
     for character in piece:
         yield from (" ", *_pinyin(character)) if _is_chinese(character) else (character,)
 

@@ -1,4 +1,4 @@
-"""The f5-tts package's own sampler: what the engine is held equal to in tests and benchmarks.
+"""The f5-tts package itself: the reference that tests hold the engine equal to and benchmarks measure against.
 
 The only module that imports `f5_tts` and `vocos`. Serving does not need it.
 """
@@ -18,38 +18,37 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from f5_worker.audio.levels import Samples
-
 from f5_worker.engine.types import Segment
 from f5_worker.models.f5.config import HOP_SAMPLES, N_FFT, SAMPLE_RATE
 from f5_worker.models.f5.tokenizer import Vocabulary
 
-_LETTERS = "abcdefg "  # what is said does not change how long it takes
-_COSTLY = ("transformers", "matplotlib", "matplotlib.pylab")  # to import; not used here
+_LETTERS = "abcdefg "  # the text does not change how long it takes
+_SLOW_IMPORTS = ("transformers", "matplotlib", "matplotlib.pylab")  # not needed here
 
 
 def _import_cfm() -> tuple[Any, Any]:
-    """`DiT` and `CFM` without the trainer, which f5_tts.model imports along with wandb, datasets, accelerate."""
+    """Return `DiT` and `CFM` without the trainer, which f5_tts.model imports with wandb, datasets, accelerate."""
     if "f5_tts.model.trainer" not in sys.modules:
-        stand_in = types.ModuleType("f5_tts.model.trainer")
-        stand_in.Trainer = None  # type: ignore[attr-defined]
-        sys.modules["f5_tts.model.trainer"] = stand_in
+        stub = types.ModuleType("f5_tts.model.trainer")
+        stub.Trainer = None  # type: ignore[attr-defined]
+        sys.modules["f5_tts.model.trainer"] = stub
     from f5_tts.model import CFM, DiT
 
     return DiT, CFM
 
 
 def _import_infer() -> Any:
-    """`f5_tts.infer.utils_infer`; what it imports for files, plots and recognition alone may be missing."""
+    """Return `f5_tts.infer.utils_infer`; its imports for files, plots and recognition may be missing."""
     _import_cfm()
     names = {
         "matplotlib": ("use",), "matplotlib.pylab": (), "tqdm": (), "huggingface_hub": ("hf_hub_download",),
         "pydub": ("AudioSegment", "silence"), "transformers": ("pipeline",), "vocos": ("Vocos",),
     }  # fmt: skip
     for name, attributes in names.items():
-        if name in _COSTLY or importlib.util.find_spec(name.partition(".")[0]) is None:
+        if name in _SLOW_IMPORTS or importlib.util.find_spec(name.partition(".")[0]) is None:
             module = sys.modules.setdefault(name, types.ModuleType(name))
             for attribute in attributes:
-                setattr(module, attribute, lambda *given, **named: None)
+                setattr(module, attribute, lambda *args, **kwargs: None)
     from f5_tts.infer import utils_infer
 
     return utils_infer
@@ -81,7 +80,7 @@ class UpstreamSampler:
         sway_coefficient: float | None,
         seed: int,
     ) -> Tensor:
-        """Mel of the whole segment, `[frames, m]`; noise is what `torch.manual_seed(seed)` gives."""
+        """Return the mel of the whole segment, `[frames, m]`; the noise is drawn after `torch.manual_seed(seed)`."""
         out, _ = self.cfm.sample(
             cond=reference.unsqueeze(0),
             text=tokens.unsqueeze(0),
@@ -95,20 +94,21 @@ class UpstreamSampler:
         return mel
 
     def mel(self, samples: Tensor) -> Tensor:
-        """Upstream's log mel of `samples [nw]`, `[n, m]`."""
+        """Return upstream's log mel of `samples [nw]`, `[n, m]`."""
         mel: Tensor = self.cfm.mel_spec(samples.unsqueeze(0))[0].transpose(0, 1)
         return mel
 
     def to(self, device: str, dtype: torch.dtype) -> UpstreamSampler:
+        """Move the model to a device and precision."""
         self.cfm.to(device, dtype)
         return self
 
 
 class UpstreamRunner:
-    """A checkpoint in the hands of f5-tts and vocos.
+    """A checkpoint run by f5-tts and vocos.
 
     Args:
-        directory: `model.safetensors`, `arch.json`, `vocab.txt` and `vocoder.safetensors`.
+        directory: holds `model.safetensors`, `arch.json`, `vocab.txt` and `vocoder.safetensors`.
     """
 
     def __init__(self, directory: Path, device: str, dtype: torch.dtype) -> None:
@@ -133,36 +133,36 @@ class UpstreamRunner:
         self._infer = _import_infer()
 
     def decode(self, mel: Tensor) -> Tensor:
-        """As `Vocos.decode`: `[1, m, n]` -> `[1, nw]`."""
-        sound: Tensor = self._head(self._backbone(mel))
-        return sound
+        """Decode as `vocos.Vocos.decode`: `[1, m, n]` -> `[1, nw]`."""
+        samples: Tensor = self._head(self._backbone(mel))
+        return samples
 
-    def speak(self, segments: Sequence[Segment]) -> Samples:
-        """A job by `infer_batch_process`: all segments at once in threads of its own, joined; `[nw]` at 24 kHz.
+    def generate(self, segments: Sequence[Segment]) -> Samples:
+        """Run a job by `infer_batch_process`: all segments at once in its own threads, joined; `[nw]` at 24 kHz.
 
-        The segments are of one reference, and about equally long: it shares a given duration out by their texts.
+        The segments have one reference and about equal lengths: it divides a given duration among their texts.
         """
         first = segments[0]
         reference = torch.from_numpy(first.reference).unsqueeze(0)
         reference_frames = len(first.reference) // HOP_SAMPLES
         target_s = sum(segment.frames - reference_frames for segment in segments) * HOP_SAMPLES / SAMPLE_RATE
-        faded_s = self._infer.cross_fade_duration * (len(segments) - 1)
-        words = _LETTERS * (len(first.tokens) // len(_LETTERS))
-        at = len(words) * reference_frames // first.frames
-        sound, _, _ = next(
+        overlap_s = self._infer.cross_fade_duration * (len(segments) - 1)
+        text = _LETTERS * (len(first.tokens) // len(_LETTERS))
+        n_transcript = len(text) * reference_frames // first.frames
+        wave, _, _ = next(
             self._infer.infer_batch_process(
                 (reference, SAMPLE_RATE),
-                words[:at],
-                [words[at:]] * len(segments),
+                text[:n_transcript],
+                [text[n_transcript:]] * len(segments),
                 self._sampler.cfm,
                 self,
                 progress=None,
                 nfe_step=first.nfe,
                 cfg_strength=first.guidance_scale,
                 sway_sampling_coef=first.sway_coefficient,
-                fix_duration=reference_frames * HOP_SAMPLES / SAMPLE_RATE + target_s - faded_s,
+                fix_duration=reference_frames * HOP_SAMPLES / SAMPLE_RATE + target_s - overlap_s,
                 device=self._device,
             )
         )
-        samples: Samples = sound
+        samples: Samples = wave
         return samples

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from f5_worker.models.f5.config import HOP_SAMPLES, N_FFT
-from f5_worker.models.f5.cuda.packed import Rows, convolve_apart
+from f5_worker.models.f5.cuda.packed import Rows, convolve_rows
 from f5_worker.models.f5.skip_init import SkipInit
 
-MAX_MAGNITUDE = 1e2  # upstream's guard against a runaway exponential
+MAX_MAGNITUDE = 1e2  # upstream's guard against an exponential that runs away
 
-Mix = Callable[[Tensor, nn.Conv1d], Tensor]
-"""A convolution along the frames that sees nothing beyond a segment's ends, `[n, d]` -> `[n, d]`."""
+Convolve = Callable[[Tensor, nn.Conv1d], Tensor]
+"""A convolution along the frames of each segment separately, `[n, d]` -> `[n, d]`."""
 
 
 class ConvNeXtBlock(nn.Module):
@@ -34,9 +34,10 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv2 = nn.Linear(inner, dim)
         self.gamma = nn.Parameter(torch.ones(dim))
 
-    def forward(self, x: Tensor, mix: Mix) -> Tensor:
-        mixed = self.norm(mix(x, self.dwconv))
-        out: Tensor = x + self.gamma * self.pwconv2(F.gelu(self.pwconv1(mixed)))
+    def forward(self, x: Tensor, convolve: Convolve) -> Tensor:
+        """Apply the block to `x [n, d]`."""
+        h = self.norm(convolve(x, self.dwconv))
+        out: Tensor = x + self.gamma * self.pwconv2(F.gelu(self.pwconv1(h)))
         return out
 
 
@@ -50,10 +51,11 @@ class Backbone(nn.Module):
         self.convnext = nn.ModuleList(ConvNeXtBlock(dim, inner) for _ in range(layers))
         self.final_layer_norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, mel: Tensor, mix: Mix) -> Tensor:
-        x = self.norm(mix(mel, self.embed))
+    def forward(self, mel: Tensor, convolve: Convolve) -> Tensor:
+        """Return the hidden frames of `mel [n, m]`."""
+        x = self.norm(convolve(mel, self.embed))
         for block in self.convnext:
-            x = block(x, mix)
+            x = block(x, convolve)
         out: Tensor = self.final_layer_norm(x)
         return out
 
@@ -76,7 +78,7 @@ class Vocos(nn.Module):
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> Vocos:
-        """Build from a checkpoint's tensors; the window and the feature extractor are derived, not read."""
+        """Build the vocoder from a checkpoint's tensors, except for the window and the feature extractor."""
         kept = {k: v.float() for k, v in weights.items() if k.startswith(("backbone.", "head.out."))}
         dim, mel_dim, _ = kept["backbone.embed.weight"].shape
         inner = kept["backbone.convnext.0.pwconv1.weight"].shape[0]
@@ -87,32 +89,35 @@ class Vocos(nn.Module):
         return vocoder.eval().requires_grad_(False)
 
     def forward(self, mels: Sequence[Tensor]) -> list[Tensor]:
-        """Each `[n, m]` -> `[(n - 1) * HOP_SAMPLES]`, centred as the mel was, and untouched by the others."""
-        rows = Rows.of([len(mel) for mel in mels], mels[0].device)
+        """Decode mels separately, each `[n, m]` -> `[(n - 1) * HOP_SAMPLES]`, centred as the mel was."""
+        rows = Rows.from_lengths([len(mel) for mel in mels], mels[0].device)
 
-        def mix(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-            return convolve_apart(x, rows, convolution)
+        def convolve(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+            return convolve_rows(x, rows, convolution)
 
-        hidden = self.head.out(self.backbone(torch.cat(list(mels)).float(), mix))
-        return [_sound(part, None) for part in hidden.split_with_sizes(rows.lengths)]
+        hidden = self.head.out(self.backbone(torch.cat(list(mels)).float(), convolve))
+        return [_istft(part, None) for part in hidden.split_with_sizes(rows.lengths)]
 
-    def padded(self, mel: Tensor, padding_mask: Tensor) -> Tensor:
-        """One mel with something behind it, where `padding_mask [n, 1]`: -> `[(n - 1) * HOP_SAMPLES]`, its own sound first."""
+    def decode_padded(self, mel: Tensor, padding_mask: Tensor) -> Tensor:
+        """Decode a mel whose last frames are padding -> `[(n - 1) * HOP_SAMPLES]`, the mel's own samples first.
 
-        def mix(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-            mixed: Tensor = convolution(x.masked_fill(padding_mask, 0.0).T.unsqueeze(0))
-            return mixed.squeeze(0).T
+        padding_mask: `[n, 1]`, True for padding.
+        """
 
-        return _sound(self.head.out(self.backbone(mel, mix)), padding_mask)
+        def convolve(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+            out: Tensor = convolution(x.masked_fill(padding_mask, 0.0).T.unsqueeze(0))
+            return out.squeeze(0).T
+
+        return _istft(self.head.out(self.backbone(mel, convolve)), padding_mask)
 
 
 def n_samples(n: int) -> int:
-    """Samples of a mel of `n` frames."""
+    """Return the samples of a mel of `n` frames."""
     return (n - 1) * HOP_SAMPLES
 
 
-def _sound(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
-    """Inverse short-time Fourier transform of `[n, N_FFT + 2]`, as `torch.istft` but for the frames that are `padding_mask`."""
+def _istft(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
+    """Return the inverse short-time Fourier transform of `[n, N_FFT + 2]`, as `torch.istft`, without padding frames."""
     magnitude, phase = hidden.chunk(2, dim=1)
     spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
     window = torch.hann_window(N_FFT, device=hidden.device)
@@ -122,11 +127,11 @@ def _sound(hidden: Tensor, padding_mask: Tensor | None) -> Tensor:
         frames, weights = frames.masked_fill(padding_mask, 0.0), weights.masked_fill(padding_mask, 0.0)
     centre = N_FFT // 2
     end = centre + n_samples(len(hidden))
-    return _overlapped(frames)[centre:end] / _overlapped(weights)[centre:end]
+    return _overlap_add(frames)[centre:end] / _overlap_add(weights)[centre:end]
 
 
-def _overlapped(frames: Tensor) -> Tensor:
-    """Sum of `[n, N_FFT]`, each a hop behind the one before."""
+def _overlap_add(frames: Tensor) -> Tensor:
+    """Return the sum of `[n, N_FFT]`, each frame one hop behind the one before."""
     parts = frames.reshape(len(frames), -1, HOP_SAMPLES).unbind(1)
     last = len(parts) - 1
     return torch.stack([F.pad(part, (0, 0, i, last - i)) for i, part in enumerate(parts)]).sum(0).flatten()

@@ -1,4 +1,4 @@
-"""English numbers and signs: amounts, money, dates, times, telephone numbers and what else is written in digits."""
+"""English numbers and signs: amounts, money, dates, times, telephone numbers and whatever else is written in digits."""
 
 from __future__ import annotations
 
@@ -7,17 +7,9 @@ from collections.abc import Callable
 from datetime import date
 
 from f5_worker.text.expand import tables
-from f5_worker.text.expand.english_words import (
-    NO_LETTER,
-    Rule,
-    Said,
-    before,
-    ends_sentence,
-    fraction,
-    one_of,
-    points,
-)
+from f5_worker.text.expand.english_words import NO_LETTER, Rule, Words, fraction, one_of, points, text_before
 from f5_worker.text.expand.numbers import MAX_DIGITS, YEARS, cardinal, grouped, in_groups, ordinal, spelled, whole, year
+from f5_worker.text.sentences import stop_ends_sentence
 
 _NUMBER = r"(?:(?:\d{1,3}(?:,\d{3}){1,4}(?!,?\d)|\d+)(?:\.\d+)?|(?<![\w.])\.\d+)"
 _SIGNED = r"(?:(?<![^\s(\[\"'“‘])(?P<sign>[-+]))?"
@@ -33,7 +25,7 @@ _SCALE = r"(?: (?P<long>thousand|million|billion|trillion)|(?P<short> ?(?:mn|bn|
 _CURRENCY = rf"(?:[{''.join(tables.CURRENCY_SIGNS)}])"
 _CODE = one_of(tables.CURRENCY_CODES)
 
-_LONG_DIGITS = 7  # from here on without separators no amount, but a number to dial or to type
+_LONG_DIGITS = 7  # this long and without separators it is not an amount, but a number to dial or to type
 _SCORE = 100  # 3-1, 9-5: read "to" although it does not rise
 _FRACTION_BOTTOMS = {*range(2, 11), 12, 16, 20, 32, 64, 100}
 _YEARS_AFTER_2000 = 70  # of two digits
@@ -59,7 +51,7 @@ def _iso_date(match: re.Match[str]) -> str | None:
 
 
 def _slash_date(match: re.Match[str]) -> str | None:
-    """Month first, as in the USA, unless that is no month."""
+    """Read a date with the month first, as in the USA, unless that is not a month."""
     first, second, written = int(match["m"]), int(match["d"]), int(match["y"])
     month, day = (first, second) if first <= len(tables.MONTHS) else (second, first)
     if len(match["y"]) == 2:
@@ -76,7 +68,7 @@ def _date(of_year: int, month: int, day: int) -> str | None:
 
 
 def _clock(match: re.Match[str]) -> str | None:
-    """By 24 hours, with or without seconds."""
+    """Read a time of 24 hours, with or without seconds."""
     hour, minute, second = int(match["h"]), match["min"], match["s"]
     if hour > 23:
         return None
@@ -87,15 +79,15 @@ def _clock(match: re.Match[str]) -> str | None:
     return "midnight" if not hour else f"{cardinal(hour)} hundred" if hour > 12 else f"{cardinal(hour)} o'clock"
 
 
-def _half_day(match: re.Match[str]) -> Said:
-    """By 12 hours."""
+def _half_day(match: re.Match[str]) -> Words:
+    """Read a time of 12 hours."""
     hour, minute = int(match["h"]), match["min"]
     if not 1 <= hour <= 12:
         return None
-    said = f"{cardinal(hour)} {_sixtieths(minute)}" if minute and int(minute) else cardinal(hour)
-    stop = match["half"].endswith(".") and ends_sentence(match.string, match.end())
+    words = f"{cardinal(hour)} {_sixtieths(minute)}" if minute and int(minute) else cardinal(hour)
+    stop = match["half"].endswith(".") and stop_ends_sentence(match.string, match.end())
     half = f"{match['half'][0].upper()} M{'.' if stop else ''}"  # in small letters "a" would be the article
-    return (said, half) if " " in match.group() else f"{said} {half}"
+    return (words, half) if " " in match.group() else f"{words} {half}"
 
 
 def _sixtieths(digits: str) -> str:
@@ -119,7 +111,7 @@ def _and_part(units: str, top: int, bottom: int) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    """A fraction, a rating, or a pair (24/7, 50/50)."""
+    """Read a fraction, a rating, or a pair (24/7, 50/50)."""
     top, bottom = int(match["a"]), int(match["b"])
     if 0 < top < bottom and bottom in _FRACTION_BOTTOMS and match["a"][0] != "0":
         return fraction(top, bottom)
@@ -135,7 +127,7 @@ def _sign_fraction(match: re.Match[str]) -> str:
 def _decade(match: re.Match[str]) -> str | None:
     digits = match["n"]
     if len(digits) == 2:
-        return _plural(cardinal(int(digits))) if _DECADE_EXPECTED.search(before(match)) else None
+        return _plural(cardinal(int(digits))) if _DECADE_EXPECTED.search(text_before(match)) else None
     return _plural(_bare(digits))
 
 
@@ -150,7 +142,7 @@ def _ordinal(match: re.Match[str]) -> str | None:
 
 def _day_after_month(match: re.Match[str]) -> str | None:
     days = [int(day) for day in (match["d"], match["to"]) if day]
-    if not _AFTER_MONTH.search(before(match)) or not all(1 <= day <= 31 for day in days):
+    if not _AFTER_MONTH.search(text_before(match)) or not all(1 <= day <= 31 for day in days):
         return None
     return " to ".join(map(ordinal, days))
 
@@ -158,12 +150,12 @@ def _day_after_month(match: re.Match[str]) -> str | None:
 def _day_before_month(match: re.Match[str]) -> str | None:
     if not 1 <= int(match["d"]) <= 31:
         return None
-    the = "" if _AFTER_THE.search(before(match)) else "the "
+    the = "" if _AFTER_THE.search(text_before(match)) else "the "
     return f"{the}{ordinal(int(match['d']))}{'' if match['of'] else ' of'}"
 
 
 def _code(match: re.Match[str]) -> str | None:
-    expected = _SPELLED_AFTER.search(before(match))
+    expected = _SPELLED_AFTER.search(text_before(match))
     groups = re.findall(r"\d+", match.group())
     is_long = sum(map(len, groups)) >= _MIN_CODE_DIGITS
     return grouped(groups) if expected and (is_long or expected.group()[:3].lower() == "ext") else None
@@ -173,18 +165,18 @@ def _dimensions(match: re.Match[str]) -> str:
     return " by ".join(whole(number) for number in re.findall(r"\d+", match.group()))
 
 
-def _range(match: re.Match[str]) -> Said:
+def _range(match: re.Match[str]) -> Words:
     low, high = match["a"], match["b"]
     rises = _value(low) < _value(high)
     is_short_year = len(low) == 4 and len(high) == 2 and int(low) in YEARS and int(high) > int(low[2:])
     is_spaced = match["dash"] != match["dash"].strip()
     if rises or is_short_year:
-        said = f"{_bare(low)} to {_bare(high)}"
+        words = f"{_bare(low)} to {_bare(high)}"
     elif is_spaced:
         return None
     else:
-        said = f"{_bare(low)} {'to ' if _value(low) < _SCORE else ''}{_bare(high)}"
-    return _with_unit(match, said, is_one=False) if match["unit"] else said
+        words = f"{_bare(low)} {'to ' if _value(low) < _SCORE else ''}{_bare(high)}"
+    return _with_unit(match, words, is_one=False) if match["unit"] else words
 
 
 def _value(written: str) -> float:
@@ -215,40 +207,40 @@ def _coins(amount: str, currency: tables.Currency) -> str:
     return small if not units or not units.strip("0") else f"{large} and {small}"
 
 
-def _quantity(match: re.Match[str]) -> Said:
+def _quantity(match: re.Match[str]) -> Words:
     written, sign = match["n"], match["sign"]
-    said = {"-": "minus ", "+": "plus "}.get(sign or "", "")
+    words = {"-": "minus ", "+": "plus "}.get(sign or "", "")
     if match["unit"]:
-        return _with_unit(match, said + _amount(written), is_one=written == "1")
+        return _with_unit(match, words + _amount(written), is_one=written == "1")
     if not sign and written.isdecimal() and len(written) >= _LONG_DIGITS:
         return grouped(in_groups(written))
-    is_amount = sign or (_COUNTED.match(match.string, match.end()) and not _YEAR_EXPECTED.search(before(match)))
-    return said + (_amount(written) if is_amount else _bare(written))
+    is_amount = sign or (_COUNTED.match(match.string, match.end()) and not _YEAR_EXPECTED.search(text_before(match)))
+    return words + (_amount(written) if is_amount else _bare(written))
 
 
-def _with_unit(match: re.Match[str], said: str, *, is_one: bool) -> Said:
-    """The unit has a word of its own if a space is before it; joined by a hyphen it is an adjective."""
+def _with_unit(match: re.Match[str], words: str, *, is_one: bool) -> Words:
+    """Read a number and its unit: two words if there is a space between them; after a hyphen it is an adjective."""
     written = match["unit"]
     sign = written.lstrip(" -").rstrip(".")
     one, many = (tables.UNITS | tables.SIGNS_AFTER)[sign]
     name = one if is_one or written[0] == "-" else many
-    return (said, name) if written[0] == " " else f"{said} {name}"
+    return (words, name) if written[0] == " " else f"{words} {name}"
 
 
 def _bare(written: str) -> str:
-    """A number by itself: a year if it can be one."""
+    """Read a number by itself: a year if it can be one."""
     is_year = len(written) == 4 and written.isdecimal() and int(written) in YEARS
     return year(int(written)) if is_year else _amount(written)
 
 
 def _amount(written: str) -> str:
     digits, point, decimals = written.replace(",", "").partition(".")
-    said = whole(digits) if digits else ""
-    return f"{said} point {spelled(decimals)}".strip() if point else said
+    words = whole(digits) if digits else ""
+    return f"{words} point {spelled(decimals)}".strip() if point else words
 
 
-def _always(said: str) -> Callable[[re.Match[str]], str]:
-    return lambda match: said
+def _always(words: str) -> Callable[[re.Match[str]], str]:
+    return lambda match: words
 
 
 def _arithmetic(match: re.Match[str]) -> str:
@@ -259,8 +251,8 @@ def _versions(match: re.Match[str]) -> str:
     return points(match.group())
 
 
-def _rules(*rules: tuple[str, Callable[[re.Match[str]], Said]]) -> tuple[Rule, ...]:
-    return tuple(Rule(re.compile(pattern), say) for pattern, say in rules)
+def _rules(*rules: tuple[str, Callable[[re.Match[str]], Words]]) -> tuple[Rule, ...]:
+    return tuple(Rule(re.compile(pattern), read) for pattern, read in rules)
 
 
 _NO_MORE = r"(?![^\W_]|[-.,:/]\d)"

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from f5_worker.text.expand import tables
 from f5_worker.text.expand.numbers import cardinal, ordinal, spelled, whole
+from f5_worker.text.sentences import stop_ends_sentence
 
-Said = str | tuple[str, str] | None  # None: not for this rule after all
+Words = str | tuple[str, str] | None  # None: not for this rule after all
 
 NO_LETTER = r"(?![^\W_])"  # what ends here is a whole word
 _LOOK_BACK_CHARS = 24
 _MAX_READ_DIGITS = 4  # longer numbers in an address are codes
 _CHUNK_START = r"(?<![^\s(\[<\"'“‘«])"
 _ADDRESS_PARTS = re.compile(r"[^\W\d_]+|\d+|.")
-_AFTER_STOP = re.compile(r"[\"'”’)\]]{0,4}\s{0,4}[\"'“‘(\[]{0,4}(\S?)")
 _ROMAN = r"(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _NOT_I = re.compile(r"$|[.;:!?)\"”]|,|['’]s|\n| (?:of|was|is|had|became|ruled|reigned|died|and|in)(?!\w)")
@@ -25,34 +25,28 @@ _LAST_WORD = re.compile(r"([^\W\d_]+) $")
 
 
 class Rule(NamedTuple):
-    """What `pattern` matches is read as `say` says."""
+    """A pattern, and the function that gives the words for a match."""
 
     pattern: re.Pattern[str]
-    say: Callable[[re.Match[str]], Said]
+    read: Callable[[re.Match[str]], Words]
 
 
 def one_of(words: Iterable[str]) -> str:
-    """A pattern for any of them, the longest first."""
+    """Return a pattern for any of these words, the longest first."""
     return "(?:" + "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) + ")"
 
 
-def before(match: re.Match[str]) -> str:
-    """The end of what stands before it."""
+def text_before(match: re.Match[str]) -> str:
+    """Return the end of the text before a match."""
     return match.string[max(0, match.start() - _LOOK_BACK_CHARS) : match.start()]
 
 
-def ends_sentence(text: str, at: int) -> bool:
-    """Whether a full stop before `at` is also that of the sentence: a capital or nothing follows."""
-    after = _AFTER_STOP.match(text, at)
-    return after is not None and (not after[1] or after[1].isupper())
-
-
-def _capitalised(match: re.Match[str], said: str) -> str:
-    return said[0].upper() + said[1:] if match.group()[0].isupper() else said
+def _capitalised(match: re.Match[str], words: str) -> str:
+    return words[0].upper() + words[1:] if match.group()[0].isupper() else words
 
 
 def _address(match: re.Match[str]) -> str:
-    """`http://a.com/b` as "a dot com slash b"."""
+    """Read `http://a.com/b` as "a dot com slash b"."""
     written = re.sub(r"^(?:https?|ftp)://|/$", "", match.group(), flags=re.IGNORECASE)
     return " ".join(filter(None, map(_address_part, _ADDRESS_PARTS.findall(written))))
 
@@ -70,12 +64,12 @@ def _version(match: re.Match[str]) -> str:
 
 
 def points(numbers: str) -> str:
-    """`2.8.3`: two point eight point three."""
+    """Read `2.8.3` as two point eight point three."""
     return " point ".join(whole(part) for part in numbers.split("."))
 
 
 def _title(match: re.Match[str]) -> str | None:
-    """Only before a name, or another title (`Mr. & Mrs.`)."""
+    """Read a title, only before a name or another title (`Mr. & Mrs.`)."""
     if not (_AND_TITLE.match(match.string, match.end()) or match.string[match.end() + 1].isupper()):
         return None
     return tables.TITLES.get(match[1]) or tables.TITLES_WITH_STOP[match[1]]
@@ -90,14 +84,14 @@ def _within(match: re.Match[str]) -> str:
 
 
 def _last(match: re.Match[str]) -> str | None:
-    said = tables.LAST.get(match[1]) or tables.LAST.get(match[1].lower())
-    if said is None:
+    words = tables.LAST.get(match[1]) or tables.LAST.get(match[1].lower())
+    if words is None:
         return None
-    return said + ("." if ends_sentence(match.string, match.end()) else "")
+    return words + ("." if stop_ends_sentence(match.string, match.end()) else "")
 
 
 def _month(match: re.Match[str]) -> str:
-    ends = match.group().endswith(".") and ends_sentence(match.string, match.end())
+    ends = match.group().endswith(".") and stop_ends_sentence(match.string, match.end())
     return tables.MONTH_ABBREVIATIONS[match[1] or match[2]] + ("." if ends else "")
 
 
@@ -106,16 +100,16 @@ def _fraction_sign(match: re.Match[str]) -> str:
 
 
 def fraction(top: int, bottom: int) -> str:
-    """`3/4`: three quarters."""
+    """Read `3/4` as three quarters."""
     one = {2: "half", 4: "quarter"}.get(bottom) or ordinal(bottom)
     many = "halves" if bottom == 2 else f"{one}s"
     return f"{cardinal(top)} {one if top == 1 else many}"
 
 
 def _roman(match: re.Match[str]) -> str | None:
-    """The fourth of a dynasty, or what is numbered so; I is mostly the pronoun, and C, D, L and M are letters."""
+    """Read a Roman numeral after a monarch or a part; I is mostly the pronoun, and C, D, L and M are letters."""
     written = match.group()
-    last = _LAST_WORD.search(before(match))
+    last = _LAST_WORD.search(text_before(match))
     if not last or written in ("C", "D", "L", "M") or not written:
         return None
     if last[1] in tables.NUMBERED:
@@ -132,8 +126,8 @@ def _roman_value(written: str) -> int:
 _MONTH_SIGNS = one_of(tables.MONTH_ABBREVIATIONS)
 
 WORD_RULES = tuple(
-    Rule(re.compile(pattern), say)
-    for pattern, say in (
+    Rule(re.compile(pattern), read)
+    for pattern, read in (
         (rf"{_CHUNK_START}(?:(?i:https?|ftp)://|(?i:www)\.)[^\s<>\"]*[\w/]", _address),
         (rf"{_CHUNK_START}[\w.+-]{{1,64}}@[\w-]+(?:\.[\w-]+)+", _address),
         (

@@ -1,7 +1,7 @@
 """Numbers, signs and abbreviations written out as they are read aloud: the model garbles digits.
 
-English is read in full (`expand_english`); other languages have integers, decimals, percentages and amounts of money
-(`expand_foreign`). What neither knows stays as it is. Time is linear in the length of the text, whatever it holds.
+English is read in full (`english`); other languages have integers, decimals, percentages and amounts of money
+(`foreign`). Text that neither knows stays as it is. Time is linear in the length of the text, whatever it holds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from f5_worker.text.expand.english import english
 from f5_worker.text.expand.foreign import foreign
 from f5_worker.text.expand.numbers import Reading
 
-_SET_APART = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
+_SEPARATORS = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
 
 
 class Expansion(NamedTuple):
-    """`text` is said instead of what stands in `[begin, end)`."""
+    """A replacement: `text` is said instead of the source's `[begin, end)`."""
 
     begin: int
     end: int
@@ -25,30 +25,30 @@ class Expansion(NamedTuple):
 
 
 def expansions(text: str, language: str) -> list[Expansion]:
-    """What is said instead of what is written, in order, not overlapping.
+    """Return what is said instead of what is written, in order, not overlapping.
 
     Args:
         text: in NFC; may hold line breaks.
         language: ISO 639-1; nothing is expanded in one that has no rules.
     """
-    return _apart(text, list(english(text) if language == "en" else foreign(text, language)))
+    return _separated(text, list(english(text) if language == "en" else foreign(text, language)))
 
 
-def _apart(text: str, pieces: list[Reading]) -> list[Expansion]:
-    """With a space where a reading would otherwise touch the letters, or the reading, beside it."""
-    begins = {begin for begin, _, _ in pieces}
+def _separated(text: str, readings: list[Reading]) -> list[Expansion]:
+    """Add a space where a reading would otherwise touch the letters, or the reading, next to it."""
+    begins = {begin for begin, _, _ in readings}
     return [
-        Expansion(begin, end, " " * left + said + " " * _touches(text[end : end + 1], end in begins))
-        for (begin, end, said), left in zip(pieces, _touching(text, pieces), strict=True)
+        Expansion(begin, end, " " * left + words + " " * _touches(text[end : end + 1], end in begins))
+        for (begin, end, words), left in zip(readings, _touching(text, readings), strict=True)
     ]
 
 
-def _touching(text: str, pieces: list[Reading]) -> Iterable[bool]:
-    """For each piece whether it needs a space in front."""
+def _touching(text: str, readings: list[Reading]) -> Iterable[bool]:
+    """Yield for each reading whether it needs a space in front."""
     last = 0
-    for begin, end, _ in pieces:
+    for begin, end, _ in readings:
         before = text[begin - 1 : begin]
-        yield begin > 0 and (begin == last or before.isalnum() or before in _SET_APART)
+        yield begin > 0 and (begin == last or before.isalnum() or before in _SEPARATORS)
         last = end
 
 

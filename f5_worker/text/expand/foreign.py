@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from f5_worker.text.expand.numbers import MAX_DIGITS, Reading, cardinal, money, spelled, whole, year_in
 
-_LONG_DIGITS = 7  # from here on without separators no amount, but a number to dial or to type
+_LONG_DIGITS = 7  # this long and without separators it is not an amount, but a number to dial or to type
 _YEARS = range(1100, 2000)
 _CURRENCIES = {"€": "EUR", "$": "USD", "£": "GBP"}
 
@@ -22,7 +22,7 @@ class LanguageRules(NamedTuple):
     """How a language writes and says numbers. The words are here, since num2words lacks or mistakes some.
 
     decimal: the sign before decimals.
-    thousands: what may stand between groups of three digits.
+    thousands: what may separate groups of three digits.
     percent: with {} for the number.
     currencies: those that num2words names in this language.
     converter: the library's own code where it differs.
@@ -40,7 +40,7 @@ class LanguageRules(NamedTuple):
 
 
 # Without Amharic, where num2words 0.5.14 fails or hangs above a hundred, Kannada and Telugu, where it ends at 10^10,
-# and Chinese, Japanese and Korean, whose numbers stand between characters without a space.
+# and Chinese, Japanese and Korean, whose numbers are written between characters without a space.
 LANGUAGES = {
     "ar": LanguageRules(".", ",", "سالب", "فاصلة", "{} بالمئة"),
     "az": LanguageRules(",", ".", "mənfi", "vergül", "{} faiz"),
@@ -86,7 +86,7 @@ _ALIASES = {"nb": "no", "nn": "no"}
 
 
 def foreign(text: str, language: str) -> Iterator[Reading]:
-    """What is read otherwise than it is written, in order; nothing in a language without rules."""
+    """Yield what is read otherwise than it is written, in order; nothing in a language without rules."""
     code = _ALIASES.get(language, language)
     if code in LANGUAGES:
         yield from ((*match.span(), _read(match, code)) for match in _pattern(code).finditer(text))
@@ -122,16 +122,16 @@ def _read(match: re.Match[str], code: str) -> str:
     coin = match["before"] or match["after"] or ""
     if _CURRENCIES.get(coin) in rules.currencies.split() and len(digits) <= MAX_DIGITS and len(decimals) <= 2:
         return minus + money(Decimal(f"{int(digits)}.{decimals or 0}"), _CURRENCIES[coin], converter)
-    said = minus + _number(match, digits, converter, rules.in_hundreds)
+    words = minus + _number(match, digits, converter, rules.in_hundreds)
     if decimals:
-        said += f" {rules.point} {spelled(decimals, converter)}"
+        words += f" {rules.point} {spelled(decimals, converter)}"
     if match["after"] == "%":
-        said = _percent(rules.percent, digits, bool(decimals)).format(said)
-    return " ".join(filter(None, [match["before"], said, coin if match["after"] == coin != "%" else ""]))
+        words = _percent(rules.percent, digits, bool(decimals)).format(words)
+    return " ".join(filter(None, [match["before"], words, coin if match["after"] == coin != "%" else ""]))
 
 
 def _number(match: re.Match[str], digits: str, converter: str, in_hundreds: bool) -> str:
-    """An integer, a year, or a number to dial."""
+    """Read an integer, a year, or a number to dial."""
     is_bare = digits == match.group()
     if is_bare and len(digits) >= _LONG_DIGITS:
         return spelled(digits, converter)
@@ -141,7 +141,7 @@ def _number(match: re.Match[str], digits: str, converter: str, in_hundreds: bool
 
 
 def _percent(forms: str, digits: str, has_decimals: bool) -> str:
-    """East Slavic nouns follow the number: one, two to four and decimals, others."""
+    """Return the percent phrase. East Slavic nouns follow the number: one, two to four and decimals, others."""
     frame, *others = forms.split("/")
     if not others:
         return frame

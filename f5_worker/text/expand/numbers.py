@@ -1,4 +1,4 @@
-"""Numbers in words, by num2words: without its commas, which would be read as pauses."""
+"""Write numbers as words, with num2words: without its commas, which would be read as pauses."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ Reading = tuple[int, int, str]  # begin, end, what is said instead
 MAX_DIGITS = 15  # of an amount; longer ones are read digit by digit
 YEARS = range(1100, 2100)
 _GROUP_DIGITS = 3
-_converting = Lock()  # some of the library's converters keep the number at work in themselves
+_converting = Lock()  # some of the library's converters keep the current number in an attribute
 
 
 def cardinal(value: int, language: str = "en") -> str:
-    """`1234`: one thousand two hundred thirty-four. At most MAX_DIGITS digits, not negative."""
-    return _without_and(_said(value, language, "cardinal"), language)
+    """Write `1234` as one thousand two hundred thirty-four; at most MAX_DIGITS digits, not negative."""
+    return _without_and(_converted(value, language, "cardinal"), language)
 
 
 def ordinal(value: int) -> str:
-    """`22`: twenty-second; English."""
-    return _without_and(_said(value, "en", "ordinal"), "en")
+    """Write `22` as twenty-second; English."""
+    return _without_and(_converted(value, "en", "ordinal"), "en")
 
 
 def whole(digits: str, language: str = "en") -> str:
-    """An integer as it is written: as an amount, but digit by digit after a leading zero or if it is very long."""
+    """Write an integer as an amount, but digit by digit after a leading zero or if it is very long."""
     if len(digits) > MAX_DIGITS or (len(digits) > 1 and int(digits[0]) == 0):
         return spelled(digits, language)
     return cardinal(int(digits), language)
 
 
 def spelled(digits: str, language: str = "en") -> str:
-    """`123`: one two three. Anything but digits is passed over."""
+    """Write `123` as one two three; anything but digits is skipped."""
     return " ".join(cardinal(int(digit), language) for digit in digits if digit.isdecimal())
 
 
 def grouped(groups: Iterable[str]) -> str:
-    """Digits one by one, with a comma, heard as a short pause, between groups; English."""
+    """Write digits one by one, with a comma, heard as a short pause, between groups; English."""
     return ", ".join(spelled(group) for group in groups)
 
 
 def in_groups(digits: str) -> list[str]:
-    """Groups of three, of which the last may have one more: 555, 123, 4567."""
+    """Split digits into groups of three, of which the last may have one more: 555, 123, 4567."""
     cuts = list(range(0, len(digits), _GROUP_DIGITS))
     if len(cuts) > 1 and len(digits) % _GROUP_DIGITS == 1:
         cuts.pop()
@@ -51,7 +51,7 @@ def in_groups(digits: str) -> list[str]:
 
 
 def year(value: int) -> str:
-    """In pairs: 1999, 1905, 1900, 2024; but two thousand five. English, of YEARS."""
+    """Write a year of YEARS in pairs: 1999, 1905, 1900, 2024; but two thousand five. English."""
     century, rest = divmod(value, 100)
     if century % 10 == 0 and rest < 10:
         return cardinal(value)
@@ -61,13 +61,13 @@ def year(value: int) -> str:
 
 
 def year_in(value: int, language: str) -> str:
-    """In hundreds, of languages that read years so: neunzehnhundertneunundneunzig."""
-    return _said(value, language, "year")
+    """Write a year in hundreds, for languages that read years so: neunzehnhundertneunundneunzig."""
+    return _converted(value, language, "year")
 
 
 @lru_cache(maxsize=1024)
 def money(amount: Decimal, currency: str, language: str) -> str:
-    """An amount with the currency's name, with cents if it has any; not English.
+    """Write an amount with the currency's name, with cents if it has any; not English.
 
     Args:
         currency: ISO 4217, one that the library knows in that language.
@@ -77,12 +77,12 @@ def money(amount: Decimal, currency: str, language: str) -> str:
     # A separator that no language uses tells where the cents begin; by itself the library says "and zero cents".
     options = {} if amount % 1 else {"separator": "\0"}
     with _converting:
-        said: str = num2words(amount, lang=language, to="currency", currency=currency, **options)
-    return _plain(said.split("\0")[0])
+        words: str = num2words(amount, lang=language, to="currency", currency=currency, **options)
+    return _plain(words.split("\0")[0])
 
 
 @lru_cache(maxsize=4096)
-def _said(value: int, language: str, to: str) -> str:
+def _converted(value: int, language: str, to: str) -> str:
     from num2words import num2words
 
     with _converting:

@@ -1,4 +1,4 @@
-"""What English signs, units and abbreviations are read as."""
+"""Tables of how English signs, units and abbreviations are read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 
 class Currency(NamedTuple):
+    """A currency's names, singular and plural."""
+
     one: str
     many: str
     cent: str = ""  # none: has no smaller coin in use
@@ -37,7 +39,7 @@ SCALES = {
 
 
 def _units(written: str) -> dict[str, tuple[str, str]]:
-    """`km kilometre` a line, signs divided by commas; the plural has an s, or stands behind a slash."""
+    """Parse lines such as `km,Km kilometre`: signs separated by commas; the plural has an s, or follows a slash."""
     table = {}
     for line in written.strip().splitlines():
         signs, _, name = line.strip().partition(" ")
@@ -46,7 +48,7 @@ def _units(written: str) -> dict[str, tuple[str, str]]:
     return table
 
 
-# Told from words by the number before them. No "in", "a" or "t": they are words, or nobody knows what.
+# Told from words by the number before them. No "in", "a" or "t": they are words, or ambiguous.
 UNITS = _units("""
     km,Km,KM kilometre
     m metre

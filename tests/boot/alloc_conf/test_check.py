@@ -30,7 +30,7 @@ VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "alloc_conf_vectors.json").read_text(encoding="utf-8")
 )
 RELEASES = list(VECTORS[0]["verdict"])
-# NEEDS_DRIVER: torch got as far as asking the driver, so the string itself is fine.
+# NEEDS_DRIVER: torch came to the point where it asks the driver, so it accepts the string.
 CLASS = {"ok": "ok", "NEEDS_DRIVER": "ok", "REJECT": "reject", "SEGV": "reject", "ABORT": "abort"}
 ALL = [f"2.{minor}.0" for minor in range(1, 16)]
 
@@ -43,7 +43,7 @@ def test_verdict_is_torchs_own_in_every_release(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: repr(vector["input"]))
-def test_what_is_exported_is_accepted_by_torch(vector: dict[str, Any]) -> None:
+def test_the_exported_value_is_accepted_by_torch(vector: dict[str, Any]) -> None:
     for version in vector["verdict"]:
         verdict = check(vector["input"], version)
         assert judge(verdict.effective or "", release_of(version)[0]).verdict == "ok"
@@ -54,16 +54,16 @@ def test_what_is_exported_is_accepted_by_torch(vector: dict[str, Any]) -> None:
             assert verdict.problems or verdict.repairs
 
 
-def test_torchs_words_are_quoted_as_measured() -> None:
+def test_torchs_messages_are_quoted_as_measured() -> None:
     for vector in VECTORS:
         for version, message in vector["message"].items():
             outcome = judge(vector["input"], release_of(version)[0])
             if message.startswith(("cuda: ", "accel: ")) and outcome.verdict == "reject":
                 measured = message.partition(": ")[2]
-                assert measured.rstrip() in outcome.says or outcome.says.rstrip() in measured
+                assert measured.rstrip() in outcome.message or outcome.message.rstrip() in measured
 
 
-# -- beyond the vectors: read in torch's source, measured with libc10_cuda.so of the same releases ------
+# Cases beyond the vectors: found in torch's source, measured with libc10_cuda.so of the same releases.
 
 QUIRKS = [
     ("backend:native,foo", "2.10.0", "reject"),  # the scan at load time ends at `backend`
@@ -72,7 +72,7 @@ QUIRKS = [
     ("backend,native", "2.10.0", "ok"),
     ("backend:[a", "2.10.0", "reject"),
     ("backend: cudaMallocAsync", "2.12.0", "ok"),
-    ("backend: cudaMallocAsync", "2.8.0", "ok"),  # only a driver can tell
+    ("backend: cudaMallocAsync", "2.8.0", "ok"),  # the verdict would need a driver
     ("backend: native", "2.8.0", "ok"),
     ("backend:cudaMallocAsync,backend:native", "2.14.0", "reject"),
     ("roundup_power2_divisions:[", "2.9.1", "ok"),
@@ -89,7 +89,7 @@ QUIRKS = [
     ("max_split_size_mb:-1", "2.4.0", "ok"),
     ("max_split_size_mb:-1", "2.15.0", "ok"),
     ("max_split_size_mb:--1", "2.4.0", "reject"),
-    ("max_split_size_mb:\n1024", "2.4.0", "ok"),  # strtol skips what the tokenizer leaves
+    ("max_split_size_mb:\n1024", "2.4.0", "ok"),  # strtol skips the white space that the tokenizer leaves
     ("garbage_collection_threshold:0x1p-1", "2.4.0", "ok"),
     ("garbage_collection_threshold:1e-310", "2.4.0", "reject"),  # strtod: ERANGE, std::stod throws
     ("garbage_collection_threshold:0x0.8p-1022", "2.4.0", "ok"),  # subnormal, but exact
@@ -122,8 +122,6 @@ def test_an_option_is_accepted_from_its_first_release_on(name: str) -> None:
             assert f"{name} needs torch >= 2.{option.since}" in verdict.problems[0].message
             assert verdict.problems[0].suggestion is None
 
-
-# -- repairs -------------------------------------------------------------------------------------------
 
 GOOD = "max_split_size_mb:512"
 
@@ -169,15 +167,15 @@ def test_safe_repairs_are_made_under_every_policy(value: str, repair: str, polic
         ("roundup_power2_divisions:3", "a power of 2", None),
         ("roundup_power2_divisions:[256:1", "brackets do not match", None),
         ("pinned_num_register_threads:256", "<= 128 (since torch 2.2)", None),
-        ("no_such_thing_at_all:1", "is no option of torch 2.4", None),
+        ("no_such_thing_at_all:1", "is not an option of torch 2.4", None),
         (
             "max_split_size_mb:64;expandable_segments:True",
-            "';' stands where",
+            "there is a ';' in place of",
             "max_split_size_mb:64,expandable_segments:True",
         ),
         (
             "max_split_size_mb:64 expandable_segments:True",
-            "white space stands where a comma belongs",
+            "there is white space in place of a comma",
             "max_split_size_mb:64,expandable_segments:True",
         ),
     ],
@@ -196,7 +194,7 @@ def test_a_fault_is_named_and_the_good_pair_kept(value: str, message: str, sugge
         assert (strict.effective, strict.problems, strict.faulty) == (None, verdict.problems, True)
 
 
-def test_pairs_that_exclude_each_other_lose_the_later_one() -> None:
+def test_of_pairs_that_exclude_each_other_the_later_one_is_dropped() -> None:
     verdict = check("large_segment_size_mb:64,max_split_size_mb:32", "2.12.0")
     assert verdict.effective == "large_segment_size_mb:64"
     assert "large_segment_size_mb, here 64" in verdict.problems[0].message
@@ -211,7 +209,7 @@ def test_a_comma_too_many_is_dropped(value: str) -> None:
 @pytest.mark.parametrize(
     ("value", "version", "note"),
     [
-        ("max_split_size_mb,1024", "2.11.0", "',' stands where ':' belongs"),
+        ("max_split_size_mb,1024", "2.11.0", "there is ',' in place of ':'"),
         ("max_split_size_mb:1024MB", "2.4.0", "read as 1024; torch ignores 'MB'"),
         ("max_split_size_mb:-1", "2.4.0", "wraps"),
         ("roundup_power2_divisions:[", "2.4.0", "no closing ']'"),
@@ -222,7 +220,9 @@ def test_a_comma_too_many_is_dropped(value: str) -> None:
         (GOOD, None, "no torch was found"),
     ],
 )
-def test_what_torch_takes_but_hardly_meant_is_a_warning(value: str, version: str | None, note: str) -> None:
+def test_a_value_that_torch_accepts_but_reads_differently_is_a_warning(
+    value: str, version: str | None, note: str
+) -> None:
     verdict = check(value, version)
     assert (verdict.verdict, verdict.effective, verdict.faulty) == ("ok", value, False)
     assert any(note in problem.message for problem in verdict.problems)
@@ -242,15 +242,12 @@ def test_unknown_policy_is_an_error() -> None:
         check("", "2.4.0", "guess")  # type: ignore[arg-type]
 
 
-def test_a_long_value_is_judged_and_not_taken_apart() -> None:
+def test_a_long_value_is_judged_as_a_whole() -> None:
     long = ",".join([GOOD] * 4000)
     assert check(long, "2.4.0").effective == long
     verdict = check(long + ",a:1", "2.4.0")
     assert (verdict.verdict, verdict.effective, len(verdict.problems)) == ("reject", None, 1)
     assert len(verdict.problems[0].message) < 800
-
-
-# -- the three names -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -269,7 +266,7 @@ def test_a_long_value_is_judged_and_not_taken_apart() -> None:
         ("2.4.0", {CUDA: "ax_split_size_mb:1"}, CUDA, {}),
     ],
 )
-def test_only_the_old_name_is_left(version: str, environ: dict[str, str], source: str, after: Any) -> None:
+def test_only_pytorch_cuda_alloc_conf_is_left(version: str, environ: dict[str, str], source: str, after: Any) -> None:
     resolved = resolve_environment(environ, version)
     assert resolved.source == source
     changed = dict(environ)
@@ -280,12 +277,9 @@ def test_only_the_old_name_is_left(version: str, environ: dict[str, str], source
     assert resolve_environment(changed, version).export == resolved.export
 
 
-def test_names_the_variable_that_was_read() -> None:
+def test_the_message_names_the_variable_that_was_read() -> None:
     (problem,) = resolve_environment({ANY: "foo_bar_baz:1"}, "2.11.0").problems
     assert problem.message.startswith("PYTORCH_ALLOC_CONF='foo_bar_baz:1'")
-
-
-# -- numbers and versions ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -351,8 +345,6 @@ def test_torch_is_never_imported() -> None:
     assert shown.stdout.strip() == "[]"
     assert installed_torch_version() is None or release_of(installed_torch_version())[0] >= 1
 
-
-# -- fuzz ----------------------------------------------------------------------------------------------
 
 WORDS = st.one_of(
     st.sampled_from([*OPTIONS, "True", "False", "native", "cudaMallocAsync", ">", "foo"]),

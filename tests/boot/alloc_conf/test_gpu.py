@@ -1,4 +1,4 @@
-"""The allocator parser against torch itself, on a GPU: what it accepts, refuses, and dies of."""
+"""The allocator parser against torch itself on a GPU: accepted values, refused ones, and those that end the process."""
 
 from __future__ import annotations
 

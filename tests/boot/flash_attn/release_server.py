@@ -1,4 +1,4 @@
-"""GitHub's releases on loopback, with the faults of a network; and small real wheels to put there."""
+"""A server like GitHub's releases on loopback, with network faults, and small real wheels for it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PADDING = "def pad_input(*_): ...\ndef unpad_input(*_): ...\n"
 
 
 def make_wheel(code: str, version: str, tag: str, name: str = "flash_attn") -> bytes:
-    """A wheel whose metadata, as in the official ones, knows nothing of the `+cu12torch2.4...` in the file name."""
+    """Return a wheel whose metadata, like the official ones, does not have the `+cu12torch2.4...` of the file name."""
     info = f"{name}-{version}.dist-info"
     files = {
         "flash_attn/__init__.py": f'__version__ = "{version}"\n{code}\n',
@@ -60,7 +60,7 @@ def make_wheel(code: str, version: str, tag: str, name: str = "flash_attn") -> b
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for path, text in files.items():
-            archive.writestr(zipfile.ZipInfo(path), text)  # its date is fixed: the same bytes each time
+            archive.writestr(zipfile.ZipInfo(path), text)  # with a fixed date: the same bytes each time
     return data.getvalue()
 
 
@@ -70,8 +70,8 @@ class Asset:
 
     body: bytes
     status: int = 200
-    dies_after: int | None = None  # bytes of each answer; the connection is then closed
-    deaths: int = 10**6
+    breaks_after: int | None = None  # bytes of each answer; the connection is then closed
+    max_breaks: int = 10**6
     pause_s: float = 0.0  # after each chunk
     resumable: bool = True
     announce: bool = True  # Content-Length
@@ -117,9 +117,9 @@ def serve() -> Iterator[Releases]:
                 self.send_header("Content-Length", str(len(asset.body) - start))
             self.end_headers()
             end = len(asset.body)
-            if asset.dies_after is not None and asset.deaths > 0:
-                asset.deaths -= 1
-                end = min(end, start + asset.dies_after)
+            if asset.breaks_after is not None and asset.max_breaks > 0:
+                asset.max_breaks -= 1
+                end = min(end, start + asset.breaks_after)
             for position in range(start, end, CHUNK):
                 self.wfile.write(asset.body[position : min(position + CHUNK, end)])
                 time.sleep(asset.pause_s)

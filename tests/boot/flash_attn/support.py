@@ -1,4 +1,4 @@
-"""What the flash-attn tests share: an image as the probe would describe it, and its releases."""
+"""Helpers of the flash-attn tests: an image as the probe would describe it, and its releases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ import pytest
 
 from f5_worker.boot.flash_attn.build import BuildLimits
 from f5_worker.boot.flash_attn.download import DownloadLimits
-from f5_worker.boot.flash_attn.ensure import FlashAttnOutcome, ensure
+from f5_worker.boot.flash_attn.ensure import ensure
+from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
 from f5_worker.boot.flash_attn.wheels import Wheel, WheelManifest, fingerprint
 from f5_worker.boot.probe.probe import Device, ProbeResult
 from tests.boot.flash_attn.release_server import RIGHT, Asset, Releases, make_wheel
@@ -26,10 +27,10 @@ TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
 MACHINE = platform.machine()
 needs_pip = pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="this environment has no pip")
 needs_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler is installed")
-TWIN = Path(__file__).with_name("proof_twin.py")
+FAKE_VERIFIER = Path(__file__).with_name("fake_verifier.py")
 GIB = 1 << 30
 
-# The image, but for the interpreter: pip has to accept the wheels.
+# The image, except for the interpreter: pip has to accept the wheels.
 FACTS = ProbeResult(
     executable=sys.executable,
     python=platform.python_version(),
@@ -50,8 +51,8 @@ LISTED = ("2.8.3", "2.8.2")
 SDIST_VERSION = "2.8.3.post2"
 
 # In the form of the kernel files of flash-attn 2.8.3.
-KERNEL_HEADER = """// whose it is
-// what made it
+KERNEL_HEADER = """// copyright
+// generator
 #include "namespace_config.h"
 #include "flash_{direction}_launch_template.h"
 
@@ -89,7 +90,7 @@ def kernel_file(folder: Path, kind: str, type_: str, head_dim: int, causal: bool
 
 
 @dataclass
-class House:
+class Container:
     """One container with an empty disk in front of a release server."""
 
     releases: Releases
@@ -111,7 +112,7 @@ class House:
         self.releases.assets |= {name: Asset(body) for name, body in bodies.items()}
 
     def manifest(self) -> WheelManifest:
-        """Lists, with hash, what is published under the listed versions."""
+        """Return a manifest with the hashes of the published files of the listed versions."""
         base = "https://github.com/Dao-AILab/flash-attention/releases/download"
         wheels = {}
         for version in LISTED:
@@ -133,12 +134,12 @@ class House:
             "base_url": self.releases.url,
             "limits": QUICK,
             "build_limits": BuildLimits(),
-            "proof": TWIN,
+            "verifier": FAKE_VERIFIER,
         }
         return ensure(self.facts, **options | changes)
 
-    def left(self) -> list[str]:
-        """Overlays and whatever else should not be there."""
+    def overlay_names(self) -> list[str]:
+        """Return the names of all entries of the overlay directory."""
         return sorted(path.name for path in self.overlays.iterdir()) if self.overlays.exists() else []
 
     def temporaries(self) -> list[Path]:
@@ -150,7 +151,7 @@ def with_python(facts: ProbeResult, version: str, tag: str) -> ProbeResult:
 
 
 def import_of(outcome: FlashAttnOutcome, environ: Mapping[str, str], python: str = sys.executable) -> str:
-    """What `import flash_attn` and f5_tts's own question make of it: works, absent, or the error."""
+    """Return the result of f5_tts's check and `import flash_attn`: works, absent, or the error."""
     code = (
         "import importlib.util as u\n"
         "if u.find_spec('flash_attn') is None: print('absent')\n"

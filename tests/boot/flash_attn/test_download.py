@@ -1,4 +1,4 @@
-"""One file from a server that is slow, gone, or cut off half-way."""
+"""Download from a server that is slow, unreachable, or breaks the connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from f5_worker.boot.flash_attn.download import DownloadFailed, fetch
 from f5_worker.boot.flash_attn.wheels import Wheel
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 from tests.boot.flash_attn.release_server import Asset, Releases, serve
 from tests.boot.flash_attn.support import QUICK
 
@@ -53,11 +53,11 @@ def nothing_left(directory: Path) -> bool:
         (Asset(BODY, status=404), "HTTP 404", 1),
         (Asset(BODY, status=403), "HTTP 403", 1),
         (Asset(BODY, status=503), "HTTP 503, 3 attempts", 3),
-        (Asset(BODY, dies_after=0), "the connection ended after 0 of 8192 bytes, 3 attempts", 3),
-        (Asset(BODY, pause_s=0.4), "nothing came for 0.2 s, 3 attempts", 3),
+        (Asset(BODY, breaks_after=0), "the connection ended after 0 of 8192 bytes, 3 attempts", 3),
+        (Asset(BODY, pause_s=0.4), "no data for 0.2 s, 3 attempts", 3),
         (Asset(BODY, pause_s=0.1), "not complete after 0.4 s", 1),
         (Asset(BODY + b"!"), "its sha256 is", 1),
-        (Asset(bytes(2 << 20)), "2097152 bytes, at most 1048576 are taken", 1),
+        (Asset(bytes(2 << 20)), "2097152 bytes, at most 1048576 are accepted", 1),
         (Asset(bytes(2 << 20), announce=False), "more than 1048576 bytes", 1),
     ],
     ids=["404", "403", "503", "truncated", "stalls", "slow", "wrong hash", "too large", "endless"],
@@ -75,13 +75,13 @@ def test_faults(releases: Releases, tmp_path: Path, asset: Asset, message: str, 
     assert time.monotonic() - started < 2
 
 
-def test_nobody_listens(releases: Releases, tmp_path: Path) -> None:
+def test_no_server(releases: Releases, tmp_path: Path) -> None:
     wheel = replace(listed(releases), url="http://127.0.0.1:9/x.whl")
     with pytest.raises(DownloadFailed, match="ConnectionRefusedError"):
         fetch(wheel, tmp_path, QUICK)
 
 
-def test_no_room(releases: Releases, tmp_path: Path) -> None:
+def test_no_space(releases: Releases, tmp_path: Path) -> None:
     releases.assets[NAME] = Asset(BODY)
     with pytest.raises(DownloadFailed, match=r"do not fit: \d+ are free"):
         fetch(listed(releases), tmp_path, replace(QUICK, spare_bytes=1 << 60))
@@ -89,22 +89,22 @@ def test_no_room(releases: Releases, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hashed", [True, False])
-def test_server_that_dies_is_resumed(releases: Releases, tmp_path: Path, hashed: bool) -> None:
-    releases.assets[NAME] = Asset(BODY, dies_after=3000, deaths=2)
+def test_a_broken_connection_is_resumed(releases: Releases, tmp_path: Path, hashed: bool) -> None:
+    releases.assets[NAME] = Asset(BODY, breaks_after=3000, max_breaks=2)
     wheel = listed(releases) if hashed else unlisted(releases)
     assert fetch(wheel, tmp_path, QUICK).read_bytes() == BODY
     assert [wanted for _, wanted in releases.requests] == [None, "bytes=3000-", "bytes=6000-"]
 
 
 def test_server_that_cannot_resume_starts_over(releases: Releases, tmp_path: Path) -> None:
-    releases.assets[NAME] = Asset(BODY, dies_after=3000, deaths=2, resumable=False)
+    releases.assets[NAME] = Asset(BODY, breaks_after=3000, max_breaks=2, resumable=False)
     assert fetch(listed(releases), tmp_path, QUICK).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("kept", [BODY[:700], b"x" * 700, b"x" * 9000], ids=["good", "other", "too long"])
-def test_what_a_killed_download_left_is_taken_up(releases: Releases, tmp_path: Path, kept: bytes) -> None:
+def test_the_partial_file_of_a_killed_download_is_continued(releases: Releases, tmp_path: Path, kept: bytes) -> None:
     releases.assets[NAME] = Asset(BODY)
-    orphan = cache.temporary_beside(tmp_path / NAME)
+    orphan = files.temporary_beside(tmp_path / NAME)
     orphan.write_bytes(kept)
     os.utime(orphan, (0, time.time() - 600))
     assert fetch(listed(releases), tmp_path, QUICK).read_bytes() == BODY
@@ -113,9 +113,9 @@ def test_what_a_killed_download_left_is_taken_up(releases: Releases, tmp_path: P
     assert not list(tmp_path.glob(".*.part"))
 
 
-def test_what_a_living_download_has_is_left_alone(releases: Releases, tmp_path: Path) -> None:
+def test_the_partial_file_of_a_running_download_is_not_touched(releases: Releases, tmp_path: Path) -> None:
     releases.assets[NAME] = Asset(BODY)
-    other = cache.temporary_beside(tmp_path / NAME)
+    other = files.temporary_beside(tmp_path / NAME)
     other.write_bytes(BODY[:700])
     fetch(listed(releases), tmp_path, QUICK)
     assert other.exists()

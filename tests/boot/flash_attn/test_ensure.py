@@ -1,4 +1,4 @@
-"""flash-attn from release to proof: each fault of a wheel or a server ends in a working import or in none."""
+"""flash-attn from the release to its verification: after any fault, the import works or the package is absent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from f5_worker.boot.flash_attn.ensure import FlashAttnOutcome
+from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
 from tests.boot.flash_attn.release_server import ABORTS, RAISES, SYMBOL, WRONG, Releases, serve
-from tests.boot.flash_attn.support import FACTS, TAG, House, filename, import_of, needs_pip, wheel, with_python
+from tests.boot.flash_attn.support import FACTS, TAG, Container, filename, import_of, needs_pip, wheel, with_python
 
 
 @pytest.fixture(scope="module")
@@ -25,124 +25,115 @@ def server() -> Iterator[Releases]:
 
 
 @pytest.fixture
-def house(server: Releases, tmp_path: Path) -> House:
+def container(server: Releases, tmp_path: Path) -> Container:
     server.assets.clear()
     server.requests.clear()
-    return House(server, tmp_path)
+    return Container(server, tmp_path)
 
 
-def check_absent(house: House, outcome: FlashAttnOutcome) -> None:
+def check_absent(container: Container, outcome: FlashAttnOutcome) -> None:
     assert outcome.backend == "sdpa"
     assert "\n" not in outcome.reason
     assert outcome.overlay is None
     assert import_of(outcome, os.environ) == "absent"
-    assert not [name for name in house.left() if name.startswith("flash_attn")]
-    assert not house.temporaries()
-
-
-# -- one good wheel ------------------------------------------------------------------------------------
+    assert not [name for name in container.overlay_names() if name.startswith("flash_attn")]
+    assert not container.temporaries()
 
 
 @needs_pip
-def test_right_wheel_is_installed_once_and_found_again(house: House) -> None:
+def test_right_wheel_is_installed_once_and_found_again(container: Container) -> None:
     name = filename("2.8.3")
-    house.publish({name: wheel()})
-    first = house.ensure()
+    container.publish({name: wheel()})
+    first = container.ensure()
     assert (first.decision, first.backend, first.version, first.filename) == ("wheel", "flash_attn", "2.8.3", name)
     assert import_of(first, os.environ) == "works"
     assert import_of(first, {**os.environ, "PYTHONPATH": "/nonexistent"}) == "works"
-    assert house.left() == [name.removesuffix(".whl")]
-    assert not house.temporaries()
+    assert container.overlay_names() == [name.removesuffix(".whl")]
+    assert not container.temporaries()
     json.dumps(asdict(first))
 
-    again = house.ensure()  # neither network nor pip
+    again = container.ensure()  # neither network nor pip
     assert (again.decision, again.overlay) == ("wheel", first.overlay)
-    assert house.releases.requests == [(name, None)]
+    assert container.releases.requests == [(name, None)]
 
 
 @pytest.mark.usefixtures("unpacked")
-def test_another_container_takes_the_wheel_from_the_volume(house: House, tmp_path: Path) -> None:
-    house.publish({filename("2.8.3"): wheel()})
-    assert house.ensure().backend == "flash_attn"
-    other = house.ensure(overlay_dir=tmp_path / "other")
+def test_another_container_takes_the_wheel_from_the_volume(container: Container, tmp_path: Path) -> None:
+    container.publish({filename("2.8.3"): wheel()})
+    assert container.ensure().backend == "flash_attn"
+    other = container.ensure(overlay_dir=tmp_path / "other")
     assert import_of(other, os.environ) == "works"
-    assert len(house.releases.requests) == 1
+    assert len(container.releases.requests) == 1
 
 
 @pytest.mark.usefixtures("unpacked")
-def test_bad_ones_are_dropped_until_one_is_right(house: House) -> None:
-    """Raises on import, then a wrong result, then (from the matrix, without a hash) one that is right."""
+def test_faulty_wheels_are_rejected_until_one_is_right(container: Container) -> None:
+    """The first raises on import, the second has wrong results, the third (from the matrix, no hash) is right."""
     raising, wrong, right = filename("2.8.3"), filename("2.8.2"), filename("2.8.3.post1")
-    house.publish({raising: wheel(RAISES), wrong: wheel(WRONG, "2.8.2"), right: wheel(version="2.8.3.post1")})
-    outcome = house.ensure()
+    container.publish({raising: wheel(RAISES), wrong: wheel(WRONG, "2.8.2"), right: wheel(version="2.8.3.post1")})
+    outcome = container.ensure()
     assert [attempt.candidate for attempt in outcome.attempts] == [raising, wrong, right]
     assert SYMBOL in outcome.attempts[0].result
     assert "is off by" in outcome.attempts[1].result
     assert (outcome.filename, outcome.version) == (right, "2.8.3.post1")
     assert import_of(outcome, os.environ) == "works"
-    assert house.left() == [right.removesuffix(".whl")]
-    assert not list(house.cache.glob(f"{raising}*.whl"))
+    assert container.overlay_names() == [right.removesuffix(".whl")]
+    assert not list(container.cache.glob(f"{raising}*.whl"))
 
-    again = house.ensure()  # the notes spare the next start both of them
+    again = container.ensure()  # because of the notes, the next start tries neither of them
     assert [a.result for a in again.attempts[:2]] == [f"rejected earlier: {e}" for e in _errors(outcome)]
-    assert len(house.releases.requests) == 3
+    assert len(container.releases.requests) == 3
 
 
 def _errors(outcome: FlashAttnOutcome) -> list[str]:
-    return [attempt.result.removeprefix("failed its proof: ") for attempt in outcome.attempts[:2]]
-
-
-# -- wheels that do not serve --------------------------------------------------------------------------
+    return [attempt.result.removeprefix("failed verification: ") for attempt in outcome.attempts[:2]]
 
 
 @needs_pip
-def test_wheel_for_another_interpreter(house: House) -> None:
-    """The earlier worker's log, word for word, when the facts lie about the interpreter."""
-    house.facts = with_python(FACTS, "3.10.4", "cp310") if TAG != "cp310" else with_python(FACTS, "3.11.4", "cp311")
-    name = filename("2.8.3", str(house.facts.python_tag))
-    house.publish({name: wheel(tag=str(house.facts.python_tag))})
-    outcome = house.ensure()
+def test_wheel_for_another_interpreter(container: Container) -> None:
+    """The same message as in the earlier worker's log, if the facts are wrong about the interpreter."""
+    container.facts = with_python(FACTS, "3.10.4", "cp310") if TAG != "cp310" else with_python(FACTS, "3.11.4", "cp311")
+    name = filename("2.8.3", str(container.facts.python_tag))
+    container.publish({name: wheel(tag=str(container.facts.python_tag))})
+    outcome = container.ensure()
     assert outcome.attempts[0].result == f"{name} is not a supported wheel on this platform."
-    check_absent(house, outcome)
+    check_absent(container, outcome)
 
 
 @pytest.mark.usefixtures("unpacked")
-def test_wheel_that_kills_the_process(house: House) -> None:
-    house.publish({filename("2.8.3"): wheel(ABORTS)})
-    outcome = house.ensure(mode="require")
+def test_wheel_that_kills_the_process(container: Container) -> None:
+    container.publish({filename("2.8.3"): wheel(ABORTS)})
+    outcome = container.ensure(mode="require")
     assert "killed by SIGABRT" in outcome.attempts[0].result
     assert outcome.fatal
-    check_absent(house, outcome)
+    check_absent(container, outcome)
 
 
 @pytest.mark.usefixtures("unpacked")
-def test_a_sick_host_does_not_condemn_the_wheel(house: House, tmp_path: Path) -> None:
-    house.publish({filename("2.8.3"): wheel()})
-    proof = tmp_path / "sick.py"
-    proof.write_text('print(\'{"ok": false, "stage": "torch", "error": "CUDA error: unknown error"}\')')
-    sick = house.ensure(proof=proof)
-    assert "CUDA error" in sick.reason
-    assert len(sick.attempts) == 1  # another file would do no better
-    check_absent(house, sick)
-    assert house.ensure().backend == "flash_attn"
+def test_a_faulty_host_does_not_reject_the_wheel(container: Container, tmp_path: Path) -> None:
+    container.publish({filename("2.8.3"): wheel()})
+    verifier = tmp_path / "faulty.py"
+    verifier.write_text('print(\'{"ok": false, "stage": "torch", "error": "CUDA error: unknown error"}\')')
+    outcome = container.ensure(verifier=verifier)
+    assert "CUDA error" in outcome.reason
+    assert len(outcome.attempts) == 1  # another file would not work either
+    check_absent(container, outcome)
+    assert container.ensure().backend == "flash_attn"
 
 
 @pytest.mark.usefixtures("unpacked")
-def test_404_is_not_asked_again_until_it_expires(house: House) -> None:
-    manifest = house.manifest()
-    house.ensure(manifest=manifest)
-    asked = len(house.releases.requests)
+def test_after_a_404_the_file_is_not_requested_until_the_note_expires(container: Container) -> None:
+    manifest = container.manifest()
+    container.ensure(manifest=manifest)
+    asked = len(container.releases.requests)
     assert asked >= 2
-    house.publish({filename("2.8.3"): wheel()})
-    assert "HTTP 404" in house.ensure(manifest=manifest).attempts[0].result
-    assert len(house.releases.requests) == asked
-    for note in house.cache.glob("*.note"):
+    container.publish({filename("2.8.3"): wheel()})
+    assert "HTTP 404" in container.ensure(manifest=manifest).attempts[0].result
+    assert len(container.releases.requests) == asked
+    for note in container.cache.glob("*.note"):
         content = json.loads(note.read_text())
         note.write_text(json.dumps(content | {"until": time.time() - 1}))
-    assert house.ensure().backend == "flash_attn"
-
-
-# -- surroundings --------------------------------------------------------------------------------------
+    assert container.ensure().backend == "flash_attn"
 
 
 @pytest.mark.parametrize(
@@ -156,42 +147,44 @@ def test_404_is_not_asked_again_until_it_expires(house: House) -> None:
         (FACTS, {"seconds_left": 10.0}, "no time is left"),
     ],
 )
-def test_nothing_is_asked_for_in_vain(house: House, facts: object, options: dict[str, object], reason: str) -> None:
-    house.facts = facts  # type: ignore[assignment]
-    outcome = house.ensure(**options)
+def test_nothing_is_requested_if_it_cannot_be_used(
+    container: Container, facts: object, options: dict[str, object], reason: str
+) -> None:
+    container.facts = facts  # type: ignore[assignment]
+    outcome = container.ensure(**options)
     assert reason in outcome.reason
     assert outcome.backend == "sdpa"
     assert not outcome.fatal
-    assert not house.releases.requests
+    assert not container.releases.requests
 
 
 @pytest.mark.usefixtures("unpacked")
-def test_unusable_cache_directory(house: House, tmp_path: Path) -> None:
-    """A volume that is not there or not writable costs a line, not flash-attn."""
-    house.publish({filename("2.8.3"): wheel()})
+def test_unusable_cache_directory(container: Container, tmp_path: Path) -> None:
+    """Without a writable volume, flash-attn is still installed."""
+    container.publish({filename("2.8.3"): wheel()})
     (tmp_path / "file").write_text("")
-    outcome = house.ensure(cache_dir=tmp_path / "file" / "cache")
+    outcome = container.ensure(cache_dir=tmp_path / "file" / "cache")
     assert outcome.backend == "flash_attn"
     assert outcome.attempts[0].result.startswith("not usable (Not a directory)")
 
 
 @needs_pip
-def test_eight_processes_race_on_one_cache(house: House) -> None:
+def test_eight_processes_race_on_one_cache(container: Container) -> None:
     name = filename("2.8.3")
-    house.publish({name: wheel()})
+    container.publish({name: wheel()})
     code = (
         "import sys, json; from pathlib import Path; from dataclasses import asdict;"
         "from tests.boot.flash_attn.support import *;"
-        "house = House(Releases(sys.argv[1]), Path(sys.argv[2]));"
-        "house.publish({filename('2.8.3'): wheel()});"
-        "print(json.dumps(asdict(house.ensure())))"
+        "container = Container(Releases(sys.argv[1]), Path(sys.argv[2]));"
+        "container.publish({filename('2.8.3'): wheel()});"
+        "print(json.dumps(asdict(container.ensure())))"
     )
-    command = [sys.executable, "-c", code, house.releases.url, str(house.root)]
+    command = [sys.executable, "-c", code, container.releases.url, str(container.root)]
     root = Path(__file__).resolve().parents[3]
-    racers = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-    outcomes = [json.loads(racer.communicate(timeout=60)[0]) for racer in racers]
+    processes = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    outcomes = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
     assert {outcome["filename"] for outcome in outcomes} == {name}
     assert len({outcome["overlay"] for outcome in outcomes}) == 1
-    assert house.left() == [name.removesuffix(".whl")]
-    assert house.releases.count(name) == 1
-    assert not house.temporaries()
+    assert container.overlay_names() == [name.removesuffix(".whl")]
+    assert container.releases.count(name) == 1
+    assert not container.temporaries()

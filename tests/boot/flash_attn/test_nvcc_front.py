@@ -1,4 +1,4 @@
-"""What stands before nvcc: which kernels it leaves out, that their stubs link and throw, that all else is nvcc's."""
+"""The replacement for nvcc: the kernels it leaves out, stubs that link and throw, and calls passed to nvcc."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.boot.flash_attn.support import kernel_file, needs_compiler
 
 PROGRAM = Path(__file__).parents[3] / "f5_worker/boot/flash_attn/nvcc_front.py"
 
-# What flash.h declares and flash_api.cpp calls, with bodies for the types that cutlass and CUDA bring.
+# The declarations of flash.h and the calls of flash_api.cpp, with bodies for the types of cutlass and CUDA.
 CALLER = """#include <cstdio>
 #include <stdexcept>
 namespace cutlass {{ struct alignas(2) half_t {{ unsigned short storage; }}; struct alignas(2) bfloat16_t {{}}; }}
@@ -39,7 +39,7 @@ int main() {{
 
 
 def front(folder: Path, *arguments: str | Path) -> tuple[int, list[str] | None]:
-    """Exit code, and what nvcc was called with; None where it was not called."""
+    """Return the exit code and the arguments of nvcc, or None if it was not called."""
     nvcc, log = folder / "nvcc", folder / "nvcc.log"
     nvcc.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" > '{log}'\nexit 7\n")
     nvcc.chmod(0o755)
@@ -55,7 +55,7 @@ def test_four_of_72_are_kept(tmp_path: Path) -> None:
     assert kept == list(product(kinds[:2], types, (64,), (False,)))
 
 
-def test_all_else_goes_to_nvcc_as_it_came(tmp_path: Path) -> None:
+def test_all_other_calls_go_to_nvcc_unchanged(tmp_path: Path) -> None:
     left_out, kept = (kernel_file(tmp_path, "fwd", "half_t", head_dim, False) for head_dim in (128, 64))
     calls = [
         ("--version",),
@@ -69,7 +69,7 @@ def test_all_else_goes_to_nvcc_as_it_came(tmp_path: Path) -> None:
         assert front(tmp_path, *call) == (7, [str(word) for word in call])
 
 
-def test_a_file_that_says_more_is_compiled_as_it_is(tmp_path: Path) -> None:
+def test_a_file_with_other_content_is_compiled_as_it_is(tmp_path: Path) -> None:
     for after in ("\nvoid another();", "\n#include <another.h>"):
         source = kernel_file(tmp_path, "bwd", "half_t", 64, False, after)
         call = ("-c", str(source), "-o", "k.o")
@@ -92,14 +92,14 @@ def test_a_stub_links_and_throws(tmp_path: Path, kind: str, type_: str, head_dim
     assert front(tmp_path, "--threads", "1", "-c", source, "-o", stub) == (0, None)
     caller.write_text(CALLER.format(call=call))
     subprocess.run(["c++", caller, stub, "-o", program], check=True, timeout=60)
-    said = subprocess.run([program], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert said.startswith(f"{source.name} was left out of this build: ")
+    output = subprocess.run([program], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert output.startswith(f"{source.name} was left out of this build: ")
 
 
 @pytest.mark.slow
 @needs_compiler
 def test_a_stub_has_the_symbol_that_the_extension_calls(tmp_path: Path) -> None:
-    """The names are from the flash_api.o of flash-attn 2.8.3.post2."""
+    """The names are those in flash_api.o of flash-attn 2.8.3.post2."""
     symbols = {
         "fwd": "_ZN5flash12run_mha_fwd_IN7cutlass6half_tELi128ELb0EEEvRNS_16Flash_fwd_paramsEP11CUstream_st",
         "fwd_split": (
@@ -119,14 +119,14 @@ def test_a_stub_has_the_symbol_that_the_extension_calls(tmp_path: Path) -> None:
     "options", [("-MD", "-MF"), ("--generate-dependencies-with-compile", "--dependency-output")], ids=["2.11", "2.4"]
 )
 def test_ninja_finds_its_dependencies(tmp_path: Path, options: tuple[str, str]) -> None:
-    """As torch of that version asks for them."""
-    source, stub, noted = kernel_file(tmp_path, "bwd", "half_t", 64, False), tmp_path / "k.o", tmp_path / "k.o.d"
-    assert front(tmp_path, *options, noted, "-c", source, "-o", stub) == (0, None)
-    assert noted.read_text() == f"{stub}: {source}\n"
+    """With the options of that torch version."""
+    source, stub, dependencies = kernel_file(tmp_path, "bwd", "half_t", 64, False), tmp_path / "k.o", tmp_path / "k.o.d"
+    assert front(tmp_path, *options, dependencies, "-c", source, "-o", stub) == (0, None)
+    assert dependencies.read_text() == f"{stub}: {source}\n"
 
 
 @needs_compiler
 def test_a_stub_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    source, noted = kernel_file(tmp_path, "bwd", "half_t", 64, False), tmp_path / "k.o.d"
-    code, called = front(tmp_path, "-MF", noted, "-c", source, "-o", tmp_path / "missing" / "k.o")
-    assert (code != 0, called, noted.exists()) == (True, None, False)
+    source, dependencies = kernel_file(tmp_path, "bwd", "half_t", 64, False), tmp_path / "k.o.d"
+    code, called = front(tmp_path, "-MF", dependencies, "-c", source, "-o", tmp_path / "missing" / "k.o")
+    assert (code != 0, called, dependencies.exists()) == (True, None, False)

@@ -1,4 +1,4 @@
-"""The proof itself, with torch's own attention in flash-attn's place: right passes, wrong does not."""
+"""The verification, with torch's own attention in place of flash-attn: right passes, wrong does not."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def package(attend: Attention, version: str = "2.8.3", broken_varlen: bool = Fal
     return {"flash_attn": module, "flash_attn.bert_padding": padding}
 
 
-def prove(monkeypatch: pytest.MonkeyPatch, modules: dict[str, ModuleType], device: str = "cpu") -> dict[str, Any]:
+def check(monkeypatch: pytest.MonkeyPatch, modules: dict[str, ModuleType], device: str = "cpu") -> dict[str, Any]:
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, name, module)
-    return verify_child.prove(device)
+    return verify_child.check(device)
 
 
 def test_right_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = prove(monkeypatch, package(right))
+    answer = check(monkeypatch, package(right))
     assert answer["version"] == "2.8.3"
     assert sorted(answer["max_error"]) == ["dense_bfloat16", "dense_float16", "varlen_bfloat16", "varlen_float16"]
 
@@ -89,7 +89,7 @@ def test_wrong_does_not(
     monkeypatch: pytest.MonkeyPatch, modules: dict[str, ModuleType], stage: str, error: str
 ) -> None:
     with pytest.raises(verify_child.Failed) as failed:
-        prove(monkeypatch, modules)
+        check(monkeypatch, modules)
     assert failed.value.stage == stage
     assert error in str(failed.value)
 
@@ -109,22 +109,22 @@ def test_wrong_does_not(
         ("print('ok')", False, "build"),
     ],
 )
-def test_who_is_to_blame(tmp_path: Path, program: str, ok: bool, blame: str | None) -> None:
+def test_blame(tmp_path: Path, program: str, ok: bool, blame: str | None) -> None:
     path = tmp_path / "program.py"
     path.write_text(program)
-    proof = verify.verify(program=path, timeout_s=0.5)
-    assert (proof.ok, proof.blame) == (ok, blame)
-    assert (proof.error is None) == ok
+    verification = verify.verify(program=path, timeout_s=0.5)
+    assert (verification.ok, verification.blame) == (ok, blame)
+    assert (verification.error is None) == ok
 
 
 @pytest.mark.gpu
 def test_torchs_kernels_pass_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tolerances hold for a flash kernel that is right."""
-    assert prove(monkeypatch, package(right), "cuda")["max_error"]
+    """The tolerances hold for a correct flash kernel."""
+    assert check(monkeypatch, package(right), "cuda")["max_error"]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(importlib.util.find_spec("flash_attn") is None, reason="flash-attn is not installed")
 def test_installed_flash_attn_passes() -> None:
-    proof = verify.verify()
-    assert proof.ok, SimpleNamespace(error=proof.error, log=proof.log)
+    verification = verify.verify()
+    assert verification.ok, SimpleNamespace(error=verification.error, log=verification.log)

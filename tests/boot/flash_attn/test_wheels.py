@@ -14,7 +14,6 @@ import pytest
 from f5_worker.boot.flash_attn.wheels import (
     MATRICES,
     PREFERENCE,
-    Environment,
     Resolution,
     build_arch,
     estimate_build,
@@ -23,6 +22,7 @@ from f5_worker.boot.flash_attn.wheels import (
     mislabelled,
     resolve,
 )
+from f5_worker.boot.probe.probe import Environment
 
 TABLE = Path(__file__).parent / "data" / "wheels_table.txt"
 PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13"]
@@ -54,8 +54,6 @@ def resolved() -> Rows:
     return [(env, resolve(env, manifest)) for env in every()]
 
 
-# -- the table -----------------------------------------------------------------------------------------
-
 LETTERS = {"2.8.3": "A", "2.8.1": "B", "2.7.4.post1": "C", "2.7.3": "D"}
 
 
@@ -86,15 +84,12 @@ def letter(resolution: Resolution) -> str:
 
 
 def test_table(resolved: Rows) -> None:
-    # After a change that is meant: `python -c "from tests.boot.flash_attn.test_wheels import *; rewrite()"`
+    # After an intended change: `python -c "from tests.boot.flash_attn.test_wheels import *; rewrite()"`
     assert render(dict(resolved)) == TABLE.read_text(encoding="utf-8")
 
 
 def rewrite() -> None:
     TABLE.write_text(render({env: resolve(env) for env in every()}), encoding="utf-8")
-
-
-# -- rules that hold in every row ----------------------------------------------------------------------
 
 
 def test_a_wheel_is_named_for_exactly_this_environment(resolved: Rows) -> None:
@@ -120,7 +115,7 @@ def test_the_decision_and_its_parts_agree(resolved: Rows) -> None:
         versions = [wheel.version for wheel in resolution.candidates]
         assert len(versions) == len(set(versions))
         hashed = [wheel.sha256 is not None for wheel in resolution.candidates]
-        assert hashed == sorted(hashed, reverse=True), "what can be checked comes first"
+        assert hashed == sorted(hashed, reverse=True), "files with a hash come first"
         if env.capability == "7.5":
             assert resolution.decision == "sdpa"
         if env.capability == "12.0" and env.cuda != "12.8" and env.cuda != "13.0":
@@ -131,7 +126,7 @@ def test_the_decision_and_its_parts_agree(resolved: Rows) -> None:
             assert resolution.decision != "wheel"
 
 
-def test_gpus_of_one_generation_are_treated_alike(resolved: Rows) -> None:
+def test_gpus_of_one_generation_get_the_same_resolution(resolved: Rows) -> None:
     results = dict(resolved)
     for env, resolution in resolved:
         if env.capability == "8.0":
@@ -143,9 +138,6 @@ def test_no_part_of_the_answer_is_constant(resolved: Rows) -> None:
     assert len({resolution.filename for _, resolution in resolved}) > 80
     assert len({resolution.reason for _, resolution in resolved}) > 80
     assert len({fingerprint(env) for env, _ in resolved}) == len(resolved)
-
-
-# -- named cases ---------------------------------------------------------------------------------------
 
 
 def test_the_image() -> None:
@@ -193,7 +185,7 @@ def test_torch_2_6_with_the_old_abi_gets_the_older_release() -> None:
         ({"glibc": None}, "no glibc"),
         ({"python": "3.8"}, "Python 3.9 or newer; this is 3.8"),
         ({"torch": "2.1.2"}, "torch 2.2 or newer; this is 2.1.2"),
-        ({"torch": "nightly"}, "torch 'nightly' is no version number"),
+        ({"torch": "nightly"}, "torch 'nightly' is not a version number"),
         ({"capability": "12.0"}, "capability 12.0 needs a torch with CUDA 12.8; this one has 12.4"),
         ({"torch": "2.13.0", "cuda": "13.0", "abi": True}, "does not compile against torch 2.13.0"),
         ({"torch": "2.9.0", "cuda": "13.0", "capability": "11.0"}, "no code for compute capability 11.0"),
@@ -264,9 +256,6 @@ def test_a_manifest_of_the_user_is_used() -> None:
     assert resolve(IMAGE, replace(manifest, wheels={})).filename == (
         "flash_attn-2.8.3.post1+cu12torch2.4cxx11abiFALSE-cp311-cp311-linux_x86_64.whl"
     )
-
-
-# -- cache and build -----------------------------------------------------------------------------------
 
 
 def test_fingerprint_is_a_safe_name_and_changes_with_every_field() -> None:

@@ -1,4 +1,4 @@
-"""The probe: what it says follows what is there, and nothing makes it raise."""
+"""The probe: its findings follow the installation, and it never raises."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from f5_worker.boot.flash_attn.wheels import Environment
 from f5_worker.boot.probe import host, probe_child
-from f5_worker.boot.probe.probe import ProbeResult, probe
+from f5_worker.boot.probe.probe import Environment, ProbeResult, probe
 
 TORCH = """
 import types
@@ -38,7 +37,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_nvcc(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """0.1 s a time; its own test has another."""
+    """Leave nvcc out, which takes 0.1 s each time, except in its own test."""
     if request.node.name != "test_nvcc":
         monkeypatch.setattr(host, "nvcc", lambda: (None, None))
 
@@ -53,9 +52,6 @@ def put_flash_attn(packages: Path, code: str) -> ProbeResult:
     (packages / "flash_attn" / "__init__.py").write_text(code)
     (packages / "flash_attn" / "bert_padding.py").write_text("pad_input = unpad_input = None")
     return put_torch(packages)
-
-
-# -- what is there is what is said ---------------------------------------------------------------------
 
 
 def test_facts_follow_the_installation(packages: Path) -> None:
@@ -108,13 +104,10 @@ def test_working_flash_attn(packages: Path) -> None:
     assert (facts.flash_attn.importable, facts.flash_attn.error) == (True, None)
 
 
-# -- what goes wrong -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("torch", "error"),
     [
-        ("import os; os.abort()", "the probe ended while at torch_itself: killed by SIGABRT"),
+        ("import os; os.abort()", "the probe ended while it examined torch: killed by SIGABRT"),
         ("raise OSError('libcudart.so.12: cannot open shared object file')", "OSError: libcudart.so.12"),
         ("import no_such_thing", "No module named 'no_such_thing'"),
         ("raise SystemExit(4)", "exit code 4"),
@@ -148,13 +141,10 @@ def test_probe_that_fails(tmp_path: Path, program: str, error: str) -> None:
     assert facts.memory_bytes > 0
 
 
-def test_interpreter_that_is_not_there() -> None:
+def test_missing_interpreter() -> None:
     facts = probe("/no/such/python", paths=[Path("/tmp")])
     assert "No such file" in str(facts.torch_error)
     assert facts.paths[0].error == "not answered: exit code 127"
-
-
-# -- disks and limits ----------------------------------------------------------------------------------
 
 
 def test_paths(packages: Path) -> None:
@@ -225,16 +215,13 @@ def test_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.nvcc() == ("12.4", str(tmp_path))
 
 
-# -- the real thing ------------------------------------------------------------------------------------
-
-
 def test_attributes_exist_in_the_real_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, which has torch anyway."""
+    """Checked in this process: the tests need torch anyway."""
     import torch
 
     found: dict[str, Any] = {}
     monkeypatch.setattr(probe_child, "emit", lambda **finding: found.update(finding))
-    probe_child.torch_itself()
+    probe_child.probe_torch()
     assert (found["torch"], found["cuda"]) == (torch.__version__, torch.version.cuda)
     assert found["abi"] == torch._C._GLIBCXX_USE_CXX11_ABI
     assert found["cuda_available"] == torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""Many workers on one volume, and workers that are killed: there is no copy, or a whole one."""
+"""Many workers on one volume, and workers that are killed: there is either no copy or a complete one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 from f5_worker.boot.weights import copies, weights
 from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, Tools
-from f5_worker.boot.weights.weights import WeightRoots, resolve
+from f5_worker.boot.weights.weights import WeightRoots, find_model
 from f5_worker.models.published import HubFile
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 from tests.boot.weights.test_weights import NAME, content, roots, small_table, tensors
 
 __all__ = ["roots", "small_table"]  # fixtures
@@ -50,36 +50,38 @@ def slow_tools(pause_s: float) -> Tools:
     return Tools(fetch, convert)
 
 
-def work(start: Barrier, answers: multiprocessing.Queue[str], roots: WeightRoots, wait_s: float, seed: int) -> None:
+def run_worker(
+    start: Barrier, answers: multiprocessing.Queue[str], roots: WeightRoots, wait_s: float, seed: int
+) -> None:
     tools = slow_tools(random.Random(seed).uniform(0, 0.01))
     start.wait()
     try:
-        located = resolve(NAME, roots=roots, tools=tools, wait_s=wait_s, deep=True)
+        located = find_model(NAME, roots=roots, tools=tools, wait_s=wait_s, deep=True)
         answers.put(copies.defect(located.directory, deep=True) or f"{located.directory} {located.notes}")
-    except BaseException as error:  # noqa: BLE001 - told to the parent
+    except BaseException as error:  # noqa: BLE001 - reported to the parent
         answers.put(f"{type(error).__name__}: {error}")
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 10.0], ids=["each makes its own", "one makes it"])
 def test_eight_workers_on_one_empty_volume_end_with_one_copy(roots: WeightRoots, wait_s: float) -> None:
     start, answers = FORK.Barrier(WORKERS), FORK.Queue()
-    workers = [FORK.Process(target=work, args=(start, answers, roots, wait_s, seed)) for seed in range(WORKERS)]
+    workers = [FORK.Process(target=run_worker, args=(start, answers, roots, wait_s, seed)) for seed in range(WORKERS)]
     for worker in workers:
         worker.start()
-    said = {answers.get(timeout=30) for _ in workers}
+    received = {answers.get(timeout=30) for _ in workers}
     for worker in workers:
         worker.join(10)
     copy = next(roots.caches[0].glob(f"*/{NAME}"))
-    assert said == {f"{copy} ()"}
+    assert received == {f"{copy} ()"}
     assert list(copy.parent.iterdir()) == [copy]  # no second copy, no leftovers, no lease
     assert list(roots.caches[1].iterdir()) == []
 
 
 def test_eight_workers_on_one_damaged_copy(roots: WeightRoots) -> None:
-    copy = resolve(NAME, roots=roots, tools=slow_tools(0)).directory
+    copy = find_model(NAME, roots=roots, tools=slow_tools(0)).directory
     (copy / copies.VOCAB).unlink()
     start, answers = FORK.Barrier(WORKERS), FORK.Queue()
-    workers = [FORK.Process(target=work, args=(start, answers, roots, 0.0, seed)) for seed in range(WORKERS)]
+    workers = [FORK.Process(target=run_worker, args=(start, answers, roots, 0.0, seed)) for seed in range(WORKERS)]
     for worker in workers:
         worker.start()
     for _ in workers:
@@ -90,20 +92,20 @@ def test_eight_workers_on_one_damaged_copy(roots: WeightRoots) -> None:
     assert list(copy.parent.iterdir()) == [copy]
 
 
-def test_kill_at_any_moment_never_leaves_a_copy_that_counts_but_is_not_whole(roots: WeightRoots) -> None:
-    """Each round starts from what the killed ones before it left behind, and lives a little longer.
+def test_a_kill_at_any_moment_never_leaves_an_incomplete_copy(roots: WeightRoots) -> None:
+    """Each round starts from the files that the killed ones before it left, and is killed a little later.
 
-    The rounds go on until some lived long enough to finish, so the moments of the kills
-    lie over the whole work however slow the machine is.
+    The rounds go on until some had enough time to finish, so the kills are spread over the whole
+    operation, however slow the machine is.
     """
-    moment, killed, finished = SHORTEST_LIFE_S, 0, 0
+    life_s, killed, finished = SHORTEST_LIFE_S, 0, 0
     while finished < 3:
         child = os.fork()
         if child == 0:
-            resolve(NAME, roots=roots, tools=slow_tools(0.0005), wait_s=0.0)
+            find_model(NAME, roots=roots, tools=slow_tools(0.0005), wait_s=0.0)
             os._exit(0)
-        time.sleep(moment)
-        moment *= LONGER_LIFE
+        time.sleep(life_s)
+        life_s *= LONGER_LIFE
         os.kill(child, signal.SIGKILL)
         killed += os.waitpid(child, 0)[1] != 0
         for copy in roots.caches[0].glob(f"*/{NAME}"):
@@ -111,37 +113,37 @@ def test_kill_at_any_moment_never_leaves_a_copy_that_counts_but_is_not_whole(roo
             assert copies.defect(copy, deep=True) is None
             shutil.rmtree(copy)
     assert killed > KILLS
-    # Waits for nobody: a lease whose taker died before it wrote its name is believed for half a minute.
-    last = resolve(NAME, roots=roots, tools=slow_tools(0), wait_s=0.0)
+    # Without waiting: a lease whose holder was killed before it wrote its name is valid for half a minute.
+    last = find_model(NAME, roots=roots, tools=slow_tools(0), wait_s=0.0)
     assert copies.defect(last.directory, deep=True) is None
 
 
-def test_leftovers_of_the_dead_are_removed_by_age(roots: WeightRoots) -> None:
-    folder = resolve(NAME, roots=roots, tools=slow_tools(0)).directory.parent
+def test_leftovers_of_killed_workers_are_removed_by_age(roots: WeightRoots) -> None:
+    folder = find_model(NAME, roots=roots, tools=slow_tools(0)).directory.parent
     shutil.rmtree(folder / NAME)
     old, young = folder / f".{NAME}.aaaa.part", folder / f".{NAME}.bbbb.part"
     for leftover in (old, young):
         (leftover / ".source").mkdir(parents=True)
         (leftover / "model.safetensors").write_bytes(b"half")
-    past = time.time() - cache.STALE_TEMPORARY_S - 60
+    past = time.time() - files.STALE_TEMPORARY_S - 60
     os.utime(old, (past, past))
-    resolve(NAME, roots=roots, tools=slow_tools(0))
+    find_model(NAME, roots=roots, tools=slow_tools(0))
     assert not old.exists()
-    assert young.exists()  # its maker may live
+    assert young.exists()  # its worker may still run
 
 
-def test_the_lease_of_a_dead_worker_holds_nobody_up(roots: WeightRoots) -> None:
-    folder = resolve(NAME, roots=roots, tools=slow_tools(0)).directory.parent
+def test_the_lease_of_a_dead_worker_does_not_delay_others(roots: WeightRoots) -> None:
+    folder = find_model(NAME, roots=roots, tools=slow_tools(0)).directory.parent
     shutil.rmtree(folder / NAME)
     (folder / ".lease").write_text("another-host 1")
     os.utime(folder / ".lease", (time.time() - 3600,) * 2)
     started = time.monotonic()
-    assert resolve(NAME, roots=roots, tools=slow_tools(0), wait_s=60).made
+    assert find_model(NAME, roots=roots, tools=slow_tools(0), wait_s=60).made
     assert time.monotonic() - started < 5
 
 
-def test_a_copy_that_was_moved_in_meanwhile_is_kept(roots: WeightRoots, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last step of the slower of two: its own copy goes, the other's stays."""
+def test_a_copy_that_was_published_meanwhile_is_kept(roots: WeightRoots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step of the slower of two workers: its own copy is deleted, the other's is kept."""
     theirs: list[int] = []
     real = copies.write_manifest
 
@@ -152,6 +154,6 @@ def test_a_copy_that_was_moved_in_meanwhile_is_kept(roots: WeightRoots, monkeypa
         theirs.append(target.stat().st_ino)
 
     monkeypatch.setattr(weights.copies, "write_manifest", slow_manifest)
-    directory = resolve(NAME, roots=roots, tools=slow_tools(0)).directory
+    directory = find_model(NAME, roots=roots, tools=slow_tools(0)).directory
     assert [directory.stat().st_ino] == theirs
     assert list(directory.parent.iterdir()) == [directory]

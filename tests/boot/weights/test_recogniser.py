@@ -1,4 +1,4 @@
-"""The recogniser's files: where they are looked for, how they come, what never counts as them."""
+"""The recogniser's files: where they are looked for, how they are downloaded, which are refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from f5_worker.boot.weights import bake, recogniser
 from f5_worker.boot.weights.recipes import SourceProblem, Tools
-from f5_worker.boot.weights.recogniser import WHOLE, find_recogniser, lacking
+from f5_worker.boot.weights.recogniser import COMPLETE_MARKER, find_recogniser, why_incomplete
 from f5_worker.boot.weights.weights import WeightRoots
 from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
 
@@ -46,7 +46,7 @@ def roots(tmp_path: Path) -> WeightRoots:
 
 
 class Hub:
-    """Gives every file, unless told otherwise; counts what it was asked for."""
+    """Returns CONTENT or the given content for every file; records the requested files."""
 
     def __init__(self, **content: bytes) -> None:
         self.content = {**CONTENT, **content}
@@ -76,13 +76,13 @@ def test_the_published_table_is_complete() -> None:
         assert entry.licence == "mit", name
 
 
-def test_off_looks_nowhere(roots: WeightRoots) -> None:
+def test_off_searches_nowhere(roots: WeightRoots) -> None:
     hub = Hub()
     found = find_recogniser("off", roots=roots, tools=hub.tools)
     assert (found.directory, found.notes, hub.asked) == (None, [], [])
 
 
-def test_a_directory_of_ones_own_comes_first(roots: WeightRoots, tmp_path: Path) -> None:
+def test_a_given_directory_comes_first(roots: WeightRoots, tmp_path: Path) -> None:
     mine = fill(tmp_path / "mine")
     assert find_recogniser(str(mine), roots=roots).directory == mine
     baked = fill(roots.baked / NAME)
@@ -90,7 +90,7 @@ def test_a_directory_of_ones_own_comes_first(roots: WeightRoots, tmp_path: Path)
     assert (found.directory, found.source) == (baked, "baked")
 
 
-def test_a_hub_cache_is_used_as_it_lies(roots: WeightRoots) -> None:
+def test_a_hub_cache_is_used_in_place(roots: WeightRoots) -> None:
     snapshot = fill(roots.hub_caches[0] / "models--org--asr" / "snapshots" / REVISION)
     found = find_recogniser(NAME, roots=roots, offline=True)
     assert (found.directory, found.source, found.made) == (snapshot, "runpod-cache", False)
@@ -101,7 +101,7 @@ def test_one_download_serves_the_next_worker(roots: WeightRoots) -> None:
     first = find_recogniser(NAME, roots=roots, tools=hub.tools)
     assert first.made
     assert first.directory is not None
-    assert {path.name for path in first.directory.iterdir()} == {*CONTENT, WHOLE}
+    assert {path.name for path in first.directory.iterdir()} == {*CONTENT, COMPLETE_MARKER}
     again = find_recogniser(NAME, roots=roots, tools=hub.tools, offline=True)
     assert (again.directory, again.source, len(hub.asked)) == (first.directory, "volume", len(CONTENT))
 
@@ -122,15 +122,15 @@ def test_a_hub_that_does_not_answer_is_a_note(roots: WeightRoots) -> None:
     assert (found.directory, found.notes) == (None, ["hub: no connection"])
 
 
-def test_a_half_filled_directory_is_none(roots: WeightRoots) -> None:
-    target = fill(roots.caches[0] / f"asr-{REVISION[:12]}" / NAME)  # no mark that it is whole
+def test_a_directory_without_the_marker_is_not_used(roots: WeightRoots) -> None:
+    target = fill(roots.caches[0] / f"asr-{REVISION[:12]}" / NAME)  # without the marker
     hub = Hub()
     found = find_recogniser(NAME, roots=roots, tools=hub.tools)
     assert found.made
     assert found.directory == target
 
 
-def test_a_volume_that_takes_nothing_leaves_the_local_disk(roots: WeightRoots) -> None:
+def test_if_the_volume_cannot_be_written_to_the_local_disk_is_used(roots: WeightRoots) -> None:
     roots.caches[0].rmdir()
     roots.caches[0].write_text("a file where a directory should be")
     found = find_recogniser(NAME, roots=roots, tools=Hub().tools)
@@ -146,12 +146,12 @@ def test_dry_changes_nothing(roots: WeightRoots) -> None:
 
 def test_without_its_tokenizer_it_is_incomplete(tmp_path: Path) -> None:
     directory = fill(tmp_path / "asr")
-    assert lacking(directory, None) is None
+    assert why_incomplete(directory, None) is None
     (directory / "tokenizer.json").unlink()  # faster-whisper would download one
-    assert lacking(directory, None) == "has no tokenizer.json"
+    assert why_incomplete(directory, None) == "has no tokenizer.json"
 
 
 def test_it_can_be_baked_into_an_image(roots: WeightRoots, tmp_path: Path) -> None:
     target = bake.bake_recogniser(NAME, tmp_path / "image", roots=roots, tools=Hub().tools)
-    assert lacking(target, published()[NAME]) is None
+    assert why_incomplete(target, published()[NAME]) is None
     assert [path.name for path in (tmp_path / "image").iterdir()] == [NAME]

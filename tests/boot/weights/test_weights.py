@@ -1,4 +1,4 @@
-"""Where the model comes from, in which order, and what is said when a source or a disk cannot be used."""
+"""The sources of a model, their order, and the notes when a source or a disk cannot be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from f5_worker.boot.weights import copies, recipes, weights
 from f5_worker.boot.weights.bake import bake
 from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, SourceProblem, Tools
-from f5_worker.boot.weights.weights import WeightRoots, resolve
+from f5_worker.boot.weights.weights import WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models import published as checkpoints
 from f5_worker.models.published import HubFile
@@ -39,7 +39,7 @@ def content(file: HubFile) -> bytes:
 
 
 class Hub:
-    """A stand-in for the hub and for the conversion: counts, and fails where it is told to."""
+    """A replacement for the hub and the conversion: counts calls, and raises `error` if it is set."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -73,7 +73,7 @@ def hub() -> Hub:
 
 @pytest.fixture(autouse=True)
 def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The published names with files of a few bytes, of unknown sums."""
+    """The published names with files of a few bytes and no sha256."""
     small = {
         name: replace(
             entry,
@@ -123,24 +123,21 @@ def cache_snapshot(hub_cache: Path, revision: str, *, main: bool = False) -> Pat
     return repository / "snapshots" / revision
 
 
-# -- order ---------------------------------------------------------------------------------------------
-
-
 def test_f5_tiny_ships_with_the_code() -> None:
-    located = resolve("f5-tiny", roots=WeightRoots())
+    located = find_model("f5-tiny", roots=WeightRoots())
     assert (located.directory, located.source) == (REPOSITORY / "models" / "f5-tiny", "shipped")
     assert not located.made
     assert located.notes == ()
 
 
-def test_a_path_is_taken_as_it_is(roots: WeightRoots, tmp_path: Path) -> None:
+def test_a_path_is_used_as_it_is(roots: WeightRoots, tmp_path: Path) -> None:
     mine = fill(tmp_path / "elsewhere" / "my-voice")
-    assert resolve(str(mine), roots=roots).directory == mine
+    assert find_model(str(mine), roots=roots).directory == mine
 
 
-def test_each_source_gives_way_to_the_one_before_it(roots: WeightRoots, hub: Hub) -> None:
+def test_each_source_is_used_before_the_ones_after_it(roots: WeightRoots, hub: Hub) -> None:
     def source() -> str:
-        return resolve(NAME, roots=roots, tools=hub.tools).source
+        return find_model(NAME, roots=roots, tools=hub.tools).source
 
     assert source() == "hub"
     assert source() == "volume"
@@ -153,9 +150,9 @@ def test_each_source_gives_way_to_the_one_before_it(roots: WeightRoots, hub: Hub
 
 
 def test_the_second_worker_downloads_and_converts_nothing(roots: WeightRoots, hub: Hub) -> None:
-    first = resolve(NAME, roots=roots, tools=hub.tools)
+    first = find_model(NAME, roots=roots, tools=hub.tools)
     asked = list(hub.asked)
-    second = resolve(NAME, roots=roots, tools=hub.tools, offline=True, deep=True)
+    second = find_model(NAME, roots=roots, tools=hub.tools, offline=True, deep=True)
     assert (second.directory, hub.asked, hub.converted) == (first.directory, asked, 1)
     assert (first.made, second.made) == (True, False)
 
@@ -163,27 +160,27 @@ def test_the_second_worker_downloads_and_converts_nothing(roots: WeightRoots, hu
 def test_refs_main_is_preferred_among_snapshots(roots: WeightRoots, hub: Hub) -> None:
     cache_snapshot(roots.hub_caches[0], "a" * 40)
     cache_snapshot(roots.hub_caches[0], "b" * 40, main=True)
-    located = resolve(NAME, roots=roots, tools=hub.tools)
+    located = find_model(NAME, roots=roots, tools=hub.tools)
     assert located.revision == "b" * 40
-    assert "bbbbbbbbbbbb, not the one that is known" in located.notes[0]
-    assert hub.asked == ["pytorch_model.bin"]  # one repository is all that RunPod caches; the vocoder is another
+    assert "bbbbbbbbbbbb, not the published one" in located.notes[0]
+    assert hub.asked == ["pytorch_model.bin"]  # RunPod caches one repository only; the vocoder is in another
 
 
 def test_an_image_with_the_cached_revision_needs_no_conversion(roots: WeightRoots, hub: Hub) -> None:
     bake(NAME, roots.baked, roots=roots, tools=hub.tools)
     cache_snapshot(roots.hub_caches[0], PINNED)
-    assert resolve(NAME, roots=roots, tools=hub.tools).source == "baked"
+    assert find_model(NAME, roots=roots, tools=hub.tools).source == "baked"
     assert hub.converted == 1
 
 
-def test_baking_gives_what_the_container_finds(roots: WeightRoots, hub: Hub) -> None:
+def test_a_baked_model_is_found_by_the_container(roots: WeightRoots, hub: Hub) -> None:
     baked = bake(NAME, roots.baked, roots=roots, tools=hub.tools)
     assert [path.name for path in roots.baked.iterdir()] == [NAME]
-    found = resolve(NAME, roots=roots, tools=hub.tools, offline=True, deep=True)
+    found = find_model(NAME, roots=roots, tools=hub.tools, offline=True, deep=True)
     assert (found.directory, found.source) == (baked.directory, "baked")
 
 
-def test_layouts_of_runpod_and_huggingface_are_looked_at(tmp_path: Path) -> None:
+def test_the_layouts_of_runpod_and_huggingface_are_searched(tmp_path: Path) -> None:
     volume = tmp_path / "runpod-volume"
     environ = {"HF_HUB_CACHE": "/a", "HF_HOME": "/b"}
 
@@ -193,22 +190,19 @@ def test_layouts_of_runpod_and_huggingface_are_looked_at(tmp_path: Path) -> None
         )
 
     assert found().hub_caches == (volume / "huggingface-cache" / "hub", Path("/a"), Path("/b/hub"), Path("/b"))
-    assert found().caches == (Path("/c"),)  # no volume is mounted: nothing may be made in its place
+    assert found().caches == (Path("/c"),)  # no volume is mounted: its directory must not be created
     volume.mkdir()
     assert found().caches == (volume / "f5-worker" / "models", Path("/c"))
 
 
-# -- what a copy consists of ---------------------------------------------------------------------------
-
-
-def test_a_copy_says_what_it_is_and_brings_voices(roots: WeightRoots, hub: Hub) -> None:
-    directory = resolve(NAME, roots=roots, tools=hub.tools).directory
+def test_a_copy_has_a_manifest_and_voices(roots: WeightRoots, hub: Hub) -> None:
+    directory = find_model(NAME, roots=roots, tools=hub.tools).directory
     assert directory.name == NAME
     manifest = copies.read_manifest(directory)
     assert manifest is not None
     assert (manifest.source, manifest.revision, manifest.precision) == ("hub", PINNED, "fp16")
     assert {"voices/joe.wav", "voices/joe.txt", "arch.json", *copies.REQUIRED} == set(manifest.files)
-    assert json.loads((directory / "arch.json").read_text()) == NAME  # for the engine: a published shape
+    assert json.loads((directory / "arch.json").read_text()) == NAME  # for the engine: a published architecture
     assert len(manifest.origin) == 3
     assert sorted(path.name for path in directory.parent.iterdir()) == [NAME]  # no lease, no leftovers
 
@@ -216,25 +210,22 @@ def test_a_copy_says_what_it_is_and_brings_voices(roots: WeightRoots, hub: Hub) 
 def test_a_fine_tune_without_vocoder_is_completed(roots: WeightRoots, hub: Hub) -> None:
     mine = fill(roots.baked / "mine", "model_500.safetensors", "vocab.txt")
     (mine / "arch.json").write_text("{}")
-    located = resolve("mine", roots=roots, tools=hub.tools)
+    located = find_model("mine", roots=roots, tools=hub.tools)
     assert located.source == "baked"
     assert located.directory.is_relative_to(roots.caches[0])
     assert (located.directory / "arch.json").read_text() == "{}"
     assert hub.asked == ["pytorch_model.bin"]
-    assert resolve("mine", roots=roots, tools=hub.tools, offline=True).directory == located.directory
+    assert find_model("mine", roots=roots, tools=hub.tools, offline=True).directory == located.directory
 
 
-def test_two_checkpoints_in_one_directory_are_a_question(roots: WeightRoots, hub: Hub) -> None:
+def test_two_checkpoints_in_one_directory_are_refused(roots: WeightRoots, hub: Hub) -> None:
     fill(roots.baked / "mine", "model_1.safetensors", "model_2.safetensors", "vocab.txt")
-    with pytest.raises(ModelUnavailable, match=r"2 checkpoints lie in .*leave one"):
-        resolve("mine", roots=roots, tools=hub.tools)
-
-
-# -- damage --------------------------------------------------------------------------------------------
+    with pytest.raises(ModelUnavailable, match=r"2 checkpoints are in .*leave one"):
+        find_model("mine", roots=roots, tools=hub.tools)
 
 
 @pytest.mark.parametrize(
-    ("harm", "words"),
+    ("damage", "message"),
     [
         (lambda d: (d / "model.safetensors").write_bytes(b"x"), "model.safetensors has 1 bytes instead of"),
         (lambda d: (d / "vocab.txt").unlink(), "vocab.txt cannot be read"),
@@ -244,25 +235,25 @@ def test_two_checkpoints_in_one_directory_are_a_question(roots: WeightRoots, hub
         (lambda d: (d / "manifest.json").write_text('{"format": 99}'), "has no readable manifest"),
     ],
 )
-def test_a_damaged_copy_is_not_used_and_made_anew(roots: WeightRoots, hub: Hub, harm, words) -> None:  # type: ignore[no-untyped-def]
-    harm(resolve(NAME, roots=roots, tools=hub.tools).directory)
-    located = resolve(NAME, roots=roots, tools=hub.tools)
+def test_a_damaged_copy_is_not_used_but_made_again(roots: WeightRoots, hub: Hub, damage, message) -> None:  # type: ignore[no-untyped-def]
+    damage(find_model(NAME, roots=roots, tools=hub.tools).directory)
+    located = find_model(NAME, roots=roots, tools=hub.tools)
     assert located.made
-    assert any(words in note for note in located.notes)
+    assert any(message in note for note in located.notes)
     assert copies.defect(located.directory, deep=True) is None
 
 
 def test_flipped_bytes_are_found_when_asked(roots: WeightRoots, hub: Hub) -> None:
-    directory = resolve(NAME, roots=roots, tools=hub.tools).directory
+    directory = find_model(NAME, roots=roots, tools=hub.tools).directory
     (directory / copies.MODEL).write_bytes(tensors(b"weightz!"))
-    assert not resolve(NAME, roots=roots, tools=hub.tools).made
-    located = resolve(NAME, roots=roots, tools=hub.tools, deep=True)
+    assert not find_model(NAME, roots=roots, tools=hub.tools).made
+    located = find_model(NAME, roots=roots, tools=hub.tools, deep=True)
     assert located.made
     assert (directory / copies.MODEL).read_bytes() == tensors()
 
 
 def test_a_manifest_cannot_point_outside(roots: WeightRoots, hub: Hub) -> None:
-    directory = resolve(NAME, roots=roots, tools=hub.tools).directory
+    directory = find_model(NAME, roots=roots, tools=hub.tools).directory
     value = json.loads((directory / "manifest.json").read_text())
     value["files"]["../../x"] = {"size_bytes": 1, "sha256": ""}
     (directory / "manifest.json").write_text(json.dumps(value))
@@ -272,16 +263,16 @@ def test_a_manifest_cannot_point_outside(roots: WeightRoots, hub: Hub) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"\x00" * 7, tensors()[:-1], tensors() + b"x", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"[]"]
 )
-def test_truncated_weights_are_seen_from_the_header(tmp_path: Path, data: bytes) -> None:
+def test_truncated_weights_are_detected_from_the_header(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
     assert copies.truncation(path) is not None
 
 
-def test_a_half_downloaded_snapshot_gives_way_to_the_hub(roots: WeightRoots, hub: Hub) -> None:
+def test_a_half_downloaded_snapshot_is_replaced_by_a_download(roots: WeightRoots, hub: Hub) -> None:
     snapshot = cache_snapshot(roots.hub_caches[0], PINNED)
     (snapshot / NAME / "model_1250000.safetensors").resolve().write_bytes(tensors()[:-3])
-    located = resolve(NAME, roots=roots, tools=hub.tools)
+    located = find_model(NAME, roots=roots, tools=hub.tools)
     assert located.source == "hub"
     assert "its header says" in located.notes[0]
 
@@ -291,28 +282,25 @@ def test_wrong_content_is_refused(roots: WeightRoots, hub: Hub, monkeypatch: pyt
     pinned = replace(entry, model=replace(entry.model, sha256="0" * 64))
     monkeypatch.setattr(weights, "published", lambda: {NAME: pinned})
     with pytest.raises(ModelUnavailable, match=r"model_1250000.safetensors has sha256 .* instead of 000000000000"):
-        resolve(NAME, roots=roots, tools=hub.tools)
+        find_model(NAME, roots=roots, tools=hub.tools)
     assert list(roots.caches[0].rglob("*.safetensors")) == []
-
-
-# -- not to be had -------------------------------------------------------------------------------------
 
 
 def test_offline_without_any_copy(roots: WeightRoots, hub: Hub) -> None:
     with pytest.raises(ModelUnavailable, match=r"HF_HUB_OFFLINE is set.*BAKE_MODEL"):
-        resolve(NAME, roots=roots, tools=hub.tools, offline=True)
+        find_model(NAME, roots=roots, tools=hub.tools, offline=True)
     assert hub.asked == []
 
 
 def test_an_unknown_name_lists_the_known(roots: WeightRoots, hub: Hub) -> None:
     with pytest.raises(ModelUnavailable, match=r"F5TTS_Base, F5TTS_Finnish, .*, F5TTS_v1_Base"):
-        resolve("F5TTS_v2", roots=roots, tools=hub.tools)
+        find_model("F5TTS_v2", roots=roots, tools=hub.tools)
 
 
 def test_a_failing_hub_is_quoted_and_asked_once(roots: WeightRoots, hub: Hub) -> None:
     hub.error = SourceProblem("the hub answers 503")
     with pytest.raises(ModelUnavailable, match="hub: the hub answers 503"):
-        resolve(NAME, roots=roots, tools=hub.tools)
+        find_model(NAME, roots=roots, tools=hub.tools)
     assert len(hub.asked) == 1
     assert [path for path in roots.caches[0].rglob("*") if path.is_file()] == []
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from f5_worker.boot.weights import recipes, weights_child
 from f5_worker.boot.weights.recipes import SourceFiles, SourceProblem
-from f5_worker.boot.weights.weights import WeightRoots, resolve
+from f5_worker.boot.weights.weights import WeightRoots, find_model
 from f5_worker.models.published import published
 from f5_worker.settings import REPOSITORY
 
@@ -101,28 +101,28 @@ def test_a_training_checkpoint_gives_its_averaged_weights(parts: SourceFiles, tm
 def test_a_pickle_with_code_is_refused_and_not_run(parts: SourceFiles, tmp_path: Path, which: str) -> None:
     trap = tmp_path / "trap.bin"
     trap.write_bytes(pickle.dumps(Trap(), protocol=2))
-    laid = {"model": parts.model, "vocab": parts.vocab, "vocoder": parts.vocoder, which: trap}
+    files = {"model": parts.model, "vocab": parts.vocab, "vocoder": parts.vocoder, which: trap}
     with pytest.raises(weights_child.Unusable, match=r"holds more than weights.*safetensors"):
-        convert(SourceFiles(**laid), tmp_path / "out")
+        convert(SourceFiles(**files), tmp_path / "out")
 
 
 @pytest.mark.parametrize("data", [b"", b"no weights", b"PK\x03\x04broken"])
-def test_a_file_that_is_no_checkpoint_is_named(parts: SourceFiles, tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_named(parts: SourceFiles, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "model_2.pt").write_bytes(data)
     with pytest.raises(weights_child.Unusable, match=r"model_2\.pt"):
         convert(SourceFiles(tmp_path / "model_2.pt", parts.vocab, parts.vocoder), tmp_path / "out")
 
 
-def test_other_models_are_no_f5(parts: SourceFiles, tmp_path: Path) -> None:
+def test_other_models_are_refused(parts: SourceFiles, tmp_path: Path) -> None:
     with pytest.raises(weights_child.Unusable, match=r"no tensor named transformer"):
         convert(SourceFiles(parts.vocoder, parts.vocab, parts.vocoder), tmp_path / "out")
-    with pytest.raises(weights_child.Unusable, match=r"is no Vocos"):
+    with pytest.raises(weights_child.Unusable, match=r"is not a Vocos"):
         convert(SourceFiles(parts.model, parts.vocab, parts.model), tmp_path / "out")
 
 
 @pytest.mark.model
-def test_in_a_process_of_its_own(parts: SourceFiles, tmp_path: Path) -> None:
-    """From a fine-tune's directory to what the engine loads, torch only in the child."""
+def test_the_conversion_in_a_child_process(parts: SourceFiles, tmp_path: Path) -> None:
+    """From a fine-tune's directory to one that the engine loads; only the child imports torch."""
     mine = tmp_path / "baked" / "mine"
     mine.mkdir(parents=True)
     state = {name: tensor.float() for name, tensor in load_file(TINY / "model.safetensors").items()}
@@ -131,7 +131,7 @@ def test_in_a_process_of_its_own(parts: SourceFiles, tmp_path: Path) -> None:
     for name in ("vocab.txt", "arch.json"):
         (mine / name).write_bytes((TINY / name).read_bytes())
     roots = WeightRoots(shipped=tmp_path, baked=tmp_path / "baked", caches=(tmp_path / "volume",))
-    located = resolve("mine", roots=roots, offline=True)
+    located = find_model("mine", roots=roots, offline=True)
     for name in ("model.safetensors", "vocoder.safetensors"):
         made, original = load_file(located.directory / name), load_file(TINY / name)
         assert made.keys() <= original.keys()
@@ -140,8 +140,8 @@ def test_in_a_process_of_its_own(parts: SourceFiles, tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-def test_what_the_child_says_reaches_the_operator(parts: SourceFiles, tmp_path: Path) -> None:
-    with pytest.raises(SourceProblem, match="is no Vocos"):
+def test_the_childs_error_reaches_the_operator(parts: SourceFiles, tmp_path: Path) -> None:
+    with pytest.raises(SourceProblem, match="is not a Vocos"):
         recipes.convert(SourceFiles(parts.model, parts.vocab, parts.model), tmp_path / "out", "fp16", lambda: None)
 
 
@@ -149,10 +149,10 @@ def test_what_the_child_says_reaches_the_operator(parts: SourceFiles, tmp_path: 
     ("code", "status"),
     [(28, weights_child.DISK_FAULT), (30, weights_child.DISK_FAULT), (2, weights_child.SOURCE_FAULT)],
 )
-def test_a_disk_that_fails_is_told_from_a_bad_source(  # type: ignore[no-untyped-def]
+def test_a_disk_fault_is_distinguished_from_a_bad_source(  # type: ignore[no-untyped-def]
     parts: SourceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, code: int, status: int
 ) -> None:
-    def fail(*_: object) -> None:  # as safetensors words it
+    def fail(*_: object) -> None:  # in the form of safetensors
         raise SafetensorError(f"Error while serializing: I/O error: what (os error {code})")
 
     monkeypatch.setattr("safetensors.torch.save_file", fail)
@@ -160,9 +160,6 @@ def test_a_disk_that_fails_is_told_from_a_bad_source(  # type: ignore[no-untyped
     request |= {"into": str(tmp_path / "out"), "precision": "fp16"}
     assert weights_child.main("convert", json.dumps(request)) == status
     assert capsys.readouterr().out == os.strerror(code) + "\n"
-
-
-# -- the hub -------------------------------------------------------------------------------------------
 
 
 class HubServer(BaseHTTPRequestHandler):
@@ -234,6 +231,6 @@ def test_a_refusal_is_one_line(hub: type[HubServer], tmp_path: Path, status: int
 def test_without_a_connection_the_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("huggingface_hub")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # the same error as no connection, without its retries
-    with pytest.raises(SourceProblem, match=f"{VOCAB.repo}/{VOCAB.path} cannot be had: ") as raised:
+    with pytest.raises(SourceProblem, match=f"{VOCAB.repo}/{VOCAB.path} cannot be downloaded: ") as raised:
         recipes.fetch(VOCAB, tmp_path, lambda: None)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Small models with random weights: every architecture switch, in milliseconds."""
+"""Small models with random weights: every option of the architecture, in milliseconds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VOCABULARY = 50
 SWITCHES = {
     "v1": SMALL,
     "base": dataclasses.replace(SMALL, text_mask_padding=False, pe_attn_head=1),
-    "spread text": dataclasses.replace(SMALL, text_embedding_average_upsampling=True),
+    "upsampled text": dataclasses.replace(SMALL, text_embedding_average_upsampling=True),
     "qk norm": dataclasses.replace(SMALL, qk_norm="rms_norm"),
     "long skip": dataclasses.replace(SMALL, long_skip_connection=True),
     "no text blocks": dataclasses.replace(SMALL, conv_layers=0),
@@ -24,33 +24,33 @@ SWITCHES = {
 
 
 def randomise(model: torch.nn.Module, seed: int = 0) -> None:
-    """Weights at which every layer matters: upstream starts its modulations and its output at zero."""
+    """Set weights at which every layer has an effect: upstream initialises modulations and output to zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            spread = 0.5 / max(1, parameter[0].numel()) ** 0.5 if parameter.dim() > 1 else 0.1
+            scale = 0.5 / max(1, parameter[0].numel()) ** 0.5 if parameter.dim() > 1 else 0.1
             centre = 1.0 if name.endswith(("norm.weight", "gamma")) else 0.0
-            parameter.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
+            parameter.copy_(centre + scale * torch.randn(parameter.shape, generator=generator))
 
 
-class Recorder:
-    """Records computations for graphs.py and segment_graphs.py: calls again instead of replaying."""
+class FakeCapturer:
+    """Captures computations for step_graphs.py and segment_graphs.py: a replay computes again."""
 
     def __init__(self) -> None:
-        self.replays = 0
+        self.n_replays = 0
 
     def __call__(self, compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
         result = compute()
 
         def replay() -> None:
-            self.replays += 1
+            self.n_replays += 1
             result.copy_(compute())
 
         return replay, result
 
 
 def upstream_weights(model: DiT) -> dict[str, torch.Tensor]:
-    """The model's weights under upstream's names, without the prefixes of its files."""
+    """Return the model's weights under upstream's names, without the prefixes of its files."""
     weights = {}
     for name, tensor in model.state_dict().items():
         if ".to_qkv." in name:

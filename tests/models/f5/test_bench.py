@@ -1,4 +1,4 @@
-"""The benchmark runs, so that it is there when a GPU is."""
+"""The benchmark works, so that it can be used when a GPU is available."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.model
-def test_the_benchmark_measures_both_and_writes_it_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ["--cases", "tiny", "--rounds", "1", "--reference-s", "0.5", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["engine.py", *asked])
+def test_the_benchmark_measures_both_and_writes_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--cases", "tiny", "--rounds", "1", "--reference-s", "0.5", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["engine.py", *arguments])
     monkeypatch.setenv("F5_MODEL", "f5-tiny")
     monkeypatch.setenv("F5_DEVICE", "cpu")
     runpy.run_path(str(ROOT / "bench" / "engine.py"), run_name="__main__")

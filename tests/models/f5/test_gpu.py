@@ -1,4 +1,4 @@
-"""What only a GPU can show; the logic has its twins in the other tests of this room."""
+"""Tests that need a GPU; the other tests of this package cover the same logic on a CPU."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from f5_worker.errors import OutOfMemory
 from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_varlen
-from f5_worker.engine.types import Segment
-from f5_worker.models.f5.config import make_segment
-from f5_worker.models.f5.config import PUBLISHED
-from f5_worker.models.f5.runner import load_runner
-from f5_worker.models.f5.cuda.step_graphs import CudaRecorder, StepGraphs, sizes
-from f5_worker.models.f5.network import Backend, DiT
+from f5_worker.models.f5.config import PUBLISHED, make_segment
 from f5_worker.models.f5.cuda.ops import TorchOps
 from f5_worker.models.f5.cuda.packed import Rows
-from f5_worker.models.f5.sampler import Advance, StepBatch, FlowState, Schedule, draw_noise, sample, time_points
-from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, lengths
+from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
+from f5_worker.models.f5.cuda.step_graphs import GraphCapturer, StepGraphs, graph_sizes
+from f5_worker.models.f5.network import Backend, DiT
+from f5_worker.models.f5.runner import load_runner
+from f5_worker.models.f5.sampler import Advance, FlowState, Schedule, StepBatch, draw_noise, sample, time_points
 from f5_worker.models.f5.vocoder import Vocos
-from f5_worker.errors import OutOfMemory
 from f5_worker.settings import Settings
 from tests.conftest import ROOT
 from tests.models.f5.conftest import randomise
@@ -46,16 +44,18 @@ def full_size() -> DiT:
     return model.eval().requires_grad_(False).cuda()
 
 
-def speak(model: DiT, *, frames: int = 900, nfe: int = 8, guidance_scale: float = 2.0) -> torch.Tensor:
+def sample_mel(model: DiT, *, frames: int = 900, nfe: int = 8, guidance_scale: float = 2.0) -> torch.Tensor:
     device = model.device
     reference = torch.randn(400, 100, generator=torch.Generator().manual_seed(3)).to(device)
     tokens = (torch.arange(150) % VOCABULARY).to(device)
     with torch.inference_mode():
-        return sample(model, reference, tokens, draw_noise(1, frames).to(device), time_points(nfe, -1.0), guidance_scale)
+        return sample(
+            model, reference, tokens, draw_noise(1, frames).to(device), time_points(nfe, -1.0), guidance_scale
+        )
 
 
 @pytest.mark.parametrize("frames", [500, 900, 1_700])
-def test_full_size_fp32_is_upstream(full_size: DiT, frames: int) -> None:
+def test_full_size_fp32_equals_upstream(full_size: DiT, frames: int) -> None:
     from tests.models.f5.test_parity import upstream_of
 
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -71,21 +71,21 @@ def test_full_size_fp32_is_upstream(full_size: DiT, frames: int) -> None:
         theirs = upstream.sample(reference, tokens, frames, nfe=8, guidance_scale=2.0, sway_coefficient=-1.0, seed=1)
     finally:
         torch.randn = original
-    ours = speak(full_size, frames=frames)
+    ours = sample_mel(full_size, frames=frames)
     print(f"\nfp32, {frames} frames: relative error {error(ours, theirs):.2e}")
     assert error(ours, theirs) <= 1e-4
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float16, 1e-2), (torch.bfloat16, 8e-2)])
 def test_full_size_half_precision_stays_near_fp32(full_size: DiT, dtype: torch.dtype, bound: float) -> None:
-    full = speak(full_size)
-    half = speak(full_size.to(dtype))
+    full = sample_mel(full_size)
+    half = sample_mel(full_size.to(dtype))
     full_size.float()
     print(f"\n{dtype}: relative error {error(half[400:], full[400:]):.2e}")
     assert error(half[400:], full[400:]) <= bound
 
 
-def test_the_small_model_speaks_the_same_on_both_devices() -> None:
+def test_the_small_model_gives_the_same_audio_on_both_devices() -> None:
     segment = make_segment(
         reference=np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32),
         tokens=tuple(range(60)),
@@ -95,22 +95,22 @@ def test_the_small_model_speaks_the_same_on_both_devices() -> None:
         sway_coefficient=-1.0,
         seed=5,
     )
-    sounds = [
-        load_runner(Settings(model="f5-tiny", device=device, precision="fp32")).speak(segment)
+    on_cpu, on_gpu = (
+        load_runner(Settings(model="f5-tiny", device=device, precision="fp32")).generate(segment)
         for device in ("cpu", "cuda")
-    ]
-    difference = np.linalg.norm(sounds[0] - sounds[1]) / np.linalg.norm(sounds[0])
-    print(f"\nsound on CPU and GPU: relative difference {difference:.2e}")
+    )
+    difference = np.linalg.norm(on_cpu - on_gpu) / np.linalg.norm(on_cpu)
+    print(f"\naudio on CPU and GPU: relative difference {difference:.2e}")
     assert difference < 1e-2
-    again = load_runner(Settings(model="f5-tiny", device="cuda", precision="fp32")).speak(segment)
-    assert np.array_equal(again, sounds[1])
+    again = load_runner(Settings(model="f5-tiny", device="cuda", precision="fp32")).generate(segment)
+    assert np.array_equal(again, on_gpu)
 
 
 RAGGED = (300, 1, 977, 977, 64)
 
 
 def backend_of(name: str) -> Backend:
-    """One of the backends, or skip the test."""
+    """Return one of the backends, or skip the test."""
     pytest.importorskip({"flash": "flash_attn", "varlen": "torch.nn.attention.varlen"}.get(name, "triton"))
     from f5_worker.models.f5.cuda.kernels import TritonOps, attend_triton
 
@@ -122,11 +122,11 @@ def backend_of(name: str) -> Backend:
 
 @pytest.mark.parametrize("name", ["flash", "varlen", "triton"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_attention_in_one_launch_is_dense_attention(name: str, dtype: torch.dtype) -> None:
+def test_attention_in_one_launch_equals_dense_attention(name: str, dtype: torch.dtype) -> None:
     attend = backend_of(name).attend
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(sum(RAGGED), 3, 16, 64, generator=generator).cuda().to(dtype).unbind(1)
-    rows = Rows.of(RAGGED, q.device)
+    rows = Rows.from_lengths(RAGGED, q.device)
     expected = attend_dense(q.float(), k.float(), v.float(), rows)
     difference = error(attend(q, k, v, rows), expected)
     print(f"\n{name} {dtype}: relative error {difference:.2e}")
@@ -135,7 +135,7 @@ def test_attention_in_one_launch_is_dense_attention(name: str, dtype: torch.dtyp
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
 @pytest.mark.parametrize("name", ["dense", "flash", "varlen", "triton"])
-def test_company_changes_nothing_at_full_size(
+def test_a_batch_changes_no_segment_at_full_size(
     full_size: DiT, name: str, dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = backend_of(name)
@@ -145,67 +145,67 @@ def test_company_changes_nothing_at_full_size(
     torch.backends.cudnn.allow_tf32 = False
     monkeypatch.setattr(full_size.to(dtype), "backend", backend)
     try:
-        together, apart = ([_begun(full_size, seed) for seed in range(8)] for _ in range(2))
+        batched, alone = ([_begin(full_size, seed) for seed in range(8)] for _ in range(2))
         with torch.inference_mode():
-            crew = StepBatch(full_size, together)
+            batch = StepBatch(full_size, batched)
             for _ in range(8):
-                crew.step()
-            for flow in apart:
-                alone = StepBatch(full_size, [flow])
+                batch.step()
+            for state in alone:
+                single = StepBatch(full_size, [state])
                 for _ in range(8):
-                    alone.step()
+                    single.step()
     finally:
         full_size.float()
-    worst = max(error(a.target, b.target) for a, b in zip(together, apart, strict=True))
-    print(f"\n{name} {dtype}: in company, relative difference at most {worst:.2e}")
+    worst = max(error(a.target, b.target) for a, b in zip(batched, alone, strict=True))
+    print(f"\n{name} {dtype}: in a batch, relative difference at most {worst:.2e}")
     assert worst <= bound
 
 
 @pytest.mark.parametrize("name", ["varlen", "triton"])
-def test_recorded_steps_are_the_steps(full_size: DiT, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alone, in company, at several times, and what fits no size; against plain operations in fp32 as well."""
+def test_captured_steps_equal_plain_steps(full_size: DiT, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, in a batch, at several times, and without a fitting size; also against plain operations in fp32."""
     steps = 8
 
-    def run(step: Advance | None) -> list[FlowState]:
-        flows = [_begun(full_size, seed) for seed in range(6)]
-        StepBatch(full_size, flows[:1], step).step()
-        while left := [flow for flow in flows if flow.step < steps]:
-            StepBatch(full_size, left, step).step()
-        return flows
+    def run(advance: Advance | None) -> list[FlowState]:
+        states = [_begin(full_size, seed) for seed in range(6)]
+        StepBatch(full_size, states[:1], advance).step()
+        while left := [state for state in states if state.step < steps]:
+            StepBatch(full_size, left, advance).step()
+        return states
 
-    exact = [flow.target for flow in run(None)]
+    exact = [state.target for state in run(None)]
     triton = backend_of("triton")
     monkeypatch.setattr(full_size.half(), "backend", Backend(triton.ops, backend_of(name).attend))
     try:
         with torch.inference_mode():
             eager = run(None)
-            graphs = StepGraphs(full_size, CudaRecorder())
-            for size in sizes():
-                graphs.record(size)
-            recorded = run(graphs.advance)
+            graphs = StepGraphs(full_size, GraphCapturer())
+            for size in graph_sizes():
+                graphs.capture(size)
+            captured = run(graphs.advance)
     finally:
         full_size.float()
-    apart = max(error(a.target, b.target) for a, b in zip(recorded, eager, strict=True))
-    off = max(error(a.target, b) for a, b in zip(recorded, exact, strict=True))
-    print(f"\n{name}: recorded steps differ by {apart:.2e} from eager ones, by {off:.2e} from fp32")
-    assert apart <= 2e-3
-    assert off <= 1e-2
+    from_eager = max(error(a.target, b.target) for a, b in zip(captured, eager, strict=True))
+    from_exact = max(error(a.target, b) for a, b in zip(captured, exact, strict=True))
+    print(f"\n{name}: captured steps differ by {from_eager:.2e} from eager ones, by {from_exact:.2e} from fp32")
+    assert from_eager <= 2e-3
+    assert from_exact <= 1e-2
 
 
-def test_recorded_begins_and_ends_are_the_plain_ones(full_size: DiT) -> None:
+def test_captured_begins_and_ends_equal_plain_ones(full_size: DiT) -> None:
     vocoder = Vocos(mel_dim=100, dim=512, inner=1_536, layers=8)
     randomise(vocoder)
     vocoder.eval().requires_grad_(False).cuda()
     try:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
-            graphs = SegmentGraphs(full_size.half(), vocoder, CudaRecorder())
-            for n in lengths():
-                graphs.record(n)
+            graphs = SegmentGraphs(full_size.half(), vocoder, GraphCapturer())
+            for n in graph_lengths():
+                graphs.capture(n)
             for n in (4_096, 300, 1_621, 130, 777):
                 reference, tokens, mel = drawn(n // 3, 100), torch.arange(n // 6).cuda() % VOCABULARY, drawn(n, 100)
                 plain = full_size.condition(reference, tokens, n, guided=True)
                 assert error(graphs.condition(reference, tokens, n, guided=True), plain) <= 2e-3
-                assert error(graphs.sounds([mel])[0], vocoder([mel])[0]) <= 1e-5
+                assert error(graphs.decode([mel])[0], vocoder([mel])[0]) <= 1e-5
     finally:
         full_size.float()
 
@@ -214,39 +214,39 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(shape[0])).cuda()
 
 
-def _begun(model: DiT, seed: int) -> FlowState:
+def _begin(model: DiT, seed: int) -> FlowState:
     with torch.inference_mode():
         return FlowState.begin(
             model.condition,
             torch.randn(300, 100, generator=torch.Generator().manual_seed(seed)).cuda(),
             (torch.arange(100 + seed) % VOCABULARY).cuda(),
             draw_noise(seed, 500 + 137 * seed).cuda(),
-            Schedule.of(model, time_points(8, -1.0 if seed % 2 else None)),
+            Schedule.from_times(model, time_points(8, -1.0 if seed % 2 else None)),
             2.0 if seed % 3 else 0.0,
         )
 
 
-def test_a_full_gpu_fails_one_job_and_serves_the_next() -> None:
+def test_a_full_gpu_fails_one_job_and_runs_the_next() -> None:
     runner = load_runner(Settings(model="f5-tiny", device="cuda"))
     segment = make_segment(np.full(60_000, 0.1, np.float32), tuple(range(60)), 4_000, 4, 2.0, -1.0, 5)
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
         with pytest.raises(OutOfMemory, match="no room"):
-            runner.speak(segment)
+            runner.generate(segment)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert len(runner.speak(segment)) > 0
+    assert len(runner.generate(segment)) > 0
 
 
-def test_a_broken_context_is_told_from_a_full_one(tmp_path: Path) -> None:
+def test_a_broken_context_is_distinguished_from_a_full_gpu(tmp_path: Path) -> None:
     program = """
 import torch
-from f5_worker.models.f5.cuda.errors import translated
+from f5_worker.models.f5.cuda.errors import translate_cuda_error
 try:
     torch.zeros(3, device="cuda")[torch.tensor([7], device="cuda")].sum().item()
 except RuntimeError as error:
-    print(type(translated(error)).__name__)
+    print(type(translate_cuda_error(error)).__name__)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "GpuLost" in done.stdout, done.stderr[-2000:]

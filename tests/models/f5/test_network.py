@@ -1,4 +1,4 @@
-"""The model's own properties: no package to compare with, no weights, milliseconds."""
+"""Properties of the model by itself: no reference package, no stored weights, milliseconds."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from f5_worker.errors import ModelUnavailable
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder
 from f5_worker.models.f5.config import PUBLISHED, Arch, parse_arch, read_arch
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points
-from f5_worker.errors import ModelUnavailable
 from f5_worker.settings import Settings
 from tests.models.f5.conftest import SMALL, VOCABULARY, upstream_weights
 
@@ -28,7 +28,7 @@ def no_gradients() -> Iterator[None]:
         yield
 
 
-def speak(model: DiT, *, frames: int = 90, seed: int = 1, guidance_scale: float = 2.0) -> torch.Tensor:
+def sample_mel(model: DiT, *, frames: int = 90, seed: int = 1, guidance_scale: float = 2.0) -> torch.Tensor:
     reference = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
     tokens = torch.arange(30) % VOCABULARY
     return sample(model, reference, tokens, draw_noise(seed, frames), time_points(5, -1.0), guidance_scale)
@@ -36,39 +36,41 @@ def speak(model: DiT, *, frames: int = 90, seed: int = 1, guidance_scale: float 
 
 def test_the_reference_comes_back_untouched(make_model: MakeModel) -> None:
     reference = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(speak(make_model(SMALL))[:40], reference)
+    assert torch.equal(sample_mel(make_model(SMALL))[:40], reference)
 
 
-def test_a_seed_is_all_that_decides(make_model: MakeModel) -> None:
+def test_the_result_depends_only_on_the_seed(make_model: MakeModel) -> None:
     model = make_model(SMALL)
     torch.manual_seed(1)
-    first = speak(model)
+    first = sample_mel(model)
     torch.manual_seed(2)
-    assert torch.equal(speak(model), first)
-    assert not torch.allclose(speak(model, seed=2)[40:], first[40:], atol=0.1)
+    assert torch.equal(sample_mel(model), first)
+    assert not torch.allclose(sample_mel(model, seed=2)[40:], first[40:], atol=0.1)
 
 
-def test_guidance_matters_and_none_costs_one_row(make_model: MakeModel) -> None:
+def test_guidance_has_an_effect_and_without_it_there_is_one_row(make_model: MakeModel) -> None:
     model = make_model(SMALL)
-    assert not torch.allclose(speak(model, guidance_scale=0.0)[40:], speak(model, guidance_scale=2.0)[40:], atol=1e-3)
-    alone = model.condition(torch.zeros(40, 100), torch.arange(30), 90, guided=False)
-    assert alone.shape == (1, 90, SMALL.dim)
+    assert not torch.allclose(
+        sample_mel(model, guidance_scale=0.0)[40:], sample_mel(model, guidance_scale=2.0)[40:], atol=1e-3
+    )
+    unguided = model.condition(torch.zeros(40, 100), torch.arange(30), 90, guided=False)
+    assert unguided.shape == (1, 90, SMALL.dim)
 
 
-def test_even_spreading_gives_the_last_characters_the_rest(make_model: MakeModel) -> None:
+def test_upsampling_gives_the_last_tokens_the_remaining_frames(make_model: MakeModel) -> None:
     model = make_model(dataclasses.replace(SMALL, text_embedding_average_upsampling=True))
-    assert model.text_embed.even(3, 8).tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
+    assert model.text_embed.upsample_indices(3, 8).tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_near_full(make_model: MakeModel, dtype: torch.dtype) -> None:
-    full = speak(make_model(SMALL))
-    half = speak(make_model(SMALL).to(dtype))
+    full = sample_mel(make_model(SMALL))
+    half = sample_mel(make_model(SMALL).to(dtype))
     assert half.dtype == torch.float32
     assert float((half - full).norm() / full.norm()) < 5e-2
 
 
-def test_time_points_run_from_nought_to_one() -> None:
+def test_time_points_go_from_zero_to_one() -> None:
     for nfe in range(4, 65):
         times = time_points(nfe, -1.0)
         assert len(times) == nfe + 1
@@ -77,13 +79,13 @@ def test_time_points_run_from_nought_to_one() -> None:
         assert (times.diff() > 0).all()
 
 
-def test_published_shapes_are_known_by_name(tmp_path: Path) -> None:
+def test_published_architectures_are_known_by_name(tmp_path: Path) -> None:
     for name, arch in PUBLISHED.items():
         (tmp_path / name).mkdir()
         assert read_arch(tmp_path / name) == arch
 
 
-def test_arch_json_tolerates_what_changes_no_number() -> None:
+def test_arch_json_may_have_names_that_do_not_change_results() -> None:
     values = {"dim": 8, "depth": 1, "heads": 1, "ff_mult": 2, "text_dim": 8, "conv_layers": 0}
     assert parse_arch(values | {"attn_backend": "flash_attn", "checkpoint_activations": True}).dim == 8
 
@@ -123,15 +125,15 @@ def checkpoint(tmp_path: Path, make_model: MakeModel) -> Path:
 
 def test_an_upstream_checkpoint_loads_key_by_key(checkpoint: Path, make_model: MakeModel) -> None:
     loaded = load_model(checkpoint, VOCABULARY)
-    assert torch.equal(speak(loaded), speak(make_model(SMALL)))
+    assert torch.equal(sample_mel(loaded), sample_mel(make_model(SMALL)))
 
 
-def test_a_vocabulary_of_another_model_is_refused(checkpoint: Path) -> None:
+def test_a_vocabulary_of_another_model_is_rejected(checkpoint: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"vocab.txt has 51 entries, the checkpoint was made with 50"):
         load_model(checkpoint, VOCABULARY + 1)
 
 
-def test_weights_of_another_architecture_are_refused(checkpoint: Path) -> None:
+def test_weights_of_another_architecture_are_rejected(checkpoint: Path) -> None:
     arch = json.loads((checkpoint / "arch.json").read_text())
     (checkpoint / "arch.json").write_text(json.dumps(arch | {"depth": 4}))
     with pytest.raises(ModelUnavailable, match="weights and architecture differ"):
@@ -139,13 +141,13 @@ def test_weights_of_another_architecture_are_refused(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"\xff" * 64])
-def test_a_damaged_file_is_refused(checkpoint: Path, damage: bytes) -> None:
+def test_a_damaged_file_is_rejected(checkpoint: Path, damage: bytes) -> None:
     (checkpoint / "model.safetensors").write_bytes(damage)
     with pytest.raises(ModelUnavailable, match=r"model.safetensors of model .* cannot be read"):
         load_model(checkpoint, VOCABULARY)
 
 
-def test_a_truncated_file_is_refused(checkpoint: Path) -> None:
+def test_a_truncated_file_is_rejected(checkpoint: Path) -> None:
     whole = (checkpoint / "model.safetensors").read_bytes()
     (checkpoint / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelUnavailable, match="cannot be read"):
@@ -159,10 +161,10 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         load_vocoder(tmp_path)
 
 
-def test_an_unknown_model_says_where_it_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"F5_MODEL='nobody' was found neither in .* nor in"):
-        find_model(Settings(model="nobody", models_dir=tmp_path))
+def test_the_error_for_a_missing_model_names_the_places_searched(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"F5_MODEL='missing' was found neither in .* nor in"):
+        find_model(Settings(model="missing", models_dir=tmp_path))
 
 
-def test_a_model_may_be_a_directory_of_its_own(tmp_path: Path) -> None:
+def test_a_model_may_be_given_as_a_path(tmp_path: Path) -> None:
     assert find_model(Settings(model=str(tmp_path))) == tmp_path

@@ -1,4 +1,4 @@
-"""The loaded runner under the engine: f5-tiny itself, as jobs meet it."""
+"""The runner under the engine, with f5-tiny itself."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from f5_worker.cancellation import JobControl
-from f5_worker.models.f5 import runner as module
 from f5_worker.audio.levels import Samples
+from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.types import Segment
-from f5_worker.models.f5.config import make_segment
-from f5_worker.models.f5.runner import F5Runner, load_checkpoint, load_runner
-from f5_worker.models.f5.cuda.step_graphs import ALONE, Size, sizes
-from f5_worker.models.f5.network import DiT
-from f5_worker.models.f5.cuda.segment_graphs import lengths
 from f5_worker.errors import GpuLost, OutOfMemory
+from f5_worker.models.f5 import runner as module
+from f5_worker.models.f5.config import make_segment
+from f5_worker.models.f5.cuda.segment_graphs import graph_lengths
+from f5_worker.models.f5.cuda.step_graphs import SINGLE_SEGMENT_ROWS, GraphSize, graph_sizes
+from f5_worker.models.f5.network import DiT
+from f5_worker.models.f5.runner import F5Runner, load_checkpoint, load_runner
 from f5_worker.settings import Settings
 from tests.conftest import TINY
 
@@ -50,60 +50,60 @@ def segment(seed: int, *, nfe: int = 4, guidance_scale: float = 2.0, reference: 
     return make_segment(reference, tuple(range(20 + seed)), 120 + 31 * seed, nfe, guidance_scale, -1.0, seed)
 
 
-def test_jobs_at_once_sound_as_each_alone(runner: F5Runner, engine: Engine) -> None:
+def test_concurrent_jobs_have_the_same_audio_as_each_alone(runner: F5Runner, engine: Engine) -> None:
     jobs = [
         [segment(0), segment(1, nfe=6)],
         [segment(2, guidance_scale=0.0)],
         [segment(3, nfe=5, guidance_scale=1.0)],
     ]
 
-    def speak(segments: list[Segment]) -> list[Samples]:
-        return [spoken.samples for spoken in engine.submit(segments, JobControl(60))]
+    def run(segments: list[Segment]) -> list[Samples]:
+        return [audio.samples for audio in engine.submit(segments, JobControl(60))]
 
     with ThreadPoolExecutor() as threads:
-        together = list(threads.map(speak, jobs))
-    for segments, sounds in zip(jobs, together, strict=True):
-        for piece, sound in zip(segments, sounds, strict=True):
-            apart = runner.speak(piece)
-            assert np.linalg.norm(sound - apart) <= 1e-5 * np.linalg.norm(apart)
+        batched = list(threads.map(run, jobs))
+    for segments, results in zip(jobs, batched, strict=True):
+        for one, samples in zip(segments, results, strict=True):
+            alone = runner.generate(one)
+            assert np.linalg.norm(samples - alone) <= 1e-5 * np.linalg.norm(alone)
 
 
-def test_a_new_length_needs_no_plan_of_cudnn(runner: F5Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be made at each begin and end of a segment, as hardly any length comes twice."""
-    states = []
+def test_begin_and_finish_do_not_use_cudnn(runner: F5Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would plan at each begin and end of a segment, as lengths rarely repeat."""
+    enabled = []
     conv1d = torch.nn.Conv1d.forward
 
     def forward(self: torch.nn.Conv1d, x: torch.Tensor) -> torch.Tensor:
-        states.append(torch.backends.cudnn.enabled)
+        enabled.append(torch.backends.cudnn.enabled)
         return conv1d(self, x)
 
     monkeypatch.setattr(torch.nn.Conv1d, "forward", forward)
-    flow = runner.begin(segment(0))
-    runner.finish([flow])
-    assert len(states) > 8
-    assert not any(states)
+    state = runner.begin(segment(0))
+    runner.finish([state])
+    assert len(enabled) > 8
+    assert not any(enabled)
     assert torch.backends.cudnn.enabled
 
 
-def test_recording_is_bounded_and_leaves_the_device_to_its_owner(
+def test_capturing_is_bounded_in_time_and_runs_on_the_device_thread(
     runner: F5Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorded: list[Size | int] = []
-    monkeypatch.setattr(runner, "_steps", SimpleNamespace(record=recorded.append))
-    monkeypatch.setattr(runner, "_segments", SimpleNamespace(record=recorded.append))
-    asked = []
+    captured: list[GraphSize | int] = []
+    monkeypatch.setattr(runner, "_step_graphs", SimpleNamespace(capture=captured.append))
+    monkeypatch.setattr(runner, "_segment_graphs", SimpleNamespace(capture=captured.append))
+    calls = []
 
-    def on_device(work: Callable[[], Any]) -> Any:
-        asked.append(work)
+    def run_on_device(work: Callable[[], Any]) -> Any:
+        calls.append(work)
         return work()
 
-    assert runner.record(0.0, on_device) == len(recorded) <= 1
-    asked.clear()
-    recorded.clear()
-    assert runner.record(60.0, on_device) == len(recorded) == len(asked)
-    assert set(recorded) == {*sizes(), *lengths()}
-    assert isinstance(recorded[0], Size)
-    assert recorded[0].rows == ALONE
+    assert runner.capture_graphs(0.0, run_on_device) == len(captured) <= 1
+    calls.clear()
+    captured.clear()
+    assert runner.capture_graphs(60.0, run_on_device) == len(captured) == len(calls)
+    assert set(captured) == {*graph_sizes(), *graph_lengths()}
+    assert isinstance(captured[0], GraphSize)
+    assert captured[0].rows == SINGLE_SEGMENT_ROWS
 
 
 @pytest.mark.parametrize(
@@ -115,27 +115,27 @@ def test_recording_is_bounded_and_leaves_the_device_to_its_owner(
         (None, "fp32"),
     ],
 )
-def test_a_cpu_computes_in_bf16_only_where_that_is_native(
+def test_a_cpu_uses_bf16_only_if_that_is_native(
     flags: str | None, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts = tmp_path / "cpuinfo"
+    cpu_info = tmp_path / "cpuinfo"
     if flags is not None:
-        facts.write_text(flags)
-    monkeypatch.setattr(module, "CPU_FACTS", facts)
+        cpu_info.write_text(flags)
+    monkeypatch.setattr(module, "CPU_INFO", cpu_info)
     assert load_runner(SETTINGS.model_copy(update={"precision": "auto"})).precision == precision
     assert load_runner(SETTINGS).precision == "fp32"
 
 
-def test_models_side_by_side(runner: F5Runner, engine: Engine) -> None:
-    pack = load_checkpoint("pack", TINY, SETTINGS, engine.run)
-    assert pack.name == "pack"
-    assert pack.n_bytes == runner.n_bytes > 50_000_000
-    jobs = [engine.submit([segment(0)], JobControl(60), runner=other) for other in (None, pack)]
-    sounds = [next(job).samples for job in jobs]
-    assert np.array_equal(sounds[0], sounds[1])
+def test_two_models_on_one_engine(runner: F5Runner, engine: Engine) -> None:
+    extra = load_checkpoint("extra", TINY, SETTINGS, engine.run)
+    assert extra.name == "extra"
+    assert extra.n_bytes == runner.n_bytes > 50_000_000
+    jobs = [engine.submit([segment(0)], JobControl(60), runner=other) for other in (None, extra)]
+    first, second = (next(job).samples for job in jobs)
+    assert np.array_equal(first, second)
 
 
-def test_a_reference_is_analysed_once_for_all_its_segments(runner: F5Runner) -> None:
+def test_the_mel_of_a_reference_is_computed_once_for_all_its_segments(runner: F5Runner) -> None:
     reference = np.full(12_000, 0.1, np.float32)
     first, second = runner.begin(segment(0, reference=reference)), runner.begin(segment(1, reference=reference))
     assert second.reference is first.reference
@@ -146,12 +146,12 @@ def test_a_reference_is_analysed_once_for_all_its_segments(runner: F5Runner) -> 
 
 
 def out_of_memory_above(frames: int, model: DiT, monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[torch.Tensor]]:
-    """Let the model fail as a full GPU does; the tensors that it had made by then."""
+    """Make the model fail as a full GPU does; return references to the tensors that it had made by then."""
     made = []
     forward = DiT.forward
 
     def full(self: DiT, x: torch.Tensor, packed: object, modulations: object) -> torch.Tensor:
-        if len(packed.fixed) > frames:  # type: ignore[attr-defined]
+        if len(packed.condition) > frames:  # type: ignore[attr-defined]
             activations = torch.zeros(1000)
             made.append(weakref.ref(activations))
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
@@ -161,19 +161,19 @@ def out_of_memory_above(frames: int, model: DiT, monkeypatch: pytest.MonkeyPatch
     return made
 
 
-def test_a_full_gpu_takes_fewer_and_the_numbers_stay(
+def test_a_full_gpu_takes_smaller_batches_with_the_same_results(
     runner: F5Runner, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pieces = [segment(seed) for seed in range(3)]
-    apart = [runner.speak(piece) for piece in pieces]
+    segments = [segment(seed) for seed in range(3)]
+    alone = [runner.generate(one) for one in segments]
     made = out_of_memory_above(400, runner.model, monkeypatch)
-    together = [spoken.samples for spoken in engine.submit(pieces, JobControl(60))]
+    batched = [audio.samples for audio in engine.submit(segments, JobControl(60))]
     assert made
-    for sound, expected in zip(together, apart, strict=True):
-        assert np.linalg.norm(sound - expected) <= 1e-5 * np.linalg.norm(expected)
+    for samples, expected in zip(batched, alone, strict=True):
+        assert np.linalg.norm(samples - expected) <= 1e-5 * np.linalg.norm(expected)
 
 
-def test_a_segment_too_large_for_the_gpu_fails_alone_and_leaves_nothing_behind(
+def test_a_segment_too_large_for_the_gpu_fails_alone_and_frees_its_memory(
     runner: F5Runner, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = out_of_memory_above(350, runner.model, monkeypatch)
@@ -182,17 +182,17 @@ def test_a_segment_too_large_for_the_gpu_fails_alone_and_leaves_nothing_behind(
         list(large)
     assert len(list(small)) == 1
     assert len(made) >= 2  # tried once more
-    assert caught.value.__cause__ is not None  # what failed can still be read
+    assert caught.value.__cause__ is not None  # the original error can still be read
     assert all(tensor() is None for tensor in made)
     assert len(list(engine.submit([segment(1)], JobControl(60)))) == 1
 
 
-def test_a_broken_context_is_told_from_a_full_one(runner: F5Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_context_is_distinguished_from_a_full_gpu(runner: F5Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(*arguments: object) -> torch.Tensor:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    flow = runner.begin(segment(0))
+    state = runner.begin(segment(0))
     monkeypatch.setattr(DiT, "forward", lost)
     with pytest.raises(GpuLost):
-        runner.step([flow])
-    assert flow.step == 0
+        runner.step([state])
+    assert state.step == 0

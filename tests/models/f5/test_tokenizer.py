@@ -1,4 +1,4 @@
-"""Tokens and vocabularies; against upstream's own functions where the package is there."""
+"""Tokens and vocabularies; against upstream's own functions where the package is installed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.text.seed import segment_seed
 from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
+from f5_worker.text.seed import segment_seed
 
 EXAMPLES = [
     "Hello, world; it's a 'test' of \"quotes\".",
@@ -32,7 +32,7 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def upstream() -> Callable[[str], list[str]]:
-    """`convert_char_to_pinyin`, from its file: the package's __init__ would load the whole trainer."""
+    """Return `convert_char_to_pinyin`, from its file: the package's __init__ would load the whole trainer."""
     origin = importlib.util.find_spec("f5_tts")
     assert origin is not None
     assert origin.submodule_search_locations is not None
@@ -47,12 +47,12 @@ def upstream() -> Callable[[str], list[str]]:
 
 @pytest.mark.model
 @pytest.mark.parametrize("text", EXAMPLES)
-def test_tokens_are_upstreams(text: str, upstream: Callable[[str], list[str]]) -> None:
+def test_tokens_equal_upstreams(text: str, upstream: Callable[[str], list[str]]) -> None:
     assert tokenize(text) == upstream(text)
 
 
 @pytest.mark.model
-def test_tokens_are_upstreams_for_any_text(upstream: Callable[[str], list[str]]) -> None:
+def test_tokens_equal_upstreams_for_any_text(upstream: Callable[[str], list[str]]) -> None:
     alphabet = st.sampled_from("abc ,.'\"-;:!?0123今天不一你好ёжé“”‘’のㄅ㊀🙂\t")
 
     @given(st.text(alphabet, max_size=60) | st.text(max_size=40))
@@ -63,7 +63,7 @@ def test_tokens_are_upstreams_for_any_text(upstream: Callable[[str], list[str]])
 
 
 @pytest.mark.slow
-def test_what_upstream_does_to_latin_and_chinese() -> None:
+def test_tokens_of_latin_and_chinese() -> None:
     assert "".join(tokenize("Hello; world")) == "Hello, world"
     assert tokenize("你好") == [" ", "ni2", " ", "hao3"]
 
@@ -75,13 +75,13 @@ def vocabulary(tmp_path: Path) -> Vocabulary:
     return Vocabulary.load(path)
 
 
-def test_unknown_tokens_are_read_as_spaces_and_named_once(vocabulary: Vocabulary) -> None:
+def test_unknown_tokens_are_encoded_as_spaces_and_returned_once(vocabulary: Vocabulary) -> None:
     assert vocabulary.encode(["a", "x", "ni2", "x", "y"]) == ([1, 0, 3, 0, 0], ("x", "y"))
 
 
 @pytest.mark.parametrize("lines", [" \na\nb", " \n\n\na", " \na\na\n", " \r\na\r\n", " \na\n\n", ""])
-def test_a_vocabulary_is_upstreams(lines: str, tmp_path: Path) -> None:
-    """`vocab_char_map[line[:-1]] = number`: a last line without its end loses its last character."""
+def test_a_vocabulary_equals_upstreams(lines: str, tmp_path: Path) -> None:
+    """`vocab_char_map[line[:-1]] = number`: a last line without a newline loses its last character."""
     (tmp_path / "vocab.txt").write_bytes(lines.encode())
     parts = lines.replace("\r\n", "\n").splitlines(keepends=True)
     expected = {part[:-1]: number for number, part in enumerate(parts)}
@@ -89,12 +89,12 @@ def test_a_vocabulary_is_upstreams(lines: str, tmp_path: Path) -> None:
     assert (vocabulary.index, len(vocabulary)) == (expected, len(expected))
 
 
-def test_of_equal_lines_the_last_counts(tmp_path: Path) -> None:
+def test_the_last_of_equal_lines_counts(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text(" \na\na\n", encoding="utf-8")
     assert Vocabulary.load(tmp_path / "vocab.txt").index == {" ": 0, "a": 2}
 
 
-def test_seeds_of_segments_differ_and_repeat() -> None:
+def test_seeds_of_segments_are_distinct_and_repeatable() -> None:
     seeds = {segment_seed(job, index) for job in range(20) for index in range(50)}
     assert len(seeds) == 1_000
     assert segment_seed(7, 3) == segment_seed(7, 3)

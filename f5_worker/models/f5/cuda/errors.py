@@ -1,4 +1,4 @@
-"""What a failure of the device means for the job and for the process."""
+"""Errors of CUDA translated into the worker's own."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from f5_worker.errors import GpuLost, OutOfMemory, WorkerError
 
 @contextmanager
 def translate_cuda_errors() -> Iterator[None]:
-    """Failures of the device leave as what they mean; any other error as it is."""
+    """Raise errors of the device as OutOfMemory or GpuLost; let any other error pass unchanged."""
     try:
         yield
     except RuntimeError as error:
-        fault = translated(error)
-        if fault is None:
+        translated = translate_cuda_error(error)
+        if translated is None:
             raise
-        raise fault from error
+        raise translated from error
 
 
-def translated(error: RuntimeError) -> WorkerError | None:
-    """What a failure of the device means for the job and for the process; None if it is none."""
+def translate_cuda_error(error: RuntimeError) -> WorkerError | None:
+    """Return what an error of the device means for the job and for the process; None for any other error."""
     if isinstance(error, torch.cuda.OutOfMemoryError):
-        traceback.clear_frames(error.__traceback__)  # what was computed until then would live as long as the error
+        traceback.clear_frames(error.__traceback__)  # tensors computed until then would live as long as the error
         torch.cuda.empty_cache()
         return OutOfMemory("the GPU has no room for this job now; send it again, or send a shorter text")
-    if "CUDA error" in str(error):  # sticky: every later call in this process fails as well
+    if "CUDA error" in str(error):  # sticky: every later call in this process fails too
         return GpuLost("the GPU stopped working; this worker restarts, send the job again")
     return None

@@ -1,8 +1,8 @@
-"""The small operations between the model's matrix products, as torch has them: everywhere, in every precision.
+"""The small operations between the model's matrix products, in plain torch: everywhere, in every precision.
 
-What a GPU gains from doing each in one launch is in kernels.py, with the same signatures.
+kernels.py has the same operations for a GPU, each in one launch, with the same signatures.
 
-Legend: n frames of all rows together, f of the conditioned ones, m mel bands, d model width, t times that meet in one
+Legend: n frames of all rows together, f of the conditional ones, m mel bands, d model width, t distinct times in one
 forward, s segments, h heads, w width of one head.
 """
 
@@ -14,95 +14,104 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from f5_worker.models.f5.cuda.packed import Packed, Rows, convolve_apart
+from f5_worker.models.f5.cuda.packed import PackedBatch, Rows, convolve_rows
 
 NORM_EPS = 1e-6
 
 
-class Gated(NamedTuple):
-    """What a branch adds to the residual stream: `gate [t, d]`, each frame's own, times `branch [n, d]`."""
+class GatedBranch(NamedTuple):
+    """What a branch adds to the residual stream: `output [n, d]`, times `gate [t, d]` at each frame's own time."""
 
-    branch: Tensor
+    output: Tensor
     gate: Tensor
 
 
 class Ops(Protocol):
-    """`times [n]` says which of t each frame is at; None where t is 1."""
+    """The operations. `time_index [n]` says which of t times each frame is at; it is None where t is 1."""
 
-    def project(self, x: Tensor, weight: Tensor, packed: Packed) -> Tensor:
-        """Noisy mel `x [f, m]` fp32 times `weight [d, m]`, for all rows that show it, plus what is fixed, `[n, d]`."""
+    def project(self, x: Tensor, weight: Tensor, packed: PackedBatch) -> Tensor:
+        """Project noisy mel `x [f, m]` fp32 by `weight [d, m]` into all rows, and add `condition`: `[n, d]`."""
         ...
 
     def norm(
-        self, x: Tensor, added: Gated | None, shift: Tensor, scale: Tensor, times: Tensor | None
+        self, x: Tensor, branch: GatedBranch | None, shift: Tensor, scale: Tensor, time_index: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """`x [n, d]` with what a branch adds to it; and its layer norm, scaled and shifted (`[t, d]`) by time."""
+        """Add a branch to `x [n, d]`; return the sum, and its layer norm scaled and shifted (`[t, d]`) by time."""
         ...
 
     def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value `[n, h, w]` of `qkv [n, 3, h, w]`, which may be overwritten.
+        """Return query, key and value `[n, h, w]` of `qkv [n, 3, h, w]`, which may be overwritten.
 
-        Each pair (x0, x1) of the first `heads` queries and keys is turned by its position's angle, as in GPT-J;
-        `cos` and `sin` `[n, w / 2]`.
+        Each pair (x0, x1) of the first `heads` queries and keys is rotated by the angle of its position, as in GPT-J;
+        `cos` and `sin` are `[n, w / 2]`.
         """
         ...
 
     def linear_gelu(self, x: Tensor, layer: nn.Linear) -> Tensor:
-        """Tanh-GELU of a linear layer, `[n, d]` -> `[n, wide]`."""
+        """Apply a linear layer and tanh-GELU, `[n, d]` -> `[n, ff_mult * d]`."""
         ...
 
     def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
-        """Mish of a convolution that sees nothing beyond a row's ends, `[n, d]` -> `[n, d]`."""
+        """Convolve along the frames of each row separately and apply Mish, `[n, d]` -> `[n, d]`."""
         ...
 
     def output_linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
-        """A linear layer to few features, `[n, d]` -> `[n, m]`; the frames may lie further apart than m."""
+        """Apply a linear layer to few features, `[n, d]` -> `[n, m]`, whose row stride may be larger than m."""
         ...
 
-    def euler(self, x: Tensor, velocity: Tensor, packed: Packed, widths: Tensor) -> Tensor:
-        """`x [f, m]` fp32, each segment moved by its part of `widths [s]` along the guided `velocity [n, m]`."""
+    def euler(self, x: Tensor, velocity: Tensor, packed: PackedBatch, dt: Tensor) -> Tensor:
+        """Return `x [f, m]` fp32, each segment moved by its own `dt [s]` along the guided `velocity [n, m]`."""
         ...
 
 
 class TorchOps:
-    def project(self, x: Tensor, weight: Tensor, packed: Packed) -> Tensor:
-        return F.linear(x.to(weight.dtype), weight)[packed.source] + packed.fixed
+    """`Ops` in plain torch."""
+
+    def project(self, x: Tensor, weight: Tensor, packed: PackedBatch) -> Tensor:
+        """Implement `Ops.project`."""
+        return F.linear(x.to(weight.dtype), weight)[packed.source_frame] + packed.condition
 
     def norm(
-        self, x: Tensor, added: Gated | None, shift: Tensor, scale: Tensor, times: Tensor | None
+        self, x: Tensor, branch: GatedBranch | None, shift: Tensor, scale: Tensor, time_index: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        if added is not None:
-            x = x + _each(added.gate, times) * added.branch
+        """Implement `Ops.norm`."""
+        if branch is not None:
+            x = x + _per_frame(branch.gate, time_index) * branch.output
         normed = F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
-        return x, normed * (1 + _each(scale, times)) + _each(shift, times)
+        return x, normed * (1 + _per_frame(scale, time_index)) + _per_frame(shift, time_index)
 
     def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Implement `Ops.rotate`."""
         query, key, value = qkv.unbind(1)
-        return _turned(query, cos, sin, heads), _turned(key, cos, sin, heads), value
+        return _rotate(query, cos, sin, heads), _rotate(key, cos, sin, heads), value
 
     def linear_gelu(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        """Implement `Ops.linear_gelu`."""
         return F.gelu(layer(x), approximate="tanh")
 
     def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
-        return F.mish(convolve_apart(x, rows, layer))
+        """Implement `Ops.convolve`."""
+        return F.mish(convolve_rows(x, rows, layer))
 
     def output_linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        """Implement `Ops.output_linear`."""
         out: Tensor = layer(x)
         return out
 
-    def euler(self, x: Tensor, velocity: Tensor, packed: Packed, widths: Tensor) -> Tensor:
+    def euler(self, x: Tensor, velocity: Tensor, packed: PackedBatch, dt: Tensor) -> Tensor:
+        """Implement `Ops.euler`."""
         f, velocity = len(x), velocity.float()
-        guided = velocity[:f] + (velocity[:f] - velocity[packed.twin]) * packed.strength
-        return x + widths[packed.segment[:f]].unsqueeze(1) * guided
+        guided = velocity[:f] + (velocity[:f] - velocity[packed.unconditional_frame]) * packed.guidance_scale
+        return x + dt[packed.segment_index[:f]].unsqueeze(1) * guided
 
 
-def _each(table: Tensor, times: Tensor | None) -> Tensor:
-    return table if times is None else table[times]
+def _per_frame(table: Tensor, time_index: Tensor | None) -> Tensor:
+    return table if time_index is None else table[time_index]
 
 
-def _turned(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
     if heads < x.shape[1]:
-        return torch.cat((_turned(x[:, :heads], cos, sin, heads), x[:, heads:]), dim=1)
+        return torch.cat((_rotate(x[:, :heads], cos, sin, heads), x[:, heads:]), dim=1)
     first, second = x.view(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
     return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)

@@ -1,10 +1,11 @@
-"""The model's step as CUDA graphs, one for each of some sizes: a single launch where there were hundreds.
+"""The model's step as CUDA graphs of some sizes: a single launch instead of hundreds.
 
-Alone on a GPU, a segment of usual length computes faster than its operations can be launched. A graph has fixed
-shapes and addresses, so that what a step reads is copied into buffers of one of the sizes, and what is left of
-them is filler: a row of its own that no other sees.
+Alone on a GPU, a segment of usual length computes faster than its operations can be launched. A graph has fixed shapes
+and addresses, so the inputs of a step are copied into buffers of one of the sizes; the frames left over form a padding
+row of their own, which no other row sees.
 
-Legend: n frames of all rows together, f of the conditioned ones, d model width, m mel bands, s segments.
+Legend: n frames of all rows together, f of the conditional ones, d model width, m mel bands, s segments, r rows,
+t distinct times in one forward.
 """
 
 from __future__ import annotations
@@ -17,71 +18,76 @@ from torch import Tensor
 
 from f5_worker.models.f5.attention import attend_dense
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, MEL_BANDS
-from f5_worker.models.f5.network import DiT, Modulations
 from f5_worker.models.f5.cuda.ops import TorchOps
-from f5_worker.models.f5.cuda.packed import BLOCK, Packed, Rows
+from f5_worker.models.f5.cuda.packed import QUERY_BLOCK, PackedBatch, Rows
+from f5_worker.models.f5.network import DiT, Modulations
 from f5_worker.models.f5.sampler import advance
 
-BESIDE = 16  # from whole multiples of 32: there cuBLAS takes up to 13 % longer for up to 4,000 frames, on an H200
-MAX_FRAMES = 8_192 + BESIDE  # beyond, a step computes for longer than its launches take
+# Sizes differ by so many frames from multiples of 32: there cuBLAS takes up to 13 % longer for up to 4,000 frames, on
+# an H200.
+CUBLAS_OFFSET_FRAMES = 16
+MAX_FRAMES = 8_192 + CUBLAS_OFFSET_FRAMES  # beyond, a step computes for longer than its launches take
 MAX_ROWS = 32
-ALONE = 3  # rows: conditioned, unconditional, filler; all frames are then at one time
-USUAL_FRAMES = 2_048  # longest row among many: attention's grid, rows x longest, would be mostly idle with more
+SINGLE_SEGMENT_ROWS = 3  # conditional, unconditional, padding; all frames are at one time then
+MAX_BATCH_ROW_FRAMES = 2_048  # longest row of a batch: attention's grid, rows x longest, would be mostly idle with more
 
 Replay = Callable[[], None]
-Recorder = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
-"""A computation on fixed buffers -> what repeats it, and where its result then lies."""
+CaptureGraph = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
+"""Captures a computation on fixed buffers; returns what replays it, and the tensor that then holds its result."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """What fits: at most `frames` in at most `rows` rows, the filler among them, the longest of `longest` frames."""
+class GraphSize:
+    """What fits: at most `frames` in at most `rows` rows, padding included, the longest of `max_length` frames."""
 
     frames: int
     rows: int
-    longest: int
+    max_length: int
 
 
-def sizes() -> Iterator[Size]:
-    """From the most likely on: a segment alone, then company; at most an eighth is filler from 496 frames on."""
-    frames = [*(n - BESIDE for n in eighths(64, 128, 256, 512)), MAX_FRAMES]
-    middle = 3_072  # 16 s, reference included, with guidance
-    by_likelihood = sorted(frames, key=lambda n: abs(n - middle))
-    yield from (Size(n, ALONE, min(n, MAX_SEGMENT_FRAMES)) for n in by_likelihood)
-    yield from (Size(n, MAX_ROWS, min(n, USUAL_FRAMES)) for n in reversed(frames))
+def graph_sizes() -> Iterator[GraphSize]:
+    """Yield the most likely sizes first: single segments, then batches.
+
+    From 496 frames on at most an eighth of a size is padding.
+    """
+    frames = [*(n - CUBLAS_OFFSET_FRAMES for n in eighth_steps(64, 128, 256, 512)), MAX_FRAMES]
+    most_likely = 3_072  # 16 s, reference included, with guidance
+    by_likelihood = sorted(frames, key=lambda n: abs(n - most_likely))
+    yield from (GraphSize(n, SINGLE_SEGMENT_ROWS, min(n, MAX_SEGMENT_FRAMES)) for n in by_likelihood)
+    yield from (GraphSize(n, MAX_ROWS, min(n, MAX_BATCH_ROW_FRAMES)) for n in reversed(frames))
 
 
-def eighths(*steps: int) -> Iterator[int]:
-    """Eight to fifteen of each step; where each is twice the one before, no number is over an eighth above the last."""
-    return (step * eighth for step in steps for eighth in range(8, 16))
+def eighth_steps(*units: int) -> Iterator[int]:
+    """Yield 8 to 15 times each unit; where units double, each number is at most an eighth above the one before."""
+    return (unit * factor for unit in units for factor in range(8, 16))
 
 
-def recordable(model: DiT) -> bool:
-    """Whether every operation takes all rows in one launch, whatever their lengths."""
+def can_capture(model: DiT) -> bool:
+    """Return whether every operation of the model takes all rows in one launch, whatever their lengths."""
     backend = model.backend
     return model.device.type == "cuda" and not isinstance(backend.ops, TorchOps) and backend.attend is not attend_dense
 
 
 class StepGraphs:
-    """Euler steps of one model, as `advance`.
+    """Euler steps of one model by CUDA graphs; its `advance` has the results of `sampler.advance`.
 
     Args:
-        record: how a computation is recorded.
+        capture_graph: how a computation is captured.
     """
 
-    def __init__(self, model: DiT, record: Recorder) -> None:
+    def __init__(self, model: DiT, capture_graph: CaptureGraph) -> None:
         arch, device, dtype = model.arch, model.device, model.dtype
         self._model = model
-        self._record = record
-        self._recorded: dict[Size, tuple[Replay, Tensor]] = {}
-        self._loaded: tuple[Packed, Size] | None = None
+        self._capture_graph = capture_graph
+        self._graphs: dict[GraphSize, tuple[Replay, Tensor]] = {}
+        self._loaded: tuple[PackedBatch, GraphSize] | None = None
 
         def buffer(*shape: int, of: torch.dtype = dtype) -> Tensor:
             return torch.zeros(shape, dtype=of, device=device)
 
         n, index = MAX_FRAMES, torch.int64
         self._x = buffer(n, MEL_BANDS, of=torch.float32)
-        self._widths = buffer(MAX_ROWS, of=torch.float32)
+        self._dt = buffer(MAX_ROWS, of=torch.float32)
         self._modulations = Modulations(
             buffer(MAX_ROWS, arch.depth, 6, arch.dim), buffer(MAX_ROWS, 2, arch.dim)
         )  # fmt: skip
@@ -90,90 +96,96 @@ class StepGraphs:
             cumulative=buffer(MAX_ROWS + 1, of=torch.int32),
             positions=buffer(0),
             bounds=buffer(2, n, of=torch.int32),
-            blocks=buffer(n // BLOCK + MAX_ROWS, 3, of=torch.int32),
+            blocks=buffer(n // QUERY_BLOCK + MAX_ROWS, 3, of=torch.int32),
         )
-        self._packed = Packed(
+        self._packed = PackedBatch(
             rows=rows,
-            fixed=buffer(n, arch.dim),
+            condition=buffer(n, arch.dim),
             cos=buffer(n, arch.dim_head // 2),
             sin=buffer(n, arch.dim_head // 2),
-            segment=buffer(n, of=index),
-            source=buffer(n, of=index),
-            twin=buffer(n, of=index),
-            strength=buffer(n, 1, of=torch.float32),
+            segment_index=buffer(n, of=index),
+            source_frame=buffer(n, of=index),
+            unconditional_frame=buffer(n, of=index),
+            guidance_scale=buffer(n, 1, of=torch.float32),
         )
 
-    def record(self, size: Size) -> None:
-        """Make ready for crews of this size."""
+    def capture(self, size: GraphSize) -> None:
+        """Capture the graph for batches of this size."""
         self._packed.rows.cumulative.fill_(size.frames)[0] = 0
         self._packed.rows.bounds[1] = size.frames
         n, r, packed, modulations = size.frames, size.rows, self._packed, self._modulations
-        given = packed.rows
         rows = Rows(
-            (size.longest,), given.cumulative[: r + 1], given.positions, given.bounds[:, :n],
-            given.blocks[: n // BLOCK + r],
+            (size.max_length,), packed.rows.cumulative[: r + 1], packed.rows.positions, packed.rows.bounds[:, :n],
+            packed.rows.blocks[: n // QUERY_BLOCK + r],
         )  # fmt: skip
-        part = Packed(
-            rows, packed.fixed[:n], packed.cos[:n], packed.sin[:n], packed.segment[:n], packed.source[:n],
-            packed.twin[:n], packed.strength[:n],
+        part = PackedBatch(
+            rows, packed.condition[:n], packed.cos[:n], packed.sin[:n], packed.segment_index[:n],
+            packed.source_frame[:n], packed.unconditional_frame[:n], packed.guidance_scale[:n],
         )  # fmt: skip
-        t = 1 if r == ALONE else r
+        t = 1 if r == SINGLE_SEGMENT_ROWS else r
         tables = Modulations(modulations.blocks[:t], modulations.out[:t])
         self._loaded = None
-        self._recorded[size] = self._record(lambda: advance(self._model, self._x[:n], part, tables, self._widths[:r]))
+        self._graphs[size] = self._capture_graph(lambda: advance(self._model, self._x[:n], part, tables, self._dt[:r]))
 
-    def advance(self, x: Tensor, packed: Packed, modulations: Modulations, widths: Tensor) -> Tensor:
-        """As `sampler.advance`, which also does what fits no recorded size."""
+    def advance(self, x: Tensor, packed: PackedBatch, modulations: Modulations, dt: Tensor) -> Tensor:
+        """Return the result of `sampler.advance`, which itself computes batches that fit no captured size."""
         if self._loaded is None or self._loaded[0] is not packed:
-            size = self._fitting(packed, len(modulations.out))
+            size = self._smallest_fitting(packed, len(modulations.out))
             if size is None:
-                return advance(self._model, x, packed, modulations, widths)
+                return advance(self._model, x, packed, modulations, dt)
             self._load(packed, size)
             self._loaded = packed, size
-        replay, moved = self._recorded[self._loaded[1]]
-        s = len(widths)
+        replay, advanced = self._graphs[self._loaded[1]]
+        s = len(dt)
         self._x[: len(x)] = x
-        self._widths[:s] = widths
+        self._dt[:s] = dt
         self._modulations.blocks[:s] = modulations.blocks
         self._modulations.out[:s] = modulations.out
         replay()
-        return moved[: len(x)].clone()
+        return advanced[: len(x)].clone()
 
-    def _fitting(self, packed: Packed, times: int) -> Size | None:
-        n, r, longest = len(packed.fixed), len(packed.rows.lengths) + 1, packed.rows.longest
-        r = r if times == 1 else max(r, ALONE + 1)
-        fitting = (size for size in self._recorded if size.frames >= n and size.rows >= r and size.longest >= longest)
+    def _smallest_fitting(self, packed: PackedBatch, n_times: int) -> GraphSize | None:
+        n, r, longest = len(packed.condition), len(packed.rows.lengths) + 1, packed.rows.max_length
+        r = r if n_times == 1 else max(r, SINGLE_SEGMENT_ROWS + 1)
+        fitting = (size for size in self._graphs if size.frames >= n and size.rows >= r and size.max_length >= longest)
         return min(fitting, key=lambda size: (size.frames, size.rows), default=None)
 
-    def _load(self, packed: Packed, size: Size) -> None:
-        """Copy what stays the same from step to step; the filler reads frame 0 and nobody reads it."""
-        n, f, r, own = len(packed.fixed), len(packed.twin), len(packed.rows.lengths), self._packed
+    def _load(self, packed: PackedBatch, size: GraphSize) -> None:
+        """Copy what stays the same from step to step into the buffers.
+
+        The padding row reads frame 0, and no other row reads the padding row.
+        """
+        buffers = self._packed
+        n, f, r = len(packed.condition), len(packed.unconditional_frame), len(packed.rows.lengths)
         self._x[f : size.frames] = 0
-        for name in ("fixed", "cos", "sin", "segment", "source", "twin", "strength"):
-            given, mine = getattr(packed, name), getattr(own, name)
-            mine[: len(given)] = given
-            mine[len(given) : size.frames] = 0
-        own.rows.cumulative[: r + 1] = packed.rows.cumulative
-        own.rows.cumulative[r + 1 :] = size.frames
-        own.rows.bounds[:, :n] = packed.rows.bounds
-        own.rows.bounds[0, n : size.frames] = n
-        own.rows.bounds[1, n : size.frames] = size.frames
-        own.rows.blocks.zero_()  # the filler attends to nothing
-        own.rows.blocks[: len(packed.rows.blocks)] = packed.rows.blocks
+        for name in (
+            "condition", "cos", "sin", "segment_index", "source_frame", "unconditional_frame", "guidance_scale",
+        ):  # fmt: skip
+            source, buffer = getattr(packed, name), getattr(buffers, name)
+            buffer[: len(source)] = source
+            buffer[len(source) : size.frames] = 0
+        buffers.rows.cumulative[: r + 1] = packed.rows.cumulative
+        buffers.rows.cumulative[r + 1 :] = size.frames
+        buffers.rows.bounds[:, :n] = packed.rows.bounds
+        buffers.rows.bounds[0, n : size.frames] = n
+        buffers.rows.bounds[1, n : size.frames] = size.frames
+        buffers.rows.blocks.zero_()  # the padding row has no queries
+        buffers.rows.blocks[: len(packed.rows.blocks)] = packed.rows.blocks
 
 
-class CudaRecorder:
-    """Records CUDA graphs, all in one pool of memory: no two of them ever run at once."""
+class GraphCapturer:
+    """Captures CUDA graphs, all in one memory pool: no two of them ever run at once."""
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, compute: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # kernels are chosen and loaded, workspaces allotted
+        """Capture a computation, as `CaptureGraph`."""
+        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):  # the first run chooses and loads kernels, and allocates workspaces
             compute()
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream().wait_stream(side_stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             result = compute()

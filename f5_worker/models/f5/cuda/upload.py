@@ -1,4 +1,4 @@
-"""From the host's memory to the device's."""
+"""Copies from the host's memory to the device's."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def upload(x: Tensor, device: torch.device) -> Tensor:
-    """`x` on the device, in the order of its stream: the host goes on meanwhile.
+    """Copy `x` to the device, in the order of its stream, without making the host wait.
 
-    A copy from pageable memory makes the host wait for all that the device has in work, and then the device for the
-    host.
+    A copy from pageable memory makes the host wait for all work that the device has queued, and then the device for
+    the host.
     """
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

@@ -1,4 +1,4 @@
-"""Rows side by side: what one row is must not show in another."""
+"""Packed rows: no row influences another."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ from torch import nn
 
 from f5_worker.models.f5 import attention
 from f5_worker.models.f5.attention import attend_dense, attend_flash, choose_attention
-from f5_worker.models.f5.cuda.packed import Rows, convolve_apart
+from f5_worker.models.f5.cuda.packed import Rows, convolve_rows
 
 CPU = torch.device("cpu")
 RAGGED = (5, 1, 40, 40, 16)
 
 
-def test_rows_know_their_edges_and_positions() -> None:
-    rows = Rows.of((2, 3), CPU)
+def test_rows_have_their_bounds_and_positions() -> None:
+    rows = Rows.from_lengths((2, 3), CPU)
     assert rows.cumulative.tolist() == [0, 2, 5]
     assert rows.cumulative.dtype == torch.int32
     assert rows.positions.tolist() == [0, 1, 0, 1, 2]
-    assert rows.longest == 3
+    assert rows.max_length == 3
     assert rows.bounds.tolist() == [[0, 0, 2, 2, 2], [2, 2, 5, 5, 5]]
-    assert Rows.of((65, 5), CPU).blocks.tolist() == [[0, 0, 65], [64, 0, 65], [65, 65, 70]]
-    assert Rows.of(RAGGED, CPU).runs() == [(1, 5), (1, 1), (2, 40), (1, 16)]
+    assert Rows.from_lengths((65, 5), CPU).blocks.tolist() == [[0, 0, 65], [64, 0, 65], [65, 65, 70]]
+    assert Rows.from_lengths(RAGGED, CPU).runs() == [(1, 5), (1, 1), (2, 40), (1, 16)]
 
 
 @pytest.mark.parametrize("lengths", [RAGGED, (40,), (7, 7, 7)])
-def test_two_convolutions_with_a_bias_see_each_row_alone(lengths: tuple[int, ...]) -> None:
+def test_two_convolutions_with_a_bias_keep_rows_separate(lengths: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     first, second = (nn.Conv1d(32, 32, 31, groups=16, padding=15) for _ in range(2))
-    rows = Rows.of(lengths, CPU)
+    rows = Rows.from_lengths(lengths, CPU)
     x = torch.randn(sum(lengths), 32)
     with torch.inference_mode():
-        together = convolve_apart(nn.functional.mish(convolve_apart(x, rows, first)), rows, second)
-        for part, row in zip(together.split(lengths), x.split(lengths), strict=True):
+        packed = convolve_rows(nn.functional.mish(convolve_rows(x, rows, first)), rows, second)
+        for part, row in zip(packed.split(lengths), x.split(lengths), strict=True):
             alone = second(nn.functional.mish(first(row.T.unsqueeze(0)))).squeeze(0).T
             assert torch.allclose(part, alone, atol=1e-6)
 
 
-def test_dense_attention_is_each_row_with_itself() -> None:
+def test_dense_attention_stays_within_each_row() -> None:
     torch.manual_seed(0)
     query, key, value = (torch.randn(sum(RAGGED), 2, 8) for _ in range(3))
-    mixed = attend_dense(query, key, value, Rows.of(RAGGED, CPU))
+    attended = attend_dense(query, key, value, Rows.from_lengths(RAGGED, CPU))
     begin = 0
     for length in RAGGED:
         q, k, v = (x[begin : begin + length].transpose(0, 1) for x in (query, key, value))
         weights = torch.softmax(q @ k.transpose(1, 2) / 8**0.5, dim=-1)
-        assert torch.allclose(mixed[begin : begin + length], (weights @ v).transpose(0, 1), atol=1e-5)
+        assert torch.allclose(attended[begin : begin + length], (weights @ v).transpose(0, 1), atol=1e-5)
         begin += length
 
 
-def test_the_backend_follows_device_precision_and_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_is_chosen_by_device_precision_and_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {"flash_attn", "torch.nn.attention.varlen"}
     monkeypatch.setattr(attention, "find_spec", lambda name: name if name in installed else None)
     cuda = torch.device("cuda")
@@ -65,12 +65,12 @@ def test_the_backend_follows_device_precision_and_what_is_installed(monkeypatch:
     assert choose_attention(cuda, torch.float16) is attend_dense
 
 
-def test_flash_attention_is_given_the_edges_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flash_attention_gets_the_row_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
     """The argument order of flash_attn 2.7: q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k."""
-    given: list[object] = []
+    passed: list[object] = []
     module = ModuleType("flash_attn")
-    module.flash_attn_varlen_func = lambda *values: given.extend(values) or values[0]  # type: ignore[attr-defined]
+    module.flash_attn_varlen_func = lambda *values: passed.extend(values) or values[0]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flash_attn", module)
-    rows, x = Rows.of((2, 3), CPU), SimpleNamespace()
+    rows, x = Rows.from_lengths((2, 3), CPU), SimpleNamespace()
     assert attend_flash(x, x, x, rows) is x  # type: ignore[arg-type, comparison-overlap]
-    assert given == [x, x, x, rows.cumulative, rows.cumulative, 3, 3]
+    assert passed == [x, x, x, rows.cumulative, rows.cumulative, 3, 3]

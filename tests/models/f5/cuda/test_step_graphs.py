@@ -1,6 +1,6 @@
-"""Steps on fixed buffers, and the operations in one launch each: as the plain ones.
+"""Steps by graphs of fixed size, and operations in one launch each, equal the plain ones.
 
-Where there is no GPU, Triton interprets its kernels (tests/conftest.py), and a recorded computation is called again.
+Without a GPU, Triton interprets its kernels (tests/conftest.py), and a captured computation is called again.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from torch import Tensor, nn
 
 from f5_worker.models.f5.attention import attend_dense
 from f5_worker.models.f5.config import MEL_BANDS, Arch
-from f5_worker.models.f5.cuda.step_graphs import ALONE, MAX_FRAMES, MAX_ROWS, Size, StepGraphs, sizes
+from f5_worker.models.f5.cuda.ops import GatedBranch, TorchOps
+from f5_worker.models.f5.cuda.packed import PackedBatch, Rows
+from f5_worker.models.f5.cuda.step_graphs import (
+    MAX_FRAMES,
+    MAX_ROWS,
+    SINGLE_SEGMENT_ROWS,
+    GraphSize,
+    StepGraphs,
+    graph_sizes,
+)
 from f5_worker.models.f5.network import Backend, DiT
-from f5_worker.models.f5.cuda.ops import Gated, TorchOps
-from f5_worker.models.f5.cuda.packed import Packed, Rows
-from f5_worker.models.f5.sampler import StepBatch, FlowState
-from tests.models.f5.conftest import SMALL, SWITCHES, Recorder
+from f5_worker.models.f5.sampler import FlowState, StepBatch
+from tests.models.f5.conftest import SMALL, SWITCHES, FakeCapturer
 from tests.models.f5.test_batch_independence import begin, difference
 
 pytest.importorskip("triton")
@@ -41,8 +48,8 @@ def no_gradients() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def loops_over_numbers_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Triton 3.6 turns a range's end into a number as numpy 2.4 no longer allows, when it interprets."""
+def interpreted_loop_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work around Triton 3.6, whose interpreter turns a range's end into a number as numpy 2.4 no longer allows."""
     from triton.runtime import interpreter
 
     original = interpreter._patch_lang_tensor
@@ -62,27 +69,27 @@ slow = pytest.mark.slow  # a kernel is interpreted in seconds
 
 
 @pytest.mark.parametrize(
-    ("d", "t", "adding"),
+    ("d", "t", "has_branch"),
     [(192, 3, True), *(pytest.param(d, t, a, marks=slow) for d in (128, 192) for t in (1, 3) for a in (False, True))],
 )
-def test_norm_in_one_launch(d: int, t: int, adding: bool) -> None:
+def test_norm_in_one_launch(d: int, t: int, has_branch: bool) -> None:
     n = sum(RAGGED)
     x, table = drawn(n, d), drawn(t, 6, d, seed=1)
-    added = Gated(drawn(n, d, seed=2), table[:, 2]) if adding else None
-    times = None if t == 1 else torch.arange(n, device=DEVICE) % t
-    ours, plain = (ops.norm(x, added, table[:, 0], table[:, 1], times) for ops in (TritonOps(), TorchOps()))
+    branch = GatedBranch(drawn(n, d, seed=2), table[:, 2]) if has_branch else None
+    time_index = None if t == 1 else torch.arange(n, device=DEVICE) % t
+    ours, plain = (ops.norm(x, branch, table[:, 0], table[:, 1], time_index) for ops in (TritonOps(), TorchOps()))
     for our, expected in zip(ours, plain, strict=True):
         assert difference(our, expected) < 1e-6
-    assert (not adding) == (ours[0] is x)
+    assert (not has_branch) == (ours[0] is x)
 
 
-@pytest.mark.parametrize(("heads", "turned"), [pytest.param(2, 2, marks=slow), (3, 1)])
-def test_rotation_in_one_launch(heads: int, turned: int) -> None:
+@pytest.mark.parametrize(("heads", "rotary_heads"), [pytest.param(2, 2, marks=slow), (3, 1)])
+def test_rotation_in_one_launch(heads: int, rotary_heads: int) -> None:
     n = sum(RAGGED)
     qkv = drawn(n, 3, heads, 64)
     cos, sin = (drawn(n, 32, seed=seed) for seed in (1, 2))
-    plain = TorchOps().rotate(qkv.clone(), cos, sin, turned)
-    for our, expected in zip(TritonOps().rotate(qkv, cos, sin, turned), plain, strict=True):
+    plain = TorchOps().rotate(qkv.clone(), cos, sin, rotary_heads)
+    for our, expected in zip(TritonOps().rotate(qkv, cos, sin, rotary_heads), plain, strict=True):
         assert difference(our, expected) < 1e-6
 
 
@@ -92,7 +99,7 @@ def test_projection_in_one_launch(make_model: MakeModel) -> None:
     assert difference(TritonOps().project(x, weight, packed), TorchOps().project(x, weight, packed)) < 1e-6
 
 
-def test_a_narrow_layer_on_whole_tiles() -> None:
+def test_an_output_layer_padded_to_whole_tiles() -> None:
     layer = nn.Linear(64, MEL_BANDS).to(DEVICE)
     x = drawn(7, 64)
     ops = TritonOps()
@@ -102,21 +109,19 @@ def test_a_narrow_layer_on_whole_tiles() -> None:
 
 def test_euler_step_in_one_launch(make_model: MakeModel) -> None:
     packed, x = three_segments(make_model)
-    velocity, widths = drawn(len(packed.fixed), 2 * x.shape[1], seed=1)[:, : x.shape[1]], drawn(9, seed=2)[1:4]
-    assert (
-        difference(TritonOps().euler(x, velocity, packed, widths), TorchOps().euler(x, velocity, packed, widths)) < 1e-6
-    )
+    velocity, dt = drawn(len(packed.condition), 2 * x.shape[1], seed=1)[:, : x.shape[1]], drawn(9, seed=2)[1:4]
+    assert difference(TritonOps().euler(x, velocity, packed, dt), TorchOps().euler(x, velocity, packed, dt)) < 1e-6
 
 
-def three_segments(make_model: MakeModel) -> tuple[Packed, Tensor]:
-    """Two with guidance, one without, and their noisy mel; an odd number of frames."""
+def three_segments(make_model: MakeModel) -> tuple[PackedBatch, Tensor]:
+    """Return two segments with guidance and one without, and their noisy mel; an odd number of frames."""
     conditions = [drawn(rows, n, SMALL.dim, seed=n) for rows, n in ((2, 5), (2, 40), (1, 18))]
     return make_model(SMALL).to(DEVICE).pack(conditions, [2.0, 1.5, 0.0]), drawn(63, MEL_BANDS)
 
 
 @pytest.mark.parametrize(("d", "groups"), [(96, 2), pytest.param(128, 4, marks=slow), pytest.param(64, 16, marks=slow)])
 def test_convolution_in_one_launch(d: int, groups: int) -> None:
-    rows = Rows.of(RAGGED, DEVICE)
+    rows = Rows.from_lengths(RAGGED, DEVICE)
     layer = nn.Conv1d(d, d, 31, groups=groups, padding=15).to(DEVICE)
     x = 4 * drawn(sum(RAGGED), d)
     assert difference(TritonOps().convolve(x, rows, layer), TorchOps().convolve(x, rows, layer)) < 1e-5
@@ -126,103 +131,103 @@ def test_convolution_in_one_launch(d: int, groups: int) -> None:
     "lengths", [RAGGED, pytest.param((129, 300, 64), marks=slow), pytest.param((256,), marks=slow)]
 )
 def test_attention_in_one_launch(lengths: tuple[int, ...]) -> None:
-    rows = Rows.of(lengths, DEVICE)
+    rows = Rows.from_lengths(lengths, DEVICE)
     query, key, value = drawn(sum(lengths), 3, 2, 64).half().unbind(1)
     ours = attend_triton(query, key, value, rows).float()
     assert difference(ours, attend_dense(query.float(), key.float(), value.float(), rows)) < 1e-3
 
 
-def attend_by_edges(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
-    """As variable-length attention, which reads the edges where they lie; frames behind the last are left alone."""
-    edges = rows.cumulative.tolist()
-    lengths = [end - begin for begin, end in itertools.pairwise(edges) if end > begin]
-    assert max(lengths[:-1], default=0) <= rows.longest
-    return attend_dense(query, key, value, Rows.of(lengths, query.device))
+def attend_by_cumulative(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """Attend as variable-length attention: by the boundaries in memory, without frames behind the last."""
+    boundaries = rows.cumulative.tolist()
+    lengths = [end - begin for begin, end in itertools.pairwise(boundaries) if end > begin]
+    assert max(lengths[:-1], default=0) <= rows.max_length
+    return attend_dense(query, key, value, Rows.from_lengths(lengths, query.device))
 
 
 class BoundedOps(TorchOps):
-    """Convolves by the rows' bounds, as the kernel does: a recorded step knows no lengths."""
+    """Convolves by the rows' bounds, as the kernel does: a captured step does not know the lengths."""
 
     def convolve(self, x: Tensor, rows: Rows, layer: nn.Conv1d) -> Tensor:
         begins = rows.bounds[0].unique_consecutive().tolist()
         lengths = [end - begin for begin, end in zip(begins, [*begins[1:], len(x)], strict=True)]
-        return super().convolve(x, Rows.of(lengths, x.device), layer)
+        return super().convolve(x, Rows.from_lengths(lengths, x.device), layer)
 
 
-def graphs_of(model: DiT, *recorded: Size) -> tuple[StepGraphs, Recorder]:
-    model.backend = Backend(ops=BoundedOps(), attend=attend_by_edges)
-    recorder = Recorder()
-    graphs = StepGraphs(model, recorder)
-    for size in recorded:
-        graphs.record(size)
-    return graphs, recorder
+def graphs_of(model: DiT, *captured: GraphSize) -> tuple[StepGraphs, FakeCapturer]:
+    model.backend = Backend(ops=BoundedOps(), attend=attend_by_cumulative)
+    capturer = FakeCapturer()
+    graphs = StepGraphs(model, capturer)
+    for size in captured:
+        graphs.capture(size)
+    return graphs, capturer
 
 
-def finish(flows: list[FlowState], step: Any, model: DiT) -> None:
-    while left := [flow for flow in flows if flow.step < len(flow.schedule.widths)]:
+def finish(states: list[FlowState], step: Any, model: DiT) -> None:
+    while left := [state for state in states if state.step < len(state.schedule.dt)]:
         StepBatch(model, left, step).step()
 
 
 @pytest.mark.parametrize("switch", ["v1", pytest.param("base", marks=slow), pytest.param("long skip", marks=slow)])
-def test_a_step_on_fixed_buffers_is_the_step(switch: str, make_model: MakeModel) -> None:
-    """Alone and in company, at one time and at several, joining and leaving; the filler shows in nobody."""
+def test_a_padded_step_equals_a_plain_one(switch: str, make_model: MakeModel) -> None:
+    """Alone and in a batch, at one time and at several, joining and leaving; padding influences no segment."""
     model = make_model(SWITCHES[switch])
     expected = [begin(model, seed) for seed in range(5)]
     finish(expected, None, model)
-    graphs, recorder = graphs_of(model, Size(512, MAX_ROWS, 128), Size(256, ALONE, 256))
-    flows = [begin(model, seed) for seed in range(5)]
-    StepBatch(model, flows[3:4], graphs.advance).step()
-    StepBatch(model, flows[2:], graphs.advance).step()
-    finish(flows, graphs.advance, model)
-    assert recorder.replays >= 5
-    for flow, plain in zip(flows, expected, strict=True):
-        assert difference(flow.target, plain.target) <= 1e-5
+    graphs, capturer = graphs_of(model, GraphSize(512, MAX_ROWS, 128), GraphSize(256, SINGLE_SEGMENT_ROWS, 256))
+    states = [begin(model, seed) for seed in range(5)]
+    StepBatch(model, states[3:4], graphs.advance).step()
+    StepBatch(model, states[2:], graphs.advance).step()
+    finish(states, graphs.advance, model)
+    assert capturer.n_replays >= 5
+    for state, plain in zip(states, expected, strict=True):
+        assert difference(state.target, plain.target) <= 1e-5
 
 
-def test_what_fits_no_recorded_size_is_computed_all_the_same(make_model: MakeModel) -> None:
+def test_a_size_without_a_graph_is_computed_too(make_model: MakeModel) -> None:
     model = make_model(SMALL)
-    graphs, recorder = graphs_of(model, Size(64, ALONE, 64), Size(512, MAX_ROWS, 30))
-    flow, plain = begin(model, 0), begin(model, 0)
-    finish([flow], graphs.advance, model)
+    graphs, capturer = graphs_of(model, GraphSize(64, SINGLE_SEGMENT_ROWS, 64), GraphSize(512, MAX_ROWS, 30))
+    state, plain = begin(model, 0), begin(model, 0)
+    finish([state], graphs.advance, model)
     finish([plain], None, model)
-    assert recorder.replays == 0
-    assert torch.equal(flow.target, plain.target)
+    assert capturer.n_replays == 0
+    assert torch.equal(state.target, plain.target)
 
 
-def test_what_is_recorded_for_one_time_takes_no_crew_at_two(make_model: MakeModel) -> None:
+def test_a_graph_for_one_time_takes_no_batch_at_two(make_model: MakeModel) -> None:
     """Two segments without guidance have as many rows as one with it."""
     model = make_model(SMALL)
-    graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
-    flows, plain = ([begin(model, seed) for seed in (1, 5)] for _ in range(2))
-    StepBatch(model, flows[:1], graphs.advance).step()
-    StepBatch(model, flows, graphs.advance).step()
+    graphs, capturer = graphs_of(model, GraphSize(256, SINGLE_SEGMENT_ROWS, 256))
+    states, plain = ([begin(model, seed) for seed in (1, 5)] for _ in range(2))
+    StepBatch(model, states[:1], graphs.advance).step()
+    StepBatch(model, states, graphs.advance).step()
     StepBatch(model, plain[:1]).step()
     StepBatch(model, plain).step()
-    assert recorder.replays == 1
-    for ours, expected in zip(flows, plain, strict=True):
+    assert capturer.n_replays == 1
+    for ours, expected in zip(states, plain, strict=True):
         assert difference(ours.x, expected.x) <= 1e-5
 
 
-def test_two_crews_in_turns_do_not_mix(make_model: MakeModel) -> None:
+def test_two_alternating_batches_do_not_mix(make_model: MakeModel) -> None:
     model = make_model(SMALL)
-    graphs, recorder = graphs_of(model, Size(256, ALONE, 256))
-    flows, plain = ([begin(model, seed) for seed in (0, 2)] for _ in range(2))
-    crews = [StepBatch(model, [flow], graphs.advance) for flow in flows]
+    graphs, capturer = graphs_of(model, GraphSize(256, SINGLE_SEGMENT_ROWS, 256))
+    states, plain = ([begin(model, seed) for seed in (0, 2)] for _ in range(2))
+    batches = [StepBatch(model, [state], graphs.advance) for state in states]
     for _ in range(5):
-        for crew in crews:
-            crew.step()
+        for batch in batches:
+            batch.step()
     finish(plain, None, model)
-    assert recorder.replays == 10
-    for ours, expected in zip(flows, plain, strict=True):
+    assert capturer.n_replays == 10
+    for ours, expected in zip(states, plain, strict=True):
         assert difference(ours.target, expected.target) <= 1e-5
 
 
-def test_sizes_waste_little_and_the_likely_come_first() -> None:
-    every = list(sizes())
-    assert every[0].rows == ALONE
+def test_sizes_have_little_padding_and_the_likely_come_first() -> None:
+    every = list(graph_sizes())
+    assert every[0].rows == SINGLE_SEGMENT_ROWS
     assert 2_500 < every[0].frames < 3_500
     assert len(every) == len(set(every)) < 80
-    for rows in (ALONE, MAX_ROWS):
+    for rows in (SINGLE_SEGMENT_ROWS, MAX_ROWS):
         frames = sorted(size.frames for size in every if size.rows == rows)
         assert frames[-1] == MAX_FRAMES
         assert frames[0] == 496

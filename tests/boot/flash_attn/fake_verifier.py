@@ -1,4 +1,4 @@
-"""verify_child.py without torch and GPU: the same protocol against the small packages of release_server.py."""
+"""verify_child.py without torch and GPU: the same protocol, for the small packages of release_server.py."""
 
 import json
 import math
@@ -8,7 +8,7 @@ def main() -> dict[str, object]:
     try:
         import flash_attn
         from flash_attn import flash_attn_func, flash_attn_varlen_func
-    except Exception as error:  # noqa: BLE001 - as verify_child.py
+    except Exception as error:  # noqa: BLE001 - as in verify_child.py
         return {"ok": False, "stage": "import", "error": f"{type(error).__name__}: {error}"}
     q, k, v = ([[math.sin(7 * row + 3 * i + start) for i in range(4)] for row in range(5)] for start in (0, 1, 2))
 

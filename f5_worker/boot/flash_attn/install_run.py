@@ -1,4 +1,4 @@
-"""What one try for flash-attn is about: the order, the limits, what was tried, and what came of it."""
+"""The state of one call of `ensure`: its parameters, what was tried, and the outcome."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Literal
 from f5_worker.boot.flash_attn import build, download, verify
 from f5_worker.boot.flash_attn.wheels import WheelManifest
 from f5_worker.boot.probe.probe import ProbeResult
-from f5_worker.storage import files as cache
+from f5_worker.storage import files
 
 Mode = Literal["auto", "off", "require"]
 BuildMode = Literal["auto", "background", "always", "never"]
 InstallDecision = Literal["kept", "wheel", "built", "sdpa", "removed", "masked", "off"]
 
-PROOF_S = 30.0  # set aside for the proof when a download or a build is given its time
+VERIFY_S = 30.0  # reserved for the verification when a download or a build gets its time limit
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One thing tried and what came of it."""
+    """One candidate and the result of trying it."""
 
     candidate: str
     result: str
@@ -30,10 +30,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class FlashAttnOutcome:
-    """What the worker goes on with.
+    """The decision about flash-attn, and what it means for the handler.
 
-    `overlay` has to be first on the PYTHONPATH of the handler; `environment` says how. `fatal` is set where
-    flash-attn was required and is not there. `log_tail` is the end of the last pip, build or proof that failed.
+    `overlay` has to be first on the PYTHONPATH of the handler, see `environment`. `fatal` is set if flash-attn
+    was required and is not available. `log_tail` is the end of the last pip, build or verification that failed.
     """
 
     decision: InstallDecision
@@ -48,55 +48,63 @@ class FlashAttnOutcome:
     seconds: float = 0.0
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """The environment for the handler; nothing is set in this process."""
+        """Return the environment for the handler; the environment of this process is not changed."""
         return verify.with_overlay(Path(self.overlay), environ) if self.overlay else dict(environ)
 
 
 @dataclass
-class Work:
-    """One call of `ensure`: what was asked for, and what has happened so far."""
+class InstallRun:
+    """One call of `ensure`: its parameters, and what has been tried so far."""
 
     facts: ProbeResult
     manifest: WheelManifest
     cache_dir: Path
     overlay_dir: Path
-    seconds: float
+    limit_s: float
     base_url: str | None
     limits: download.DownloadLimits
     build_limits: build.BuildLimits
-    proof: Path
+    verifier: Path
     started: float = field(default_factory=time.monotonic)
     attempts: list[Attempt] = field(default_factory=list)
     log: str = ""
 
     @property
     def left_s(self) -> float:
-        return self.started + self.seconds - time.monotonic()
+        """Return the seconds left until `limit_s`."""
+        return self.started + self.limit_s - time.monotonic()
 
     def note(self, candidate: str, result: str, log: str = "") -> None:
+        """Record an attempt; an empty `log` keeps the one before."""
         self.attempts.append(Attempt(candidate, result))
         self.log = log or self.log
 
-    def prove(self, overlay: Path | None = None) -> verify.Proof:
-        limit = max(1.0, min(verify.TIMEOUT_S, self.left_s))
-        return verify.verify(overlay=overlay, program=self.proof, python=self.facts.executable, timeout_s=limit)
+    def run_verification(self, overlay: Path | None = None) -> verify.Verification:
+        """Verify the flash-attn in `overlay`, or the installed one, in the time that is left."""
+        timeout_s = max(1.0, min(verify.TIMEOUT_S, self.left_s))
+        return verify.verify(overlay=overlay, program=self.verifier, python=self.facts.executable, timeout_s=timeout_s)
 
-    def open(self, fingerprint: str) -> None:
-        """Make the directories; without a usable cache the container's own disk has to do."""
+    def make_directories(self, fingerprint: str) -> None:
+        """Create the directories of this environment; if the cache is not usable, use the container's own disk.
+
+        Raises:
+            OSError: the overlay directory cannot be created.
+        """
         self.overlay_dir /= fingerprint
         self.overlay_dir.mkdir(parents=True, exist_ok=True)
         shared = self.cache_dir / fingerprint
         try:
-            cache.make_usable(shared)
+            files.ensure_writable(shared)
         except OSError as error:
-            self.note(f"cache {self.cache_dir}", f"not usable ({cache.explain(error)}); this container's disk is used")
+            problem = f"not usable ({files.explain(error)}); the container's own disk is used"
+            self.note(f"cache {self.cache_dir}", problem)
             shared = self.overlay_dir / "cache"
             shared.mkdir(exist_ok=True)
         self.cache_dir = shared
-        cache.sweep(self.cache_dir)
-        cache.sweep(self.overlay_dir)
+        files.sweep(self.cache_dir)
+        files.sweep(self.overlay_dir)
 
 
-def sdpa(reason: str) -> FlashAttnOutcome:
-    """torch's own attention, and why."""
+def use_sdpa(reason: str) -> FlashAttnOutcome:
+    """Return the outcome that torch's own attention is used, with the reason."""
     return FlashAttnOutcome("sdpa", "sdpa", reason)

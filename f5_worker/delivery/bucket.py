@@ -1,4 +1,4 @@
-"""Results in a bucket. There is no other place that they could silently go to."""
+"""Results in a bucket. There is no fallback to another place."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from f5_worker.storage.s3 import Bucket
 
 
 def store(artifacts: Sequence[Artifact], bucket: Bucket, settings: Settings) -> list[Delivered]:
-    """Write the files and say where they are, in the same order; under `s3_prefix`, unless the bucket is the job's.
+    """Write the files and return where they are, in the same order; under `s3_prefix`, except in a job's own bucket.
 
     Raises:
         StorageFailed, FetchRefused, FetchFailed: see `Bucket`; files before the one that failed may be there already.
     """
     prefix = "" if bucket.config.untrusted else folder(settings.s3_prefix)
-    return [_stored(artifact, prefix + artifact.name, bucket, settings.s3_url_ttl_s) for artifact in artifacts]
+    return [_store(artifact, prefix + artifact.name, bucket, settings.s3_url_ttl_s) for artifact in artifacts]
 
 
 def folder(prefix: str) -> str:
-    """A prefix as people write it, `results`, `/results/`, as the beginning of a key: `results/`."""
+    """Return a prefix in any spelling (`results`, `/results/`) as the beginning of a key: `results/`."""
     return f"{prefix.strip('/')}/".lstrip("/")
 
 
-def _stored(artifact: Artifact, key: str, bucket: Bucket, ttl_s: int) -> Delivered:
+def _store(artifact: Artifact, key: str, bucket: Bucket, ttl_s: int) -> Delivered:
     bucket.put(key, artifact.data, artifact.content_type)
-    signed_at = time.time()  # before it is signed: the URL is never over sooner than is said
+    signed_at = time.time()  # before signing: the URL never ends before the time that is returned
     url = bucket.url(key)
     expires = url is not None and not bucket.public
     return Delivered(
         name=artifact.name,
-        bytes=len(artifact.data),
+        n_bytes=len(artifact.data),
         key=key,
         url=url,
         expires_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(signed_at + ttl_s)) if expires else None,

@@ -1,0 +1,99 @@
+"""The audio formats: AUDIO_FORMATS, which the worker encodes, and INPUT_CONTAINERS, which it decodes.
+
+These are the only tables of either. The `Literal`s of the contracts repeat names for the type checker;
+`tests/audio/test_formats.py` holds them equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+SAMPLE_RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
+OPUS_SAMPLE_RATES = (8_000, 16_000, 24_000, 48_000)  # of those in RFC 6716; players decode it at 48 kHz
+
+
+class Codec(NamedTuple):
+    """How FFmpeg encodes a format, by FFmpeg's names.
+
+    The bit rate, in bits a second, is lowered to `bits_per_sample` where a sample rate does not allow it.
+    """
+
+    name: str
+    container: str
+    sample_format: str
+    bit_rate: int | None = None
+    bits_per_sample: float = 0.0
+
+
+class AudioFormat(NamedTuple):
+    """An output format.
+
+    extension: of its files; several formats may share one.
+    sample_rates: in Hz, those that a job may ask for.
+    estimated_bytes_per_s: of its files, where a format may be chosen by its size.
+    openai: its name as OpenAI's `response_format`, where it has one.
+    """
+
+    mime: str
+    extension: str
+    sample_rates: tuple[int, ...]
+    codec: Codec
+    estimated_bytes_per_s: int | None = None
+    openai: str | None = None
+
+
+# MPEG 2.5 ends at 64 kbit/s and begins at 8 kHz. AAC has 6,144 bits for a frame of 1,024 samples (ISO 14496-3).
+_MP3 = Codec("libmp3lame", "mp3", "fltp", bit_rate=128_000, bits_per_sample=8.0)
+_OPUS = Codec("libopus", "ogg", "flt", bit_rate=64_000, bits_per_sample=8.0)
+_AAC = Codec("aac", "adts", "fltp", bit_rate=128_000, bits_per_sample=6.0)
+
+AUDIO_FORMATS: Mapping[str, AudioFormat] = {
+    "wav": AudioFormat("audio/wav", "wav", SAMPLE_RATES, Codec("pcm_s16le", "wav", "s16"), openai="wav"),
+    "wav_f32": AudioFormat("audio/wav", "wav", SAMPLE_RATES, Codec("pcm_f32le", "wav", "flt")),
+    "flac": AudioFormat("audio/flac", "flac", SAMPLE_RATES, Codec("flac", "flac", "s16"), openai="flac"),
+    "mp3": AudioFormat("audio/mpeg", "mp3", SAMPLE_RATES, _MP3, estimated_bytes_per_s=16_500, openai="mp3"),
+    "opus": AudioFormat("audio/ogg", "opus", OPUS_SAMPLE_RATES, _OPUS, estimated_bytes_per_s=8_250, openai="opus"),
+    "aac": AudioFormat("audio/aac", "aac", SAMPLE_RATES, _AAC, openai="aac"),
+    # Not audio/L16: that is big-endian (RFC 2586).
+    "pcm_s16le": AudioFormat("audio/pcm", "pcm", SAMPLE_RATES, Codec("pcm_s16le", "s16le", "s16"), openai="pcm"),
+}
+OPENAI_FORMATS: Mapping[str, str] = {
+    audio_format.openai: name for name, audio_format in AUDIO_FORMATS.items() if audio_format.openai is not None
+}
+MIME_BY_EXTENSION: Mapping[str, str] = {
+    audio_format.extension: audio_format.mime for audio_format in AUDIO_FORMATS.values()
+}
+
+
+class ContainerFormat(NamedTuple):
+    """A container of recordings that the worker reads.
+
+    label: for messages. extension: of a file that the worker stores. extensions: of all files that it accepts.
+    """
+
+    label: str
+    mime: str
+    extension: str
+    extensions: tuple[str, ...]
+
+
+# By FFmpeg's name of the demuxer. Where a voice has several recordings the first in this order is used: the one
+# that lost least.
+INPUT_CONTAINERS: Mapping[str, ContainerFormat] = {
+    "wav": ContainerFormat("WAV", "audio/wav", "wav", ("wav",)),
+    "flac": ContainerFormat("FLAC", "audio/flac", "flac", ("flac",)),
+    "aiff": ContainerFormat("AIFF", "audio/aiff", "aiff", ("aiff", "aif")),
+    "mov": ContainerFormat("M4A/MP4", "audio/mp4", "m4a", ("m4a", "mp4")),
+    "ogg": ContainerFormat("Ogg (Opus, Vorbis)", "audio/ogg", "ogg", ("opus", "ogg")),
+    "matroska": ContainerFormat("WebM/Matroska", "audio/webm", "webm", ("webm", "mka")),
+    "mp3": ContainerFormat("MP3", "audio/mpeg", "mp3", ("mp3",)),
+    "aac": ContainerFormat("AAC", "audio/aac", "aac", ("aac",)),
+}
+INPUT_EXTENSIONS = tuple(extension for container in INPUT_CONTAINERS.values() for extension in container.extensions)
+
+
+def input_labels() -> str:
+    """Return the formats of recordings that are read, for a message: `WAV, FLAC, ... or AAC`."""
+    *others, last = (container.label for container in INPUT_CONTAINERS.values())
+    return f"{', '.join(others)} or {last}"

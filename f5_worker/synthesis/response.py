@@ -1,0 +1,201 @@
+"""From a result to its response: captions are written, files delivered, metrics added."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from f5_worker.alignment.timeline import Timeline, Word
+from f5_worker.audio.encode import encode
+from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact
+from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, DeliveryMode, choose, deliver, delivery_mode
+from f5_worker.schema.requests import DubInput, SpeechRequest
+from f5_worker.schema.responses import (
+    AudioResponse,
+    CaptionResponse,
+    DubResponse,
+    Metrics,
+    SegmentResponse,
+    SpeechResponse,
+    SynthesizeResponse,
+    TimingsResponse,
+    WordResponse,
+)
+from f5_worker.subtitles.csv_json import elevenlabs_alignment
+from f5_worker.subtitles.formats import write_subtitles
+from f5_worker.synthesis.encoding import AudioChunk
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.pipeline import run
+from f5_worker.synthesis.result import Result
+
+RESERVE_BYTES = 2_000  # for the names of fields that hold files
+
+
+def speak(job: Job) -> SpeechResponse:
+    """Do a job and return the whole response.
+
+    Raises:
+        WorkerError: any that a caller can cause, or that the device does.
+    """
+    audio: list[bytes] = []
+    result: Result | None = None
+    for item in run(job):
+        if isinstance(item, Result):
+            result = item
+        else:
+            audio.append(item.data)
+    assert result is not None  # noqa: S101 - `run` ends with it
+    return respond(job, result, b"".join(audio))
+
+
+def stream(job: Job) -> Iterator[AudioChunk | SpeechResponse]:
+    """Do a job; yield its audio in chunks, then the response without it.
+
+    Raises:
+        WorkerError: as `speak`; chunks that were yielded stay valid.
+    """
+    for item in run(job):
+        yield respond(job, item, None) if isinstance(item, Result) else item
+
+
+def respond(job: Job, result: Result, audio: bytes | None) -> SpeechResponse:
+    """Deliver a result's files and return its response.
+
+    Args:
+        audio: the encoded file; None if it was streamed. Where the bucket is asked for, it gets the whole file even so.
+
+    Raises:
+        ResultTooLarge: nothing that is allowed fits.
+        InvalidInput: the bucket is asked for and there is none.
+        StorageFailed, FetchRefused, FetchFailed: the bucket did not take a file.
+    """
+    request = job.request
+    encoding = AudioEncoding(request.format, request.sample_rate, result.duration_s)
+    with job.stopwatch.stage("encode_ms"):
+        captions = _captions(request, result.timeline, job.safe_id)
+    if audio is None and _mode(job) != "s3":
+        delivered = deliver(captions, None, job.worker.settings)
+        return _response(job, result, encoding, None, delivered)
+    with job.stopwatch.stage("encode_ms"):
+        file = _encode(job, result, encoding) if audio is None else _artifact(job, encoding, audio)
+    with job.stopwatch.stage("delivery_ms"):
+        choice = _choose(job, result, encoding, [file, *captions])
+    if choice.reencode is not None:
+        encoding = choice.reencode
+        note = f"{request.format} was too large for the reply; this is {encoding.format} at {encoding.sample_rate} Hz"
+        result = replace(result, warnings=[*result.warnings, note])
+        with job.stopwatch.stage("encode_ms"):
+            file = _encode(job, result, encoding)
+    with job.stopwatch.stage("delivery_ms"):
+        bucket = job.bucket if choice.to_bucket else None
+        delivered_audio, *delivered = deliver([file, *captions], bucket, job.worker.settings)
+    return _response(job, result, encoding, delivered_audio, delivered)
+
+
+def word_response(word: Word) -> WordResponse:
+    """Return a word's times to the millisecond."""
+    return WordResponse(
+        text=word.text,
+        start_s=round(word.start_s, 3),
+        end_s=round(word.end_s, 3),
+        confidence=None if word.confidence is None else round(word.confidence, 3),
+    )
+
+
+def _mode(job: Job) -> DeliveryMode:
+    return delivery_mode(job.request.delivery, job.worker.settings, own_bucket=job.own_bucket is not None)
+
+
+def _choose(job: Job, result: Result, encoding: AudioEncoding, files: list[Artifact]) -> DeliveryChoice:
+    rest = _response(job, result, encoding, None, []).to_json()
+    return choose(
+        _mode(job),
+        encoding,
+        job.limit,
+        response_bytes=job.limit.json_bytes(rest) + RESERVE_BYTES + job.limit.file_bytes(files),
+        audio_bytes=job.limit.file_bytes(files[:1]),
+        has_bucket=job.bucket is not None,
+        allow_reencode=job.request.allow_reencode,
+    )
+
+
+def _encode(job: Job, result: Result, encoding: AudioEncoding) -> Artifact:
+    return _artifact(job, encoding, encode(result.samples, encoding.format, encoding.sample_rate))
+
+
+def _artifact(job: Job, encoding: AudioEncoding, data: bytes) -> Artifact:
+    return audio_artifact(job.safe_id, encoding.format, data)
+
+
+def _captions(request: SpeechRequest, timeline: Timeline | None, safe_id: str) -> list[Artifact]:
+    if request.captions is None or timeline is None:
+        return []
+    style = request.captions.style
+    formats = dict.fromkeys(request.captions.formats)
+    return [caption_artifact(safe_id, name, write_subtitles(timeline, name, style)) for name in formats]
+
+
+def _response(
+    job: Job, result: Result, encoding: AudioEncoding, audio: Delivered | None, captions: Sequence[Delivered]
+) -> SpeechResponse:
+    fields: dict[str, Any] = {
+        "audio": _audio_response(encoding, audio),
+        "seed": result.speech.params.seed,
+        "model": result.speech.model,
+        "timings": _timings(job.request, result.timeline),
+        "captions": _caption_responses(captions) or None,
+        "metrics": _metrics(job, result),
+        "warnings": list(result.warnings),
+    }
+    if isinstance(job.request, DubInput):
+        return DubResponse(lines=list(result.speech.lines), **fields)
+    segments = [
+        SegmentResponse(text=segment.text, start_s=round(segment.start_s, 6), end_s=round(segment.end_s, 6))
+        for segment in result.segments
+    ]
+    return SynthesizeResponse(segments=segments, **fields)
+
+
+def _audio_response(encoding: AudioEncoding, file: Delivered | None) -> AudioResponse:
+    fields: dict[str, Any] = {
+        "format": encoding.format,
+        "sample_rate": encoding.sample_rate,
+        "duration_s": round(encoding.duration_s, 6),
+    }
+    if file is not None:
+        fields |= {"bytes": file.n_bytes, "data": file.data, "url": file.url, "key": file.key}
+        fields["expires_at"] = file.expires_at
+    return AudioResponse(**fields)
+
+
+def _caption_responses(files: Sequence[Delivered]) -> dict[str, CaptionResponse]:
+    return {
+        file.name.rpartition(".")[2]: CaptionResponse(
+            content=file.text, url=file.url, key=file.key, expires_at=file.expires_at
+        )
+        for file in files
+    }
+
+
+def _timings(request: SpeechRequest, timeline: Timeline | None) -> TimingsResponse | None:
+    if request.timings is None or timeline is None:
+        return None
+    return TimingsResponse(
+        source=timeline.source,
+        words=[word_response(word) for word in timeline.words],
+        alignment=elevenlabs_alignment(timeline) if request.timings == "characters" else None,
+    )
+
+
+def _metrics(job: Job, result: Result) -> Metrics:
+    engine_s = sum(item.worked_s for item in result.spoken)
+    return Metrics(
+        queue_ms=round(job.queued_s * 1e3, 2),
+        engine_wait_ms=round(sum(item.waited_s for item in result.spoken) * 1e3, 2),
+        engine_ms=round(engine_s * 1e3, 2),
+        total_ms=round(job.stopwatch.total_ms(), 2),
+        nfe=result.speech.params.nfe,
+        rtf=round(engine_s / result.duration_s, 4) if result.duration_s else 0.0,
+        **{name: round(value, 2) for name, value in job.stopwatch.ms.items()},
+    )

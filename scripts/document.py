@@ -119,7 +119,7 @@ def _on_gpu(result: Mapping[str, Any]) -> str:
         f"{load['arrivals']} short jobs, one after another, into the load of the last row: "
         f"p50 {_time(load['short_into_load_p50_s'])}, p95 {_time(load['short_into_load_p95_s'])}; "
         f"alone {_time(load['short_alone_s'])}. GPU memory under that load, the CUDA context included: "
-        f"{load['gpu_memory_gib']} GiB. A process had spoken {start['ours_s']} s after its start, f5-tts "
+        f"{load['gpu_memory_gib']} GiB. A new process answered {start['ours_s']} s after its start, f5-tts "
         f"{start['upstream_s']} s.",
     ]
     return "\n".join(rows)

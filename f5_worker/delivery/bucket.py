@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from f5_worker.delivery.artifacts import Artifact, Delivered
 from f5_worker.settings import Settings
-from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3 import Bucket, key_prefix
 
 
 def store(artifacts: Sequence[Artifact], bucket: Bucket, settings: Settings) -> list[Delivered]:
@@ -16,13 +16,8 @@ def store(artifacts: Sequence[Artifact], bucket: Bucket, settings: Settings) -> 
     Raises:
         StorageFailed, FetchRefused, FetchFailed: see `Bucket`; files before the one that failed may be there already.
     """
-    prefix = "" if bucket.config.untrusted else folder(settings.s3_prefix)
+    prefix = "" if bucket.config.untrusted else key_prefix(settings.s3_prefix)
     return [_store(artifact, prefix + artifact.name, bucket, settings.s3_url_ttl_s) for artifact in artifacts]
-
-
-def folder(prefix: str) -> str:
-    """Return a prefix in any spelling (`results`, `/results/`) as the beginning of a key: `results/`."""
-    return f"{prefix.strip('/')}/".lstrip("/")
 
 
 def _store(artifact: Artifact, key: str, bucket: Bucket, ttl_s: int) -> Delivered:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f5_worker.asr.whisper import recogniser_from
-from f5_worker.delivery.bucket import folder
 from f5_worker.engine.engine import Engine
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
@@ -20,7 +19,7 @@ from f5_worker.models.f5.tokenizer import tokenize
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
 from f5_worker.settings import Settings
-from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
 from f5_worker.text.normalize import normalize
@@ -47,7 +46,7 @@ def load_worker(settings: Settings) -> Worker:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
     bucket = open_bucket(settings)
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
-        checked = background.submit(bucket.probe, folder(settings.s3_prefix)) if bucket else None
+        checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
         from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
 
         runner = load_runner(settings)

@@ -46,6 +46,11 @@ class StoredObject:
     etag: str
 
 
+def key_prefix(directory: str) -> str:
+    """Return a directory in any spelling (`results`, `/results/`) as the beginning of a key: `results/`."""
+    return f"{directory.strip('/')}/".lstrip("/")
+
+
 class Bucket:
     """One bucket; may be used by several threads. Nothing is sent before the first operation.
 

@@ -121,12 +121,12 @@ def read_cues(subtitles: str, settings: Settings) -> list[Cue]:
 
 
 def assign_voices(
-    job: DubInput, cues: Sequence[Cue], take: Callable[[str | None], LoadedVoice]
+    job: DubInput, cues: Sequence[Cue], load_voice: Callable[[str | None], LoadedVoice]
 ) -> dict[str | None, LoadedVoice]:
     """Return the voice of each speaker, and under None the voice of all others.
 
     Args:
-        take: returns the voice of a name; None stands for the job's own.
+        load_voice: returns the voice of a name; None stands for the job's own.
 
     Raises:
         InvalidInput: `voices` names a speaker that no line has.
@@ -136,9 +136,9 @@ def assign_voices(
     if unknown:
         known = ", ".join(sorted(filter(None, speakers))) or "none"
         raise InvalidInput(f"voices names the speaker {unknown[0][:40]!r}, which no line has; the lines have {known}")
-    voices: dict[str | None, LoadedVoice] = {speaker: take(name) for speaker, name in job.voices.items()}
+    voices: dict[str | None, LoadedVoice] = {speaker: load_voice(name) for speaker, name in job.voices.items()}
     if speakers - voices.keys():
-        voices[None] = take(None)
+        voices[None] = load_voice(None)
     return voices
 
 

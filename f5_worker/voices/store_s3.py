@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from f5_worker.audio.formats import INPUT_CONTAINERS
-from f5_worker.storage.s3 import Bucket, StoredObject
+from f5_worker.storage.s3 import Bucket, StoredObject, key_prefix
 from f5_worker.voices.naming import extension
 from f5_worker.voices.store import FileStat, VoiceSource
 
@@ -38,7 +38,7 @@ class BucketStore:
 
     def __init__(self, bucket: Bucket, prefix: str) -> None:
         self._bucket = bucket
-        self._prefix = f"{prefix.strip('/')}/".lstrip("/")
+        self._prefix = key_prefix(prefix)
 
     def list(self, prefix: str = "") -> Sequence[BucketFile]:
         """Return the objects whose names begin with `prefix`, without hidden ones and those in subdirectories."""

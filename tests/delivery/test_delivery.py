@@ -15,14 +15,14 @@ import pytest
 
 from f5_worker.audio.encode import encode
 from f5_worker.delivery.artifacts import Artifact, audio_artifact, caption_artifact, safe_id
-from f5_worker.delivery.bucket import folder, store
+from f5_worker.delivery.bucket import store
 from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver, delivery_mode
 from f5_worker.delivery.inline import embed
 from f5_worker.errors import InvalidInput, ResultTooLarge, StorageFailed
 from f5_worker.schema.requests import AudioFormatName, CaptionFormat
 from f5_worker.server.limits import RESPONSE_BYTES_PER_S, JsonLimit
 from f5_worker.settings import Settings
-from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import BucketConfig, bucket_from_env
 from tests import s3_server
 
@@ -177,8 +177,8 @@ def test_a_signed_url_says_when_it_ends_and_others_do_not() -> None:
 
 @pytest.mark.parametrize("prefix", ["results", "results/", "/results/"])
 def test_prefixes_are_folders(prefix: str) -> None:
-    assert folder(prefix) == "results/"
-    assert folder("") == folder("/") == ""
+    assert key_prefix(prefix) == "results/"
+    assert key_prefix("") == key_prefix("/") == ""
 
 
 @pytest.mark.slow

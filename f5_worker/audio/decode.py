@@ -6,7 +6,7 @@ Legend: nw samples, c channels.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import av
@@ -30,6 +30,7 @@ MAX_DECODED_BYTES = 256 * 2**20
 BYTES_PER_SAMPLE = 4  # float32
 # An ALAC packet of a few bytes may hold 16 M samples; no codec below needs more than 65,535 (FLAC) for one.
 MAX_FRAME_SAMPLES = 1 << 16
+MAX_ID3_TAGS = 16  # a tagger that appends instead of replacing leaves two
 
 # FFmpeg has hundreds of decoders; a voice needs these. The list also stops FFmpeg from opening video
 # decoders (a film, a picture in an MP3) while it probes the file.
@@ -62,8 +63,20 @@ class Audio:
         return len(self.samples) / self.sample_rate
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of a recording's audio: `samples` float32 `[nw]`, all channels mixed into one; not yet checked.
+
+    channels: of the file.
+    """
+
+    samples: Samples
+    sample_rate: int
+    channels: int
+
+
 def decode(data: bytes, *, max_bytes: int, max_s: float) -> Audio:
-    """Decode the first audio stream of a file held in memory.
+    """Decode the first audio stream of a file held in memory, in this process: see `isolated.decode` for a caller's.
 
     A truncated file, or one with a corrupt frame, gives the parts that can be decoded.
 
@@ -75,16 +88,47 @@ def decode(data: bytes, *, max_bytes: int, max_s: float) -> Audio:
         ReferenceUnreadable: not audio of a known format, or no audio in it.
         ReferenceTooLarge: more bytes, seconds, channels or samples than allowed.
     """
+    check_size(data, max_bytes)
+    return join_parts(decode_parts(data, max_s))
+
+
+def check_size(data: bytes, max_bytes: int) -> None:
+    """Raise if a file as sent is too large.
+
+    Raises:
+        ReferenceTooLarge: it has more than `max_bytes`.
+    """
     if len(data) > max_bytes:
         raise ReferenceTooLarge(
             f"the recording has {len(data)} bytes, at most {max_bytes} ({variable('reference_max_bytes')}); "
             "send a shorter or compressed one"
         )
+
+
+def decode_parts(data: bytes, max_s: float) -> Iterator[Part]:
+    """Yield the audio of a file frame by frame; its memory does not grow with the recording.
+
+    Raises:
+        ReferenceUnreadable, ReferenceTooLarge: as `decode`.
+    """
     demuxer = sniff(data)
     try:
-        return _decode(data, demuxer, max_s)
-    except (av.error.FFmpegError, UnicodeError) as error:
+        yield from _decode(data[id3_bytes(data) :], demuxer, max_s)
+    except (av.error.FFmpegError, UnicodeError, MemoryError) as error:
         raise _unreadable(f"the file looks like {demuxer} but cannot be opened ({_reason(error)})") from None
+
+
+def join_parts(parts: Iterable[Part]) -> Audio:
+    """Join the parts of a recording.
+
+    Raises:
+        ReferenceUnreadable: there is none, or samples are not numbers.
+    """
+    kept = list(parts)
+    if not any(len(part.samples) for part in kept):
+        raise _unreadable("the file holds no audio")
+    samples = _checked(np.concatenate([part.samples for part in kept]))
+    return Audio(samples, kept[0].sample_rate, max(part.channels for part in kept))
 
 
 def to_model_rate(audio: Audio) -> Samples:
@@ -118,13 +162,31 @@ def sniff(data: bytes) -> str:
     return _sniff_frame(data)
 
 
-def _after_id3(data: bytes) -> str:
-    """Return the demuxer for what follows an ID3v2 tag; the tag's length is 4 bytes of 7 bits."""
+def id3_bytes(data: bytes) -> int:
+    """Return the length of the ID3v2 tags in front of a file.
+
+    FFmpeg never reads them: its dictionary of tags takes quadratic time, 21 s for a tag of 0.9 MB.
+
+    Raises:
+        ReferenceUnreadable: the file ends within the header of a tag, or has more than MAX_ID3_TAGS.
+    """
     header, footer_flag = 10, 0x10
-    if len(data) < header:
-        raise _unreadable("the file ends within its first tag")
-    size = (data[6] & 127) << 21 | (data[7] & 127) << 14 | (data[8] & 127) << 7 | (data[9] & 127)
-    begin = header + size + (header if data[5] & footer_flag else 0)
+    begin, n_tags = 0, 0
+    while data[begin : begin + 3] == b"ID3":
+        n_tags += 1
+        if n_tags > MAX_ID3_TAGS:
+            raise _unreadable(f"the file begins with more than {MAX_ID3_TAGS} ID3 tags")
+        head = data[begin : begin + header]
+        if len(head) < header:
+            raise _unreadable("the file ends within its first tag")
+        size = (head[6] & 127) << 21 | (head[7] & 127) << 14 | (head[8] & 127) << 7 | (head[9] & 127)
+        begin += header + size + (header if head[5] & footer_flag else 0)
+    return begin
+
+
+def _after_id3(data: bytes) -> str:
+    """Return the demuxer for what follows the ID3v2 tags."""
+    begin = id3_bytes(data)
     following = data[begin : begin + 4]
     if following == b"fLaC":
         return "flac"
@@ -147,7 +209,7 @@ def _is_adts(data: bytes) -> bool:
     return data[0] == 0xFF and data[1] & 0xF6 == 0xF0
 
 
-def _decode(data: bytes, demuxer: str, max_s: float) -> Audio:
+def _decode(data: bytes, demuxer: str, max_s: float) -> Iterator[Part]:
     options = {
         "codec_whitelist": ",".join(sorted(DECODERS)),
         "protocol_whitelist": "none",  # the file object is open already; nothing else may be opened
@@ -155,7 +217,6 @@ def _decode(data: bytes, demuxer: str, max_s: float) -> Audio:
     file = io.BytesIO(data)
     with av.open(file, "r", format=demuxer, options=options, metadata_errors="replace") as container:
         rate, channels = _inspect(container)
-        parts: list[Samples] = []
         samples = 0
         for frame in _frames(container):
             _check_stream(frame.sample_rate, frame.layout.nb_channels)
@@ -164,10 +225,7 @@ def _decode(data: bytes, demuxer: str, max_s: float) -> Audio:
             samples += frame.samples
             channels = max(channels, frame.layout.nb_channels)
             _check_length(samples, rate, channels, max_s)
-            parts.append(_mix(frame))
-    if samples == 0:
-        raise _unreadable("the file holds no audio")
-    return Audio(_checked(np.concatenate(parts)), rate, channels)
+            yield Part(_mix(frame), rate, channels)
 
 
 def _inspect(container: InputContainer) -> tuple[int, int]:

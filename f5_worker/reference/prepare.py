@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from f5_worker.asr.whisper import Recogniser
-from f5_worker.audio.decode import decode
+from f5_worker.audio.isolated import decode
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import (
     ReferenceSilent,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f5_worker.asr.whisper import recogniser_from
+from f5_worker.audio import isolated
 from f5_worker.engine.engine import Engine
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
@@ -46,6 +47,7 @@ def load_worker(settings: Settings) -> Worker:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
     bucket = open_bucket(settings)
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
+        background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
         from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
 

@@ -86,6 +86,18 @@ def test_a_tag_may_precede_other_formats(container: str, codec: str, demuxer: st
     assert decode(data, **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
 
 
+@pytest.mark.parametrize("n_tags", [1, 2, 16])
+def test_several_tags_may_precede_an_mp3(n_tags: int) -> None:
+    data = muxed(tone(1.0, rate=48_000), "mp3", "libmp3lame")
+    tags = n_tags * (b"ID3\x04\x00\x00\x00\x00\x01\x00" + bytes(128))
+    assert decode(tags + data[data.index(b"\xff\xfb") :], **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
+
+
+def test_a_file_of_tags_is_refused_at_once() -> None:
+    with pytest.raises(ReferenceUnreadable, match="more than 16 ID3 tags"):
+        decode(1_000_000 * b"ID3\x04\x00\x00\x00\x00\x00\x00", **LIMITS)
+
+
 def test_an_mp3_with_a_cover_picture_is_audio_only() -> None:
     picture = b"\x00image/png\x00\x03\x00\x89PNG\r\n\x1a\n" + bytes(200)
     frame = b"APIC" + struct.pack(">I", len(picture)) + b"\x00\x00" + picture

@@ -1,0 +1,214 @@
+"""Decode callers' recordings in processes of their own, which may fail, hang or be killed without harm to any job.
+
+FFmpeg's demuxers trust what a file says of itself: 4 KB may take 6 GiB of memory, a tag of 4 MB the processor for
+minutes, and no Python signal or timeout ends that inside the worker. A process starts once and serves many files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from f5_worker.audio.decode import Audio, Part, check_size, join_parts, sniff
+from f5_worker.audio.decode_child import BLOCK, END, REQUEST
+from f5_worker.audio.formats import input_labels
+from f5_worker.errors import InternalError, ReferenceTooLarge, ReferenceUnreadable
+from f5_worker.log import logger
+from f5_worker.process import Finished
+
+MAX_PROCESSES = 4
+OPEN_CPU_S = 1.0  # until the first frame: 10 ms for a file of 25 MB; a tag of 0.9 MB takes FFmpeg 21 s
+CPU_S = 4.0  # from then on: ten minutes take at most 2 s, as Opus
+WALL_S = 30.0  # for a machine that is busy with other work
+START_S = 60.0
+MEMORY_BYTES = 96 * 2**20  # besides the file: frames are passed on as they are decoded
+
+_ROOT = Path(__file__).resolve().parents[2]
+_ERRORS = {kind.code: kind for kind in (ReferenceUnreadable, ReferenceTooLarge)}
+
+
+class DecoderPool:
+    """Up to `max_processes` decoders, started when they are needed and kept; may be used by several threads."""
+
+    def __init__(self, max_processes: int = MAX_PROCESSES, wall_s: float = WALL_S) -> None:
+        self._wall_s = wall_s
+        self._places = threading.BoundedSemaphore(max_processes)
+        self._idle: list[_Decoder] = []
+        self._lock = threading.Lock()
+
+    def decode(self, data: bytes, *, max_bytes: int, max_s: float) -> Audio:
+        """Decode the first audio stream of a file held in memory.
+
+        A truncated file, or one with a corrupt frame, gives the parts that can be decoded.
+
+        Args:
+            max_bytes: of the file as sent.
+            max_s: of the recording; decoding stops as soon as it is exceeded.
+
+        Raises:
+            ReferenceUnreadable: not audio of a known format, no audio in it, or it took too much time or memory.
+            ReferenceTooLarge: more bytes, seconds, channels or samples than allowed.
+            InternalError: a process cannot be started.
+        """
+        check_size(data, max_bytes)
+        sniff(data)  # what is not audio needs no process, and costs none
+        with self._decoder(max_bytes) as decoder:
+            return decoder.decode(data, max_s, self._wall_s)
+
+    def warm_up(self, max_bytes: int) -> None:
+        """Start a process, so that the first file need not wait for it."""
+        with self._decoder(max_bytes):
+            pass
+
+    def close(self) -> None:
+        """End the idle processes."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for decoder in idle:
+            decoder.end()
+
+    @contextmanager
+    def _decoder(self, max_bytes: int) -> Iterator[_Decoder]:
+        with self._places:
+            with self._lock:
+                idle, self._idle = self._idle, []
+                alive = [decoder for decoder in idle if decoder.is_alive and decoder.max_bytes >= max_bytes]
+                self._idle = alive[1:]
+            for decoder in set(idle) - set(alive):
+                decoder.end()
+            decoder = alive[0] if alive else _Decoder(max_bytes)
+            try:
+                yield decoder
+            except BaseException:
+                decoder.end()
+                raise
+            with self._lock:
+                self._idle.append(decoder)
+
+
+class _Decoder:
+    """One process of decode_child.py."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._socket, theirs = socket.socketpair()
+        limits = map(str, (MEMORY_BYTES + 2 * max_bytes, OPEN_CPU_S, CPU_S))
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program
+                    [sys.executable, "-m", "f5_worker.audio.decode_child", *limits],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    cwd=_ROOT,
+                    env=_environment(),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._socket.close()
+            raise InternalError(f"the decoder's process could not be started ({error.strerror})") from None
+        try:
+            missing = self._receive_end(time.monotonic() + START_S)["missing"]
+        except OSError:
+            ending = self._ending()
+            self.end()
+            raise InternalError(f"the decoder's process could not be started ({ending})") from None
+        if missing:
+            logger.warning("the decoder runs with fewer limits than it should: %s", "; ".join(missing))
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the process still runs: the kernel may have ended it to get memory."""
+        return self._process.poll() is None
+
+    def decode(self, data: bytes, max_s: float, wall_s: float) -> Audio:
+        """Decode a file; see `DecoderPool.decode`. After an error the process is of no further use."""
+        until = time.monotonic() + wall_s
+        blocks: list[bytes] = []
+        try:
+            self._send(REQUEST.pack(len(data), max_s), until)
+            self._send(data, until)
+            answer = self._receive_end(until, blocks)
+        except TimeoutError:
+            raise _refused(f"was not decoded within {wall_s:g} s") from None
+        except OSError:
+            raise _refused(f"could not be decoded: its decoder was stopped ({self._ending()})") from None
+        if "error" in answer:
+            raise _ERRORS[answer["error"]](answer["message"])
+        rate, channels = answer["sample_rate"], answer["channels"]
+        return join_parts(Part(np.frombuffer(block, np.float32), rate, channels) for block in blocks)
+
+    def end(self) -> None:
+        """Kill the process."""
+        self._socket.close()
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+
+    def _ending(self) -> str:
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(1.0)
+            if code == -signal.SIGPROF:
+                return "it took too much processor time"
+            return Finished(code, "", 0.0).ending
+        return "it closed its socket"
+
+    def _send(self, data: bytes, until: float) -> None:
+        view = memoryview(data)
+        while view:
+            self._socket.settimeout(_left_s(until))
+            view = view[self._socket.send(view[: 1 << 20]) :]
+
+    def _receive_end(self, until: float, blocks: list[bytes] | None = None) -> dict[str, Any]:
+        """Return the answer's JSON; samples that come before it are appended to `blocks`."""
+        while True:
+            kind, n_bytes = BLOCK.unpack(self._receive(BLOCK.size, until))
+            data = self._receive(n_bytes, until)
+            if kind == END:
+                answer: dict[str, Any] = json.loads(data)
+                return answer
+            if blocks is not None:
+                blocks.append(data)
+
+    def _receive(self, n_bytes: int, until: float) -> bytes:
+        data = bytearray(n_bytes)
+        view = memoryview(data)
+        while view:
+            self._socket.settimeout(_left_s(until))
+            n_read = self._socket.recv_into(view)
+            if n_read == 0:
+                raise ConnectionError("the decoder closed its socket")
+            view = view[n_read:]
+        return bytes(data)
+
+
+def _left_s(until: float) -> float:
+    left_s = until - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
+def _environment() -> dict[str, str]:
+    """Return the child's whole environment: no key and no token is in it."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _refused(what: str) -> ReferenceUnreadable:
+    return ReferenceUnreadable(f"the recording {what}; send {input_labels()} as a recorder or editor writes it")
+
+
+POOL = DecoderPool()
+decode = POOL.decode

@@ -1,0 +1,218 @@
+"""Recordings are decoded as in this process, and a file that is made to harm takes nothing but its own process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from f5_worker.audio import isolated
+from f5_worker.audio.decode import decode
+from f5_worker.audio.isolated import DecoderPool
+from f5_worker.errors import ReferenceProblem, ReferenceTooLarge, ReferenceUnreadable
+from tests.attacks.files import flac_with_comments, m4a_of_many_samples, mp3_with_id3, wav_with_id3
+from tests.audio.signals import file, muxed, tone
+from tests.conftest import ROOT
+
+LIMITS = {"max_bytes": 25_000_000, "max_s": 600.0}
+MAX_GROWTH_BYTES = 300 * 2**20
+
+
+@pytest.fixture
+def pool() -> Iterator[DecoderPool]:
+    pool = DecoderPool(max_processes=2)
+    yield pool
+    pool.close()
+
+
+def pid_of(pool: DecoderPool) -> int:
+    (idle,) = pool._idle
+    return idle._process.pid
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(
+            pytest.param(file(tone(3.0, rate=rate), rate, format, subtype), id=f"{format}-{subtype}")
+            for format, subtype, rate in (
+                ("WAV", "PCM_24", 48_000),
+                ("WAV", "FLOAT", 44_100),
+                ("AIFF", "PCM_16", 24_000),
+                ("FLAC", "PCM_16", 24_000),
+                ("OGG", "VORBIS", 44_100),
+            )
+        ),
+        *(
+            pytest.param(muxed(tone(3.0, rate=48_000), container, codec), id=f"{container}-{codec}")
+            for container, codec in (
+                ("mp4", "aac"),
+                ("mov", "alac"),
+                ("webm", "libopus"),
+                ("adts", "aac"),
+                ("mp3", "libmp3lame"),
+                ("ogg", "libopus"),
+            )
+        ),
+    ],
+)
+def test_every_sample_is_the_same(data: bytes) -> None:
+    here, there = decode(data, **LIMITS), isolated.decode(data, **LIMITS)
+    assert np.array_equal(here.samples, there.samples)
+    assert (here.sample_rate, here.channels) == (there.sample_rate, there.channels)
+
+
+@pytest.mark.parametrize("data", [b"", b"not audio at all", b"RIFF\x00\x00\x00\x00WAVE", file(tone(1.0))[:40]])
+def test_a_refusal_is_the_same(data: bytes) -> None:
+    with pytest.raises(ReferenceProblem) as here:
+        decode(data, **LIMITS)
+    with pytest.raises(type(here.value)) as there:
+        isolated.decode(data, **LIMITS)
+    assert there.value.message == here.value.message
+
+
+def test_limits_hold() -> None:
+    with pytest.raises(ReferenceTooLarge, match="at most 1000"):
+        isolated.decode(file(tone(1.0)), max_bytes=1_000, max_s=600.0)
+    with pytest.raises(ReferenceTooLarge, match=r"longer than 0\.5 s"):
+        isolated.decode(file(tone(1.0)), max_bytes=25_000_000, max_s=0.5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(flac_with_comments(40_000), id="flac"),
+        pytest.param(wav_with_id3(40_000), id="wav"),
+        pytest.param(m4a_of_many_samples(85_000_000), id="m4a"),
+    ],
+)
+def test_a_harmful_file_is_refused_and_takes_little(data: bytes, pool: DecoderPool) -> None:
+    peaks, stopped = [0], threading.Event()
+
+    def watch() -> None:
+        while not stopped.wait(0.01):
+            children = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+            for pid in {pid for task in children for pid in task.read_text().split()}:
+                try:
+                    peaks.append(int(status_of(int(pid)).get("VmHWM", "0 kB").split()[0]) * 1024)
+                except OSError:
+                    continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started = time.monotonic()
+    with pytest.raises(ReferenceUnreadable, match=r"processor time|cannot be opened|holds no audio"):
+        pool.decode(data, **LIMITS)
+    stopped.set()
+    watcher.join()
+    assert time.monotonic() - started < 6.0
+    assert max(peaks) < MAX_GROWTH_BYTES
+    assert pool.decode(file(tone(1.0)), **LIMITS).duration_s == 1.0
+
+
+def test_tags_in_front_are_never_read(pool: DecoderPool) -> None:
+    started = time.monotonic()
+    assert pool.decode(mp3_with_id3(50_000), **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_decoder_that_dies_refuses_its_file_only(pool: DecoderPool) -> None:
+    pool.warm_up(LIMITS["max_bytes"])
+    pid = pid_of(pool)
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(0.2, os.kill, (pid, signal.SIGKILL)).start()
+    with pytest.raises(ReferenceUnreadable, match="killed by SIGKILL"):
+        pool.decode(file(tone(1.0)), **LIMITS)
+    assert pool.decode(file(tone(1.0)), **LIMITS).duration_s == 1.0
+
+
+def test_an_idle_decoder_that_died_is_replaced(pool: DecoderPool) -> None:
+    pool.warm_up(LIMITS["max_bytes"])
+    os.kill(pid_of(pool), signal.SIGKILL)
+    pool._idle[0]._process.wait(5.0)
+    assert pool.decode(file(tone(1.0)), **LIMITS).duration_s == 1.0
+
+
+def test_a_decoder_that_hangs_is_killed() -> None:
+    pool = DecoderPool(wall_s=0.5)
+    pool.warm_up(LIMITS["max_bytes"])
+    pid = pid_of(pool)
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ReferenceUnreadable, match=r"not decoded within 0\.5 s"):
+        pool.decode(file(tone(1.0)), **LIMITS)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_many_threads_share_few_processes(pool: DecoderPool) -> None:
+    files = [file(tone(0.5 + 0.1 * i)) for i in range(12)]
+    with ThreadPoolExecutor(6) as threads:
+        audio = list(threads.map(lambda data: pool.decode(data, **LIMITS), files))
+    assert [round(one.duration_s, 3) for one in audio] == [round(0.5 + 0.1 * i, 3) for i in range(12)]
+    assert len(pool._idle) <= 2
+
+
+def test_the_process_has_no_key_and_no_rights(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("S3_SECRET_ACCESS_KEY", "a-secret")
+    pool.warm_up(LIMITS["max_bytes"])
+    pid = pid_of(pool)
+    status = status_of(pid)
+    if os.geteuid() == 0:
+        assert status["Uid"].split() == ["65534"] * 4
+        assert b"a-secret" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
+
+
+ATTEMPTS = """
+import os, socket, subprocess
+from f5_worker.audio.sandbox import confine
+assert confine(200_000_000) == [], "every measure is taken here"
+for name, attempt in {
+    "file": lambda: open("/etc/passwd"),
+    "socket": lambda: socket.socket(),
+    "fork": lambda: os.fork(),
+    "program": lambda: os.execv("/bin/true", ["true"]),
+    "signal": lambda: os.kill(os.getppid(), 0),
+    "memory": lambda: bytearray(300_000_000),
+}.items():
+    try:
+        attempt()
+    except (PermissionError, MemoryError) as error:
+        continue
+    print("allowed:", name)
+os.write(1, b"end")
+"""
+
+
+def test_a_confined_process_can_do_nothing_else() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ATTEMPTS], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.returncode) == ("end", 0), done.stderr
+
+
+def test_a_decoder_ends_with_its_worker() -> None:
+    program = (
+        "import os\nfrom f5_worker.audio.isolated import POOL\nPOOL.warm_up(1_000_000)\n"
+        "print(POOL._idle[0]._process.pid, flush=True)\nos._exit(0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    until = time.monotonic() + 5.0
+    while Path(f"/proc/{int(done.stdout)}").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{int(done.stdout)}").exists()

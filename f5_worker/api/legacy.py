@@ -20,6 +20,7 @@ from f5_worker.audio.formats import MIME_BY_EXTENSION
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import (
     MAX_SEED,
+    MAX_SUBTITLE_CHARS,
     MAX_TEXT_CHARS,
     Input,
     SynthesizeInput,
@@ -30,6 +31,7 @@ from f5_worker.schema.requests import (
 from f5_worker.subtitles.formats import SUBTITLE_FORMATS
 from f5_worker.voices.naming import name_from_file
 
+MAX_TEXT_FILE_CHARS = 4 * MAX_SUBTITLE_CHARS * 4 // 3  # base64 of the longest transcript, 4 bytes a character
 FIELDS = ("endpoint", "local_voice", "return_word_timings", "timing_format")  # that only this contract has
 _MIME_TYPES = {**MIME_BY_EXTENSION, **{caption.extension: caption.mime for caption in SUBTITLE_FORMATS.values()}}
 _KEY = re.compile(r"(output|timings)/[A-Za-z0-9_-]{1,64}\.[a-z0-9]{2,5}")
@@ -55,7 +57,7 @@ class UploadInput(Input):
     voice_name: str = Field(min_length=1, max_length=80)
     voice_file: str | None = None
     voice_file_url: str | None = None
-    text_file: str | None = None
+    text_file: str | None = Field(None, max_length=MAX_TEXT_FILE_CHARS)
     text_file_url: str | None = None
     consent: str | None = None
 
@@ -95,12 +97,8 @@ class LegacyContract(Contract):
     streams = False
     _value: Mapping[str, Any]
 
-    def read(self) -> SynthesizeInput | VoicesAddInput | VoicesListInput | Download:
-        """Translate the input into a request of today.
-
-        Raises:
-            InvalidInput: a field is wrong, by its legacy name; or the endpoint was removed.
-        """
+    def _parse(self) -> SynthesizeInput | VoicesAddInput | VoicesListInput | Download:
+        """Translate the input into a request of today; faults are named by the legacy names of the fields."""
         endpoint = self._value.get("endpoint")
         if endpoint in ("status", "result"):
             raise InvalidInput(
@@ -110,7 +108,6 @@ class LegacyContract(Contract):
         if model is None or translate is None:
             raise InvalidInput(f"endpoint {str(endpoint)[:40]!r} is none of {', '.join(_ENDPOINTS)}")
         request: SynthesizeInput | VoicesAddInput | VoicesListInput | Download = translate(check(model, self._value))
-        self.request = request
         return request
 
     def response(self, response: Json) -> Json:

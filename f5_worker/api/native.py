@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from f5_worker.errors import WorkerError
+from f5_worker.schema.bounds import check_bounds
 from f5_worker.schema.requests import parse_input
 from f5_worker.schema.responses import ChunkAudioResponse, ChunkResponse, SpeechResponse
 from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.synthesis.response import word_response
+
+MAX_ERROR_CHARS = 8_000  # a message may quote what a caller sent
 
 Json: TypeAlias = dict[str, Any]
 
@@ -33,8 +36,12 @@ class Contract:
         Raises:
             InvalidInput, UnknownAction: by the contract's own field names.
         """
-        self.request = parse_input(self._value)
+        check_bounds(self._value)
+        self.request = self._parse()
         return self.request
+
+    def _parse(self) -> object:
+        return parse_input(self._value)
 
     def response(self, response: Json) -> Json:
         """Return a whole response in the contract's form."""
@@ -54,4 +61,5 @@ class Contract:
 
     def error(self, error: WorkerError) -> Json:
         """Return an error in the form that the queue carries: one string, `CODE: what happened; what to do`."""
-        return {"error": str(error)}
+        text = str(error)
+        return {"error": text if len(text) <= MAX_ERROR_CHARS else text[:MAX_ERROR_CHARS] + " ..."}

@@ -16,7 +16,7 @@ from pydantic import Field
 from f5_worker.api.native import Contract, Json
 from f5_worker.audio.formats import OPENAI_FORMATS
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import MAX_TEXT_CHARS, Input, SynthesizeInput, check
+from f5_worker.schema.requests import MAX_TEXT_CHARS, Input, SynthesizeInput, check, show
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.synthesis.encoding import AudioChunk
 
@@ -54,22 +54,17 @@ class OpenAIContract(Contract):
     _value: Mapping[str, Any]
     _sends_events = False
 
-    def read(self) -> SynthesizeInput:
-        """Parse the call.
-
-        Raises:
-            InvalidInput: another route, or a field that is wrong, by OpenAI's name for it.
-        """
-        if self._value.get("openai_route") != ROUTE:
-            raise InvalidInput(f"openai_route {self._value.get('openai_route')!r} is not served; use {ROUTE!r}")
+    def _parse(self) -> SynthesizeInput:
+        """Parse the call; faults are named by OpenAI's names of the fields."""
+        route = self._value.get("openai_route")
+        if route != ROUTE:
+            raise InvalidInput(f"openai_route {show(route)} is not served; use {ROUTE!r}")
         body = self._value.get("openai_input")
         if not isinstance(body, dict):
             raise InvalidInput('openai_input is not an object; send {"input": "...", "voice": "..."}')
         speech = check(SpeechInput, body)
         self._sends_events = speech.stream_format == "sse"
-        request = _request(speech)
-        self.request = request
-        return request
+        return _request(speech)
 
     def chunk(self, index: int, chunk: AudioChunk) -> Json | str:
         """Return a chunk as a server-sent event, if events were asked for."""

@@ -15,6 +15,7 @@ from f5_worker.schema.captions import SubtitleStyle
 MAX_TEXT_CHARS = 20_000
 MAX_SUBTITLE_CHARS = 400_000  # the SRT of ten hours of speech
 MAX_SEED = 2**32 - 1
+MAX_FAULTS = 20  # of one request that are told
 VOICE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 LANGUAGE = r"^[a-z]{2,3}$"
 
@@ -272,7 +273,7 @@ def parse_input(value: object) -> Request:
         raise InvalidInput(f'input is {kind}; send a JSON object such as {{"text": "Hello.", "voice": "joe"}}')
     action = value.get("action", "synthesize")
     if not isinstance(action, str) or action not in ACTIONS:
-        raise UnknownAction(f"action {_show(action)} does not exist{_nearest(action, ACTIONS)}; use {_either(ACTIONS)}")
+        raise UnknownAction(f"action {show(action)} does not exist{_nearest(action, ACTIONS)}; use {_either(ACTIONS)}")
     return check(ACTIONS[action], value)
 
 
@@ -280,12 +281,14 @@ def check(model: type[Checked], value: Mapping[str, Any]) -> Checked:
     """Validate `value` as a model.
 
     Raises:
-        InvalidInput: every fault, each with field, value and accepted range.
+        InvalidInput: every fault, up to MAX_FAULTS, each with field, value and accepted range.
     """
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise InvalidInput("; ".join(_fault(item, model) for item in error.errors(include_url=False))) from None
+        faults = [_fault(item, model) for item in error.errors(include_url=False)[:MAX_FAULTS]]
+        more = error.error_count() - len(faults)
+        raise InvalidInput("; ".join([*faults, f"and {more} more"] if more else faults)) from None
 
 
 def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
@@ -293,7 +296,7 @@ def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         known = _fields_at(model, item["loc"][:-1])
-        return f"unknown field {_show(path)}{_nearest(item['loc'][-1], known)}"
+        return f"unknown field {show(path)}{_nearest(item['loc'][-1], known)}"
     if item["type"] == "missing":
         return f"{path} is missing"
     message: str = item["msg"].removeprefix("Value error, ")
@@ -302,7 +305,7 @@ def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     if item["type"] == "string_unicode":
         return f"{path} holds a character that is not valid Unicode (a lone surrogate); remove it"
     given = item["input"]
-    shown = f"={_show(given)}" if isinstance(given, int | float) or item["type"] == "literal_error" else ""
+    shown = f"={show(given)}" if isinstance(given, int | float) or item["type"] == "literal_error" else ""
     if item["type"].startswith("string_too"):
         shown = f" ({len(given)} characters)"
     return f"{path}{shown}: {message[0].lower()}{message[1:]}"
@@ -324,7 +327,8 @@ def _kinds(annotation: object) -> tuple[object, ...]:
     return get_args(annotation) or (annotation,)
 
 
-def _show(value: object) -> str:
+def show(value: object) -> str:
+    """Return a value for a message, cut to 40 characters."""
     text = repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from f5_worker import log
-from f5_worker.api.actions import ACTIONS, Action
+from f5_worker.api.actions import ACTIONS
 from f5_worker.api.call import Call, ServerStatus
 from f5_worker.api.contracts import contract_of
 from f5_worker.api.native import Contract, Json
@@ -80,24 +80,19 @@ class QueueServer:
 
     async def _answer(self, job: Mapping[str, Any], contract: Contract, request: object, limit: JsonLimit) -> Json:
         action = ACTIONS[type(request)]
-        if not action.needs_worker:
-            response = action.answer(request, self._call(job, JobControl(self._settings.job_timeout_s)))
-        else:
-            response = await self._in_thread(job, action, request)
-        response = contract.response(response)
-        limit.check(response)
-        return response
 
-    async def _in_thread(self, job: Mapping[str, Any], action: Action, request: object) -> Json:
+        def work(call: Call) -> Json:
+            call.control.check()
+            response = contract.response(action.answer(request, call))
+            limit.check(response)
+            return response
+
+        if not action.needs_worker:  # in a thread of its own: it reads files, and jobs may have taken all others
+            return await asyncio.to_thread(work, self._call(job, JobControl(self._settings.job_timeout_s)))
         if self._worker is None:
             raise BootFailed(self._failure or "the worker is not loaded")
         with self._admitted(job, send_progress=True) as call:
-
-            def work() -> Json:
-                call.control.check()
-                return action.answer(request, call)
-
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work, call)
 
     async def _stream(
         self,

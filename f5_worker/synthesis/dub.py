@@ -81,7 +81,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
         WorkerError: any that a caller can cause before the device begins.
     """
     settings = job.worker.settings
-    cues = read_cues(request.subtitles, settings)
+    cues = read_cues(request.subtitles, settings, request.track_s)
     with job.stopwatch.stage("reference_ms"):
         voices = assign_voices(request, cues, lambda name: voice_for(job, name))
     first = voices.get(cues[0].speaker) or voices[None]
@@ -100,12 +100,17 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
         )
 
 
-def read_cues(subtitles: str, settings: Settings) -> list[Cue]:
+def read_cues(subtitles: str, settings: Settings, track_s: float | None = None) -> list[Cue]:
     """Return the lines in order of their start.
+
+    Args:
+        track_s: the length of the track that is asked for.
 
     Raises:
         SubtitlesUnreadable: text without times, or too many lines. TextTooLong: more text or time than allowed.
     """
+    if track_s is not None and track_s > settings.max_audio_s:
+        raise TextTooLong(f"track_s={track_s:g} is more than {settings.max_audio_s:.0f} s (F5_MAX_AUDIO_S); lower it")
     transcript = parse_transcript(subtitles)
     if not transcript.cues:
         raise SubtitlesUnreadable("subtitles holds no times; send SRT or VTT, or use synthesize for plain text")

@@ -27,11 +27,14 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     """
     spans = []
     for run in _RUN.finditer(text):
-        begin = run.start()
-        for at in range(run.start() + 1, run.end()):
-            if _ends_before(text[begin:at], text[at]):
+        begin, has_letter, has_own_word = run.start(), False, False
+        for at in range(run.start(), run.end()):
+            char = text[at]
+            if has_letter and _ends_before(char, text[at - 1], has_own_word):
                 spans.append((begin, at))
-                begin = at
+                begin, has_letter, has_own_word = at, False, False
+            has_letter = has_letter or _is_letter(char)
+            has_own_word = has_own_word or _is_own_word(char)
         spans.append((begin, run.end()))
     return spans
 
@@ -41,15 +44,19 @@ def phonetic_length(text: str) -> float:
     return spoken_letters(text) - len(_ONE_SOUND.findall(text))
 
 
-def _ends_before(word: str, char: str) -> bool:
-    """Return True if a word ends where `char` follows it."""
-    if not any(map(_is_letter, word)) or is_leading_vowel(word[-1]):
+def _ends_before(char: str, previous: str, has_own_word: bool) -> bool:
+    """Return True if a word that has letters ends between two characters.
+
+    Args:
+        has_own_word: the word has a character that is a word of its own.
+    """
+    if is_leading_vowel(previous):
         return False
     if char in CJK_OPENING_BRACKETS:
         return True
     if not _is_letter(char) or unicodedata.category(char) in ("Mn", "Mc") or is_trailing_vowel(char):
         return False
-    return _is_own_word(char) or any(map(_is_own_word, word))
+    return has_own_word or _is_own_word(char)
 
 
 def _is_letter(char: str) -> bool:

@@ -28,6 +28,7 @@ from f5_worker.schema.requests import (
     VoicesReportInput,
 )
 from f5_worker.schema.responses import HealthResponse, SpeechResponse, UnavailableResponse
+from f5_worker.storage import files
 from f5_worker.storage.s3 import Bucket
 from f5_worker.synthesis import response
 from f5_worker.synthesis.encoding import AudioChunk
@@ -113,7 +114,10 @@ def _finish(job: Job, done: SpeechResponse) -> SpeechResponse:
     """Save and log a result."""
     directory = job.worker.settings.save_dir
     if directory is not None and done.audio.data is not None:
-        save(done, directory, job.safe_id)
+        try:
+            save(done, directory, job.safe_id)
+        except OSError as error:  # the caller's result is complete without the copy
+            log.for_job(job.job_id).error("%s was not saved to F5_SAVE_DIR: %s", job.safe_id, files.explain(error))
     metrics = done.metrics
     log.for_job(job.job_id).info(
         "done: %.1f s of %s in %.0f ms, RTF %.3f, NFE %d",

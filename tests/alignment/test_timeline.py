@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +48,12 @@ def words(text: str) -> list[str]:
 )
 def test_words(text: str, expected: list[str]) -> None:
     assert words(text) == expected
+
+
+def test_a_word_of_20000_letters_takes_no_time() -> None:
+    started = time.process_time()
+    assert word_spans("a" * 20_000 + "字" * 20_000) == [(0, 20_000), *((at, at + 1) for at in range(20_000, 40_000))]
+    assert time.process_time() - started < 1.0  # 0.1 s; in quadratic time it was 150 s
 
 
 @given(st.text(alphabet=st.sampled_from("aé5 .,(「」“—\n你かไน้😀한\u0301")))

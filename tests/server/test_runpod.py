@@ -168,6 +168,12 @@ def test_results_are_saved_under_a_name_that_cannot_leave_the_directory(worker: 
     assert "base64" not in (tmp_path / "out" / "job-1.json").read_text()
 
 
+def test_a_full_disk_does_not_take_a_finished_job(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    reply = answer(with_settings(worker, save_dir=tmp_path / "file" / "out"), JOB)
+    assert "base64" in reply["audio"]
+
+
 def test_concurrency_is_constant(worker: Worker) -> None:
     modifier = handler.sdk_config(with_settings(worker, concurrency=3))["concurrency_modifier"]
     assert [modifier(current) for current in (1, 3, 7)] == [3, 3, 3]

@@ -1,6 +1,6 @@
 """The decoder's process: reads a file from its socket, writes its samples back, until the socket is closed.
 
-    python -m f5_worker.audio.decode_child MEMORY_BYTES OPEN_CPU_S CPU_S
+    python -m f5_worker.audio.decode_child MEMORY_BYTES OPEN_CPU_S CPU_PER_S
 
 Request: REQUEST, then the file. Answer: blocks of BLOCK and samples, then one of END and a JSON object.
 """
@@ -32,14 +32,16 @@ BLOCK_SAMPLES = 1 << 16
 
 def main() -> None:
     """Serve files until the socket is closed, or until one is refused: then a new process is safer than this one."""
-    memory_bytes, open_cpu_s, cpu_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
-    _serve(_wav(), 1.0, cpu_s, send=lambda kind, data: None)  # PyAV loads modules late; afterwards it could open none
+    memory_bytes, open_cpu_s, cpu_per_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
+    _serve(
+        _wav(), 1.0, open_cpu_s, send=lambda kind, data: None
+    )  # PyAV loads modules late: now, or never
     _send(END, json.dumps({"missing": confine(memory_bytes)}).encode())
     while request := _read(REQUEST.size):
         n_bytes, max_s = REQUEST.unpack(request)
         data = _read(n_bytes)
         _limit_cpu(open_cpu_s)
-        answer = _serve(data, max_s, cpu_s, _send)
+        answer = _serve(data, max_s, max(cpu_per_s * max_s, open_cpu_s), _send)
         _send(END, json.dumps(answer).encode())
         if "error" in answer:
             return

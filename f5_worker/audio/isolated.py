@@ -30,7 +30,7 @@ from f5_worker.process import Finished
 
 MAX_PROCESSES = 4
 OPEN_CPU_S = 1.0  # until the first frame: 10 ms for a file of 25 MB; a tag of 0.9 MB takes FFmpeg 21 s
-CPU_S = 4.0  # from then on: ten minutes take at most 2 s, as Opus
+CPU_PER_S = 4.0 / 600.0  # from then on, for each second of `max_s`: ten minutes take at most 2 s, as Opus
 WALL_S = 30.0  # for a machine that is busy with other work
 START_S = 60.0
 MEMORY_BYTES = 96 * 2**20  # besides the file: frames are passed on as they are decoded
@@ -104,7 +104,7 @@ class _Decoder:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self._socket, theirs = socket.socketpair()
-        limits = map(str, (MEMORY_BYTES + 2 * max_bytes, OPEN_CPU_S, CPU_S))
+        limits = map(str, (MEMORY_BYTES + 2 * max_bytes, OPEN_CPU_S, CPU_PER_S))
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - our own program

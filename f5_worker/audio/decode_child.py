@@ -33,9 +33,7 @@ BLOCK_SAMPLES = 1 << 16
 def main() -> None:
     """Serve files until the socket is closed, or until one is refused: then a new process is safer than this one."""
     memory_bytes, open_cpu_s, cpu_per_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
-    _serve(
-        _wav(), 1.0, open_cpu_s, send=lambda kind, data: None
-    )  # PyAV loads modules late: now, or never
+    _serve(_wav(), 1.0, open_cpu_s, send=lambda kind, data: None)  # PyAV loads modules late: now, or never
     _send(END, json.dumps({"missing": confine(memory_bytes)}).encode())
     while request := _read(REQUEST.size):
         n_bytes, max_s = REQUEST.unpack(request)

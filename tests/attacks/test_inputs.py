@@ -43,10 +43,11 @@ def test_it_is_refused_and_blocks_nothing(name: str, worker: Worker) -> None:
     handle = handler.sdk_config(worker)["handler"]
 
     async def beat(gaps_s: list[float]) -> None:
+        """Measure the processor time that others take on the loop at once: a busy machine does not add to it."""
         while True:
-            started = time.monotonic()
+            started = time.thread_time()
             await asyncio.sleep(0)
-            gaps_s.append(time.monotonic() - started)
+            gaps_s.append(time.thread_time() - started)
 
     async def send() -> tuple[dict[str, Any], float]:
         await handle({"id": "first", "input": {"action": "fly"}})  # what is compiled once is compiled

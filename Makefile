@@ -21,7 +21,7 @@ demo: $(VENV)/.local
 	@$(PY) scripts/demo.py
 
 serve: $(VENV)/.local
-	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) -u handler.py --rp_serve_api --rp_api_host 0.0.0.0
+	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) -u handler.py --rp_serve_api --rp_api_host 127.0.0.1
 
 quality: $(VENV)/.test
 	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) bench/quality.py

@@ -13,7 +13,7 @@ class JobControl:
     """The state of one job, checked between stages and between steps, so that a cancelled job stops within one step.
 
     Args:
-        timeout_s: seconds from now after which `check` raises JobTimeout.
+        timeout_s: seconds from now, or from `start`, after which `check` raises JobTimeout.
         on_progress: called with the share of the work done, 0..1, from the device's thread.
     """
 
@@ -22,6 +22,10 @@ class JobControl:
         self._deadline = time.monotonic() + timeout_s
         self._cancelled = threading.Event()
         self.on_progress = on_progress
+
+    def start(self) -> None:
+        """Count the time from now: a job that waited for its turn has all of it."""
+        self._deadline = time.monotonic() + self._timeout_s
 
     def cancel(self) -> None:
         """Have the job stop at its next check."""

@@ -82,6 +82,7 @@ class QueueServer:
         action = ACTIONS[type(request)]
 
         def work(call: Call) -> Json:
+            call.control.start()
             call.control.check()
             response = contract.response(action.answer(request, call))
             limit.check(response)
@@ -104,6 +105,7 @@ class QueueServer:
         with self._admitted(job, send_progress=False) as call:
 
             def work() -> Iterator[Json | str]:
+                call.control.start()
                 call.control.check()
                 index = 0
                 for item in stream(request, call):

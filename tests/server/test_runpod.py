@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +167,23 @@ def test_results_are_saved_under_a_name_that_cannot_leave_the_directory(worker: 
     answer(saving, JOB | {"id": "../../evil"})
     assert len(list((tmp_path / "out").iterdir())) == 6, "no job writes over another's files"
     assert "base64" not in (tmp_path / "out" / "job-1.json").read_text()
+
+
+def test_waiting_does_not_count_as_a_jobs_time(worker: Worker, device: ToneDevice) -> None:
+    def hold_the_first(segment: Segment, step: int) -> None:
+        device.before = lambda segment, step: None
+        time.sleep(1.2)
+
+    answer(worker, JOB)  # what is prepared once is prepared
+    device.before = hold_the_first
+    handle = handler.sdk_config(with_settings(worker, job_timeout_s=1.0, concurrency=1, queue_jobs=1))["handler"]
+
+    async def both() -> list[dict[str, Any]]:
+        return list(await asyncio.gather(*(handle(JOB | {"id": f"job-{number}"}) for number in range(2))))
+
+    first, second = asyncio.run(both())
+    assert first["error"].startswith("JOB_TIMEOUT: ")
+    assert "audio" in second
 
 
 def test_a_full_disk_does_not_take_a_finished_job(worker: Worker, tmp_path: Path) -> None:

@@ -201,9 +201,10 @@ def _left_s(until: float) -> float:
 
 
 def _environment() -> dict[str, str]:
-    """Return the child's whole environment: no key and no token is in it."""
+    """Return the child's whole environment: no key and no token is in it. It finds packages where this process does."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-    return {**kept, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(_ROOT), *filter(None, sys.path)])
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _refused(what: str) -> ReferenceUnreadable:

@@ -176,6 +176,19 @@ def test_the_process_has_no_key_and_no_rights(pool: DecoderPool, monkeypatch: py
     assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
 
 
+def test_packages_are_found_where_the_worker_has_them(tmp_path: Path) -> None:
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text("raise SystemExit(7)")
+    program = (
+        f"import sys\nfrom f5_worker.audio.isolated import DecoderPool\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "DecoderPool().warm_up(1_000_000)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "the decoder's process could not be started (exit code 7)" in done.stderr
+
+
 ATTEMPTS = """
 import os, socket, subprocess
 from f5_worker.audio.sandbox import confine

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from f5_worker.audio.decode import Audio, Part, check_size, join_parts, sniff
+from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, check_size, join_parts, sniff
 from f5_worker.audio.decode_child import BLOCK, END, REQUEST
 from f5_worker.audio.formats import input_labels
 from f5_worker.errors import InternalError, ReferenceTooLarge, ReferenceUnreadable
@@ -34,6 +34,7 @@ CPU_PER_S = 4.0 / 600.0  # from then on, for each second of `max_s`: ten minutes
 WALL_S = 30.0  # for a machine that is busy with other work
 START_S = 60.0
 MEMORY_BYTES = 96 * 2**20  # besides the file: frames are passed on as they are decoded
+MAX_BLOCK_BYTES = 1 << 20  # a block is at most two of BLOCK_SAMPLES
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ERRORS = {kind.code: kind for kind in (ReferenceUnreadable, ReferenceTooLarge)}
@@ -172,8 +173,12 @@ class _Decoder:
 
     def _receive_end(self, until: float, blocks: list[bytes] | None = None) -> dict[str, Any]:
         """Return the answer's JSON; samples that come before it are appended to `blocks`."""
+        n_total = 0
         while True:
             kind, n_bytes = BLOCK.unpack(self._receive(BLOCK.size, until))
+            n_total += n_bytes
+            if n_bytes > MAX_BLOCK_BYTES or n_total > MAX_DECODED_BYTES:  # no file makes a sound decoder say that
+                raise ConnectionError("the decoder sends more than it should")
             data = self._receive(n_bytes, until)
             if kind == END:
                 answer: dict[str, Any] = json.loads(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ import pytest
 
 from f5_worker.audio import isolated
 from f5_worker.audio.decode import decode
+from f5_worker.audio.decode_child import BLOCK, SAMPLES
 from f5_worker.audio.isolated import DecoderPool
 from f5_worker.errors import ReferenceProblem, ReferenceTooLarge, ReferenceUnreadable
 from tests.attacks.files import flac_with_comments, m4a_of_many_samples, mp3_with_id3, wav_with_id3
@@ -155,6 +157,19 @@ def test_a_decoder_that_hangs_is_killed() -> None:
     with pytest.raises(ReferenceUnreadable, match=r"not decoded within 0\.5 s"):
         pool.decode(file(tone(1.0)), **LIMITS)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_decoder_that_says_too_much_is_not_believed(pool: DecoderPool) -> None:
+    pool.warm_up(LIMITS["max_bytes"])
+    decoder = pool._idle[0]
+    os.kill(decoder._process.pid, signal.SIGSTOP)
+    ours, theirs = socket.socketpair()
+    decoder._socket.close()
+    decoder._socket = ours
+    theirs.sendall(BLOCK.pack(SAMPLES, 2**32 - 1))
+    with pytest.raises(ReferenceUnreadable, match="its decoder was stopped"):
+        pool.decode(file(tone(1.0)), **LIMITS)
+    theirs.close()
 
 
 def test_many_threads_share_few_processes(pool: DecoderPool) -> None:

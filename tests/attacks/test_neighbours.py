@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 import handler
 from f5_worker.audio import isolated
 from f5_worker.synthesis.context import Worker
@@ -20,6 +22,7 @@ TEXT = {"text": "Hello there, this is a test.", "voice": "joe", "nfe_step": 4, "
 Handle = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
+@pytest.mark.slow
 def test_two_harmful_recordings_at_a_time(worker: Worker) -> None:
     isolated.POOL.warm_up(worker.settings.reference_max_bytes)
     handle: Handle = handler.sdk_config(worker)["handler"]

@@ -97,8 +97,8 @@ def test_limits_hold() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(flac_with_comments(40_000), id="flac"),
-        pytest.param(wav_with_id3(40_000), id="wav"),
+        pytest.param(flac_with_comments(40_000), id="flac", marks=pytest.mark.slow),
+        pytest.param(wav_with_id3(40_000), id="wav", marks=pytest.mark.slow),
         pytest.param(m4a_of_many_samples(85_000_000), id="m4a"),
     ],
 )
@@ -232,6 +232,7 @@ def test_a_confined_process_can_do_nothing_else() -> None:
     assert (done.stdout, done.returncode) == ("end", 0), done.stderr
 
 
+@pytest.mark.slow
 def test_a_decoder_ends_with_its_worker() -> None:
     program = (
         "import os\nfrom f5_worker.audio.isolated import POOL\nPOOL.warm_up(1_000_000)\n"

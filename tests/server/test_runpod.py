@@ -169,6 +169,7 @@ def test_results_are_saved_under_a_name_that_cannot_leave_the_directory(worker: 
     assert "base64" not in (tmp_path / "out" / "job-1.json").read_text()
 
 
+@pytest.mark.slow
 def test_waiting_does_not_count_as_a_jobs_time(worker: Worker, device: ToneDevice) -> None:
     def hold_the_first(segment: Segment, step: int) -> None:
         device.before = lambda segment, step: None

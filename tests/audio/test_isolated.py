@@ -149,6 +149,7 @@ def test_an_idle_decoder_that_died_is_replaced(pool: DecoderPool) -> None:
     assert pool.decode(file(tone(1.0)), **LIMITS).duration_s == 1.0
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_killed() -> None:
     pool = DecoderPool(wall_s=0.5)
     pool.warm_up(LIMITS["max_bytes"])
@@ -190,6 +191,7 @@ def test_the_process_has_no_key_and_no_rights(pool: DecoderPool, monkeypatch: py
     assert (status["Seccomp"], status["NoNewPrivs"]) == ("2", "1")
 
 
+@pytest.mark.slow
 def test_packages_are_found_where_the_worker_has_them(tmp_path: Path) -> None:
     (tmp_path / "numpy").mkdir()
     (tmp_path / "numpy" / "__init__.py").write_text("raise SystemExit(7)")

@@ -28,6 +28,10 @@ from tests.conftest import ROOT
 LIMITS = {"max_bytes": 25_000_000, "max_s": 600.0}
 MAX_GROWTH_BYTES = 300 * 2**20
 
+needs_filters = pytest.mark.skipif(
+    not Path("/proc/sys/kernel/seccomp/actions_avail").exists(), reason="this kernel has no system-call filters"
+)
+
 
 @pytest.fixture
 def pool() -> Iterator[DecoderPool]:
@@ -180,6 +184,7 @@ def test_many_threads_share_few_processes(pool: DecoderPool) -> None:
     assert len(pool._idle) <= 2
 
 
+@needs_filters
 def test_the_process_has_no_key_and_no_rights(pool: DecoderPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("S3_SECRET_ACCESS_KEY", "a-secret")
     pool.warm_up(LIMITS["max_bytes"])
@@ -226,6 +231,7 @@ os.write(1, b"end")
 """
 
 
+@needs_filters
 def test_a_confined_process_can_do_nothing_else() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ATTEMPTS], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False

@@ -33,14 +33,7 @@ class Finished:
     @property
     def ending(self) -> str:
         """Return how the process ended: `exit code 1`, `killed by SIGSEGV` or `no answer within 60 s`."""
-        if self.code is None:
-            return f"no answer within {self.seconds:.0f} s"
-        if self.code >= 0:
-            return f"exit code {self.code}"
-        try:
-            return f"killed by {signal.Signals(-self.code).name}"
-        except ValueError:
-            return f"killed by signal {-self.code}"
+        return f"no answer within {self.seconds:.0f} s" if self.code is None else describe_exit(self.code)
 
     @property
     def last_line(self) -> str:
@@ -50,6 +43,16 @@ class Finished:
     def tail(self, lines: int) -> str:
         """Return the last `lines` lines of the output."""
         return "\n".join(self.output.splitlines()[-lines:])
+
+
+def describe_exit(code: int) -> str:
+    """Return how a process with this return code ended: `exit code 1` or `killed by SIGSEGV`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 def run(

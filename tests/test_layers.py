@@ -215,7 +215,14 @@ ALLOWED = {
 
 @pytest.mark.parametrize(
     "path",
-    [*WORKER, *ROOT.glob("*.py"), ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "Dockerfile"],
+    [
+        *WORKER,
+        *ROOT.glob("*.py"),
+        ROOT / "README.md",
+        ROOT / "SECURITY.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        ROOT / "Dockerfile",
+    ],
     ids=name,
 )
 def test_the_words_are_those_of_the_field(path: Path) -> None:

@@ -88,19 +88,19 @@ def decode(data: bytes, *, max_bytes: int, max_s: float) -> Audio:
         ReferenceUnreadable: not audio of a known format, or no audio in it.
         ReferenceTooLarge: more bytes, seconds, channels or samples than allowed.
     """
-    check_size(data, max_bytes)
+    check_size(len(data), max_bytes)
     return join_parts(decode_parts(data, max_s))
 
 
-def check_size(data: bytes, max_bytes: int) -> None:
+def check_size(n_bytes: int, max_bytes: int) -> None:
     """Raise if a file as sent is too large.
 
     Raises:
         ReferenceTooLarge: it has more than `max_bytes`.
     """
-    if len(data) > max_bytes:
+    if n_bytes > max_bytes:
         raise ReferenceTooLarge(
-            f"the recording has {len(data)} bytes, at most {max_bytes} ({variable('reference_max_bytes')}); "
+            f"the recording has {n_bytes} bytes, at most {max_bytes} ({variable('reference_max_bytes')}); "
             "send a shorter or compressed one"
         )
 

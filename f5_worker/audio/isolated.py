@@ -26,7 +26,7 @@ from f5_worker.audio.decode_child import BLOCK, END, REQUEST
 from f5_worker.audio.formats import input_labels
 from f5_worker.errors import InternalError, ReferenceTooLarge, ReferenceUnreadable
 from f5_worker.log import logger
-from f5_worker.process import Finished
+from f5_worker.process import describe_exit
 
 MAX_PROCESSES = 4
 OPEN_CPU_S = 1.0  # until the first frame: 10 ms for a file of 25 MB; a tag of 0.9 MB takes FFmpeg 21 s
@@ -63,7 +63,7 @@ class DecoderPool:
             ReferenceTooLarge: more bytes, seconds, channels or samples than allowed.
             InternalError: a process cannot be started.
         """
-        check_size(data, max_bytes)
+        check_size(len(data), max_bytes)
         sniff(data)  # what is not audio needs no process, and costs none
         with self._decoder(max_bytes) as decoder:
             return decoder.decode(data, max_s, self._wall_s)
@@ -162,7 +162,7 @@ class _Decoder:
             code = self._process.wait(1.0)
             if code == -signal.SIGPROF:
                 return "it took too much processor time"
-            return Finished(code, "", 0.0).ending
+            return describe_exit(code)
         return "it closed its socket"
 
     def _send(self, data: bytes, until: float) -> None:

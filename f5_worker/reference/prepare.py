@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from f5_worker.asr.whisper import Recogniser
+from f5_worker.audio.decode import Audio
 from f5_worker.audio.isolated import decode
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import (
@@ -83,10 +84,22 @@ def prepare(
         ReferenceProblem: one of its kinds, with what was measured.
         ModelUnavailable: the recogniser's files are broken.
     """
+    given = _parse_given(transcript)
+    return _prepare(_decode(data, settings), given, settings, recogniser, language)
+
+
+def _parse_given(transcript: str | None) -> Transcript | None:
     given = None if transcript is None else parse_transcript(transcript)
-    if given is not None:
-        given = replace(given, text=finish_transcript(given.text))
-    audio = decode(data, max_bytes=settings.reference_max_bytes, max_s=settings.reference_decode_max_s)
+    return None if given is None else replace(given, text=finish_transcript(given.text))
+
+
+def _decode(data: bytes, settings: Settings) -> Audio:
+    return decode(data, max_bytes=settings.reference_max_bytes, max_s=settings.reference_decode_max_s)
+
+
+def _prepare(
+    audio: Audio, given: Transcript | None, settings: Settings, recogniser: Recogniser | None, language: str | None
+) -> Reference:
     candidates = _find_candidates(trim_to_speech(audio), given, settings.reference_max_s, recogniser, language)
     chosen = choose_confirmed(candidates, recogniser if settings.check_transcripts else None, language)
     text = finish_transcript(chosen.text)
@@ -115,13 +128,15 @@ def examine(
         ReferenceUnreadable, ReferenceTooLarge: it is not a recording that can be measured.
         ModelUnavailable: the recogniser's files are broken.
     """
+    given = _parse_given(transcript)
+    audio = _decode(data, settings)
     try:
-        return prepare(data, transcript, settings, recogniser, language).report
+        return _prepare(audio, given, settings, recogniser, language).report
     except TranscriptNeeded as error:
         refusal = error.message if recogniser is not None else None
     except (ReferenceSilent, ReferenceTooShort, ReferenceTooLong, TranscriptMismatch) as error:
         refusal = error.message
-    clip = detect_speech(decode(data, max_bytes=settings.reference_max_bytes, max_s=settings.reference_decode_max_s))
+    clip = detect_speech(audio)
     if clip.regions:
         clip = clip.cut(0, len(clip.regions))
     return measure(clip, "", language=language, refusal=refusal)

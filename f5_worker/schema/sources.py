@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import re
 
-from f5_worker.errors import InvalidInput, ReferenceTooLarge
-from f5_worker.settings import Settings, variable
+from f5_worker.audio.decode import check_size
+from f5_worker.errors import InvalidInput
+from f5_worker.settings import Settings
 from f5_worker.storage.fetch import fetch
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -33,12 +34,7 @@ def read_audio_source(source: str, settings: Settings) -> bytes:
 
 def _from_base64(text: str, max_bytes: int) -> bytes:
     digits = "".join(text.split())
-    size = len(digits) * 3 // 4 - digits[-2:].count("=")
-    if size > max_bytes:
-        raise ReferenceTooLarge(
-            f"the recording has {size} bytes, at most {max_bytes} ({variable('reference_max_bytes')}); "
-            "send a shorter or compressed one"
-        )
+    check_size(len(digits) * 3 // 4 - digits[-2:].count("="), max_bytes)
     try:
         data = b"" if digits.endswith("===") else base64.b64decode(digits, validate=True)
     except ValueError:

@@ -39,6 +39,7 @@ def load_worker(settings: Settings) -> Worker:
         ModelUnavailable: its files are missing or do not belong together.
         SettingsInvalid: the bucket's variables contradict each other, or voices are to be kept in a missing bucket.
         StorageFailed: all results are to go to the bucket, and it does not take them.
+        InternalError: the decoder of recordings cannot be started.
     """
     logger.info("loading %s", settings.model)
     started = time.monotonic()
@@ -47,7 +48,7 @@ def load_worker(settings: Settings) -> Worker:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
     bucket = open_bucket(settings)
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
-        background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
+        decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
         from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
 
@@ -55,6 +56,7 @@ def load_worker(settings: Settings) -> Worker:
         loaded = time.monotonic()
         tokenize(normalize("1, 2").text)  # reads dictionaries, once
         runner.warm_up()
+        decoder.result()  # without it no recording can be read, the model's own voices included
         ready = time.monotonic()
         logger.info(
             "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s",

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from f5_worker.boot.flash_attn import install
+from tests.boot.flash_attn.release_server import Releases, serve
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Releases]:
+    with serve() as releases:
+        yield releases
 
 
 @pytest.fixture

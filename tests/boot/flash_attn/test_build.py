@@ -8,7 +8,6 @@ import os
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from f5_worker.boot.flash_attn import build
 from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.storage import files
-from tests.boot.flash_attn.release_server import PADDING, RAISES, RIGHT, Releases, make_wheel, serve
+from tests.boot.flash_attn.release_server import PADDING, RAISES, RIGHT, Releases, make_wheel
 from tests.boot.flash_attn.support import (
     FACTS,
     GIB,
@@ -59,12 +58,6 @@ def make_sdist(folder: Path, before: str = "", code: str = RIGHT) -> str:
     folder.mkdir(exist_ok=True)
     (folder / f"{name}.tar.gz").write_bytes(data.getvalue())
     return hashlib.sha256(data.getvalue()).hexdigest()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Releases]:
-    with serve() as releases:
-        yield releases
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,17 +13,11 @@ import pytest
 from f5_worker.boot.flash_attn.download import DownloadFailed, fetch
 from f5_worker.boot.flash_attn.wheels import Wheel
 from f5_worker.storage import files
-from tests.boot.flash_attn.release_server import Asset, Releases, serve
+from tests.boot.flash_attn.release_server import Asset, Releases
 from tests.boot.flash_attn.support import QUICK
 
 NAME = "flash_attn-2.8.3+cu12torch2.4cxx11abiFALSE-cp311-cp311-linux_x86_64.whl"
 BODY = bytes(range(256)) * 32
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Releases]:
-    with serve() as releases:
-        yield releases
 
 
 @pytest.fixture

@@ -7,21 +7,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
-from tests.boot.flash_attn.release_server import ABORTS, RAISES, SYMBOL, WRONG, Releases, serve
+from tests.boot.flash_attn.release_server import ABORTS, RAISES, SYMBOL, WRONG, Releases
 from tests.boot.flash_attn.support import FACTS, TAG, Container, filename, import_of, needs_pip, wheel, with_python
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Releases]:
-    with serve() as releases:
-        yield releases
 
 
 @pytest.fixture

@@ -17,14 +17,8 @@ import pytest
 
 from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
 from f5_worker.boot.probe.probe import Installed, installed
-from tests.boot.flash_attn.release_server import RAISES, RIGHT, WRONG, Releases, make_wheel, serve
+from tests.boot.flash_attn.release_server import RAISES, RIGHT, WRONG, Releases, make_wheel
 from tests.boot.flash_attn.support import FACTS, Container, filename, import_of, needs_pip, wheel
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Releases]:
-    with serve() as releases:
-        yield releases
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from f5_worker.boot.weights import copies, recipes, weights
 from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, Tools
 from f5_worker.boot.weights.weights import CopyPrecision, WeightRoots, find_model, space_problem
 from f5_worker.errors import ModelUnavailable
-from tests.boot.weights.test_weights import NAME, PINNED, Hub, cache_snapshot, hub, roots, small_table
+from tests.boot.weights.test_weights import NAME, PINNED, Hub, cache_snapshot, hub, small_table
 
-__all__ = ["hub", "roots", "small_table"]  # fixtures
+__all__ = ["hub", "small_table"]  # fixtures
 
 
 def limit_disks(monkeypatch: pytest.MonkeyPatch, free: dict[Path, int]) -> None:

@@ -18,9 +18,9 @@ from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, Tools
 from f5_worker.boot.weights.weights import WeightRoots, find_model
 from f5_worker.models.published import HubFile
 from f5_worker.storage import files
-from tests.boot.weights.test_weights import NAME, content, roots, small_table, tensors
+from tests.boot.weights.test_weights import NAME, content, small_table, tensors
 
-__all__ = ["roots", "small_table"]  # fixtures
+__all__ = ["small_table"]  # fixtures
 
 FORK = multiprocessing.get_context("fork")
 WORKERS = 8

@@ -33,18 +33,6 @@ def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bake, "recognisers", published)
 
 
-@pytest.fixture
-def roots(tmp_path: Path) -> WeightRoots:
-    for name in ("shipped", "baked", "hub", "volume", "local"):
-        (tmp_path / name).mkdir()
-    return WeightRoots(
-        shipped=tmp_path / "shipped",
-        baked=tmp_path / "baked",
-        hub_caches=(tmp_path / "hub",),
-        caches=(tmp_path / "volume", tmp_path / "local"),
-    )
-
-
 class Hub:
     """Returns CONTENT or the given content for every file; records the requested files."""
 

@@ -87,18 +87,6 @@ def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "default_vocoder", lambda: small[NAME].vocoder)
 
 
-@pytest.fixture
-def roots(tmp_path: Path) -> WeightRoots:
-    for name in ("shipped", "baked", "hub", "volume", "local"):
-        (tmp_path / name).mkdir()
-    return WeightRoots(
-        shipped=tmp_path / "shipped",
-        baked=tmp_path / "baked",
-        hub_caches=(tmp_path / "hub",),
-        caches=(tmp_path / "volume", tmp_path / "local"),
-    )
-
-
 def fill(directory: Path, *names: str) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     for name in names or copies.REQUIRED:

@@ -68,10 +68,9 @@ def refine(
     boundaries = _possible_boundaries(regions, length_s)
     lengths = np.array([word.phonetic_length for word in words])
     expected_s = lengths * (max(HOP_S, float(boundaries.voiced_s[-1])) / lengths.sum())
-    bands = [_search_band(boundaries, times_s) for times_s in _attention_times(words)]
-    costs = [
-        _attention_cost(boundaries, band, times_s) for band, times_s in zip(bands, _attention_times(words), strict=True)
-    ]
+    attention = _attention_times(words)
+    bands = [_search_band(boundaries, times_s) for times_s in attention]
+    costs = [_attention_cost(boundaries, band, times_s) for band, times_s in zip(bands, attention, strict=True)]
     costs[0] = costs[0] * EDGE_WEIGHT + OUTSIDE_COST * boundaries.voiced_s[bands[0]]
     sound_after_s = boundaries.voiced_s[-1] - boundaries.voiced_s[bands[-1]]
     costs[-1] = costs[-1] * EDGE_WEIGHT + OUTSIDE_COST * sound_after_s

@@ -84,6 +84,7 @@ def _facts(info: VoiceInfo) -> Json:
             "defaults": metadata.defaults.model_dump(exclude_none=True),
             "transcript": metadata.prepared.transcript.strip(),
             "report": metadata.prepared.report.model_dump(),
+            "warnings": list(metadata.prepared.warnings),
         }
     if info.audio is not None:
         facts["audio_base64"] = base64.b64encode(info.audio).decode("ascii")

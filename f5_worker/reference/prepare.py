@@ -62,7 +62,7 @@ class Reference:
 
 def prepare(
     data: bytes,
-    transcript: str | None,
+    transcript: str | bytes | None,
     settings: Settings,
     recogniser: Recogniser | None = None,
     language: str | None = None,
@@ -75,7 +75,8 @@ def prepare(
     garbled and far too fast.
 
     Args:
-        transcript: plain text, SRT, VTT or CSV; None lets the recogniser write it.
+        transcript: plain text, subtitles of any kind or a table, as text or as a file's bytes; None lets the
+            recogniser write it.
         language: ISO 639-1, of the recording; None lets the recogniser detect it.
 
     Raises:
@@ -88,7 +89,7 @@ def prepare(
     return _prepare(_decode(data, settings), given, settings, recogniser, language)
 
 
-def _parse_given(transcript: str | None) -> Transcript | None:
+def _parse_given(transcript: str | bytes | None) -> Transcript | None:
     given = None if transcript is None else parse_transcript(transcript)
     return None if given is None else replace(given, text=finish_transcript(given.text))
 
@@ -105,16 +106,16 @@ def _prepare(
     text = finish_transcript(chosen.text)
     # Where the recogniser wrote the words, its agreement with itself says nothing.
     agreement = chosen.agreement if given is not None else None
-    report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language)
-    warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None]
-    return Reference(
-        render_clip(chosen.clip), text, audio.duration_s, (*filter(None, warnings), *report.reasons), report
-    )
+    encoding = given.warning if given is not None else None
+    report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language, doubt=encoding)
+    warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None, encoding]
+    told = dict.fromkeys((*filter(None, warnings), *report.reasons))
+    return Reference(render_clip(chosen.clip), text, audio.duration_s, tuple(told), report)
 
 
 def examine(
     data: bytes,
-    transcript: str | None,
+    transcript: str | bytes | None,
     settings: Settings,
     recogniser: Recogniser | None = None,
     language: str | None = None,

@@ -22,6 +22,8 @@ _SEPARATORS = (",", ";", "\t")
 _NUMBER = re.compile(r"\d{1,9}(?:[.,]\d{1,12})?(?:[eE][+-]?\d{1,2})?", flags=re.ASCII)
 # A table without a header is recognised by times as they are not written in prose: a fraction or an hour, no space.
 _CERTAIN_TIME = re.compile(r"\d{1,9}\.\d{1,12}|\d{1,9}:\d\d:\d\d(?:\.\d{1,9})?", flags=re.ASCII)
+# The times of a row whose line end is missing: `first words",6.5,8.25,"next words`.
+_ROW_IN_TEXT = re.compile(r"([,;\t])\d{1,9}[.,]\d{1,12}\1\d{1,9}[.,]\d{1,12}\1", flags=re.ASCII)
 
 _MAX_NAME_CHARS = 40
 _HEADER_NAMES = {
@@ -108,6 +110,8 @@ def parse_table(text: str, layout: TableLayout) -> list[Cue]:
         cells = _join_unquoted_text(row, layout)
         if len(cells) != layout.width:
             raise line_error(line, f"it has {len(cells)} columns instead of {layout.width}")
+        if _ROW_IN_TEXT.search(cells[layout.text]):
+            raise line_error(line, "another row begins in its text")
         start, end = _parse_time(line, cells[layout.start]), _parse_time(line, cells[layout.end])
         speaker = None if layout.speaker is None else join_lines(cells[layout.speaker]) or None
         rows.append((line, start, end, join_lines(cells[layout.text]), speaker))

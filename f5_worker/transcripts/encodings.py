@@ -50,13 +50,16 @@ _NAMES = {
 }
 _LATIN = ("cp1252", "cp1250", "cp1254")
 _CENTRAL_LANGUAGES = {"Croatian", "Czech", "Hungarian", "Polish", "Romanian", "Slovak", "Slovene"}
-# Of letters that only Central European languages have, in Windows-1250: those that are signs between letters in
-# Windows-1252; s and z with a caron, which no language of Western Europe has. Hungarian's long vowels beside others.
-_CENTRAL_EUROPEAN = re.compile(
-    rb"[A-Za-z\xc0-\xff][\xa3\xa5\xaa\xaf\xb3\xb9\xba\xbc\xbe\xbf][A-Za-z\xc0-\xff]|\b[\xa3\xa5\xaf\xb3][A-Za-z\xc0-\xff]"
-    rb"|[A-Za-z\xc0-\xff][\xb3\xb9\xba](?![0-9])|[\x8a\x8c\x8d\x8e\x8f\x9a\x9d\x9e\x9f]"
-)
-_HUNGARIAN = (re.compile(rb"[\xf5\xfb\xd5\xdb]"), re.compile(rb"[\xf6\xfc]"), re.compile(rb"[\xe1\xed\xfa]"))
+# The letters besides a to z that a language has; a text in it has no other ones, in the encoding that it is in.
+_ALPHABETS = {
+    "cp1252": (
+        "àâæçéèêëîïôœùûüÿ", "äöüß", "áéíñóúü", "áâãàçéêíóôõúü", "àèéìíîòóùú", "åäöé", "æøåé", "áðéíóúýþæö", "éëïóöü",
+    ),
+    "cp1250": ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "čćđšž", "ăâîşţ"),
+    "cp1254": ("çğıöşüâîû",),
+}  # fmt: skip
+# Letters of Central Europe are signs in Windows-1252, which stand at the edge of a word there.
+_SIGN_IN_WORD = re.compile("[^\\W\\d_][£¥¯³¹º¼¾¿]|[¥¯³¹¼¾][^\\W\\d_]")
 # The characters of two bytes that make up almost all of a text: kana; the frequent half of Chinese; Hangul.
 _FREQUENT = {
     "cp932": (0x829F, 0x8396),
@@ -65,7 +68,7 @@ _FREQUENT = {
     "big5": (0xA440, 0xC67E),
     "cp949": (0xB0A1, 0xC8FE),
 }
-_WORDS = re.compile(rb"[A-Za-z\x80-\xff]")
+_NO_WORDS = re.compile(rb"[^A-Za-z\x80-\xff]{4,}")
 _CYRILLIC = "оеаинтсрвлкмдпуяыі"
 _FREQUENT_LETTERS = {
     "cp1251": _CYRILLIC,
@@ -105,7 +108,10 @@ def decode_transcript(data: bytes) -> DecodedText:
                 f"the transcript has the mark of {name} and is not valid; save it again"
             ) from None
     encoding = _utf16(data) or _legacy(data)
-    text = data.decode(encoding)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        raise _unknown() from None
     return DecodedText(text, f"the transcript is not in UTF-8; it was read as {_NAMES[encoding]}; check its words")
 
 
@@ -141,17 +147,17 @@ def _legacy(data: bytes) -> str:
 
     if b"\0" in data:
         raise SubtitlesUnreadable("the transcript holds binary data, it is not text in UTF-8; save it as UTF-8")
-    words = b"\n".join(line for line in data.splitlines() if _WORDS.search(line) and b"-->" not in line)
+    words = _NO_WORDS.sub(b" ", data)  # times are no evidence
     names = [name for name in _NAMES if not name.startswith("utf")]
     matches = from_bytes(words, cp_isolation=names, threshold=_MAX_CHAOS)
     known = [match for match in matches if match.encoding in _NAMES]
     if (east_asian := _east_asian(words, [match.encoding for match in known])) is not None:
         return east_asian
     if not known:
-        raise SubtitlesUnreadable("the transcript is in an encoding that is not known; save it as UTF-8")
+        raise _unknown()
     best = known[0]
     if best.encoding in _LATIN:
-        return _latin(words, best.encoding, best.language in _CENTRAL_LANGUAGES)
+        return _latin(words, best.encoding == "cp1250" and best.language in _CENTRAL_LANGUAGES)
     rivals = [
         match.encoding
         for match in known[1:]
@@ -179,22 +185,27 @@ def _most_frequent(words: bytes, encodings: list[str]) -> str:
     return ranked[0]
 
 
-def _latin(data: bytes, best: str, is_central_language: bool) -> str:
-    """Return which of the Latin encodings: Turkish and Central European where their letters are, else Western."""
-    if best == "cp1254":
-        return best
-    is_central = (
-        (best == "cp1250" and is_central_language)
-        or _CENTRAL_EUROPEAN.search(data) is not None
-        or all(pattern.search(data) for pattern in _HUNGARIAN)
+def _latin(words: bytes, is_central_language: bool) -> str:
+    """Return which of the Latin encodings: the one in which all letters are those of one language.
+
+    Args:
+        is_central_language: what `charset-normalizer` takes it for, where that tells more than one or none.
+    """
+    fitting = [encoding for encoding in _ALPHABETS if _fits_alphabet(words, encoding)]
+    if ("cp1250" in fitting and "cp1252" in fitting) or not fitting:
+        fitting = ["cp1250"] if is_central_language else ["cp1252"]
+    return fitting[0]
+
+
+def _fits_alphabet(words: bytes, encoding: str) -> bool:
+    try:
+        text = words.decode(encoding).lower()
+    except UnicodeDecodeError:
+        return False
+    letters = {char for char in text if char > "\x7f" and char.isalpha() and char not in "ªº"}
+    return any(letters <= set(alphabet) for alphabet in _ALPHABETS[encoding]) and not (
+        encoding == "cp1252" and _SIGN_IN_WORD.search(text)
     )
-    for encoding in ("cp1250", "cp1252") if is_central else ("cp1252", "cp1250"):
-        try:
-            data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise _doubtful([best])
 
 
 def _east_asian(data: bytes, matches: list[str]) -> str | None:
@@ -231,6 +242,10 @@ def _frequent_share(data: bytes, encoding: str) -> float:
     codes = [int.from_bytes(char.encode(encoding), "big") for char in text if char > "\x7f"]
     letters = [code for code in codes if not 0xA1A1 <= code <= 0xA3FE and not 0x8140 <= code <= 0x81FC]  # no marks
     return sum(low <= code <= high for code in letters) / len(letters) if letters else 0.0
+
+
+def _unknown() -> SubtitlesUnreadable:
+    return SubtitlesUnreadable("the transcript is in an encoding that is not known; save it as UTF-8")
 
 
 def _doubtful(encodings: list[str]) -> SubtitlesUnreadable:

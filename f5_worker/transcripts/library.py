@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from f5_worker.audio.sandbox import ROOT, child_environment
 from f5_worker.errors import InternalError, SubtitlesUnreadable
-from f5_worker.transcripts.cues import Cue, checked_span_s, line_error
+from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, line_error
 
 PlayerFormat: TypeAlias = Literal["ass", "ttml", "sami", "microdvd", "mpl2", "tmp"]
 
@@ -28,7 +28,7 @@ NAMES: dict[PlayerFormat, str] = {
     "tmp": "TMP",
 }
 MEMORY_BYTES = 128 * 2**20  # besides the interpreter; 10,000 cues take 20 MiB
-CPU_S = 2.0  # 10,000 cues take 0.4 s
+CPU_S = 1.0  # 10,000 cues take 0.3 s
 WALL_S = 30.0  # for a machine that is busy with other work
 
 _ASS = re.compile(r"\[(?:script info|events|v4\+? styles)\]|(?:dialogue|format):[^,\n]{0,60},", re.IGNORECASE)
@@ -88,12 +88,13 @@ def parse_player_format(text: str, kind: PlayerFormat) -> list[Cue]:
         SubtitlesUnreadable: it cannot be read, with the line where that is known, or takes too much time or memory.
         InternalError: the process cannot be started.
     """
-    cues = []
+    cues: list[Cue] = []
     for number, (start_s, end_s, words, speaker, is_open) in enumerate(_run(text, kind)["cues"], start=1):
         if kind in _REMNANTS and _REMNANTS[kind].search(words):
             raise line_error(number, f"this is {NAMES[kind]}, and there are times or tags among its words", "cue")
         span_s = checked_span_s(number, max(0.0, start_s), end_s, "cue")
         cues.append(Cue(*span_s, words, speaker, is_open=is_open))
+        check_cue_count(cues)
     return cues
 
 
@@ -121,6 +122,15 @@ def _run(text: str, kind: PlayerFormat) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         raise _refused(kind, "cannot be read: its reader ended, or needed too much memory") from None
+    return check_answer(answer, kind)
+
+
+def check_answer(answer: dict[str, Any], kind: PlayerFormat) -> dict[str, Any]:
+    """Return the answer of the process if it has cues.
+
+    Raises:
+        SubtitlesUnreadable: it has the reason why not.
+    """
     if "error" in answer:
         if answer["line"]:
             raise line_error(answer["line"], f"this is {NAMES[kind]}, and {answer['error']}")

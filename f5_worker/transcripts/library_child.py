@@ -125,7 +125,7 @@ def _read_microdvd(text: str) -> list[Event]:
 
 def _read_sami(text: str) -> list[Event]:
     """Read SAMI; a cue ends where an empty one begins, which is there for that; else pysubs2 estimates it."""
-    events = _read(text, "sami")
+    events = _read(f"{text}</SAMI>", "sami")  # without an end pysubs2 loses the last cue
     ended = [
         event._replace(end_s=later.start_s) if not later.text.strip() else event._replace(is_open=True)
         for event, later in pairwise(events)

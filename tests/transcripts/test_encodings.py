@@ -19,11 +19,16 @@ TEXTS = {
         "Den gamle fyrvaktaren gick uppför trapporna varje kväll med en kopp te på ön.",
         "À bientôt, garçon! C’est déjà l’été.",
         "I said “no” – and that’s it…",
+        "Meet me at the café.",
+        "Gamli vitavörðurinn gekk upp stigann á hverju kvöldi. Það var þoka.",
+        "O velho faroleiro subia as escadas. Não havia ninguém; a manhã é fria, não é?",
+        "Il vecchio guardiano saliva ogni sera. Perché? Non c'è più città, però è così.",
     ),
     "cp1250": (
         "Stary latarnik każdego wieczoru wchodził po krętych schodach. Niósł małą lampę.",
         "Starý strážce majáku každý večer stoupal po točitých schodech. Nesl lampu.",
         "Az öreg világítótorony-őr minden este felment a csigalépcsőn, kis lámpát vitt.",
+        "Stari čuvar svjetionika penjao se svake večeri uz zavojite stepenice.",
         "Bătrânul paznic al farului urca în fiecare seară scările. Avea o lampă mică în mână.",
     ),
     "cp1251": (
@@ -65,10 +70,11 @@ def test_unicode_in_every_form(text: str) -> None:
         assert "without a mark" in str(decoded.warning)
 
 
-def test_subtitles_in_another_encoding() -> None:
-    text = "1\n00:00:01,000 --> 00:00:02,000\nПривет, мой старый друг.\n\n2\n00:00:03,000 --> 00:00:04,000\nКак дела?\n"
-    transcript = parse_transcript(text.encode("cp1251"))
-    assert transcript.text == "Привет, мой старый друг. Как дела?"
+@pytest.mark.parametrize(("encoding", "words"), SAMPLES)
+def test_times_are_no_evidence(encoding: str, words: str) -> None:
+    text = f"1\n00:00:01,000 --> 00:00:02,000\n{words}\n\n2\n00:00:03,000 --> 00:00:04,000\n{words}\n"
+    transcript = parse_transcript(text.encode(encoding))
+    assert [cue.text for cue in transcript.cues] == [words, words]
     assert transcript.warning is not None
     assert parse_transcript(text.encode()).warning is None
     assert parse_transcript(text).warning is None

@@ -166,7 +166,7 @@ def check_cue_count(cues: Sequence[object]) -> None:
 
 def parse_srt(lines: Sequence[str]) -> list[Cue]:
     """Parse SRT: with numbers or without, comma or point, markup, entities, blank lines inside a cue."""
-    cues = [cue for block in _blocks(lines, 0, vtt=False) for cue in _cues(block, "\n".join(block.lines), _SRT_TAG)]
+    cues = _all_cues(_blocks(lines, 0, vtt=False), _SRT_TAG)
     return [replace(cue, text=unescape(cue.text)) for cue in cues]
 
 
@@ -178,8 +178,7 @@ def parse_vtt(lines: Sequence[str]) -> list[Cue]:
     head = next(index for index, line in enumerate(lines) if line)
     body = (index for index in range(head + 1, len(lines)) if not lines[index] or is_time_line(lines[index]))
     blocks = _blocks(lines, next(body, len(lines)), vtt=True)
-    cues = [cue for block in blocks for cue in _cues(block, "\n".join(block.lines), _VTT_TAG)]
-    return [replace(cue, text=html.unescape(cue.text)) for cue in cues]
+    return [replace(cue, text=html.unescape(cue.text)) for cue in _all_cues(blocks, _VTT_TAG)]
 
 
 def _blocks(lines: Sequence[str], begin: int, *, vtt: bool) -> list[_Block]:
@@ -231,6 +230,13 @@ def unescape(text: str) -> str:
     """Replace the entities of HTML that are written out, also where a program did that twice; `AT&T` stays."""
     once = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
     return _ENTITY.sub(lambda match: html.unescape(match[0]), once)
+
+
+def _all_cues(blocks: Sequence[_Block], tag: re.Pattern[str]) -> list[Cue]:
+    numbered = enumerate(blocks, start=1)
+    return [
+        replace(cue, number=number) for number, block in numbered for cue in _cues(block, "\n".join(block.lines), tag)
+    ]
 
 
 def _cues(block: _Block, text: str, tag: re.Pattern[str]) -> Iterator[Cue]:

@@ -156,7 +156,7 @@ def _parse_unmarked(text: str, lines: Sequence[str]) -> tuple[TranscriptKind, li
 
 def _finish(parsed: Sequence[Cue], word_times: bool, *, may_roll: bool) -> list[Cue]:
     """Return the cues by their start with every word once, on one line, with their numbers in the file."""
-    numbered = [replace(cue, number=number) for number, cue in enumerate(parsed, start=1)]
+    numbered = [replace(cue, number=cue.number or number) for number, cue in enumerate(parsed, start=1)]
     ordered = sorted(numbered, key=lambda cue: cue.start_s)
     once = unroll(ordered, word_times=word_times) if may_roll else ordered
     return [replace(cue, text=join_lines(cue.text)) for cue in once]

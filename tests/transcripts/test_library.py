@@ -37,8 +37,8 @@ FILES = {
     "microdvd": "{1}{1}25\n{10}{146}{y:i}The old|man\n{150}{200}{c:$0000ff}came\n",
     "mpl2": "[4][58] /The old|man\n[60][70]came\n",
     "tmp": "00:00:00:The <i>old</i>|man\n00:00:06:came\n",
-    "sami": "<SAMI><HEAD><STYLE><!-- P {a} --></STYLE></HEAD>\n<BODY><SYNC Start=400><P Class=E>The <b>old</b> &amp;<br>"
-    "man\n<SYNC Start=1200><P Class=E>came\n</BODY></SAMI>",
+    "sami": "<SAMI><HEAD><STYLE><!-- P {a} --></STYLE></HEAD>\n<BODY><SYNC Start=400><P Class=E>The <b>old</b>"
+    " &amp;<br>man\n<SYNC Start=1200><P Class=E>came\n</BODY></SAMI>",
     "ttml": '<tt xmlns="http://www.w3.org/ns/ttml"><body><div begin="1s"><p begin="0.4s" end="5.853s">The <span>'
     'old</span><br/>\n man</p><p begin="00:00:06.000" end="00:00:07.000">came</p></div></body></tt>',
 }  # fmt: skip

@@ -28,6 +28,7 @@ from f5_worker.reference.candidates import (
 from f5_worker.reference.clip import Clip, detect_speech, render_clip, trim_to_speech
 from f5_worker.reference.report import VoiceReport, measure
 from f5_worker.settings import Settings, variable
+from f5_worker.text.normalize import normalize_transcript
 from f5_worker.text.sentences import finish_transcript
 from f5_worker.transcripts.parse import Transcript, parse_transcript
 
@@ -90,8 +91,11 @@ def prepare(
 
 
 def _parse_given(transcript: str | bytes | None) -> Transcript | None:
-    given = None if transcript is None else parse_transcript(transcript)
-    return None if given is None else replace(given, text=finish_transcript(given.text))
+    if transcript is None:
+        return None
+    given = parse_transcript(transcript)
+    cues = tuple(replace(cue, text=normalize_transcript(cue.text)) for cue in given.cues)
+    return replace(given, cues=cues, text=finish_transcript(normalize_transcript(given.text)))
 
 
 def _decode(data: bytes, settings: Settings) -> Audio:

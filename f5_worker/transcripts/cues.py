@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from f5_worker.errors import SubtitlesUnreadable
 from f5_worker.text.scripts import JOINED_WITHOUT_SPACE
+from f5_worker.transcripts.tidy import FULLWIDTH_SIGNS
 
 MAX_CUES = 10_000
 MAX_TIME_S = 86_400.0
@@ -128,7 +129,8 @@ def _is_certainly_time(text: str) -> bool:
 
 def holds_times(words: str) -> bool:
     """Return True for words of a cue with a time of the file in them, or what is left of one."""
-    return _TIME_REMNANT.search(words) is not None or any(map(_is_broken_time, words.split()))
+    plain = words.translate(FULLWIDTH_SIGNS)
+    return _TIME_REMNANT.search(plain) is not None or any(map(_is_broken_time, plain.split()))
 
 
 def _is_broken_time(word: str) -> bool:
@@ -141,9 +143,10 @@ def _is_broken_time(word: str) -> bool:
 
 def is_timed(line: str) -> bool:
     """Return True for a line that begins as no sentence does, with a time of subtitles, or has one beside an arrow."""
-    if _TIMED_BEGINNING.match(line) or _is_broken_time(line[:_MAX_TIME_CHARS].split(" ", 1)[0]):
+    plain = line.translate(FULLWIDTH_SIGNS)
+    if _TIMED_BEGINNING.match(plain) or _is_broken_time(plain[:_MAX_TIME_CHARS].split(" ", 1)[0]):
         return True
-    return _EXACT.search(line) is not None and _SIGNS_AROUND_TIMES.search(line) is not None
+    return _EXACT.search(plain) is not None and _SIGNS_AROUND_TIMES.search(plain) is not None
 
 
 def sort_cues(cues: Sequence[Cue]) -> tuple[Cue, ...]:

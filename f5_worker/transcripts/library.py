@@ -43,7 +43,7 @@ _MARKED_LINES: dict[PlayerFormat, re.Pattern[str]] = {
     "ttml": re.compile(r"<p\b[^<>]{0,200}\bbegin=|</tt>", re.IGNORECASE),
     "sami": re.compile(r"<sync\w?\s+start\b|</?sami>", re.IGNORECASE),
     "microdvd": re.compile(r"^\W{0,2}\d?\{.{0,9}\}\W?\w?\{\d"),
-    "mpl2": re.compile(r"^\W{0,2}\[.{0,9}\]\W?\[\d"),
+    "mpl2": re.compile(r"^\W{0,2}\d{0,9}\[?[^\[\]]{0,9}\]\W?\[\d"),
     "tmp": re.compile(r"^\W?\d\d:\d\d:\d\d:\D"),
 }
 _REMNANTS: dict[PlayerFormat, re.Pattern[str]] = {  # of times and tags among the words

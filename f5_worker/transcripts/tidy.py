@@ -8,7 +8,7 @@ from f5_worker.text.scripts import strip_invisible
 
 _LINE_END = re.compile(r"\r{1,2}\n|\r")
 _FENCE = re.compile(r"(?:\A\s*|^[ \t]*)(?:```|~~~)[ \t]*[\w+-]{0,20}[ \t]*$", flags=re.MULTILINE)
-_FULLWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " "}
+FULLWIDTH_SIGNS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " "}
 _MAX_TIME_LINE_CHARS = 200
 _CLOCK_CHARS = r"\d[\d:.,; \t]{2,40}"
 _ARROW = r"(?:[-\u2010-\u2015=][ \t]?){1,5}(?:>|&gt;)|[\u2192\u2794\u279c\u27f6\u21d2]"
@@ -38,7 +38,7 @@ def _tidy_times(line: str) -> str:
     """Return a line of two times as SRT writes it; any other line as it is."""
     if not line or len(line) > _MAX_TIME_LINE_CHARS or not line[0].isdigit():
         return line
-    match = _ARROW_LINE.fullmatch(line.translate(_FULLWIDTH))
+    match = _ARROW_LINE.fullmatch(line.translate(FULLWIDTH_SIGNS))
     if match is None:
         return line
     return f"{_tidy_clock(match['start'])} --> {_tidy_clock(match['end'])}{match['rest']}"

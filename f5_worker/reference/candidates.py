@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from f5_worker.reference.thresholds import RECOGNITION
 from f5_worker.settings import variable
 from f5_worker.text.letters import spoken_letters
 from f5_worker.text.scripts import is_latin, is_unspaced
-from f5_worker.transcripts.cues import Cue
+
+if TYPE_CHECKING:
+    from f5_worker.transcripts.cues import Cue
 
 _NO_SPEECH = re.compile(r"\[[^\]]*\]|[♪♫]+")  # how subtitles write sounds and songs
 

@@ -6,6 +6,7 @@ All signals are float32 `[nw]`, mono, at 24 kHz.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.decode import Audio
@@ -30,7 +31,9 @@ from f5_worker.reference.report import VoiceReport, measure
 from f5_worker.settings import Settings, variable
 from f5_worker.text.normalize import normalize_transcript
 from f5_worker.text.sentences import finish_transcript
-from f5_worker.transcripts.parse import Transcript, parse_transcript
+
+if TYPE_CHECKING:
+    from f5_worker.transcripts.parse import Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,8 @@ def prepare(
 
 
 def _parse_given(transcript: str | bytes | None) -> Transcript | None:
+    from f5_worker.transcripts.parse import parse_transcript  # compiles 20 ms of patterns
+
     if transcript is None:
         return None
     given = parse_transcript(transcript)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,10 +30,10 @@ from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s
 from f5_worker.synthesis.prepare import aligner_for, reference_warnings, sampling_params, voice_for
 from f5_worker.synthesis.speech import AudioParts, Speech
 from f5_worker.text.seed import segment_seed
-from f5_worker.transcripts.cues import Cue
-from f5_worker.transcripts.non_speech import is_speakable, spoken_words
-from f5_worker.transcripts.parse import parse_transcript
 from f5_worker.voices.info import LoadedVoice
+
+if TYPE_CHECKING:
+    from f5_worker.transcripts.cues import Cue
 
 MAX_LINES = 2_000
 MAX_NUMBERS = 10  # of cues in a warning
@@ -113,6 +113,8 @@ def read_cues(subtitles: str, settings: Settings, track_s: float | None = None) 
     Raises:
         SubtitlesUnreadable: text without times, or too many lines. TextTooLong: more text or time than allowed.
     """
+    from f5_worker.transcripts.parse import parse_transcript  # compiles 20 ms of patterns
+
     if track_s is not None and track_s > settings.max_audio_s:
         raise TextTooLong(f"track_s={track_s:g} is more than {settings.max_audio_s:.0f} s (F5_MAX_AUDIO_S); lower it")
     transcript = parse_transcript(subtitles)
@@ -137,6 +139,8 @@ def select_spoken(cues: Sequence[Cue], non_speech: Literal["skip", "speak"]) -> 
     Raises:
         TextUnspeakable: no cue has words.
     """
+    from f5_worker.transcripts.non_speech import is_speakable, spoken_words
+
     spoken: list[Cue] = []
     sounds, wordless = list[int](), list[int]()
     for cue in cues:

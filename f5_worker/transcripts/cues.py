@@ -30,7 +30,7 @@ _EXACT = re.compile(_EXACT_TIME, flags=re.ASCII)
 # What is left of such a time, or of one in brackets or by an arrow, where a letter of it is missing.
 _TIME_REMNANT = re.compile(
     rf"{_EXACT_TIME}|{_ZERO_HOURS}\S|[:;]\d{{1,2}}[.,]\d{{3}}(?!\d)|(?<!\d)00:\d{{0,2}}:?(?:\Z|[A-Za-z])|[A-Za-z]00:\d\d"
-    r"|[\[<]\d{1,3}[:;]\d|[:;]\d\d(?:[.,]\d{1,3})?[\]>]|\d\]?\s?-{1,2}>|-->\s?\[?\d",
+    r"|[\[<]\d{1,3}[:;]\d|[:;]\d\d(?:[.,]\d{1,3})?[\]>]|[:;]\d{1,2}\]?\s?-{1,2}>|-->\s?\[?\d{1,3}[:;]",
     flags=re.ASCII,
 )
 _TIME_OF_DAY = re.compile(r"\d{1,2}:\d\d:\d\d", flags=re.ASCII)

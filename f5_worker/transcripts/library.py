@@ -31,7 +31,10 @@ MEMORY_BYTES = 128 * 2**20  # besides the interpreter; 10,000 cues take 20 MiB
 CPU_S = 1.0  # 10,000 cues take 0.3 s
 WALL_S = 30.0  # for a machine that is busy with other work
 
-_ASS = re.compile(r"\[(?:script info|events|v4\+? styles)\]|(?:dialogue|format):[^,\n]{0,60},", re.IGNORECASE)
+_ASS = re.compile(
+    r"\[(?:script info|events|v4\+? styles)\]|dialogue:[^,\n]{0,20},\s{0,3}-?\d|format:[^\n]{0,200}\bstart\s?,",
+    re.IGNORECASE,
+)
 _XML = re.compile(r"<\?xml\b|<!--|<!doctype\s+tt\b|<(?:\w{1,20}:)?tt[\s>]", re.IGNORECASE)
 _TTML = re.compile(r"<(?:\w{1,20}:)?tt[\s>]")
 _SAMI = re.compile(r"<sami\b", re.IGNORECASE)

@@ -12,7 +12,7 @@ from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, lin
 
 _CLOCK = r"(?:\d{1,3}:)?\d{1,3}:\d\d(?:[.,]\d{1,6})?"
 _EXACT_CLOCK = r"(?:\d{1,3}:)?\d{1,3}:\d\d[.,]\d{1,6}"
-_SECONDS = r"\d{1,6}(?:\.\d{1,6})?s?"
+_SECONDS = r"\d{1,6}\.\d{1,6}s?"
 _FRAMES = r"\d\d[:;]\d\d[:;]\d\d[:;]\d\d"
 _ARROW = r"(?:[-=]{0,2} ?>|[\u2192\u2013\u2014-])"
 # `[00:00.400 --> 00:05.853]  words`, also in seconds, also without brackets where the times are exact.

@@ -21,7 +21,7 @@ from f5_worker.schema.requests import VOICE_NAME
 from f5_worker.voices.store import StoredFile
 
 # Preferred first: those with times. Clips have INPUT_EXTENSIONS, also preferred first: those that lost least.
-TRANSCRIPT_EXTENSIONS = ("srt", "vtt", "csv", "txt")
+TRANSCRIPT_EXTENSIONS = ("srt", "vtt", "ass", "ssa", "ttml", "dfxp", "smi", "sbv", "lrc", "csv", "tsv", "txt")
 # The files of a version besides the clip: the record, the transcript of whatever kind, and the prepared samples.
 RECORD_EXTENSION = "json"
 ADDED_TRANSCRIPT_EXTENSION = "txt"

@@ -141,7 +141,15 @@ class Settings(BaseModel):
     voices_s3_prefix: str | None = Field(
         None, max_length=200, description="Store voices in the bucket, under this prefix, such as `voices/`."
     )
-    default_voice: str | None = Field(None, description="The voice of jobs that name no voice.")
+    default_voice: str | None = Field(
+        None, description="The voice of jobs that name no voice, or in OpenAI's call one of OpenAI's voices."
+    )
+    voice_aliases: str = Field(
+        "",
+        pattern=r"^(?:[^,=]+=[^,=]+(?:,\s*|$))*$",
+        examples=["alloy=joe,nova=anna"],
+        description="Voices of this worker that names in OpenAI's call stand for, `name=voice` separated by commas.",
+    )
     require_consent: bool = Field(True, description="Store a new voice only with a statement of its speaker's consent.")
     voice_cache: int = Field(64, ge=1, le=4_096, description="Prepared references kept in memory.")
 
@@ -199,6 +207,12 @@ class Settings(BaseModel):
         pairs = (pair.partition("=") for pair in self.extra_model_dirs.split(",") if pair)
         return {name: Path(directory) for name, _, directory in pairs}
 
+    @property
+    def voice_alias_names(self) -> dict[str, str]:
+        """Return `voice_aliases` by name."""
+        pairs = (pair.partition("=") for pair in self.voice_aliases.split(",") if pair.strip())
+        return {name.strip(): voice.strip() for name, _, voice in pairs}
+
 
 def join_model_dirs(directories: Mapping[str, Path]) -> str:
     """Return the value that `extra_model_directories` reads."""
@@ -247,6 +261,8 @@ def accepted(field: FieldInfo) -> str:
         return f"{low}..{high}"
     if field.annotation is bool:
         return "true | false"
+    if field.examples:
+        return f"such as {field.examples[0]}"
     return "a path" if "Path" in str(field.annotation) else "text"
 
 

@@ -144,7 +144,7 @@ def _response(
         "timings": _timings(job.request, result.timeline),
         "captions": _caption_responses(captions) or None,
         "metrics": _metrics(job, result),
-        "warnings": list(result.warnings),
+        "warnings": [*job.warnings, *result.warnings],
     }
     if isinstance(job.request, DubInput):
         return DubResponse(lines=list(result.speech.lines), **fields)

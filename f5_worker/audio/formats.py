@@ -106,11 +106,12 @@ INPUT_CONTAINERS: Mapping[str, ContainerFormat] = {
     "wav": ContainerFormat("WAV", "audio/wav", "wav", ("wav",)),
     "flac": ContainerFormat("FLAC", "audio/flac", "flac", ("flac",)),
     "aiff": ContainerFormat("AIFF", "audio/aiff", "aiff", ("aiff", "aif")),
-    "mov": ContainerFormat("M4A/MP4", "audio/mp4", "m4a", ("m4a", "mp4")),
+    "mov": ContainerFormat("M4A/MP4/3GP", "audio/mp4", "m4a", ("m4a", "mp4", "mov", "qta", "3gp", "3ga")),
     "ogg": ContainerFormat("Ogg (Opus, Vorbis)", "audio/ogg", "ogg", ("opus", "ogg")),
     "matroska": ContainerFormat("WebM/Matroska", "audio/webm", "webm", ("webm", "mka")),
     "mp3": ContainerFormat("MP3", "audio/mpeg", "mp3", ("mp3",)),
     "aac": ContainerFormat("AAC", "audio/aac", "aac", ("aac",)),
+    "amr": ContainerFormat("AMR", "audio/amr", "amr", ("amr", "awb")),
 }
 INPUT_EXTENSIONS = tuple(extension for container in INPUT_CONTAINERS.values() for extension in container.extensions)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from f5_worker.api.openai import SpeechInput
-from f5_worker.audio.decode import decode, sniff
+from f5_worker.audio.decode import decode
 from f5_worker.audio.encode import Encoder, encode
 from f5_worker.audio.formats import (
     AUDIO_FORMATS,
@@ -19,6 +19,7 @@ from f5_worker.audio.formats import (
     OPENAI_FORMATS,
     input_labels,
 )
+from f5_worker.audio.sniff import locate
 from f5_worker.schema.requests import AudioFormatName
 from tests.audio.signals import tone
 from tests.conftest import TINY
@@ -68,7 +69,7 @@ def test_of_pcm_the_size_is_known_but_for_the_header() -> None:
 
 @pytest.mark.parametrize("name", [name for name in AUDIO_FORMATS if name != "pcm_s16le"])
 def test_each_encoded_file_is_of_an_input_container(name: str) -> None:
-    container = INPUT_CONTAINERS[sniff(encode(tone(0.3), name, 24_000))]
+    container = INPUT_CONTAINERS[locate(encode(tone(0.3), name, 24_000)).demuxer]
     assert AUDIO_FORMATS[name].extension in container.extensions
     assert AUDIO_FORMATS[name].mime == container.mime
 
@@ -80,4 +81,4 @@ def test_each_input_container_has_its_own_extensions() -> None:
 
 
 def test_the_input_formats_in_a_message() -> None:
-    assert input_labels() == "WAV, FLAC, AIFF, M4A/MP4, Ogg (Opus, Vorbis), WebM/Matroska, MP3 or AAC"
+    assert input_labels() == "WAV, FLAC, AIFF, M4A/MP4/3GP, Ogg (Opus, Vorbis), WebM/Matroska, MP3, AAC or AMR"

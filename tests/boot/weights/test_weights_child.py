@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -100,7 +99,7 @@ def test_a_training_checkpoint_gives_its_averaged_weights(parts: SourceFiles, tm
 @pytest.mark.parametrize("which", ["model", "vocoder"])
 def test_a_pickle_with_code_is_refused_and_not_run(parts: SourceFiles, tmp_path: Path, which: str) -> None:
     trap = tmp_path / "trap.bin"
-    trap.write_bytes(pickle.dumps(Trap(), protocol=2))
+    torch.save(Trap(), trap)
     files = {"model": parts.model, "vocab": parts.vocab, "vocoder": parts.vocoder, which: trap}
     with pytest.raises(weights_child.Unusable, match=r"holds more than weights.*safetensors"):
         convert(SourceFiles(**files), tmp_path / "out")

@@ -60,7 +60,9 @@ lock: $(UV)
 clean:
 	rm -rf $(VENV) $(VENV_OLD) out .mypy_cache .pytest_cache .ruff_cache
 
-# Installing: each stamp is newer than the lock that it was made from, so a second run has nothing to do.
+# Installing: each stamp is newer than the lock that it was made from, so a second run has nothing to do. A lock is
+# complete and has the hash of every file.
+LOCKED := --no-deps --require-hashes
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 12))' || \
 	  { echo "make: Python 3.11 is needed; apt-get install python3.11 python3.11-venv, or set PYTHON=/path/to/python3.11"; exit 1; }
@@ -70,16 +72,16 @@ $(UV):
 
 $(VENV)/.local: requirements-local.txt | $(UV)
 	@echo "installing what the worker needs (torch is large, a few minutes the first time) ..."
-	@$(UV) pip install -q --python $(PY) --no-deps -r requirements-local.txt
+	@$(UV) pip install -q --python $(PY) $(LOCKED) -r requirements-local.txt
 	@touch $@
 
 $(VENV)/.test: requirements-test.txt requirements-upstream.txt $(VENV)/.local
 	@echo "installing what the tests need ..."
-	@$(UV) pip install -q --python $(PY) --no-deps -r requirements-test.txt -r requirements-upstream.txt
+	@$(UV) pip install -q --python $(PY) $(LOCKED) -r requirements-test.txt -r requirements-upstream.txt
 	@touch $@
 
 $(VENV_OLD)/.installed: requirements-torch24.txt | $(UV)
 	@echo "installing torch 2.4 for the second run of the fast tests ..."
 	@$(UV) venv -q --python $(PY) $(VENV_OLD) --clear
-	@$(UV) pip install -q --python $(VENV_OLD)/bin/python --no-deps -r requirements-torch24.txt
+	@$(UV) pip install -q --python $(VENV_OLD)/bin/python $(LOCKED) -r requirements-torch24.txt
 	@touch $@

@@ -1,4 +1,4 @@
-"""Files in an S3-compatible bucket, through boto3, with every default that such servers do not support set explicitly.
+"""Files in an S3-compatible bucket, through botocore, with every default that such servers lack set explicitly.
 
 Signatures are version 4 for the bucket's own region; the bucket is in the path instead of the host name everywhere but
 on AWS; no checksums unless required (botocore adds them since 1.36, and many servers refuse them); single deletes,
@@ -234,7 +234,7 @@ class Bucket:
 
 
 def _connect(config: BucketConfig, settings: Settings) -> Any:
-    """Return a boto3 client that ignores the environment: only `config` counts."""
+    """Return a botocore client that ignores the environment: only `config` counts."""
     from botocore.config import Config
 
     from f5_worker.storage.s3_transport import BucketTransport

@@ -35,9 +35,12 @@ ARG FLASH_ATTN_WHEEL=""
 # hadolint ignore=DL3013
 RUN if [ -n "${FLASH_ATTN_WHEEL}" ]; then python -m pip install --no-cache-dir --no-deps "${FLASH_ATTN_WHEEL}"; fi
 
-# Models to put into the image, by name: F5TTS_v1_Base, or "F5TTS_v1_Base F5TTS_German faster-whisper-base". Only
-# the code that this step runs is copied before it, so that other changes of the code do not rebuild this layer.
+# Models to put into the image, by name: F5TTS_v1_Base, or "F5TTS_v1_Base F5TTS_Spanish faster-whisper-base". The
+# settings about pins (docs/settings.md) count here as well. Only the code that this step runs is copied before it, so
+# that other changes of the code do not rebuild this layer.
 ARG BAKE_MODEL=""
+ARG F5_PINS=""
+ARG F5_ALLOW_UNPINNED=""
 COPY models/ models/
 COPY f5_worker/__init__.py f5_worker/errors.py f5_worker/process.py f5_worker/
 COPY f5_worker/storage/__init__.py f5_worker/storage/files.py f5_worker/storage/

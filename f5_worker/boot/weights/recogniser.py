@@ -12,8 +12,9 @@ from pathlib import Path
 
 from f5_worker.boot.weights import recipes
 from f5_worker.boot.weights.copies import sync
+from f5_worker.boot.weights.disks import RESERVE_BYTES
 from f5_worker.boot.weights.recipes import SourceProblem, Tools
-from f5_worker.boot.weights.weights import RESERVE_BYTES, WAIT_S, WeightRoots, WeightsSource
+from f5_worker.boot.weights.weights import WAIT_S, WeightRoots, WeightsSource
 from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
 from f5_worker.storage import files
 

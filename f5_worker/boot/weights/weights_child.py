@@ -1,4 +1,4 @@
-"""The part of the weight cache that needs heavy libraries: `fetch` a file from the hub, `convert` to a copy's files.
+"""The part of the weight cache that needs heavy libraries: the hub's client, and the conversion to a copy's files.
 
 A program, run by path in a child process, so that the boot process imports neither torch nor huggingface_hub and
 can stop it. The request is one JSON argument; the exit code and the last line printed tell what went wrong.
@@ -14,7 +14,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +34,31 @@ class Unusable(Exception):
 
 def fetch(repo: str, revision: str, path: str, into: str, endpoint: str | None = None) -> None:
     """Download one file at a fixed revision into the directory `into`, under the path it has in the repository."""
+    with _hub(f"{repo}/{path}") as hub:
+        hub.hf_hub_download(repo, path, revision=revision, local_dir=into, endpoint=endpoint)
+
+
+def resolve(repo: str, revision: str, path: str) -> None:
+    """Print the commit at which a branch of a repository is, as the hub answers for one file in it."""
+    with _hub(f"{repo}/{path}") as hub:
+        print(hub.get_hf_file_metadata(hub.hf_hub_url(repo, path, revision=revision)).commit_hash)
+
+
+@contextmanager
+def _hub(name: str) -> Iterator[Any]:
+    """Yield the hub's client, whose errors about the file of that name become messages for the operator."""
     try:
-        from huggingface_hub import hf_hub_download
+        import huggingface_hub
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise Unusable(f"huggingface_hub cannot be imported ({error}); install it or provide the weights") from None
     try:
-        hf_hub_download(repo, path, revision=revision, local_dir=into, endpoint=endpoint)
+        yield huggingface_hub
     except LocalEntryNotFoundError as error:  # no connection after all retries, or forbidden by HF_HUB_OFFLINE
-        raise Unusable(f"{repo}/{path} cannot be downloaded: {_first_line(error.__cause__ or error)}") from None
+        raise Unusable(f"{name} cannot be downloaded: {_first_line(error.__cause__ or error)}") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
-        raise Unusable(f"the hub answers {status} for {repo}/{path}; is a token (HF_TOKEN) needed?") from None
+        raise Unusable(f"the hub answers {status} for {name}; is a token (HF_TOKEN) needed?") from None
 
 
 def convert(model: str, vocab: str, vocoder: str, into: str, precision: str) -> None:
@@ -141,11 +155,14 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+TASKS: dict[str, Callable[..., None]] = {"fetch": fetch, "resolve": resolve, "convert": convert}
+
+
 def main(task: str, request: str) -> int:
-    """Run `fetch` or `convert` with the arguments in `request` (JSON) and return the exit code."""
+    """Run `fetch`, `resolve` or `convert` with the arguments in `request` (JSON) and return the exit code."""
     arguments = json.loads(request)
     try:
-        (fetch if task == "fetch" else convert)(**arguments)
+        TASKS[task](**arguments)
     except Unusable as error:
         print(error)
         return SOURCE_FAULT

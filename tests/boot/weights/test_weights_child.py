@@ -7,6 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -165,6 +166,7 @@ class HubServer(BaseHTTPRequestHandler):
     """As much of the hub as `hf_hub_download` needs: `/<repo>/resolve/<revision>/<file>`."""
 
     files: ClassVar[dict[str, bytes]]
+    branches: ClassVar[dict[str, str]] = {"main": "a" * 40, "odd": "../../elsewhere"}
     status = 200
     cut = False
 
@@ -182,7 +184,8 @@ class HubServer(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "EntryNotFound")
         data = data if status == 200 and data is not None else b""
         self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.send_header("X-Repo-Commit", self.path.split("/resolve/")[-1].split("/")[0])
+        revision = self.path.split("/resolve/")[-1].split("/")[0]
+        self.send_header("X-Repo-Commit", self.branches.get(revision, revision))
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
@@ -216,6 +219,14 @@ URL = f"/{VOCAB.repo}/resolve/{VOCAB.revision}/{VOCAB.path}"
 def test_a_file_is_downloaded_at_its_revision(hub: type[HubServer], tmp_path: Path) -> None:
     hub.files[URL] = b" \r\na\r\n"
     assert recipes.fetch(VOCAB, tmp_path, lambda: None).read_bytes() == b" \r\na\r\n"
+
+
+def test_the_commit_of_a_branch_is_the_hubs_answer(hub: type[HubServer]) -> None:
+    for branch in ("main", "odd"):
+        hub.files[f"/{VOCAB.repo}/resolve/{branch}/{VOCAB.path}"] = b"x"
+    assert recipes.resolve(replace(VOCAB, revision="main"), lambda: None) == "a" * 40
+    with pytest.raises(SourceProblem, match="the hub names no commit"):
+        recipes.resolve(replace(VOCAB, revision="odd"), lambda: None)
 
 
 @pytest.mark.parametrize("status", [401, 404])

@@ -4,6 +4,10 @@
 # make serve  RunPod's local API on port 8000
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
+# make lock       the locked requirements from pyproject.toml
+# make sbom       the bill of materials of the image -> out/sbom.json (CycloneDX)
+# make audit      the locks against a database of vulnerabilities; Error 3 where none can be reached
+# make pin-base   the digest of the base image into the Dockerfile, from its registry (docker buildx)
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -12,7 +16,7 @@ UV := $(VENV)/bin/uv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch serve quality bench-gpu lock docs clean
+.PHONY: help demo test fast lint types old-torch serve quality bench-gpu lock sbom audit pin-base docs clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -56,6 +60,15 @@ docs: $(VENV)/.local
 
 lock: $(UV)
 	scripts/lock.sh $(UV)
+
+sbom: $(VENV)/.test
+	@$(PY) scripts/sbom.py out/sbom.json
+
+audit: $(VENV)/.test
+	@$(PY) scripts/audit.py
+
+pin-base:
+	@scripts/pin_base.sh $(BASE_IMAGE)
 
 clean:
 	rm -rf $(VENV) $(VENV_OLD) out .mypy_cache .pytest_cache .ruff_cache

@@ -194,13 +194,12 @@ class _Search:
 
     def _find_unpinned_copy(self) -> FoundModel | None:
         """Find the newest copy of any revision, so that a branch that moved does not change the model."""
-        found = [
-            path for place in self.roots.caches for path in place.glob(f"{self.precision}-*{UNPINNED}/{self.model}")
-        ]
-        for directory in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
-            manifest = copies.read_manifest(directory)
-            if manifest and copies.defect(directory, deep=self.deep) is None:
-                return FoundModel(directory, "volume", manifest.revision)
+        pattern = f"{self.precision}-*{UNPINNED}/{self.model}/{copies.MANIFEST}"
+        manifests = [path for place in self.roots.caches for path in place.glob(pattern)]
+        for path in sorted(manifests, key=files.age_s):
+            manifest = copies.read_manifest(path.parent)
+            if manifest and copies.defect(path.parent, deep=self.deep) is None:
+                return FoundModel(path.parent, "volume", manifest.revision)
         return None
 
     def _from_hub(self) -> FoundModel | None:

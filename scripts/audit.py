@@ -74,7 +74,7 @@ def judge(
                 problems.append(f"{package['name']} {package['version']}: {' '.join(names)}, fixed in {fixed}")
     lines = list(dict.fromkeys(problems))
     if skipped:
-        lines.append(f"{len(skipped)} packages could not be looked up: {', '.join(sorted(skipped))[:200]}")
+        lines.append(f"could not be looked up ({len(skipped)}): {', '.join(sorted(skipped))[:200]}")
     return lines, FOUND if problems else NOT_LOOKED_UP if skipped else 0
 
 

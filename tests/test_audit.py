@@ -33,11 +33,11 @@ def exception(name: str = "CVE-1", until: date = TODAY) -> audit.VulnerabilityEx
         ([GOOD, VULNERABLE], [exception("GHSA-1")], [], 0),
         ([GOOD, VULNERABLE], [exception("CVE-2")], ["torch 2.4.1: GHSA-1 CVE-1, fixed in 2.6.0"], 1),
         ([GOOD], [exception(until=date(2026, 11, 30))], ["expired on 2026-11-30: CVE-1 (not called)"], 1),
-        ([GOOD, SKIPPED], [], ["1 packages could not be looked up: av"], 3),
+        ([GOOD, SKIPPED], [], ["could not be looked up (1): av"], 3),
         (
             [SKIPPED, VULNERABLE],
             [],
-            ["torch 2.4.1: GHSA-1 CVE-1, fixed in 2.6.0", "1 packages could not be looked up: av"],
+            ["torch 2.4.1: GHSA-1 CVE-1, fixed in 2.6.0", "could not be looked up (1): av"],
             1,
         ),
     ],

@@ -63,5 +63,5 @@ def unpinned_copy(directory: Path) -> str | None:
     manifest = copies.read_manifest(directory) if directory.parent.name.endswith(UNPINNED) else None
     if manifest is None:
         return None
-    sha256 = next(sha256 for file, sha256 in manifest.origin.items() if file.startswith("model: "))
+    sha256 = next((sha256 for file, sha256 in manifest.origin.items() if file.startswith("model: ")), None)
     return f"the weights are not pinned; these are F5_PINS={directory.name}@{manifest.revision}:{sha256}"

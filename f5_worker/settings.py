@@ -24,6 +24,7 @@ FORMER_NAMES = {"F5_PACKS": "extra_models", "F5_PACK_DIRS": "extra_model_dirs"}
 SDK_NAMES = {"RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "fetch_private"}
 VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models (docs: serverless/storage)
 REPOSITORY = Path(__file__).resolve().parent.parent
+_PIN = r"[\w.-]+@[0-9a-f]{40}:[0-9a-f]{64}"
 
 
 class Settings(BaseModel):
@@ -47,6 +48,15 @@ class Settings(BaseModel):
     )
     extra_model_dirs: str = Field(
         "", description="Directories of those checkpoints, `name=directory` separated by commas; set by boot."
+    )
+    pins: str = Field(
+        "",
+        pattern=rf"^({_PIN}( *, *{_PIN})*)?$",
+        examples=["NAME@COMMIT:SHA256, ..."],
+        description="Commits of the hub and sha256 of the weights of published checkpoints, instead of the known ones.",
+    )
+    allow_unpinned: bool = Field(
+        False, description="Also use published checkpoints of which no commit and sha256 is known beforehand."
     )
     models_memory_mb: int = Field(
         12_000, ge=100, le=1_000_000, description="Memory for loaded checkpoints; the least recently used is unloaded."
@@ -255,6 +265,8 @@ def accepted(field: FieldInfo) -> str:
     choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
     if choices:
         return " | ".join(str(choice) for choice in choices)
+    if field.examples:
+        return str(field.examples[0])
     low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
     high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
     if low is not None and high is not None:

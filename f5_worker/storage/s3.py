@@ -1,4 +1,4 @@
-"""Files in an S3-compatible bucket, through boto3, with every default that such servers do not support set explicitly.
+"""Files in an S3-compatible bucket, through botocore, with every default that such servers lack set explicitly.
 
 Signatures are version 4 for the bucket's own region, and on AWS every request and every URL goes to that region's host:
 the global one redirects from regions opened since 2019 and from new buckets. There the bucket is before the host if its
@@ -236,7 +236,7 @@ class Bucket:
 
 
 def _connect(config: BucketConfig, settings: Settings) -> Any:
-    """Return a boto3 client that ignores the environment: only `config` counts."""
+    """Return a botocore client that ignores the environment: only `config` counts."""
     from botocore.config import Config
 
     from f5_worker.storage.s3_transport import BucketTransport

@@ -118,7 +118,7 @@ def _prepare(
     encoding = given.warning if given is not None else None
     report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language, doubt=encoding)
     warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None, encoding]
-    told = dict.fromkeys((*filter(None, warnings), *report.reasons))
+    told = dict.fromkeys((*filter(None, warnings), *report.repairs, *report.reasons))
     return Reference(render_clip(chosen.clip), text, audio.duration_s, tuple(told), report)
 
 

@@ -27,8 +27,7 @@ from f5_worker.settings import Settings
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s
-from f5_worker.synthesis.prepare import aligner_for, reference_warnings, sampling_params, voice_for
-from f5_worker.synthesis.speech import AudioParts, Speech
+from f5_worker.synthesis.prepare import AudioParts, Speech, aligner_for, reference_warnings, sampling_params, voice_for
 from f5_worker.text.seed import segment_seed
 from f5_worker.voices.info import LoadedVoice
 
@@ -62,6 +61,11 @@ class Line:
         return round(self.duration_s * SAMPLE_RATE)
 
     @property
+    def end_s(self) -> float:
+        """Return when it is spoken and its slot has passed."""
+        return max(self.cue.start_s + self.duration_s, self.cue.end_s)
+
+    @property
     def overlap_s(self) -> float:
         """Return for how long it overlaps the next line."""
         return 0.0 if self.room_s is None else max(0.0, self.duration_s - self.room_s)
@@ -85,6 +89,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
     """
     settings = job.worker.settings
     all_cues = read_cues(request.subtitles, settings, request.track_s)
+    until_s = max(cue.end_s for cue in all_cues)
     cues, silence = select_spoken(all_cues, request.non_speech)
     with job.stopwatch.stage("reference_ms"):
         voices = assign_voices(request, cues, lambda name: voice_for(job, name), all_cues)
@@ -96,7 +101,8 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
             lines = plan_lines(request, cues, voices, model.vocabulary, params, settings)
         yield Speech(
             text=text,
-            parts=_speak(job, request, lines, model, params.language, until_s=max(cue.end_s for cue in all_cues)),
+            parts=_speak(job, request, lines, model, params.language, until_s),
+            duration_s=request.track_s or max(until_s, *(line.end_s for line in lines)),
             params=params,
             model=model.name,
             warnings=[*reference_warnings(request, first.reference), *silence, *_warnings(lines)],
@@ -237,7 +243,7 @@ def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | 
 
 
 def _speak(
-    job: Job, request: DubInput, lines: Sequence[Line], model: Model, language: str, *, until_s: float
+    job: Job, request: DubInput, lines: Sequence[Line], model: Model, language: str, until_s: float
 ) -> AudioParts:
     segments = [segment for line in lines for segment in line.plan.segments]
     audio = job.worker.engine.submit(segments, job.control, runner=model)

@@ -18,6 +18,7 @@ from f5_worker.audio.formats import OPENAI_FORMATS
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import MAX_TEXT_CHARS, Input, SynthesizeInput, check, show
 from f5_worker.schema.responses import SpeechResponse
+from f5_worker.schema.voices import AnyVoiceName, KeyedInput
 from f5_worker.synthesis.encoding import AudioChunk
 
 ROUTE = "/v1/audio/speech"
@@ -28,10 +29,10 @@ _OPENAI_MODELS = ("tts-", "gpt-")  # prefixes of OpenAI's own models, which clie
 class VoiceId(Input):
     """A voice as an object."""
 
-    id: str = Field(min_length=1, max_length=64)
+    id: AnyVoiceName
 
 
-class SpeechInput(Input):
+class SpeechInput(KeyedInput, Input):
     """The body of `POST /v1/audio/speech`."""
 
     model: str = Field("", max_length=64)
@@ -84,6 +85,7 @@ def _request(speech: SpeechInput) -> SynthesizeInput:
     fields: dict[str, Any] = {
         "text": speech.input,
         "voice": speech.voice if isinstance(speech.voice, str) else speech.voice.id,
+        "voices_key": speech.voices_key,
         "format": OPENAI_FORMATS[speech.response_format],
         "speed": min(max(speech.speed, 0.5), 2.0),  # this worker's range; OpenAI's is wider
     }

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.voices.naming import group_files, is_name, listing_warnings, name_from_file
+from f5_worker.voices.listing import group_files, listing_warnings
+from f5_worker.voices.naming import is_name, plain_name, stem_of
 from tests.voices.stores import MemoryFile
 
 
@@ -25,17 +26,17 @@ from tests.voices.stores import MemoryFile
     ],
 )
 def test_a_files_name_makes_a_voices_name(file: str, name: str) -> None:
-    assert name_from_file(file) == name
+    assert plain_name(stem_of(file)) == name
 
 
 @given(st.text(max_size=100))
 def test_any_files_name_makes_a_valid_one(file: str) -> None:
-    assert is_name(name_from_file(file))
-    assert is_name(name_from_file(f"{file}.wav"))
+    assert is_name(plain_name(file))
+    assert is_name(plain_name(stem_of(f"{file}.wav")))
 
 
 def test_names_of_other_scripts_stay_apart() -> None:
-    assert name_from_file("声.wav") != name_from_file("音.wav")
+    assert plain_name("声") != plain_name("音")
 
 
 def listing(*names: str) -> dict[str, tuple[list[str], list[str]]]:
@@ -58,10 +59,12 @@ def test_the_earlier_layout() -> None:
     }
 
 
-def test_of_files_with_one_name_the_plain_one_is_used_with_its_own_transcript() -> None:
-    clips, texts = listing("Ada.wav", "ADA.wav", "ada.wav", "ADA.srt", "ada.txt")["ada"]
-    assert clips == ["ada.wav", "ADA.wav", "Ada.wav"]
-    assert texts[0] == "ada.txt"
+def test_files_whose_names_differ_are_different_voices_each_with_its_own_transcript() -> None:
+    assert listing("Ada.wav", "ADA.wav", "ada.wav", "ADA.srt", "ada.txt") == {
+        "ada": (["ada.wav"], ["ada.txt"]),
+        "ADA": (["ADA.wav"], ["ADA.srt"]),
+        "Ada": (["Ada.wav"], []),
+    }
 
 
 def test_versions_that_no_record_names_are_not_a_voice() -> None:
@@ -70,10 +73,11 @@ def test_versions_that_no_record_names_are_not_a_voice() -> None:
 
 
 def test_warnings_name_the_files_that_are_not_offered() -> None:
-    names = ["Ada.wav", "ada.wav", "bobby.wav", "boby.csv", "zzz.srt", "eve.wav", "eve.0123456789ab.mp3", "eve.json"]
+    names = ["Ada.wav", "ada.wav", "bobby.wav", "boby.csv", "zzz.srt", "eve.wav", "eve.json"]
+    names += ["eve.0123456789ab.mp3", "eve.0123456789ab.npy"]
     warnings = listing_warnings(group_files(MemoryFile(name, b"", 0.0) for name in names))
     assert warnings == [
-        "'ada', 'Ada' are all voice 'ada'; only the first is used, rename the others",
+        "the recording 'Ada' is found only by exactly this name: 'ada' is that of another",
         "transcript 'boby' has no clip; is it that of 'bobby'? Name it like its clip",
         "voice 'eve' was added; the recording 'eve' of the same name is not used",
         "transcript 'zzz' has no clip",

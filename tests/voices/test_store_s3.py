@@ -12,7 +12,8 @@ from f5_worker.errors import StorageFailed, UnknownVoice, VoiceExists
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 from f5_worker.storage.s3_config import bucket_from_env
-from f5_worker.voices.library import Library, open_stores
+from f5_worker.voices.library import Library
+from f5_worker.voices.places import open_stores
 from f5_worker.voices.store_s3 import BucketStore
 from tests.s3_server import S3Server, gate, refuse, s3_server
 from tests.voices.stores import churn, clip, clip_bytes, new, prepare, settle

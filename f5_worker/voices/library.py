@@ -132,10 +132,11 @@ class Library:
         """
 
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> VoiceInfo:
+            store.verify(voice)
             audio = store.read(voice, voice.clip, self._settings.reference_max_bytes) if with_audio else None
             return stored_info(voice, store, audio)
 
-        return self._with_voice(self._resolve_name(name), read, verify=True)
+        return self._with_voice(self._resolve_name(name), read)
 
     def load(self, name: str | None) -> LoadedVoice:
         """Return the voice of a job: reference and defaults. None and `default` mean F5_DEFAULT_VOICE.
@@ -164,11 +165,12 @@ class Library:
         """
 
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> VoiceReport:
+            store.verify(voice)
             if voice.record is not None:
                 return voice.record.prepared.report
             return self._examine(*self._read_source(store, voice), self._settings)
 
-        return self._with_voice(self._resolve_name(name), read, verify=True)
+        return self._with_voice(self._resolve_name(name), read)
 
     def add(self, new: NewVoice) -> VoiceInfo:
         """Add a voice; `metadata.prepared.report` of the result tells how well it will clone.
@@ -271,16 +273,10 @@ class Library:
             )
         return default if default is not None and name in (None, DEFAULT) else name or ""
 
-    def _with_voice(
-        self, name: str, use: Callable[[VersionedVoiceStore, StoredVoice], T], *, verify: bool = False
-    ) -> T:
-        """Return the result of `use` with the voice; call it again if others changed the voice meanwhile.
-
-        Args:
-            verify: `use` reads no file that would be missing, so look for them first.
-        """
+    def _with_voice(self, name: str, use: Callable[[VersionedVoiceStore, StoredVoice], T]) -> T:
+        """Return the result of `use` with the voice; call it again if others changed the voice meanwhile."""
         for n_tries in range(MAX_TRIES):
-            found = ((store, store.find(name, verify=verify or n_tries > 0)) for store in self._all_stores)
+            found = ((store, store.find(name, verify=n_tries > 0)) for store in self._all_stores)
             located = next(((store, voice) for store, voice in found if voice is not None), None)
             if located is None:
                 break
@@ -295,6 +291,7 @@ class Library:
     def _load_reference(self, store: VersionedVoiceStore, voice: StoredVoice) -> Reference:
         record, limit_s = voice.record, self._settings.reference_max_s
         if record is not None and voice.samples is not None and record.prepared.report.clip_s <= limit_s:
+            store.verify(voice)
             return record.prepared.with_samples(store.read(voice, voice.samples, MAX_SAMPLES_BYTES))
         prepare = self._prepare_shipped if store is self._shipped else self._prepare
         return prepare(*self._read_source(store, voice), self._settings)

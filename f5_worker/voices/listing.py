@@ -59,7 +59,11 @@ class VoiceFiles:
 
     @property
     def is_added(self) -> bool:
-        """Return True if there is a record and a version for it."""
+        """Return True if there is a record and a whole version for it.
+
+        A version that has clip and samples has all its files. Written in the order clip, transcript, samples they are
+        deleted in the order samples, clip, transcript, also by a worker that saw the first ones only.
+        """
         return self.record is not None and any(map(_is_whole, self.versions.values()))
 
     @property
@@ -122,6 +126,16 @@ class Listing:
     def spellings(self) -> Spellings:
         """Return all spellings of their names."""
         return Spellings({_stem(files.clips[0]) if files.clips else name: name for name, files in self.voices.items()})
+
+
+def in_order_of_writing(kinds: Iterable[str]) -> list[str]:
+    """Return the extensions of a version's files in the order to write them; see `VoiceFiles.is_added`."""
+    return sorted(kinds, key=lambda kind: {ADDED_TRANSCRIPT_EXTENSION: 1, SAMPLES_EXTENSION: 2}.get(kind, 0))
+
+
+def in_order_of_deletion(names: Iterable[str]) -> list[str]:
+    """Return the names of versions' files in the order to delete them; see `VoiceFiles.is_added`."""
+    return sorted(names, key=lambda name: {SAMPLES_EXTENSION: 0, ADDED_TRANSCRIPT_EXTENSION: 2}.get(extension(name), 1))
 
 
 def group_files(files: Iterable[StoredFile]) -> dict[str, VoiceFiles]:

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from f5_worker.audio.formats import INPUT_EXTENSIONS
 from f5_worker.schema.requests import VoiceDefaultsInput
 from f5_worker.voices.cache import PreparedReference
-from f5_worker.voices.listing import ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION, VoiceFiles
+from f5_worker.voices.listing import ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION, VoiceFiles, in_order_of_deletion
 from f5_worker.voices.naming import clip_name
 from f5_worker.voices.store import FileStat
 
@@ -58,8 +58,8 @@ class VoiceRecord(VoiceMetadata):
         return next(kind for kind in INPUT_EXTENSIONS if kind in self.files)
 
     def file_names(self, name: str) -> list[str]:
-        """Return the names of the version's files."""
-        return [file_name(name, self.version, kind) for kind in self.files]
+        """Return the names of the version's files, in the order to delete them."""
+        return in_order_of_deletion(file_name(name, self.version, kind) for kind in self.files)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from f5_worker.voices.listing import (
     Listing,
     VoiceFiles,
     group_files,
+    in_order_of_deletion,
+    in_order_of_writing,
     listing_warnings,
 )
 from f5_worker.voices.naming import clip_name, extension, is_name, upload_names
@@ -100,6 +102,16 @@ class VersionedVoiceStore:
             return None
         return earlier_voice(name, files)
 
+    def verify(self, voice: StoredVoice) -> None:
+        """Raise if a voice's files are not all there.
+
+        Raises:
+            StaleVersionError: the voice was replaced or deleted.
+        """
+        if voice.record is not None and not self._has_files(voice.name, voice.record):
+            self._drop_listing()
+            raise StaleVersionError
+
     def usage(self, without: str) -> Usage:
         """Return the space that all voices but one take, as it is now."""
         voices = group_files(self.store.list())
@@ -144,11 +156,11 @@ class VersionedVoiceStore:
             files = voices.get(name, VoiceFiles())
             if not replace and (is_whole or files.clips):
                 return False
+            if previous is not None and not is_whole:  # beside the new files it would be taken for theirs
+                self.store.delete([f"{name}.{RECORD_EXTENSION}"])
             record = self._write_files(name, contents, metadata)
             data = record.model_dump_json(indent=2).encode()
-            # A record without its files is not a voice: it may be overwritten in any case.
-            may_replace = replace or previous is not None
-            if not self.store.write(f"{name}.{RECORD_EXTENSION}", data, replace=may_replace):
+            if not self.store.write(f"{name}.{RECORD_EXTENSION}", data, replace=replace):
                 self.store.delete(record.file_names(name))
                 return False
             if self._was_added(name, record):
@@ -169,7 +181,7 @@ class VersionedVoiceStore:
                 self.store.delete(_orphaned_files(voices))
                 break
             was_there |= files.is_offered
-            self.store.delete(_in_order_of_deletion(files))
+            self.store.delete(_all_files(files))
         self._drop_listing()
         return was_there  # after the last round, too: others have added only newer voices than the one to delete
 
@@ -216,11 +228,12 @@ class VersionedVoiceStore:
     def _write_files(self, name: str, contents: Mapping[str, bytes], metadata: VoiceMetadata) -> VoiceRecord:
         """Write the files under names that no record has had before: others may delete files of an earlier attempt."""
         version = secrets.token_hex(6)
-        for kind, data in contents.items():
-            self.store.write(file_name(name, version, kind), data)
-        return VoiceRecord(
+        record = VoiceRecord(
             version=version, files={kind: _sha256(data) for kind, data in contents.items()}, **dict(metadata)
         )
+        for kind in in_order_of_writing(contents):
+            self.store.write(file_name(name, version, kind), contents[kind])
+        return record
 
     def _was_added(self, name: str, record: VoiceRecord) -> bool:
         """Return True if a version is whole, or was until a later add or delete took its place."""
@@ -266,18 +279,18 @@ def _has_all_files(files: VoiceFiles, record: VoiceRecord) -> bool:
 
 def _replaced_files(files: VoiceFiles, previous: VoiceRecord | None) -> list[str]:
     """Return the names of the files that a new version replaces."""
-    old = [item.file for item in files.version_files if previous is not None and item.version == previous.version]
-    return [*(file.name for file in old), *files.earlier_names]
+    old = (item.file for item in files.version_files if previous is not None and item.version == previous.version)
+    return [*in_order_of_deletion(file.name for file in old), *files.earlier_names]
 
 
-def _in_order_of_deletion(files: VoiceFiles) -> list[str]:
-    """Return the names of all files of a voice: a worker that dies among them leaves the whole voice or none.
+def _all_files(files: VoiceFiles) -> list[str]:
+    """Return the names of all files of a voice in the order to delete them: a worker that dies leaves it whole or none.
 
     The files of the earlier layout that a record hides come before it, since they would be a voice without it; the
     files of versions come after it, since they are none.
     """
     record = [files.record.name] if files.record is not None else []
-    versions = [item.file.name for item in files.version_files]
+    versions = in_order_of_deletion(item.file.name for item in files.version_files)
     if files.is_added:
         return [*files.earlier_names, *record, *versions]
     return [*record, *versions, *files.earlier_names]

@@ -20,7 +20,7 @@ from f5_worker.schema.requests import VOICE_NAME
 TRANSCRIPT_EXTENSIONS = ("srt", "vtt", "csv", "txt")
 MAX_PLAIN_CHARS = 64
 MAX_COMPARED_CHARS = 255  # the longest name of a file
-MAX_NEAREST = 5
+MAX_NEAREST, MIN_LIKENESS = 5, 0.4  # of names that may be meant; a first name is that like to the whole one
 HASH_CHARS = 8
 
 _NAME = re.compile(VOICE_NAME)
@@ -154,7 +154,8 @@ def fold(name: str) -> str:
 def nearest_names(name: str, names: Iterable[str]) -> list[str]:
     """Return the names that may be meant by one that is not known, the nearest first."""
     folded = {fold(known): known for known in names}
-    return [folded[near] for near in difflib.get_close_matches(fold(name[:MAX_COMPARED_CHARS]), folded, MAX_NEAREST)]
+    given = fold(name[:MAX_COMPARED_CHARS])
+    return [folded[near] for near in difflib.get_close_matches(given, folded, MAX_NEAREST, MIN_LIKENESS)]
 
 
 def _composed(name: str) -> str:

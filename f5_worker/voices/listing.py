@@ -96,12 +96,14 @@ class VoiceFiles:
         files = (*record, *(item.file for item in self.version_files), *self.clips, *self.transcripts)
         return {file.name: file for file in files}
 
-    @property
-    def earlier_names(self) -> list[str]:
+    def earlier_names(self, name: str) -> list[str]:
         """Return the names of the earlier layout's files in the order to delete them: the best clip is the last one.
 
-        Until that is deleted, the voice is what it was.
+        Until that is deleted, the voice is what it was. Files that an added voice hides are its own only if they have
+        exactly its name: `Ada.wav` is not deleted with the `ada` that was added beside it.
         """
+        if self.is_added and self.clips and _stem(self.clips[0]) != name:
+            return []
         return [file.name for file in (*reversed(self.clips), *self.transcripts)]
 
     def listed_clip(self) -> tuple[StoredFile, bool]:

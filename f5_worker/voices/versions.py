@@ -9,6 +9,7 @@ voice, is left, or others have added new ones in every round.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 import secrets
@@ -164,7 +165,7 @@ class VersionedVoiceStore:
                 self.store.delete(record.file_names(name))
                 return False
             if self._was_added(name, record):
-                self.store.delete([*_replaced_files(files, previous), *_orphaned_files(voices, name)])
+                self.store.delete([*_replaced_files(name, files, previous), *_orphaned_files(voices, name)])
                 self._drop_listing()
                 return True
             self.store.delete(record.file_names(name))
@@ -176,12 +177,14 @@ class VersionedVoiceStore:
         for n_rounds in range(MAX_ROUNDS):
             voices = group_files(self.store.list())
             files = voices.get(name, VoiceFiles())
+            if n_rounds:  # the files of the earlier layout are deleted, and those of another may have got the name
+                files = dataclasses.replace(files, clips=[], transcripts=[])
             record = self._read_record(name) if n_rounds else None
             if files.is_empty or (record is not None and _has_all_files(files, record)):  # the latter: added since
                 self.store.delete(_orphaned_files(voices))
                 break
             was_there |= files.is_offered
-            self.store.delete(_all_files(files))
+            self.store.delete(_all_files(name, files))
         self._drop_listing()
         return was_there  # after the last round, too: others have added only newer voices than the one to delete
 
@@ -277,13 +280,13 @@ def _has_all_files(files: VoiceFiles, record: VoiceRecord) -> bool:
     return record.files.keys() <= {item.extension for item in files.version_files if item.version == record.version}
 
 
-def _replaced_files(files: VoiceFiles, previous: VoiceRecord | None) -> list[str]:
+def _replaced_files(name: str, files: VoiceFiles, previous: VoiceRecord | None) -> list[str]:
     """Return the names of the files that a new version replaces."""
     old = (item.file for item in files.version_files if previous is not None and item.version == previous.version)
-    return [*in_order_of_deletion(file.name for file in old), *files.earlier_names]
+    return [*in_order_of_deletion(file.name for file in old), *files.earlier_names(name)]
 
 
-def _all_files(files: VoiceFiles) -> list[str]:
+def _all_files(name: str, files: VoiceFiles) -> list[str]:
     """Return the names of all files of a voice in the order to delete them: a worker that dies leaves it whole or none.
 
     The files of the earlier layout that a record hides come before it, since they would be a voice without it; the
@@ -292,8 +295,8 @@ def _all_files(files: VoiceFiles) -> list[str]:
     record = [files.record.name] if files.record is not None else []
     versions = in_order_of_deletion(item.file.name for item in files.version_files)
     if files.is_added:
-        return [*files.earlier_names, *record, *versions]
-    return [*record, *versions, *files.earlier_names]
+        return [*files.earlier_names(name), *record, *versions]
+    return [*record, *versions, *files.earlier_names(name)]
 
 
 def _orphaned_files(voices: Mapping[str, VoiceFiles], added: str | None = None) -> list[str]:

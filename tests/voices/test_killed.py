@@ -111,7 +111,7 @@ def without_files(stores: Stores) -> None:
 
 
 def hiding_a_file(stores: Stores) -> None:
-    put(stores[0], "Ada.wav", "ada.txt")
+    put(stores[0], "ada.wav", "ada.txt")
     files = dict(stores[0].files)
     open_library(stores).add(new(replace=True))
     stores[0].files |= files

@@ -83,7 +83,7 @@ def test_a_voice_is_found_as_it_was_added(voices: VersionedVoiceStore, store: Me
 
 
 def test_replacing_leaves_nothing_of_what_was_there(voices: VersionedVoiceStore, store: MemoryStore) -> None:
-    for name in ("Ada.wav", "ada.mp3", "ADA.srt"):
+    for name in ("ada.wav", "ada.mp3", "ADA.srt"):
         store.write(name, b"early")
     assert not add(voices, "one", replace=False)
     assert len(store.files) == 3
@@ -98,12 +98,20 @@ def test_deleting_leaves_nothing(voices: VersionedVoiceStore, store: MemoryStore
     add(voices, "one", name="bob")
     kept = set(store.files)
     add(voices, "one")
-    for name in ("Ada.wav", "ada.mp3", "ADA.srt", "ada.0123456789ab.wav", "ada.0123456789ab.txt"):
+    for name in ("ada.wav", "ada.mp3", "ADA.srt", "ada.0123456789ab.wav", "ada.0123456789ab.txt"):
         store.write(name, b"other")
     assert voices.delete("ada")
     assert set(store.files) == kept
     assert voices.find("ada") is None
     assert not voices.delete("ada")
+
+
+def test_a_file_of_another_spelling_is_another_voice_and_stays(voices: VersionedVoiceStore, store: MemoryStore) -> None:
+    for delete in (voices.delete, lambda name: add(voices, "one") and add(voices, "two") and voices.delete(name)):
+        for name in ("ada.wav", "Ada.wav"):
+            store.write(name, b"early")
+        assert delete("ada")
+        assert set(store.files) == {"Ada.wav"}
 
 
 def test_only_valid_names_reach_the_store(voices: VersionedVoiceStore, store: MemoryStore) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput, UnknownAction
 from f5_worker.schema.captions import SubtitleStyle
-from f5_worker.schema.voices import MAX_VOICE_CHARS, AnyVoiceName, KeyedInput
+from f5_worker.schema.voices import KEY_FIELD, MAX_VOICE_CHARS, AnyVoiceName, KeyedInput
 
 MAX_TEXT_CHARS = 20_000
 MAX_SUBTITLE_CHARS = 400_000  # the SRT of ten hours of speech
@@ -306,7 +306,8 @@ def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     if item["type"] == "string_unicode":
         return f"{path} holds a character that is not valid Unicode (a lone surrogate); remove it"
     given = item["input"]
-    shown = f"={show(given)}" if isinstance(given, int | float) or item["type"] == "literal_error" else ""
+    is_short = isinstance(given, int | float) or item["type"] == "literal_error"
+    shown = f"={show(given)}" if is_short and item["loc"][-1] != KEY_FIELD else ""
     if item["type"].startswith("string_too"):
         shown = f" ({len(given)} characters)"
     return f"{path}{shown}: {message[0].lower()}{message[1:]}"

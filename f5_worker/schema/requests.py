@@ -143,7 +143,7 @@ class DubInput(_SpeechFields, _ResultFields):
     )
     voice: AnyVoiceName | None = Field(None, description="The voice of lines without a speaker.")
     reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
-    voices: dict[str, str] = Field(
+    voices: dict[str, AnyVoiceName] = Field(
         default_factory=dict, max_length=32, description="Voices of the speakers: `{speaker: voice}`."
     )
     min_speed: float = Field(0.8, ge=0.5, le=1, description="Slowest speed of a line.")

@@ -58,7 +58,8 @@ def owner_of(key: SecretStr | None, settings: Settings) -> str | None:
             "voices_key is given, but this worker keeps its voices for all callers "
             f"({variable('voices_scope')}=shared); leave it out, or ask the operator for per_key"
         )
-    return hashlib.blake2b(key.get_secret_value().encode(), digest_size=16, person=_PERSON).hexdigest()
+    secret = key.get_secret_value().encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(secret, digest_size=16, person=_PERSON).hexdigest()
 
 
 def missing_key_error() -> InvalidInput:

@@ -86,22 +86,19 @@ class VersionedVoiceStore:
             return voice
         if not verify and (record := self._read_record(name)) is not None:
             return added_voice(name, record)
+        if (voice := self._find_file(name)) is not None:
+            return voice
         full_name = clip_name(name)
-        if not is_name(name) and (uploaded := self._find_upload(full_name)) is not None:
-            return uploaded
+        if not is_name(name) and (voice := self._find_upload(full_name)) is not None:
+            return voice
         spellings = self._list().spellings
         listed = spellings.find(name) or spellings.find(full_name)
-        return self.get(listed) if listed is not None else None
+        return self.get(listed) if listed not in (None, name) else None
 
     def get(self, name: str) -> StoredVoice | None:
         """Return the voice that is listed under exactly this name, if it is whole."""
         record, is_whole = self._read_current(name)
-        if record is not None and is_whole:
-            return added_voice(name, record)
-        files = self.listing().get(name)
-        if files is None or files.is_added:  # the latter: deleted since it was listed
-            return None
-        return earlier_voice(name, files)
+        return added_voice(name, record) if record is not None and is_whole else self._find_file(name)
 
     def verify(self, voice: StoredVoice) -> None:
         """Raise if a voice's files are not all there.
@@ -207,6 +204,13 @@ class VersionedVoiceStore:
             return files.is_offered
         record = self._read_record(name)
         return record is not None and _has_all_files(files, record)
+
+    def _find_file(self, name: str) -> StoredVoice | None:
+        """Return the voice of the earlier layout that is listed under exactly this name."""
+        files = self.listing().get(name)
+        if files is None or files.is_added:  # the latter: deleted since it was listed
+            return None
+        return earlier_voice(name, files)
 
     def _find_upload(self, original: str) -> StoredVoice | None:
         """Return the voice that was uploaded under this name."""

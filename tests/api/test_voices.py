@@ -170,6 +170,11 @@ def test_a_bad_key_is_refused_and_not_quoted(job: Callable[[dict[str, Any]], dic
     assert "my own secret" not in error
 
 
+@pytest.mark.parametrize("key", ["\ud800" * 20, "ключ от моих голосов", " " * 16])
+def test_any_text_is_a_key(job: Callable[[dict[str, Any]], dict[str, Any]], key: str) -> None:
+    assert [voice["name"] for voice in job({"action": "voices.list", "voices_key": key})["voices"]] == TINY_VOICES
+
+
 def test_consent_is_not_shown_where_callers_share_the_voices(ask: Ask) -> None:
     consent = "Ann <ann@example.org> agreed on 3 May."
     added = ask("voices.add", name="ann", audio=CLIP, transcript=WORDS, consent=consent)

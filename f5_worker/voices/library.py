@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -84,7 +84,7 @@ class Library:
         self._shipped = VersionedVoiceStore(DirectoryStore(shipped, "model"))
         self._references = ReferenceCache(settings.voice_cache)
         self._changing = threading.Lock()  # a process that dies has then been at one change of a voice at most
-        self._of_owner = functools.lru_cache(MAX_OWNERS)(self._open_for)
+        self._of_owner = lru_cache(MAX_OWNERS)(self._open_for)
 
     def of(self, key: SecretStr | None) -> Library:
         """Return the library as a caller with this key sees it, or one without a key.
@@ -257,8 +257,8 @@ class Library:
                 if any(not voice.is_of(new.original) for voice in stored):
                     continue
                 replace = bool(stored)
-            check_quota([store.usage(without=name) for store in self._own], n_bytes, self._settings)
-            if first.add(name, contents, metadata, replace=replace):
+            check = partial(check_quota, [store.usage(without=name) for store in others], n_bytes, self._settings)
+            if first.add(name, contents, metadata, replace=replace, check=check):
                 for store in others:
                     store.delete(name)
                 return name

@@ -75,18 +75,19 @@ def owner_folder(owner: str) -> str:
     return f"{OWNERS_FOLDER}/{owner}"
 
 
-def check_quota(usages: Iterable[Usage], new_bytes: int, settings: Settings) -> None:
+def check_quota(elsewhere: Iterable[Usage], new_bytes: int, settings: Settings, usage: Usage) -> None:
     """Raise if there is no space for one more voice.
 
     Args:
-        usages: of the owner's places, without the voice that is replaced.
+        elsewhere: of the owner's other places, and
+        usage: of the one that takes new voices, each without the voice that is replaced.
         new_bytes: of all files of the new voice.
 
     Raises:
         VoicesFull: with the measured value and the bound.
     """
-    usages = list(usages)
-    n_voices, n_bytes = sum(usage.n_voices for usage in usages), sum(usage.n_bytes for usage in usages)
+    usages = [usage, *elsewhere]
+    n_voices, n_bytes = sum(place.n_voices for place in usages), sum(place.n_bytes for place in usages)
     if n_voices >= settings.max_voices:
         raise VoicesFull(
             f"there are {n_voices} voices, at most {settings.max_voices} ({variable('max_voices')}) are stored; "

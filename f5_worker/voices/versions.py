@@ -112,10 +112,12 @@ class VersionedVoiceStore:
 
     def usage(self, without: str) -> Usage:
         """Return the space that all voices but one take, as it is now."""
-        voices = group_files(self.store.list())
-        voices.pop(without, None)
+        return self._usage(group_files(self.store.list()), without)
+
+    def _usage(self, voices: Mapping[str, VoiceFiles], without: str) -> Usage:
+        counted = [files for name, files in voices.items() if name != without]
         sizes: dict[str, int] = {}
-        for files in voices.values():
+        for files in counted:
             for name, file in files.by_name.items():
                 size = self._sizes.get(name)
                 if size is None and (stat := file.stat()) is not None:
@@ -124,7 +126,7 @@ class VersionedVoiceStore:
             # Files of a version never change: on a volume that many workers share each size takes about a millisecond.
             self._sizes |= {item.file.name: sizes[item.file.name] for item in files.version_files}
         self._sizes = {name: size for name, size in self._sizes.items() if name in sizes}
-        return Usage(sum(files.is_offered for files in voices.values()), sum(sizes.values()))
+        return Usage(sum(files.is_offered for files in counted), sum(sizes.values()))
 
     def read(self, voice: StoredVoice, file: str, max_bytes: int) -> bytes:
         """Read one of a voice's files.
@@ -141,11 +143,20 @@ class VersionedVoiceStore:
             raise StorageFailed(f"the voice {voice.name!r} is damaged, a file is not what was added; add it again")
         return data
 
-    def add(self, name: str, contents: Mapping[str, bytes], metadata: VoiceMetadata, *, replace: bool) -> bool:
+    def add(
+        self,
+        name: str,
+        contents: Mapping[str, bytes],
+        metadata: VoiceMetadata,
+        *,
+        replace: bool,
+        check: Callable[[Usage], None] = lambda usage: None,
+    ) -> bool:
         """Add a voice: all workers see all of it or nothing. Return False if there is one that is not to be replaced.
 
         Args:
             contents: the files, by extension.
+            check: called with the space that the other voices take, before anything is written; raises to refuse.
         """
         for n_rounds in range(MAX_ROUNDS):
             time.sleep(random.uniform(0, n_rounds * BACKOFF_S))  # noqa: S311 - not a secret
@@ -154,6 +165,7 @@ class VersionedVoiceStore:
             files = voices.get(name, VoiceFiles())
             if not replace and (is_whole or files.clips):
                 return False
+            check(self._usage(voices, name))
             if previous is not None and not is_whole:  # beside the new files it would be taken for theirs
                 self.store.delete([f"{name}.{RECORD_EXTENSION}"])
             record = self._write_files(name, contents, metadata)

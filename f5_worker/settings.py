@@ -151,6 +151,17 @@ class Settings(BaseModel):
     voices_s3_prefix: str | None = Field(
         None, max_length=200, description="Store voices in the bucket, under this prefix, such as `voices/`."
     )
+    voices_scope: Literal["shared", "per_key"] = Field(
+        "shared",
+        description="`shared`: all callers list, hear, replace and delete all voices. `per_key`: each sees those of "
+        "its own `voices_key`, and those that the operator has put there.",
+    )
+    max_voices: int = Field(
+        10_000, ge=1, le=1_000_000, description="Voices that may be stored; with `per_key`, by each key."
+    )
+    max_voices_mb: int = Field(
+        20_000, ge=1, le=10_000_000, description="Space of their files; with `per_key`, of each key's."
+    )
     default_voice: str | None = Field(
         None, description="The voice of jobs that name no voice, or in OpenAI's call one of OpenAI's voices."
     )

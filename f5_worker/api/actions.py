@@ -11,7 +11,7 @@ from f5_worker import __version__, log
 from f5_worker.api import voices
 from f5_worker.api.call import Call
 from f5_worker.api.job_bucket import bucket_from_job
-from f5_worker.api.legacy import Download, download
+from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
 from f5_worker.api.openai import OpenAISpeech, with_voice
 from f5_worker.boot.report import read_report
@@ -139,6 +139,7 @@ ACTIONS: Mapping[type, Action] = {
     OpenAISpeech: Action(speak, stream),
     DubInput: Action(speak, stream),
     VoicesAddInput: Action(voices.add),
+    UploadedVoice: Action(voices.upload),
     VoicesListInput: Action(voices.list_voices),
     VoicesGetInput: Action(voices.get),
     VoicesDeleteInput: Action(voices.delete),

@@ -24,7 +24,8 @@ from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
 from f5_worker.text.normalize import normalize
-from f5_worker.voices.library import Library, open_stores
+from f5_worker.voices.library import Library
+from f5_worker.voices.places import open_stores
 
 if TYPE_CHECKING:
     from f5_worker.models.f5.runner import F5Runner

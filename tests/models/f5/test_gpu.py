@@ -112,10 +112,10 @@ RAGGED = (300, 1, 977, 977, 64)
 def backend_of(name: str) -> Backend:
     """Return one of the backends, or skip the test."""
     pytest.importorskip({"flash": "flash_attn", "varlen": "torch.nn.attention.varlen"}.get(name, "triton"))
-    from f5_worker.models.f5.cuda.kernels import TritonOps, attend_triton
+    from f5_worker.models.f5.cuda.kernels import TritonAttention, TritonOps
 
     attends: dict[str, Attend] = {
-        "dense": attend_dense, "flash": attend_flash, "varlen": attend_varlen, "triton": attend_triton
+        "dense": attend_dense, "flash": attend_flash, "varlen": attend_varlen, "triton": TritonAttention()
     }  # fmt: skip
     return Backend(TritonOps() if name == "triton" else TorchOps(), attends[name])
 

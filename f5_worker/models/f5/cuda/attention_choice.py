@@ -108,7 +108,7 @@ def available_backends(dtype: torch.dtype, *, triton: bool, flash: bool) -> dict
     if triton:
         from f5_worker.models.f5.cuda.kernels import TritonAttention
 
-        shapes = (TritonAttention(), TritonAttention(64, 4, 2), TritonAttention(32, 4, 3), TritonAttention(64, 8, 2))
+        shapes = (TritonAttention(), TritonAttention(64, 4, 2), TritonAttention(64, 4, 4), TritonAttention(32, 4, 3))
         backends = {f"triton {shape.keys}x{shape.warps}x{shape.stages}": shape for shape in shapes}
     if flash and find_spec("flash_attn") is not None:
         backends["flash-attn"] = attend_flash

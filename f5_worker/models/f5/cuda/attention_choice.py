@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -36,6 +36,12 @@ N_CALLS, N_ROUNDS = 10, 5  # the fastest round is the measurement
 Work = Callable[[], None]
 Call = Callable[[], Tensor]
 TimeUs = Callable[[Call], float]
+
+
+_FLASH_ATTN: Mapping[str, tuple[str, Attend]] = {
+    "flash-attn": ("flash_attn", attend_flash),
+    "flash-attn 3": ("flash_attn_interface", attend_flash_3),
+}
 
 
 class AttentionShape(NamedTuple):
@@ -110,10 +116,9 @@ def available_backends(dtype: torch.dtype, *, triton: bool, flash: bool) -> dict
 
         shapes = (TritonAttention(), TritonAttention(64, 4, 2), TritonAttention(64, 4, 4), TritonAttention(32, 4, 3))
         backends = {f"triton {shape.keys}x{shape.warps}x{shape.stages}": shape for shape in shapes}
-    if flash and find_spec("flash_attn") is not None:
-        backends["flash-attn"] = attend_flash
-    if flash and find_spec("flash_attn_interface") is not None:
-        backends["flash-attn 3"] = attend_flash_3
+    for name, (package, attend) in _FLASH_ATTN.items() if flash else ():
+        if find_spec(package) is not None:
+            backends[name] = attend
     return backends | {"torch": attend_torch}
 
 
@@ -137,9 +142,8 @@ def unmeasured(
     attention.chosen |= read_choice(kept, attention.backends) if kept else {}
     if attention.chosen:
         return
-    for attend in attention.backends.values():
-        if compile_kernel := getattr(attend, "compile", None):  # here, not on the device's thread
-            compile_kernel(shape.heads, shape.dim_head, shape.dtype)
+    for name, attend in attention.backends.items():
+        _prepare(name, attend, shape)
     for row_class in ROW_CLASSES:
         for name in attention.backends:
             yield partial(_measure, attention, name, row_class, shape, device, time_us)
@@ -149,6 +153,17 @@ def unmeasured(
     )
     if kept:
         write_choice(kept, attention.chosen)
+
+
+def _prepare(name: str, attend: Attend, shape: AttentionShape) -> None:
+    """Compile or import a backend, which takes a second, in the caller's thread and not in the device's."""
+    try:
+        if compile_kernel := getattr(attend, "compile", None):
+            compile_kernel(shape.heads, shape.dim_head, shape.dtype)
+        elif name in _FLASH_ATTN:
+            import_module(_FLASH_ATTN[name][0])
+    except Exception as failure:  # noqa: BLE001 - the measurement meets it again
+        logger.info("%s cannot be prepared: %s", name, failure)
 
 
 def check_attention(attend: Attend, lengths: Sequence[int], shape: AttentionShape, device: torch.device) -> Call:

@@ -29,6 +29,7 @@ from f5_worker.storage import files
 
 AttentionName = Literal["auto", "triton", "flash", "torch"]
 
+DRIVER = Path("/proc/driver/nvidia/version")
 MAX_ERROR = 1e-2  # relative, of half precision
 N_CALLS, N_ROUNDS = 10, 5  # the fastest round is the measurement
 
@@ -156,12 +157,13 @@ def unmeasured(
 
 
 def _prepare(name: str, attend: Attend, shape: AttentionShape) -> None:
-    """Compile or import a backend, which takes a second, in the caller's thread and not in the device's."""
+    """Compile or import a backend, which takes seconds, in the caller's thread and not in the device's."""
     try:
         if compile_kernel := getattr(attend, "compile", None):
             compile_kernel(shape.heads, shape.dim_head, shape.dtype)
         elif name in _FLASH_ATTN:
             import_module(_FLASH_ATTN[name][0])
+            import_module("torch._dynamo")  # which its first call would import: 4 s
     except Exception as failure:  # noqa: BLE001 - the measurement meets it again
         logger.info("%s cannot be prepared: %s", name, failure)
 
@@ -228,7 +230,7 @@ def _choice_file(shape: AttentionShape, backends: Iterable[str]) -> Path | None:
         return None
     key = {
         "gpu": torch.cuda.get_device_name(),
-        "driver": torch._C._cuda_getDriverVersion(),  # type: ignore[attr-defined, unused-ignore]
+        "driver": _driver(),
         "packages": {name: _version(name) for name in ("torch", "triton", "flash-attn", "flash-attn-3")},
         "worker": __version__,
         "model": [shape.heads, shape.dim_head, str(shape.dtype)],
@@ -260,6 +262,13 @@ def write_choice(path: Path, chosen: Mapping[str, Measured]) -> None:
 def class_of(n_rows: int, n_frames: int) -> RowClass:
     """Return the class of so many rows of so many frames together."""
     return next(item for item in ROW_CLASSES if n_rows <= item.max_rows and n_frames <= item.max_frames)
+
+
+def _driver() -> str:
+    try:
+        return DRIVER.read_text("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _version(package: str) -> str | None:

@@ -103,8 +103,8 @@ def attention() -> str:
         result = json.loads(path.read_text(encoding="utf-8"))
         classes = list(result["chosen"])
         rows = [
-            f"{result['gpu']}, torch {result['torch']}, us; measuring took {result['on_the_devices_thread_s']} s of the "
-            f"device and {result['compiling_and_importing_s']} s beside it.",
+            f"{result['gpu']}, torch {result['torch']}, in us; measuring took {result['on_the_devices_thread_s']} s of "
+            f"the device, and {result['compiling_and_importing_s']} s beside it.",
             "",
             f"| | {' | '.join(classes)} |",
             f"|---|{'---|' * len(classes)}",

@@ -151,6 +151,17 @@ class Settings(BaseModel):
     voices_s3_prefix: str | None = Field(
         None, max_length=200, description="Store voices in the bucket, under this prefix, such as `voices/`."
     )
+    voices_scope: Literal["shared", "per_key"] = Field(
+        "shared",
+        description="`shared`: all callers list, hear, replace and delete all voices. `per_key`: each sees those of "
+        "its own `voices_key`, and those that the operator has put there.",
+    )
+    max_voices: int = Field(
+        10_000, ge=1, le=1_000_000, description="Voices that may be stored; with `per_key`, by each key."
+    )
+    max_voices_mb: int = Field(
+        20_000, ge=1, le=10_000_000, description="Space of their files; with `per_key`, of each key's."
+    )
     default_voice: str | None = Field(
         None, description="The voice of jobs that name no voice, or in OpenAI's call one of OpenAI's voices."
     )
@@ -183,7 +194,11 @@ class Settings(BaseModel):
     )
     flash_attn: Literal["auto", "off", "require"] = Field(
         "auto",
-        description="Keep flash-attn where it is verified and the engine gains from it; ignore it; or require it.",
+        description="Install and use flash-attn where it is verified; ignore it; or require it, and attend with it.",
+    )
+    attention: Literal["auto", "triton", "flash", "torch"] = Field(
+        "auto",
+        description="What computes attention on a GPU: the fastest as measured there, or the one that is named.",
     )
     flash_attn_build: Literal["auto", "background", "always", "never"] = Field(
         "auto", description="Build flash-attn where no wheel fits: when time allows, for the next start, always, never."
@@ -205,6 +220,11 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG also logs the text of jobs."
     )
+
+    @property
+    def attention_backend(self) -> Literal["auto", "triton", "flash", "torch"]:
+        """Return `attention`; flash-attn where it is required and nothing else is named."""
+        return "flash" if self.attention == "auto" and self.flash_attn == "require" else self.attention
 
     @property
     def extra_model_names(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from f5_worker import __version__, log
 from f5_worker.api import voices
 from f5_worker.api.call import Call
 from f5_worker.api.job_bucket import bucket_from_job
-from f5_worker.api.legacy import Download, download
+from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
 from f5_worker.api.openai import OpenAISpeech, with_voice
 from f5_worker.boot.report import read_report
@@ -28,7 +28,7 @@ from f5_worker.schema.requests import (
     VoicesListInput,
     VoicesReportInput,
 )
-from f5_worker.schema.responses import HealthResponse, SpeechResponse, UnavailableResponse
+from f5_worker.schema.responses import AttentionResponse, HealthResponse, SpeechResponse, UnavailableResponse
 from f5_worker.storage import files
 from f5_worker.storage.s3 import Bucket
 from f5_worker.synthesis import response
@@ -83,6 +83,7 @@ def health(request: HealthInput, call: Call) -> Json:
         models=worker.models.names(),
         device=model.device,
         precision=model.precision,
+        attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},
         voices=worker.voices.local_names(),
         recogniser=worker.recogniser is not None,
         bucket=worker.bucket_state,
@@ -139,6 +140,7 @@ ACTIONS: Mapping[type, Action] = {
     OpenAISpeech: Action(speak, stream),
     DubInput: Action(speak, stream),
     VoicesAddInput: Action(voices.add),
+    UploadedVoice: Action(voices.upload),
     VoicesListInput: Action(voices.list_voices),
     VoicesGetInput: Action(voices.get),
     VoicesDeleteInput: Action(voices.delete),

@@ -21,6 +21,7 @@ from f5_worker.audio.formats import OPENAI_FORMATS
 from f5_worker.errors import InvalidInput, UnknownVoice
 from f5_worker.schema.requests import LANGUAGE, MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check, show
 from f5_worker.schema.responses import SpeechResponse
+from f5_worker.schema.voices import AnyVoiceName, KeyedInput
 from f5_worker.settings import variable
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk
@@ -37,10 +38,10 @@ _OPENAI_MODELS = ("tts-", "gpt-")  # prefixes of OpenAI's own models, which clie
 class VoiceId(Input, extra="ignore"):
     """A voice as an object."""
 
-    id: str = Field(min_length=1, max_length=64)
+    id: AnyVoiceName
 
 
-class SpeechInput(Input, extra="ignore"):
+class SpeechInput(KeyedInput, Input, extra="ignore"):
     """The body of `POST /v1/audio/speech`, and two fields of this worker's."""
 
     model: str = Field("", max_length=64)
@@ -110,7 +111,7 @@ def with_voice(speech: OpenAISpeech, worker: Worker) -> Translated:
     name, aliases = speech.request.voice, worker.settings.voice_alias_names
     if name is not None and name not in OPENAI_VOICES | aliases.keys():
         return speech
-    names = worker.voices.names()
+    names = worker.voices.of(speech.request.voices_key).names()
     if name in names:
         return speech
     voice = aliases.get(name or "", worker.settings.default_voice)
@@ -149,6 +150,7 @@ def _request(speech: SpeechInput, warnings: list[str]) -> SynthesizeInput:
     fields: dict[str, Any] = {
         "text": speech.input,
         "voice": speech.voice.id if isinstance(speech.voice, VoiceId) else speech.voice or None,
+        "voices_key": speech.voices_key,
         "format": OPENAI_FORMATS[speech.response_format],
         "speed": _clip("speed", speech.speed, MIN_SPEED, MAX_SPEED, warnings),
     }

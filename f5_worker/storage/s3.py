@@ -93,12 +93,17 @@ class Bucket:
 
         return self._unless_missing("read", read, missing=("404", "NoSuchKey"))  # responses to HEAD have no body
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield all files whose keys begin with `prefix`, by key; requested in pages of 1,000 as they are consumed."""
+    def list(self, prefix: str, *, flat: bool = False) -> Iterator[StoredObject]:
+        """Yield all files whose keys begin with `prefix`, by key; requested in pages of 1,000 as they are consumed.
+
+        Args:
+            flat: only files whose keys have no slash after `prefix`.
+        """
+        delimiter = {"Delimiter": "/"} if flat else {}
         next_page: dict[str, str] | None = {}
         count = 0
         while next_page is not None:
-            found, next_page = self._run("list", functools.partial(self._page, prefix, next_page))
+            found, next_page = self._run("list", functools.partial(self._page, prefix, delimiter | next_page))
             yield from found
             count += max(len(found), 1)
             if count > MAX_LISTED_KEYS:
@@ -156,9 +161,9 @@ class Bucket:
         kept = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
         return [item["VersionId"] for item in kept if item["Key"] == key]
 
-    def _page(self, prefix: str, page_token: dict[str, str]) -> tuple[Sequence[StoredObject], dict[str, str] | None]:
+    def _page(self, prefix: str, options: dict[str, str]) -> tuple[Sequence[StoredObject], dict[str, str] | None]:
         """Return up to 1,000 files, and the parameter for the next page."""
-        page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **page_token)
+        page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **options)
         found = [
             StoredObject(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))
             for item in page.get("Contents", ())

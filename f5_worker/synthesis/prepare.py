@@ -105,7 +105,7 @@ def voice_for(job: Job, name: str | None) -> LoadedVoice:
     request = job.request
     if name is None and request.reference is not None:
         return LoadedVoice("", _caller_reference(request.reference, job.worker), VoiceDefaults())
-    return job.worker.voices.load(name or request.voice)
+    return job.worker.voices.of(request.voices_key).load(name or request.voice)
 
 
 def read_transcript(given: str | None, worker: Worker) -> str | bytes | None:

@@ -151,3 +151,8 @@ def test_names_that_could_be_paths_or_confuse(name: str) -> None:
 def test_a_report_is_of_one_thing() -> None:
     assert "give either name" in refusal({"action": "voices.report"})
     assert "give either name" in refusal({"action": "voices.report", "name": "joe", "reference": {"audio": "x"}})
+
+
+def test_the_name_of_a_speakers_voice_is_valid_unicode() -> None:
+    refused = refusal({"action": "dub", "subtitles": "x", "voices": {"a": "\ud800"}})
+    assert "voices.a holds a character that is not valid Unicode" in refused

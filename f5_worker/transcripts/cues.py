@@ -13,6 +13,8 @@ from f5_worker.transcripts.tidy import FULLWIDTH_SIGNS
 
 MAX_CUES = 10_000
 MAX_TIME_S = 86_400.0
+# As pysubs2 estimates the end of a cue that has none: 15 characters a second, and half a second.
+OPEN_END_S, OPEN_END_S_PER_CHAR = 0.5, 0.067
 
 _CLOCK_PATTERN = r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.,](\d{1,9}))?"
 _ARROWS = ("-->", "->", "–>", "—>", "→")
@@ -227,6 +229,11 @@ def _drop_name(above: list[str], number: int, *, is_numbered: bool, vtt: bool) -
     is_twice = is_number and above[last - 1 : last] == [name] and not any(above[last - 2 : last - 1])
     if is_number or is_name:
         del above[last - int(is_twice) :]
+
+
+def open_end_s(start_s: float, words: str) -> float:
+    """Return an estimate of when words end that begin at `start_s`."""
+    return start_s + OPEN_END_S + OPEN_END_S_PER_CHAR * len(words)
 
 
 def unescape(text: str) -> str:

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 from f5_worker.errors import SubtitlesUnreadable
 from f5_worker.text.sentences import ends_with_full_stop
 from f5_worker.transcripts.csv import MAX_MEAN_SEGMENT_S
-from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, join_lines, line_error
-from f5_worker.transcripts.timed_lines import open_end_s, read_time
+from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, join_lines, line_error, open_end_s
+from f5_worker.transcripts.timed_lines import read_time
 
 Json: TypeAlias = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from f5_worker.audio.sandbox import confine
-from f5_worker.transcripts.timed_lines import open_end_s
+from f5_worker.transcripts.cues import open_end_s
 from f5_worker.transcripts.ttml import TtmlError, parse_ttml
 
 _ASS_COLUMNS = "layer start end style name marginl marginr marginv effect text".split()

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from f5_worker.errors import InvalidInput, SubtitlesUnreadable
 from f5_worker.schema.requests import MAX_SUBTITLE_CHARS
-from f5_worker.transcripts.csv import find_layout, parse_table
+from f5_worker.transcripts.csv import count_rows, find_layout, parse_table, skip_separator_line
 from f5_worker.transcripts.cues import (
     Cue,
     holds_times,
@@ -33,9 +33,11 @@ from f5_worker.transcripts.rolling import has_word_times, unroll
 from f5_worker.transcripts.tidy import tidy, tidy_lines
 from f5_worker.transcripts.timed_lines import (
     count_starts,
+    has_headings,
     is_comma_range,
     is_frame_range,
     is_range_line,
+    parse_headings,
     parse_premiere,
     parse_ranges,
     parse_sbv,
@@ -92,7 +94,7 @@ def _parse(source: str) -> Transcript:
     if "\0" in source:
         raise SubtitlesUnreadable("the transcript holds binary data, it is not text in UTF-8; save it as UTF-8")
     refuse_documents(source[:1_000].encode(errors="replace"))
-    text = tidy(source)
+    text = skip_separator_line(tidy(source))
     lines = tidy_lines(text)
     first_lines = [line for line in lines if line][:2]
     if not first_lines:
@@ -114,7 +116,7 @@ def _parse_timed(text: str, lines: Sequence[str], first_lines: Sequence[str]) ->
         return "vtt", parse_vtt(lines)
     if is_json(text):
         return _parse_json(text)
-    if is_range_line(first):
+    if is_range_line(first) or (first.isdecimal() and is_range_line(first_lines[-1])):
         return "stdout", parse_ranges(lines)
     if is_time_line(first) or (first.isdecimal() and is_time_line(first_lines[-1])):
         return "srt", parse_srt(lines)
@@ -142,10 +144,16 @@ def _parse_unmarked(text: str, lines: Sequence[str]) -> tuple[TranscriptKind, li
     """
     if count_starts(lines):
         return "starts", parse_starts(lines)
+    if has_headings(lines):
+        return "starts", parse_headings(lines)
     if sum(map(is_time_line, lines)) >= _MIN_TIME_LINES:
         return "srt", parse_srt(lines)
     if sum(map(is_range_line, lines)) >= _MIN_TIME_LINES:
         return "stdout", parse_ranges(lines)
+    if count_rows(lines) >= _MIN_TIME_LINES:
+        raise SubtitlesUnreadable(
+            "the transcript is a table without a known header; begin it with Start (s),End (s),Text"
+        )
     for number, line in enumerate(lines, start=1):
         if is_timed(line):
             raise line_error(number, "it has the times of subtitles, in no format that is known")

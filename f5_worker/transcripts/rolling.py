@@ -13,6 +13,7 @@ HOLD_S = 0.05  # a shorter cue shows what is there until the next one comes; You
 _MAX_REPEATED_LINES = 4  # more never fit on a screen
 _CERTAIN_CHARS = 10  # of a line that is not repeated for its sense: `No.`
 _MIN_ROLLED = 3
+_STAGGERED_SHARE = 0.8
 _WORD_TIME = re.compile(r"<(?:\d{1,3}:)?\d{1,3}:\d\d\.\d{3}>", flags=re.ASCII)
 
 
@@ -49,14 +50,15 @@ def unroll(cues: Sequence[Cue], *, word_times: bool = False) -> list[Cue]:
         for (one, other), cue in zip(pairwise(lines), cues[1:], strict=True)
     ]
     if not _are_rolling(steps, word_times):
-        return [cue for cue, step in zip(cues, steps, strict=True) if not step.is_hold]
-    kept: list[Cue] = []
+        kept = [cue for cue, step in zip(cues, steps, strict=True) if not step.is_hold]
+        return _trim(kept) if _are_staggered(kept) else kept
+    kept = []
     for cue, step in zip(cues, steps, strict=True):
         if step.new:
             kept.append(replace(cue, text="\n".join(step.new)))
         elif kept and step.repeated:
             kept[-1] = replace(kept[-1], end_s=max(kept[-1].end_s, cue.end_s))
-    return [_end_before(cue, later) for cue, later in zip(kept, [*kept[1:], None], strict=True)]
+    return _trim(kept)
 
 
 def _compare(before: tuple[str, ...], after: tuple[str, ...], duration_s: float) -> _Step:
@@ -77,6 +79,21 @@ def _are_rolling(steps: Sequence[_Step], word_times: bool) -> bool:
         return True
     is_usual = 2 * len(rolled) >= len(steps) - 1
     return is_usual and (len(rolled) >= _MIN_ROLLED or all(len(step.repeated) >= _CERTAIN_CHARS for step in rolled))
+
+
+def _are_staggered(cues: Sequence[Cue]) -> bool:
+    """Return True if almost every cue stays while the next one is shown below it, as YouTube's SRT has them."""
+    staggered = sum(
+        one.start_s + HOLD_S < other.start_s < one.end_s - HOLD_S
+        and other.end_s > one.end_s
+        and one.speaker == other.speaker
+        for one, other in pairwise(cues)
+    )
+    return staggered >= _MIN_ROLLED and staggered >= _STAGGERED_SHARE * (len(cues) - 1)
+
+
+def _trim(cues: Sequence[Cue]) -> list[Cue]:
+    return [_end_before(cue, later) for cue, later in zip(cues, [*cues[1:], None], strict=True)]
 
 
 def _end_before(cue: Cue, later: Cue | None) -> Cue:

@@ -9,6 +9,7 @@ from f5_worker.text.scripts import strip_invisible
 _LINE_END = re.compile(r"\r{1,2}\n|\r")
 _FENCE = re.compile(r"(?:\A\s*|^[ \t]*)(?:```|~~~)[ \t]*[\w+-]{0,20}[ \t]*$", flags=re.MULTILINE)
 FULLWIDTH_SIGNS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " "}
+_NUMBER = re.compile(r"#?(\d{1,6})[.):]?", flags=re.ASCII)  # of a cue
 _MAX_TIME_LINE_CHARS = 200
 _CLOCK_CHARS = r"\d[\d:.,; \t]{2,40}"
 _ARROW = r"(?:[-\u2010-\u2015=][ \t]?){1,5}(?:>|&gt;)|[\u2192\u2794\u279c\u27f6\u21d2]"
@@ -31,7 +32,11 @@ def tidy(text: str) -> str:
 
 def tidy_lines(text: str) -> list[str]:
     """Return the stripped lines of a transcript, those of two times as SRT writes them."""
-    return [_tidy_times(line.strip()) for line in text.split("\n")]
+    lines = [_tidy_times(line.strip()) for line in text.split("\n")]
+    return [
+        number[1] if "-->" in after and (number := _NUMBER.fullmatch(line)) else line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+    ]
 
 
 def _tidy_times(line: str) -> str:

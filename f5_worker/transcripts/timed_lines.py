@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from f5_worker.errors import SubtitlesUnreadable
-from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, line_error, parse_clock_s
+from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, line_error, open_end_s, parse_clock_s
 
 _CLOCK = r"(?:\d{1,3}:)?\d{1,3}:\d\d(?:[.,]\d{1,6})?"
 _EXACT_CLOCK = r"(?:\d{1,3}:)?\d{1,3}:\d\d[.,]\d{1,6}"
@@ -30,16 +30,18 @@ _START = re.compile(
     rf"(?:[\[(]\s{{0,3}}({_CLOCK})\s{{0,3}}[\])]|({_CLOCK})(?![\d:.,]))[ \t]*(?:[-|\u2013\u2014:][ \t]+)?(.*)",
     flags=re.ASCII | re.DOTALL,
 )
+# `Anna  0:05` or `Speaker 1 (00:05):` above the words, as services of transcription write them.
+_HEADING = re.compile(rf"(\S[^\d\[(]{{0,40}}\d{{0,3}})(?:[ \t]{{2,9}}|\t|\s?[\[(])({_CLOCK})[\])]?:?", flags=re.ASCII)
 _INNER_STAMP = re.compile(rf"[\[<]{_CLOCK}[\]>]", flags=re.ASCII)
 _LYRICS_TAG = re.compile(r"\[(ti|ar|al|au|by|re|ve|la|id|tool|length|offset|#):([^\]]*)\]", re.IGNORECASE)
+_PANEL_HEADING = "transcript"
 _SPOKEN_CLOCK = re.compile(r"(?:\d{1,3} (?:hours?|minutes?|seconds?)(?:, |$)){1,3}", flags=re.ASCII)
 _HEADER = re.compile(r"\[[A-Za-z][^\]]*\].*")
 _SPEAKER_LINE = re.compile(r"(?:Speaker \d{1,3}|Unknown)", re.IGNORECASE)
 _SPEAKER = re.compile(r"[\[(]?(SPEAKER[_ ]\d{1,3})[\])]?:?\s+(?=\S)")
 _BREAK = re.compile(r"\[br\]", re.IGNORECASE)
 
-# As pysubs2 estimates the end of a cue that has none: 15 characters a second, and half a second.
-OPEN_END_S, OPEN_END_S_PER_CHAR = 0.5, 0.067
+_MAX_TIMES_OF_LINE = 50  # of a refrain
 _MIN_START_SHARE = 1.0 / 3.0  # of the lines: a time on every second line, and a long one that was broken
 _FRAME_RATES = (24.0, 25.0, 30.0, 50.0, 60.0)
 
@@ -68,9 +70,29 @@ def count_starts(lines: Sequence[str]) -> int:
     return len(starts) if enough or is_lyric else 0
 
 
+def has_headings(lines: Sequence[str]) -> bool:
+    """Return True for a transcript in which lines of a speaker and a time are above the words."""
+    filled = [line for line in lines if line]
+    headings = [_HEADING.fullmatch(line) for line in filled]
+    n_headings = sum(heading is not None for heading in headings)
+    return bool(filled) and headings[0] is not None and n_headings > 1 and n_headings >= _MIN_START_SHARE * len(filled)
+
+
+def parse_headings(lines: Sequence[str]) -> list[Cue]:
+    """Parse words below lines of a speaker and a time."""
+    headings = [_HEADING.fullmatch(line) for line in lines]
+    names = [heading[1].strip() for heading in headings if heading]
+    cues = parse_starts([heading[2] if heading else line for heading, line in zip(headings, lines, strict=True)])
+    return [replace(cue, speaker=name) for cue, name in zip(cues, names, strict=True)]
+
+
 def parse_ranges(lines: Sequence[str]) -> list[Cue]:
     """Parse what Whisper and whisper.cpp print. Lines without times go on with the words before."""
-    return [_with_speaker(cue) for cue in _parse(lines, _RANGE, _seconds)]
+    following = [*lines[1:], ""]
+    words = [
+        "" if line.isdecimal() and is_range_line(after) else line for line, after in zip(lines, following, strict=True)
+    ]
+    return [_with_speaker(cue) for cue in _parse(words, _RANGE, _seconds)]
 
 
 def parse_sbv(lines: Sequence[str]) -> list[Cue]:
@@ -100,30 +122,22 @@ def parse_starts(lines: Sequence[str]) -> list[Cue]:
     """
     offset_s = 0.0
     timed: list[tuple[int, float, list[str]]] = []
-    last: list[list[str]] = []  # the lines of words of the times read last; one line may have many times
     for number, line in enumerate(lines, start=1):
         if tag := _LYRICS_TAG.fullmatch(line):
             offset_s = _offset_s(tag[2]) if tag[1].lower() == "offset" else offset_s
             continue
         starts, words = _take_starts(number, line)
         if starts:
-            last = [[words] for _ in starts]
-            timed += [(number, start_s, kept) for start_s, kept in zip(starts, last, strict=True)]
+            timed += [(number, start_s, [words]) for start_s in starts]
             check_cue_count(timed)
-        elif not last and words:
+        elif timed:
+            timed[-1][2].append(words)
+        elif words and words.lower() != _PANEL_HEADING:
             raise line_error(number, "there is text before the first time")
-        else:
-            for kept in last:
-                kept.append(words)
     if any(later[1] < earlier[1] for earlier, later in pairwise(timed)) and not _has_many_times(timed):
         late = next(later[0] for earlier, later in pairwise(timed) if later[1] < earlier[1])
         raise line_error(late, "its time is before that of the line before it")
     return list(_until_next(sorted(timed, key=lambda item: item[1]), offset_s))
-
-
-def open_end_s(start_s: float, words: str) -> float:
-    """Return an estimate of when words end that begin at `start_s`."""
-    return start_s + OPEN_END_S + OPEN_END_S_PER_CHAR * len(words)
 
 
 def read_time(value: object) -> float | None:
@@ -150,6 +164,8 @@ def _take_starts(number: int, line: str) -> tuple[list[float], str]:
     while match := _START.match(line):
         if starts and match[1] is None:  # `[00:05] 10:30 is late`
             break
+        if len(starts) == _MAX_TIMES_OF_LINE:
+            raise line_error(number, f"it begins with more than {_MAX_TIMES_OF_LINE} times")
         starts.append(_seconds(number, match[1] or match[2]))
         line = match[3]
     return starts, _INNER_STAMP.sub("", line) if starts else line

@@ -90,6 +90,8 @@ EXACT = {
     "srt with colons for fractions": SRT.replace(",400", ":400").replace(",850", ":850"),
     "srt with marks of direction": SRT.replace("00:00:", "\u200e00:00:"),
     "srt behind an invisible mark": f"\u200e{SRT}",
+    "srt with points behind numbers": SRT.replace("1\n00", "1.\n00").replace("\n3\n", "\n3.\n"),
+    "srt on one line each": _lines("{n}\n{comma_start} --> {comma_end} {words}\n"),
     "srt with two numbers": SRT.replace("1\n00", "1\n1\n00").replace("\n3\n", "\n3\n3\n"),
     "vtt": "WEBVTT\n\n" + _lines("{start} --> {end}\n{words}\n"),
     "two vtt joined": "WEBVTT\n\n" + _lines("{start} --> {end}\n{words}\n\nWEBVTT\nX-TIMESTAMP-MAP=LOCAL:0\n"),

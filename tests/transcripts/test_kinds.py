@@ -61,6 +61,32 @@ def test_speakers_of_diarization_and_of_premiere() -> None:
     assert exported.cues == (Cue(0.5, 5.833333, "Hello.", "Speaker 1"), Cue(6.0, 7.0, "Hi.", "Unknown"))
 
 
+@pytest.mark.parametrize("heading", ["{}  {}", "{} ({}):", "{}\t{}", "{} [{}]"])
+def test_speakers_and_times_above_the_words(heading: str) -> None:
+    text = f"{heading.format('Speaker 1', '0:05')}\nHello\nthere.\n\n{heading.format('Ann', '00:10')}\nHi.\n"
+    cues = parse_transcript(text).cues
+    assert [(cue.start_s, cue.speaker, cue.text) for cue in cues] == [
+        (5, "Speaker 1", "Hello there."),
+        (10, "Ann", "Hi."),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Number,Start time in milliseconds,End time in milliseconds,Text\n1,400,5850,Hello, there\n2,6450,12100,Hi\n",
+        "Start (hh:mm:ss.ms),End (hh:mm:ss.ms),Text\n0:00:00.400,0:00:05.850,Hello, there\n0:00:06.450,0:00:12.100,Hi",
+        "sep=;\nIn;Out;Dialogue\n0,4;5,85;Hello, there\n6,45;12,1;Hi\n",
+        "start|duration|text\n0.4|5.45|Hello, there\n6.45|5.65|Hi\n",
+        "0.400000\t5.850000\tHello, there\n6.450000\t12.100000\tHi\n",
+    ],
+)
+def test_tables_of_other_programs(text: str) -> None:
+    transcript = parse_transcript(text)
+    assert transcript.kind == "csv"
+    assert transcript.cues == (Cue(0.4, 5.85, "Hello, there", None), Cue(6.45, 12.1, "Hi", None))
+
+
 def test_json_of_amazon_google_and_deepgram() -> None:
     amazon = (
         '{"results": {"transcripts": [{"transcript": "Hi you. Bye"}], "items": ['
@@ -146,6 +172,8 @@ def test_invisible_characters_are_no_words() -> None:
         (EXACT["srt"].replace("6,450 --> ", "6,450 - "), "cue 1 .* times among its words"),
         ("[00:00.400 --> 00:05.853] One\n[00:06.453 -- 00:12.120 Two\n", "cue 1 .* times among its words"),
         ("00:00:00:12 - 00:00:05:99\nOne\n", "counts 100 frames"),
+        ("a;b;c\n0.4;5.85;One\n6.45;12.1;Two\n", "is a table without a known header"),
+        ("[00:01.00]" * 51 + "La\n[00:02.00]Lo", "line 1 .* more than 50 times"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_its_name(text: str, reason: str) -> None:

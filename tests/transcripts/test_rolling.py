@@ -68,6 +68,11 @@ def test_lines_shown_longer_than_the_next_begins() -> None:
     assert read(srt(*rolled)) == [(0.0, 2.0, PHRASES[0]), (2.0, 6.0, PHRASES[1])]
 
 
+def test_every_cue_shown_until_the_next_but_one() -> None:
+    shown = [(2.0 * n, 2.0 * n + 3.5, words) for n, words in enumerate(PHRASES)]
+    assert read(srt(*shown)) == [(start, min(start + 2.0, end), words) for start, end, words in shown[:3]] + shown[3:]
+
+
 @pytest.mark.parametrize(
     "cues",
     [
@@ -76,6 +81,7 @@ def test_lines_shown_longer_than_the_next_begins() -> None:
         [(0.0, 1.0, "Go on!\nGo on!"), (1.0, 2.0, "Go on!\nGo on!")],
         [(0.0, 1.0, "No."), (1.0, 2.0, "No.\nNever."), (2.0, 3.0, "Who?"), (3.0, 4.0, "You.")],
         [(0.0, 1.0, "I saw the"), (1.0, 2.0, "the man")],
+        [(0.0, 3.0, "Two"), (2.0, 5.0, "at once"), (6.0, 7.0, "and one"), (8.0, 9.0, "more")],
     ],
 )
 def test_what_is_said_twice_stays(cues: Cues) -> None:

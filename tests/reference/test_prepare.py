@@ -85,6 +85,16 @@ class TestClip:
         with pytest.raises(TranscriptMismatch, match=r"\d+ punctuation marks and symbols for \d+ letters"):
             made(noise(4.0), spoil(sentences_of([4.0])[0]))
 
+    def test_the_encoding_of_a_file_is_told_unless_it_is_utf_8(self) -> None:
+        text = "Утренний свет медленно поднимался над холмами, и никто не проснулся."
+        known = prepare(file(noise(5.0)), text.encode(), SETTINGS)
+        guessed = prepare(file(noise(5.0)), text.encode("cp1251"), SETTINGS)
+        assert guessed.transcript == known.transcript == text + " "
+        assert (known.warnings, known.report.verdict) == ((), "good")
+        assert guessed.report.verdict == "usable"
+        assert guessed.warnings == guessed.report.reasons
+        assert "read as Windows-1251 (Cyrillic)" in guessed.warnings[0]
+
     def test_soft_onsets_and_decays_are_kept(self) -> None:
         onset, decay = noise(0.08, 0.003, 1), noise(0.15, 0.003, 2)
         reference = made(np.concatenate([silence(1), onset, noise(4.0), decay, silence(1)]), sentences_of([4.0])[0])
@@ -347,6 +357,13 @@ class TestTimes:
     def test_no_line_at_a_pause_is_too_long(self) -> None:
         with pytest.raises(ReferenceTooLong, match=r"none of the transcript's 3 lines could be cut out.* 0 pauses"):
             made(noise(20.0), srt([(1.0, 6.0), (6.0, 12.0), (12.0, 19.0)], sentences_of([6.0, 6.0, 7.0])))
+
+    def test_lines_without_ends_last_until_the_next(self) -> None:
+        lyrics = "\n".join(
+            f"[00:{start_s:05.2f}]{text}" for (start_s, _), text in zip(self.TIMES, self.TEXTS, strict=True)
+        )
+        samples = speech(self.LENGTHS, self.PAUSES)
+        assert made(samples, lyrics).transcript == made(samples, srt(self.TIMES, self.TEXTS)).transcript
 
     def test_sounds_in_brackets_are_not_words(self) -> None:
         texts = [f"[music] {self.TEXTS[0]}", "[applause]", self.TEXTS[2], f"♪ {self.TEXTS[3]}"]

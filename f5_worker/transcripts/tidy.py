@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"#?(\d{1,6})[.):]?", flags=re.ASCII)  # of a cue
 _MAX_TIME_LINE_CHARS = 200
 _CLOCK_CHARS = r"\d[\d:.,; \t]{2,40}"
 _ARROW = r"(?:[-\u2010-\u2015=][ \t]?){1,5}(?:>|&gt;)|[\u2192\u2794\u279c\u27f6\u21d2]"
-# Two clocks and an arrow of any kind, with WebVTT's settings behind them or the number of the cue before.
+# Two clocks and an arrow of any kind, with WebVTT's settings behind them.
 _ARROW_LINE = re.compile(
     rf"(?P<start>{_CLOCK_CHARS})(?:{_ARROW})[ \t]*(?P<end>{_CLOCK_CHARS})(?P<rest>(?:[ \t]+[A-Za-z]\w*:\S+)*)",
     flags=re.ASCII,

@@ -83,6 +83,8 @@ def parse_headings(lines: Sequence[str]) -> list[Cue]:
     headings = [_HEADING.fullmatch(line) for line in lines]
     names = [heading[1].strip() for heading in headings if heading]
     cues = parse_starts([heading[2] if heading else line for heading, line in zip(headings, lines, strict=True)])
+    if len(cues) != len(names):  # there are lines of words that begin with a time
+        return cues
     return [replace(cue, speaker=name) for cue, name in zip(cues, names, strict=True)]
 
 

@@ -142,6 +142,8 @@ def test_malformed_tags_are_no_words() -> None:
         "{sic} is Latin",
         "It was 17:02:51 when John read 3:16,17 to us.\nAnd 1:02:03 is a good time.",
         "<3 is a heart, and x --> y an arrow.",
+        "2019 --> 2024\nwas a good time.",
+        "Step 1 -> Step 2, then 5 -> 6.",
         "می‌خواهم بروم",
     ],
 )

@@ -1,7 +1,7 @@
 """Read the caption formats of players in a process of its own, which may fail, hang or be killed without harm.
 
 They are read by pysubs2 and by Python's XML parser, which are made for files that one trusts: a line of 400,000 tags
-takes pysubs2 a minute and gigabytes. What is in `cues.py` and `timed_lines.py` needs no process: it is bounded.
+takes pysubs2 minutes, or gigabytes. What is in `cues.py` and `timed_lines.py` needs no process: it is bounded.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _REMNANTS: dict[PlayerFormat, re.Pattern[str]] = {  # of times and tags among th
     "microdvd": re.compile(r"\}\s?\{|\{\d|\d\}"),
     "mpl2": re.compile(r"\]\s?\[|\[\d|\d\]"),
     "tmp": re.compile(r"\d\d:\d\d:\d\d"),
-    "sami": re.compile(r"<\w|<p\b|\bsync\b.{0,5}\bstart\b|\w=\w", re.IGNORECASE),
+    "sami": re.compile(r"<\w|<p\b|\bsync\b.{0,5}\bstart\b|\b(?:start|class)=", re.IGNORECASE),
     "ttml": re.compile(r"\b(?:begin|end|dur)=", re.IGNORECASE),
 }
 _HEAD_CHARS = 20_000  # comments and a declaration may come before `<tt`
@@ -93,7 +93,7 @@ def parse_player_format(text: str, kind: PlayerFormat) -> list[Cue]:
     """
     cues: list[Cue] = []
     for number, (start_s, end_s, words, speaker, is_open) in enumerate(_run(text, kind)["cues"], start=1):
-        if kind in _REMNANTS and _REMNANTS[kind].search(words):
+        if _REMNANTS[kind].search(words):
             raise line_error(number, f"this is {NAMES[kind]}, and there are times or tags among its words", "cue")
         span_s = checked_span_s(number, max(0.0, start_s), end_s, "cue")
         cues.append(Cue(*span_s, words, speaker, is_open=is_open))

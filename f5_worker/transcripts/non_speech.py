@@ -14,7 +14,8 @@ _SOUND = re.compile(
 )
 _NOTE = re.compile(r"[♩♪♫♬🎵🎶]+")
 _SUNG = re.compile(r"#\s.*\s#")
-_LOOSE_DASH = re.compile(r"(?:^|(?<=\s))[-–—](?=\s*(?:$|[-–—]\s))")
+_LOOSE_DASH = re.compile(r"(?:^|(?<=\s))[-–—](?=\s+[-–—]|\s*$)")
+_NEXT_SPEAKER = re.compile(r"(?:^|(?<=\s))>{2,3}(?=\s*\w)")  # of live captions
 
 
 def spoken_words(text: str) -> str:
@@ -25,7 +26,8 @@ def spoken_words(text: str) -> str:
     # Notes are around what is sung; where one of them is missing, the song goes on in another cue.
     is_one_note_at_end = len(parts) == 2 and not parts[1].strip()
     spoken = "" if is_one_note_at_end else " ".join(parts[::2])
-    words = " ".join(_LOOSE_DASH.sub("", _SOUND.sub(" ", spoken)).split())
+    without_sounds = _NEXT_SPEAKER.sub("", _SOUND.sub(" ", spoken))
+    words = " ".join(_LOOSE_DASH.sub("", without_sounds).split())
     return words if is_speakable(words) else ""
 
 

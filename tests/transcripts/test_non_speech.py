@@ -27,6 +27,8 @@ def test_nothing_is_spoken(text: str) -> None:
         ("I know. ♪ la la ♪", "I know."),
         ("- [door slams] - Come in.", "- Come in."),
         ("Ah! (door slams)", "Ah!"),
+        ("-[laughs] -Yes.", "-Yes."),
+        (">> Hello. >>> News now.", "Hello. News now."),
     ],
 )
 def test_sounds_beside_words(text: str, words: str) -> None:
@@ -43,7 +45,7 @@ def test_sounds_beside_words(text: str, words: str) -> None:
             "- Hi. - Bye.",
             "5 - 3 = 2",
         ),
-        *("It is 10:30.", "№ 5", "你好。", "1", "(2010) was good", "5 - 3 = 2"),
+        *("It is 10:30.", "№ 5", "你好。", "1", "(2010) was good", "5 - 3 = 2", "a >b", "-- what?"),
     ],
 )
 def test_words_stay_as_they_are(text: str) -> None:

@@ -42,6 +42,7 @@ from f5_worker.transcripts.timed_lines import (
     parse_ranges,
     parse_sbv,
     parse_starts,
+    split_run_together,
 )
 
 __all__ = ["Cue", "Transcript", "TranscriptKind", "parse_transcript"]
@@ -146,9 +147,11 @@ def _parse_unmarked(text: str, lines: Sequence[str]) -> tuple[TranscriptKind, li
         return "starts", parse_starts(lines)
     if has_headings(lines):
         return "starts", parse_headings(lines)
+    if run_together := split_run_together(" ".join(lines).strip()):
+        return "starts", parse_starts(run_together)
     if sum(map(is_time_line, lines)) >= _MIN_TIME_LINES:
         return "srt", parse_srt(lines)
-    if sum(map(is_range_line, lines)) >= _MIN_TIME_LINES:
+    if any(map(is_range_line, lines)):
         return "stdout", parse_ranges(lines)
     if count_rows(lines) >= _MIN_TIME_LINES:
         raise SubtitlesUnreadable(

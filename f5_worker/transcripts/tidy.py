@@ -8,6 +8,10 @@ from f5_worker.text.scripts import strip_invisible
 
 _LINE_END = re.compile(r"\r{1,2}\n|\r")
 _FENCE = re.compile(r"(?:\A\s*|^[ \t]*)(?:```|~~~)[ \t]*[\w+-]{0,20}[ \t]*$", flags=re.MULTILINE)
+_CAPTION_BLOCK = re.compile(
+    r"^[ \t]*```[ \t]*(?:srt|vtt|webvtt|sbv|ass|ssa|lrc|ttml|json|csv|tsv)[ \t]*\n(.*?)(?:^[ \t]*```|\Z)",
+    flags=re.MULTILINE | re.DOTALL | re.IGNORECASE,
+)
 FULLWIDTH_SIGNS = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: " "}
 _NUMBER = re.compile(r"#?(\d{1,6})[.):]?", flags=re.ASCII)  # of a cue
 _MAX_TIME_LINE_CHARS = 200
@@ -23,8 +27,13 @@ _COLON_FRACTION = re.compile(r"(\d{1,9}:\d{1,2}:\d{1,2})[:;](\d{3})")
 
 
 def tidy(text: str) -> str:
-    """Return a transcript without invisible characters, and without code fences where it begins with one."""
+    """Return a transcript without invisible characters and code fences.
+
+    Of a chat's answer that is its first block of captions; other fences are removed where it begins with one.
+    """
     plain = _LINE_END.sub("\n", strip_invisible(text))
+    if block := _CAPTION_BLOCK.search(plain):
+        return block[1]
     if _FENCE.match(plain):
         plain = _FENCE.sub("", plain)
     return plain

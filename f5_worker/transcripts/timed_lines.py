@@ -21,6 +21,14 @@ _RANGE = re.compile(
     rf"|({_EXACT_CLOCK})\s{{0,3}}(?:-{{1,2}} ?>|\u2192)\s{{0,3}}({_EXACT_CLOCK})[ \t:]+(?![A-Za-z]\w*:\S)(\S.*)",
     flags=re.ASCII | re.DOTALL,
 )
+# What the programs print besides.
+_LOG_LINE = re.compile(
+    r"(?:Detecting language using|Detected language|(?:whisper_|ggml_|output_)\w+:|system_info:|main: |load_backend:).*"
+    r"|.*UserWarning: .*|\s*warnings\.warn\(.*"
+)
+# The beginning of the next line where the line ends are lost.
+_RANGE_BEGIN = re.compile(rf"(?=\[(?:{_CLOCK}|{_SECONDS})\s{{0,3}}(?:[-=]{{1,2}} ?>|\u2192))", flags=re.ASCII)
+_CLOCK_BEGIN = re.compile(r"(?<![\d:.,])(?=((?:\d{1,2}:[0-5]\d|\d{1,2}):[0-5]\d)(?![\d:.,]))", flags=re.ASCII)
 _COMMA_RANGE = re.compile(rf"({_CLOCK}),({_CLOCK})()", flags=re.ASCII)
 _FRAME_RANGE = re.compile(
     rf"({_FRAMES})\s{{0,3}}(?:[-\u2013\u2014,]|{_ARROW})\s{{0,3}}({_FRAMES})[ \t]*(.*)", flags=re.ASCII
@@ -43,6 +51,7 @@ _BREAK = re.compile(r"\[br\]", re.IGNORECASE)
 
 _MAX_TIMES_OF_LINE = 50  # of a refrain
 _MIN_START_SHARE = 1.0 / 3.0  # of the lines: a time on every second line, and a long one that was broken
+_MIN_RUN_TOGETHER = 3
 _FRAME_RATES = (24.0, 25.0, 30.0, 50.0, 60.0)
 
 
@@ -70,6 +79,20 @@ def count_starts(lines: Sequence[str]) -> int:
     return len(starts) if enough or is_lyric else 0
 
 
+def split_run_together(text: str) -> list[str]:
+    """Return the lines of a copied panel whose line ends are lost; none if it is something else.
+
+    It begins in the first minute, has three times or more, and these ascend.
+    """
+    if _START.match(text) is None:
+        return []
+    stamps = [_seconds(1, match[1]) for match in _CLOCK_BEGIN.finditer(text)]
+    ascend = all(later > earlier for earlier, later in pairwise(stamps))
+    if len(stamps) < _MIN_RUN_TOGETHER or not ascend or stamps[0] >= 60.0:
+        return []
+    return [line.strip() for line in _CLOCK_BEGIN.sub("\n", text).split("\n")]
+
+
 def has_headings(lines: Sequence[str]) -> bool:
     """Return True for a transcript in which lines of a speaker and a time are above the words."""
     filled = [line for line in lines if line]
@@ -90,10 +113,11 @@ def parse_headings(lines: Sequence[str]) -> list[Cue]:
 
 def parse_ranges(lines: Sequence[str]) -> list[Cue]:
     """Parse what Whisper and whisper.cpp print. Lines without times go on with the words before."""
-    following = [*lines[1:], ""]
-    words = [
-        "" if line.isdecimal() and is_range_line(after) else line for line, after in zip(lines, following, strict=True)
-    ]
+    kept = ["" if _LOG_LINE.fullmatch(line) else line for line in lines]
+    if sum(map(bool, kept)) == 1:
+        kept = [line.strip() for line in _RANGE_BEGIN.sub("\n", "".join(kept)).split("\n")]
+    is_number = [line.isdecimal() and is_range_line(after) for line, after in zip(kept, [*kept[1:], ""], strict=True)]
+    words = ["" if number else line for line, number in zip(kept, is_number, strict=True)]
     return [_with_speaker(cue) for cue in _parse(words, _RANGE, _seconds)]
 
 

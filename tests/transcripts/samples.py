@@ -81,6 +81,7 @@ _WORD_TIMES = [
 EXACT = {
     "srt": SRT,
     "srt in a code fence": f"```srt\n{SRT}\n```",
+    "srt in a chat's answer": f"Here are your subtitles:\n\n```srt\n{SRT}\n```\n\nAnything else?",
     "srt with odd arrows": SRT.replace("-->", "-- >"),
     "srt with a sign for an arrow": SRT.replace("-->", "→"),
     "srt with escaped arrows": SRT.replace("-->", "--&gt;"),
@@ -98,6 +99,12 @@ EXACT = {
     "sbv": _lines("{start},{end}\n{words}\n"),
     "subviewer": "[INFORMATION]\n[TITLE]A\n[SUBTITLE]\n" + _lines("{start},{end}\n{words}\n"),
     "whisper's output": _lines("[{short_start} --> {short_end}]  {words}"),
+    "whisper's whole output": "Detecting language using up to the first 30 seconds.\nDetected language: English\n"
+    + _lines("[{short_start} --> {short_end}]  {words}"),
+    "whisper's output on one line": _lines("[{short_start} --> {short_end}]  {words}").replace("\n", " "),
+    "whisper.cpp's whole output": "whisper_init_from_file: loading\nsystem_info: n_threads = 4\n\n"
+    + _lines("[{start} --> {end}]   {words}")
+    + "\n\nwhisper_print_timings: total time = 1 ms\n",
     "whisper.cpp's output": _lines("[{start} --> {end}]   {words}"),
     "faster-whisper's output": _lines("[{s}s -> {e}s] {words}"),
     "one line each": _lines("{start} --> {end} {words}"),
@@ -145,6 +152,8 @@ STARTS = {
     "lamp,\na cup of tea and a book.\n0:12\n12 seconds\nSome nights the fog was so thick.\n",
     "copied panel, glued": "0:00The old keeper climbed the winding stairs every evening.\n0:06He carried a small brass "
     "lamp, a cup of tea and a book.\n0:12Some nights the fog was so thick.\n",
+    "copied panel on one line": "0:00 The old keeper climbed the winding stairs every evening. 0:06 He carried a small "
+    "brass lamp, a cup of tea and a book. 0:12 Some nights the fog was so thick.",
     "times in brackets": _lines("({lrc}) {words}"),
     "tmp": "00:00:00:The old keeper climbed the winding stairs every evening.\n00:00:06:He carried a small brass lamp, "
     "a cup of tea and a book.\n00:00:12:Some nights the fog was so thick.\n",

@@ -194,7 +194,11 @@ class Settings(BaseModel):
     )
     flash_attn: Literal["auto", "off", "require"] = Field(
         "auto",
-        description="Keep flash-attn where it is verified and the engine gains from it; ignore it; or require it.",
+        description="Install and use flash-attn where it is verified; ignore it; or require it, and attend with it.",
+    )
+    attention: Literal["auto", "triton", "flash", "torch"] = Field(
+        "auto",
+        description="What computes attention on a GPU: the fastest as measured there, or the one that is named.",
     )
     flash_attn_build: Literal["auto", "background", "always", "never"] = Field(
         "auto", description="Build flash-attn where no wheel fits: when time allows, for the next start, always, never."
@@ -216,6 +220,11 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG also logs the text of jobs."
     )
+
+    @property
+    def attention_backend(self) -> Literal["auto", "triton", "flash", "torch"]:
+        """Return `attention`; flash-attn where it is required and nothing else is named."""
+        return "flash" if self.attention == "auto" and self.flash_attn == "require" else self.attention
 
     @property
     def extra_model_names(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ if not Path("/dev/nvidiactl").exists():
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cpuinfo
 import hypothesis
@@ -86,6 +87,7 @@ class ToneDevice:
     def __init__(self) -> None:
         self.vocabulary = Vocabulary.load(TINY / "vocab.txt")
         self.segments: list[Segment] = []
+        self.attention: dict[str, Any] = {}
         self.before: Callable[[Segment, int], None] = lambda segment, step: None
 
     def begin(self, segment: Segment) -> ToneState:

@@ -28,7 +28,7 @@ from f5_worker.schema.requests import (
     VoicesListInput,
     VoicesReportInput,
 )
-from f5_worker.schema.responses import HealthResponse, SpeechResponse, UnavailableResponse
+from f5_worker.schema.responses import AttentionResponse, HealthResponse, SpeechResponse, UnavailableResponse
 from f5_worker.storage import files
 from f5_worker.storage.s3 import Bucket
 from f5_worker.synthesis import response
@@ -83,6 +83,7 @@ def health(request: HealthInput, call: Call) -> Json:
         models=worker.models.names(),
         device=model.device,
         precision=model.precision,
+        attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},
         voices=worker.voices.local_names(),
         recogniser=worker.recogniser is not None,
         bucket=worker.bucket_state,

@@ -112,6 +112,9 @@ class Voices:
     def names(self) -> list[str]:
         return ["echo", "joe"]
 
+    def of(self, key: object) -> Voices:
+        return self
+
 
 @pytest.mark.parametrize(
     ("asked", "settings", "spoken"),

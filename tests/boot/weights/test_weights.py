@@ -353,7 +353,8 @@ def test_every_published_file_of_weights_is_pinned_or_refused() -> None:
     """The default is pinned with all its files, and its vocoder; no file of a pinned checkpoint is on a branch."""
     table = checkpoints.published()
     assert {name for name, entry in table.items() if entry.unknown} == {
-        "F5TTS_French", "F5TTS_German", "F5TTS_Hindi", "F5TTS_Japanese", "F5TTS_Latvian", "F5TTS_Russian"
+        "F5TTS_Finnish", "F5TTS_French", "F5TTS_German", "F5TTS_Hindi", "F5TTS_Japanese", "F5TTS_Latvian",
+        "F5TTS_Russian",
     }  # fmt: skip
     default = table[Settings().model]
     assert all(file.sha256 for file in (default.model, default.vocab, default.vocoder))

@@ -106,9 +106,6 @@ def test_warnings_stay_short() -> None:
 
 
 class Voices:
-    def of(self, key: object) -> Voices:
-        return self
-
     def names(self) -> list[str]:
         return ["echo", "joe"]
 

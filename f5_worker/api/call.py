@@ -28,6 +28,7 @@ class Call:
     Attributes:
         loaded: the worker; None if it could not start.
         own_bucket: the job's `s3Config` as it came; None if it has none.
+        caller: who sent the job, where that is known.
         limit: what one response of the transport carries.
         received: `time.monotonic()` when the job came; it may have waited for a thread since.
     """
@@ -37,6 +38,7 @@ class Call:
     control: JobControl
     job_id: str = ""
     own_bucket: Any = None
+    caller: str | None = None
     limit: ResponseLimit = field(default_factory=NoLimit)
     received: float = field(default_factory=time.monotonic)
 

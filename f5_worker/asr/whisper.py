@@ -12,12 +12,14 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
 
+from f5_worker import cancellation
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.settings import REPOSITORY, Settings
@@ -109,27 +111,36 @@ class Recogniser:
         code = _language_code(language)
         if code is None:
             return True
-        with self.loaded_model() as model:
-            return code in model.supported_languages
+        return code in self._languages()
 
     @property
     def is_english_only(self) -> bool:
         """Return True if English is the model's only language."""
-        with self.loaded_model() as model:
-            return list(model.supported_languages) == [ENGLISH]
+        return self._languages() == [ENGLISH]
+
+    def _languages(self) -> list[str]:
+        def read() -> list[str]:
+            with self.loaded_model() as model:
+                return list(model.supported_languages)
+
+        return cancellation.run_detached(read)
 
     def transcribe(self, samples: Samples, language: str | None = None) -> Transcription:
         """Transcribe a signal `[nw]` at 24 kHz, at most F5_REFERENCE_DECODE_MAX_S of it.
 
         Args:
             language: as in `understands`; one that the model does not know is detected instead.
+
+        Raises:
+            ModelUnavailable: the files are not a Whisper model.
+            JobTimeout, JobCancelled: the current job has to stop; at most the window of 30 s in work is left behind.
         """
         key = (hashlib.sha256(samples.tobytes()).hexdigest(), _language_code(language))
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        transcription = self._transcribe(samples, key[1])
+        transcription = cancellation.run_detached(partial(self._transcribe, samples, key[1]))
         with self._lock:
             self._cache[key] = transcription
             while len(self._cache) > MAX_CACHED:
@@ -148,7 +159,11 @@ class Recogniser:
                 word_timestamps=True,
                 hallucination_silence_threshold=SILENCE_SKIPPED_S,
             )
-            segments = [segment for segment in found if segment.compression_ratio <= MAX_COMPRESSION]
+            segments = []
+            for segment in found:  # recognised one window after the other, as they are asked for
+                cancellation.check()
+                if segment.compression_ratio <= MAX_COMPRESSION:
+                    segments.append(segment)
         words = [
             TranscribedWord(word.word, float(word.start), float(word.end), float(word.probability))
             for segment in segments

@@ -42,6 +42,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
     incremental = job.streaming and not needs_whole_audio(request)
     with PREPARE[type(request)](job, request, early=incremental) as speech, closing(speech.parts) as parts:
         recording = Recording(job, speech)
+        job.control.enter("speaking")
         if incremental:
             yield from encoder.write(silence(request.pad_start_s))
         for part in parts:
@@ -50,6 +51,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
                 yield from encoder.write(part.samples, recording.take_words(request.pad_start_s))
             job.control.check()
         spoken = recording.finish()
+    job.control.enter("finishing the audio")
     with job.stopwatch.stage("post_ms"):
         result = postprocess(request, spoken)
     if incremental:
@@ -59,6 +61,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
             job.control.check()
             yield from encoder.write(samples, words)
     yield from encoder.close()
+    job.control.enter("delivering the result")
     yield result
 
 

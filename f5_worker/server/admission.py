@@ -119,7 +119,8 @@ class Admission:
         crowd, n_crowd = n_waiting.most_common(1)[0]
         refused = newcomer
         if n_crowd > n_waiting[newcomer.caller]:
-            refused = max((place for place in self._waiting if place.caller == crowd), key=lambda place: place.rank)
+            crowded = [place for place in reversed(self._waiting) if place.caller == crowd]
+            refused = max(crowded, key=lambda place: place.rank)
         self._waiting.remove(refused)
         refused.turn.set_exception(
             QueueFull(

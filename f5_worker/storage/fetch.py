@@ -37,6 +37,7 @@ REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head)\b", re.IGNORECASE)
 _URL_SAFE = "/%:@!$&'()*+,;=~?-._"
 
 
@@ -240,7 +241,18 @@ def _exchange(stream: socket.socket, target: CheckedUrl, limits: FetchLimits) ->
         if response.getheader("Content-Encoding", "identity").lower() != "identity":
             # Not asked for, and a few bytes could unpack to gigabytes.
             raise FetchFailed(f"{target.host} sent a compressed reply; send the URL of the file itself")
-        return _read_body(response, target, limits)
+        body = _read_body(response, target, limits)
+        if is_web_page(body):
+            raise FetchFailed(
+                f"{target.host} answered with a web page (HTML), not with a file; send the link of the file itself: "
+                "that of a sharing service is often the page around it"
+            )
+        return body
+
+
+def is_web_page(body: bytes) -> bool:
+    """Return whether the body of a response is HTML, whatever its header says."""
+    return _WEB_PAGE.match(body) is not None
 
 
 def _read_body(response: http.client.HTTPResponse, target: CheckedUrl, limits: FetchLimits) -> bytes:

@@ -121,7 +121,7 @@ class BucketTransport:
 
         Raises:
             WrongRegion: the bucket is not in `region`.
-            StorageFailed: the response is too long, or a redirect elsewhere; none is followed.
+            StorageFailed: the response is too long, a web page, or a redirect elsewhere; none is followed.
         """
         request.stream_output = True  # so that nothing is read before it is counted
         try:
@@ -133,6 +133,7 @@ class BucketTransport:
         except HTTPError as error:
             raise HTTPClientError(error=error) from None
         self._check_region(response, data)
+        _check_page(response, data)
         return AWSResponse(response.url, response.status_code, response.headers, _Body(data))
 
     def _check_region(self, response: AWSResponse, data: bytes) -> None:
@@ -160,6 +161,17 @@ def _read(raw: Any) -> bytes:
             raw.close()
             raise StorageFailed(f"the bucket sent more than {limit} bytes; keep smaller files there")
     return bytes(data)
+
+
+def _check_page(response: AWSResponse, data: bytes) -> None:
+    """Raise for a web server's answer to anything: botocore would take it for a broken one of S3, with status 500.
+
+    A web page that is stored in a bucket comes with S3's own headers.
+    """
+    is_from_s3 = any(name.lower().startswith("x-amz-") for name in response.headers)
+    if response.status_code == http.HTTPStatus.OK and fetch.is_web_page(data) and not is_from_s3:
+        host = urlsplit(response.url).netloc
+        raise StorageFailed(f"{host} answers with a web page (status 200) instead of as S3 does; check the endpoint")
 
 
 class _Body(io.BytesIO):

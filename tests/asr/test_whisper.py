@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,8 @@ import pytest
 
 from f5_worker.asr.whisper import MAX_CACHED, Recogniser, TranscribedWord, Transcription, recogniser_from
 from f5_worker.audio.levels import SAMPLE_RATE
-from f5_worker.errors import ModelUnavailable
+from f5_worker.cancellation import JobControl
+from f5_worker.errors import JobTimeout, ModelUnavailable
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 
@@ -185,6 +186,26 @@ class TestTranscribing:
         assert not recogniser.is_english_only
         assert FakeRecogniser(directory, FakeWhisper("en")).is_english_only
         assert recogniser.understands(None)
+
+
+def test_a_job_that_has_to_stop_leaves_at_most_the_window_in_work(recogniser: FakeRecogniser) -> None:
+    windows, goes_on = list[int](), threading.Event()
+
+    def transcribe(audio: object, **options: object) -> tuple[Iterator[Any], Any]:
+        def found() -> Iterator[Any]:
+            for number in range(20):
+                windows.append(number)
+                assert goes_on.wait(20)  # a window in work cannot be interrupted
+                yield SimpleNamespace(text="a", words=[], compression_ratio=1.0)
+
+        return found(), SimpleNamespace(language="en")
+
+    recogniser.whisper.transcribe = transcribe  # type: ignore[assignment]
+    with pytest.raises(JobTimeout):
+        JobControl(0.1).run(lambda: recogniser.transcribe(silence(1.0)))
+    goes_on.set()
+    wait_for(lambda: not recogniser._n_users)
+    assert windows == [0]
 
 
 def test_the_mean_probability_is_of_words_not_of_dots() -> None:

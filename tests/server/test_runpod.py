@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,15 @@ import pytest
 import runpod  # noqa: F401 - before a thread of handler.main imports it over a test's stand-in
 
 import handler
+from f5_worker.api.actions import Action
+from f5_worker.api.call import Call
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
+from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.server import runpod as server
 from f5_worker.synthesis.context import Worker
+from f5_worker.synthesis.encoding import AudioChunk
 from tests.conftest import ROOT, ToneDevice
 
 JOB = {"id": "job-1", "input": {"text": "Hello there, this is a test.", "voice": "joe", "nfe_step": 4, "seed": 3}}
@@ -291,3 +296,99 @@ def test_a_load_that_fails_after_boot_is_told_the_same_way(
 def test_diagnose_returns_the_boot_report(worker: Worker, boot_report: Callable[..., None]) -> None:
     boot_report(problems=["one thing"])
     assert answer(worker, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The chunks that a stream's thread has made so far; there is a chunk for each character of the text."""
+    numbers: list[int] = []
+
+    def stream(request: SynthesizeInput, call: Call) -> Iterator[AudioChunk]:
+        for number in range(len(request.text)):
+            numbers.append(number)
+            yield AudioChunk(b"sound", number, number + 1)
+
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(lambda request, call: {}, stream)})
+    return numbers
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def test_a_stream_that_is_read_slowly_is_not_made_ahead(worker: Worker, made: list[int]) -> None:
+    async def read() -> None:
+        items = server.QueueServer(worker).stream({"id": "s", "input": {"text": "a" * 40, "voice": "joe"}})
+        for n_read in range(1, 30):
+            await anext(items)
+            await until(lambda n_read=n_read: len(made) >= n_read + server.MAX_UNREAD_ITEMS + 1)
+            assert len(made) == n_read + server.MAX_UNREAD_ITEMS + 1, "one more waits to be sent"
+        assert len([item async for item in items]) == 40 - n_read
+
+    asyncio.run(read())
+
+
+def test_a_stream_whose_caller_leaves_ends_and_frees_its_place(worker: Worker, made: list[int]) -> None:
+    async def leave() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=0))
+        for _ in range(2):
+            items = queue.stream({"id": "s", "input": {"text": "a" * 1_000, "voice": "joe"}})
+            assert "error" not in await anext(items)
+            await items.aclose()
+            await until(lambda: not queue._admission.n_jobs)
+        assert len(made) < 50
+
+    asyncio.run(leave())
+
+
+def test_a_job_has_its_place_until_its_thread_is_done(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold(request: SynthesizeInput, call: Call) -> dict[str, Any]:
+        held.set()
+        assert free.wait(20)
+        return {}
+
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(hold)})
+
+    async def cancel() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=0))
+        task = asyncio.create_task(queue.answer(JOB))
+        await asyncio.to_thread(held.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await queue.answer(JOB))["error"].startswith("QUEUE_FULL: 1 jobs are here already")
+        free.set()
+        await until(lambda: not queue._admission.n_jobs)
+        assert await queue.answer(JOB) == {}
+
+    asyncio.run(cancel())
+
+
+def test_a_short_job_does_not_wait_behind_all_long_ones(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    held, free = threading.Event(), threading.Event()
+
+    def note(request: SynthesizeInput, call: Call) -> dict[str, Any]:
+        held.set()
+        assert free.wait(20)
+        done.append(call.job_id)
+        return {}
+
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(note)})
+
+    async def crowd() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1))
+        texts = {f"long-{number}": "a" * 20_000 for number in range(3)} | {"short": "Hello."}
+        jobs = [{"id": name, "input": {"text": text, "voice": "joe"}} for name, text in texts.items()]
+        tasks = [asyncio.create_task(queue.answer(job)) for job in jobs]
+        await asyncio.to_thread(held.wait, 20)
+        free.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(crowd())
+    assert done == ["long-0", "short", "long-1", "long-2"]

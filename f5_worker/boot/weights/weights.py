@@ -7,8 +7,8 @@ on the volume > the hub. Each source that cannot be used leaves a note, and the 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from f5_worker.boot.weights.recipes import Recipe, SourceProblem, Tools
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import published
 from f5_worker.storage import files
+from f5_worker.storage.staging import staging_directory, sweep
 
 WeightsSource = Literal["shipped", "runpod-cache", "baked", "volume", "hub"]
 CopyPrecision = Literal["fp16", "fp32"]
@@ -144,6 +145,8 @@ class _Search:
 
     def run(self) -> FoundModel:
         """Try all sources in order."""
+        if not self.dry:
+            self._sweep()
         found = (
             self._in_named_directory()
             or self._in_hub_cache()
@@ -154,6 +157,13 @@ class _Search:
         if found is None:
             raise ModelUnavailable(self._failure_message())
         return replace(found, notes=tuple(dict.fromkeys(self.notes)))
+
+    def _sweep(self) -> None:
+        """Remove the unfinished copies of starts that were killed: gigabytes each, of this model or of another."""
+        for place in self.roots.caches:
+            with suppress(OSError):
+                for directory in place.iterdir():
+                    sweep(directory)
 
     def _in_named_directory(self) -> FoundModel | None:
         """Use the directory that the setting names: an absolute path, or a directory that ships with the code."""
@@ -265,7 +275,6 @@ class _Search:
             return FoundModel(target, source, recipe.revision)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            files.sweep(target.parent)
             with files.lease(target.parent / ".lease", wait_s=self.wait_s, done=lambda: _is_usable(target)) as lease:
                 made = not _is_usable(target, deep=self.deep)
                 if made:
@@ -275,23 +284,25 @@ class _Search:
         return FoundModel(target, source, recipe.revision, made=made)
 
     def _build(self, recipe: Recipe, source: WeightsSource, target: Path, heartbeat: recipes.Heartbeat) -> None:
-        temporary = files.temporary_beside(target)
-        try:
-            temporary.mkdir()
+        with staging_directory(target) as staging:
+
+            def renew() -> None:
+                heartbeat()
+                staging.heartbeat()
+
+            temporary = staging.path
             origin = recipes.build_model_dir(
                 recipe,
                 temporary,
                 hub_caches=self._hub_caches,
                 offline=self.offline,
                 tools=self.tools,
-                heartbeat=heartbeat,
+                heartbeat=renew,
             )
             copies.write_manifest(
                 temporary, source=source, revision=recipe.revision, precision=recipe.precision, origin=origin
             )
             copies.publish(temporary, target, deep=self.deep)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _failure_message(self) -> str:
         known = ", ".join(sorted(published()))

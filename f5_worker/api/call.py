@@ -30,7 +30,7 @@ class Call:
         own_bucket: the job's `s3Config` as it came; None if it has none.
         caller: who sent the job, where that is known.
         limit: what one response of the transport carries.
-        received: `time.monotonic()` when the job came; it may have waited for a thread since.
+        received: `time.monotonic()` when the job came; it may have waited for its turn since.
     """
 
     loaded: Worker | None

@@ -22,6 +22,7 @@ from f5_worker.voices.info import NewVoice, VoiceInfo
 def add(request: VoicesAddInput, call: Call) -> Json:
     """Keep a voice and return what is known of it."""
     worker = call.worker
+    call.control.enter("preparing the voice")
     if request.defaults.model is not None:
         worker.models.check(request.defaults.model)
     info = worker.voices.add(
@@ -61,6 +62,7 @@ def report(request: VoicesReportInput, call: Call) -> Json:
     worker, given = call.worker, request.reference
     if given is None:
         return {"report": worker.voices.report(request.name or "").model_dump()}
+    call.control.enter("preparing the voice")
     data = read_audio_source(given.audio, worker.settings)
     transcript = read_transcript(given.transcript, worker)
     return {"report": examine(data, transcript, worker.settings, worker.recogniser, given.language).model_dump()}

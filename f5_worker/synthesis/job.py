@@ -19,7 +19,7 @@ class Job:
 
     Attributes:
         own_bucket: the bucket that the job brought along.
-        queued_s: how long it waited for a thread.
+        queued_s: how long it waited for its turn.
         streaming: its audio is sent in chunks as it is made.
         limit: what one response of the transport carries.
     """

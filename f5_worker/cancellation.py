@@ -101,11 +101,10 @@ class JobControl:
                 self._aborts.remove(abort)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Start the job's time and return the result of `work`, in which this is the current job."""
+        """Return the result of `work`, in which this is the current job."""
 
         def run() -> T:
             _current.set(self)
-            self.start()
             self.check()
             return work()
 
@@ -165,10 +164,10 @@ def acquired(place: threading.Lock | threading.Semaphore) -> Iterator[None]:
 
 
 def run_detached(work: Callable[[], T], limit_s: float = UNLIMITED_S) -> T:
-    """Call `work`, which cannot be interrupted, in a thread of its own and return its result.
+    """Call `work`, which waits for others and cannot be interrupted, in a thread of its own; return its result.
 
-    When the current job has to stop, or after `limit_s`, the thread is left behind; `work` ends by itself, at its next
-    `check` if it has one. At most MAX_DETACHED threads are in such calls; further ones wait.
+    When the current job has to stop, or after `limit_s`, the thread is left behind until `work` ends by itself. At most
+    MAX_DETACHED threads are in such calls; further ones wait.
 
     Raises:
         TimeoutError: after `limit_s`.

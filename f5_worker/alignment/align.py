@@ -11,14 +11,12 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from f5_worker import cancellation
 from f5_worker.alignment.refine import SOFTEST_DB, ApproximateWord, Floats, refine
 from f5_worker.alignment.words import phonetic_length, word_spans
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
@@ -82,7 +80,10 @@ class WhisperAligner:
         regions = speech_regions(samples, softest_db=SOFTEST_DB)
         if not any(words) or not regions:
             return None
-        tokens = cancellation.run_detached(partial(self._align_tokens, samples, text))
+        with self._loaded_model() as model:
+            if self._language not in model.supported_languages:
+                return None
+            tokens = _align_tokens(model, self._language, samples, text)
         if tokens is None:
             return None
         confidences = [tokens.confidence(*word) if word else None for word in words]
@@ -96,12 +97,6 @@ class WhisperAligner:
         ]
         times = iter(refine(approximate, regions, len(samples) / SAMPLE_RATE))
         return place_unspoken([next(times) if word else None for word in words], confidences)
-
-    def _align_tokens(self, samples: Samples, text: str) -> _TokenTimes | None:
-        with self._loaded_model() as model:
-            if self._language not in model.supported_languages:
-                return None
-            return _align_tokens(model, self._language, samples, text)
 
 
 def _letter_span(text: str, begin: int, end: int) -> tuple[int, int] | None:

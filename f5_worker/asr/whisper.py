@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,36 +110,27 @@ class Recogniser:
         code = _language_code(language)
         if code is None:
             return True
-        return code in self._languages()
+        with self.loaded_model() as model:
+            return code in model.supported_languages
 
     @property
     def is_english_only(self) -> bool:
         """Return True if English is the model's only language."""
-        return self._languages() == [ENGLISH]
-
-    def _languages(self) -> list[str]:
-        def read() -> list[str]:
-            with self.loaded_model() as model:
-                return list(model.supported_languages)
-
-        return cancellation.run_detached(read)
+        with self.loaded_model() as model:
+            return list(model.supported_languages) == [ENGLISH]
 
     def transcribe(self, samples: Samples, language: str | None = None) -> Transcription:
         """Transcribe a signal `[nw]` at 24 kHz, at most F5_REFERENCE_DECODE_MAX_S of it.
 
         Args:
             language: as in `understands`; one that the model does not know is detected instead.
-
-        Raises:
-            ModelUnavailable: the files are not a Whisper model.
-            JobTimeout, JobCancelled: the current job has to stop; at most the window of 30 s in work is left behind.
         """
         key = (hashlib.sha256(samples.tobytes()).hexdigest(), _language_code(language))
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        transcription = cancellation.run_detached(partial(self._transcribe, samples, key[1]))
+        transcription = self._transcribe(samples, key[1])
         with self._lock:
             self._cache[key] = transcription
             while len(self._cache) > MAX_CACHED:
@@ -160,7 +150,7 @@ class Recogniser:
                 hallucination_silence_threshold=SILENCE_SKIPPED_S,
             )
             segments = []
-            for segment in found:  # recognised one window after the other, as they are asked for
+            for segment in found:  # recognised window by window, as they are asked for
                 cancellation.check()
                 if segment.compression_ratio <= MAX_COMPRESSION:
                     segments.append(segment)

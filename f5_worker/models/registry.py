@@ -8,11 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from f5_worker import cancellation
 from f5_worker.engine.types import ModelRunner
 from f5_worker.errors import OutOfMemory, UnknownModel
 from f5_worker.log import logger
@@ -75,7 +73,6 @@ class ModelRegistry:
         self._max_bytes = settings.models_memory_mb * 1_000_000
         self._loaded: OrderedDict[str, _Entry] = OrderedDict()  # the least recently used first
         self._lock = threading.Lock()
-        self._load_lock = threading.Lock()  # two loads at once would need memory for both
 
     def names(self) -> list[str]:
         """Return the names that jobs may choose, the default first."""
@@ -116,28 +113,15 @@ class ModelRegistry:
 
     def _acquire(self, name: str) -> _Entry:
         self.check(name)
-        while (entry := self._use_loaded(name)) is None:
-            cancellation.run_detached(partial(self._ensure_loaded, name))
-        return entry
-
-    def _use_loaded(self, name: str) -> _Entry | None:
-        with self._lock:
-            entry = self._loaded.get(name)
-            if entry is not None:
-                self._loaded.move_to_end(name)
-                entry.n_users += 1
-            return entry
-
-    def _ensure_loaded(self, name: str) -> None:
-        with self._load_lock:
-            with self._lock:
-                if name in self._loaded:
-                    return
+        with self._lock:  # held while loading: two loads at once would need memory for both
+            if name not in self._loaded:
                 self._free_memory_for(self._directories[name])
-            logger.info("loading %s", name)
-            model = self._load(name, self._directories[name])
-            with self._lock:
-                self._loaded[name] = _Entry(model)
+                logger.info("loading %s", name)
+                self._loaded[name] = _Entry(self._load(name, self._directories[name]))
+            self._loaded.move_to_end(name)
+            entry = self._loaded[name]
+            entry.n_users += 1
+            return entry
 
     def _free_memory_for(self, directory: Path) -> None:
         """Unload the least recently used checkpoints until one as large as the file in `directory` fits."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from f5_worker import cancellation, log
@@ -27,6 +27,7 @@ from f5_worker.synthesis.encoding import AudioChunk
 
 T = TypeVar("T")
 
+GRACE_S = 0.5  # for a thread to come to its next check and name its stage; after it the job is answered all the same
 MAX_UNREAD_ITEMS = 4  # of a stream, until its caller takes them: 4 MB
 
 
@@ -96,7 +97,12 @@ class QueueServer:
             raise BootFailed(self._failure or "the worker is not loaded")
         with self._cancelling(job, send_progress=True) as call:
             place = await self._admission.enter(call.caller, _text_chars(request))
-            return await asyncio.wrap_future(self._start(call, place, work))
+            done = asyncio.wrap_future(self._start(call, place, work))
+            try:
+                return await asyncio.wait_for(done, call.control.left_s() + GRACE_S)
+            except asyncio.TimeoutError:
+                call.control.check()
+                raise
 
     async def _stream(
         self,
@@ -134,10 +140,16 @@ class QueueServer:
             raise
 
     def _start(self, call: Call, place: Place, work: Callable[[], T]) -> Future[T]:
-        """Do a job's work in a thread; its place is free when the thread is, also after the job was cancelled."""
+        """Do a job's work in a thread; its place is free when the thread is, maybe after the job was answered."""
         loop = asyncio.get_running_loop()
+
+        def leave(done: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._admission.leave, place)
+
+        call.control.start()
         done = self._threads.submit(call.control.run, work)
-        done.add_done_callback(lambda _: loop.call_soon_threadsafe(self._admission.leave, place))
+        done.add_done_callback(leave)
         return done
 
     def _call(self, job: Mapping[str, Any], control: JobControl) -> Call:
@@ -156,16 +168,23 @@ class QueueServer:
         room, end = threading.BoundedSemaphore(MAX_UNREAD_ITEMS), object()
 
         def run() -> None:
-            for item in work():
-                cancellation.acquire(room)
-                loop.call_soon_threadsafe(items.put_nowait, item)
+            try:
+                for item in work():
+                    cancellation.acquire(room)
+                    loop.call_soon_threadsafe(items.put_nowait, item)
+            finally:
+                with suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(items.put_nowait, end)
 
         done = self._start(call, place, run)
-        done.add_done_callback(lambda _: loop.call_soon_threadsafe(items.put_nowait, end))
-        while (item := await items.get()) is not end:
-            room.release()
-            yield item
-        done.result()
+        try:
+            while (item := await asyncio.wait_for(items.get(), call.control.left_s() + GRACE_S)) is not end:
+                room.release()
+                yield item
+            await asyncio.wrap_future(done)
+        except asyncio.TimeoutError:
+            call.control.check()
+            raise
 
     def _error(self, contract: Contract, job: Mapping[str, Any], error: Exception) -> Json:
         """Return the response to a failed job, and log it."""

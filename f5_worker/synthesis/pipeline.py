@@ -8,9 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from functools import partial
 
-from f5_worker import cancellation
 from f5_worker.alignment.timeline import Word
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.schema.requests import DubInput, SynthesizeInput
@@ -55,7 +53,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
         spoken = recording.finish()
     job.control.enter("finishing the audio")
     with job.stopwatch.stage("post_ms"):
-        result = cancellation.run_detached(partial(postprocess, request, spoken))  # half a minute for an hour of audio
+        result = postprocess(request, spoken)
     if incremental:
         yield from encoder.write(silence(request.pad_end_s))
     else:

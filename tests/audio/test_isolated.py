@@ -165,13 +165,12 @@ def test_a_decoder_that_hangs_is_killed() -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.parametrize(
-    ("control", "error"), [(JobControl(0.2), JobTimeout), (JobControl(60.0), JobCancelled)], ids=["timeout", "cancel"]
-)
+@pytest.mark.parametrize(("timeout_s", "error"), [(0.2, JobTimeout), (60.0, JobCancelled)], ids=["timeout", "cancel"])
 def test_a_decoder_is_killed_when_its_job_has_to_stop(
-    pool: DecoderPool, control: JobControl, error: type[Exception]
+    pool: DecoderPool, timeout_s: float, error: type[Exception]
 ) -> None:
     pool.warm_up(LIMITS["max_bytes"])
+    control = JobControl(timeout_s)
     pid = pid_of(pool)
     os.kill(pid, signal.SIGSTOP)
     cancel = threading.Timer(0.2 if error is JobCancelled else 20.0, control.cancel)

@@ -369,6 +369,37 @@ def test_a_job_has_its_place_until_its_thread_is_done(worker: Worker, monkeypatc
     asyncio.run(cancel())
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_job_is_answered_in_time_also_where_its_thread_comes_to_no_check(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    free = threading.Event()
+
+    def hang(request: SynthesizeInput, call: Call) -> dict[str, Any]:
+        call.control.enter("preparing the voice")
+        assert free.wait(20)
+        return {}
+
+    def stream(request: SynthesizeInput, call: Call) -> Iterator[AudioChunk]:
+        yield AudioChunk(b"sound", 0, 1)
+        hang(request, call)
+
+    monkeypatch.setattr(server, "GRACE_S", 0.0)
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(hang, stream)})
+
+    async def ask() -> None:
+        queue = server.QueueServer(with_settings(worker, job_timeout_s=0.2))
+        items = [item async for item in queue.stream(JOB)] if streams else [await queue.answer(JOB)]
+        assert len(items) == 1 + streams
+        error = items[-1]["error"]  # type: ignore[index]
+        assert error.startswith("JOB_TIMEOUT: the job was stopped after 0.2 s of work (F5_JOB_TIMEOUT_S) while prep")
+        assert queue._admission.n_jobs == 1, "its place is not free yet"
+        free.set()
+        await until(lambda: not queue._admission.n_jobs)
+
+    asyncio.run(ask())
+
+
 def test_a_short_job_does_not_wait_behind_all_long_ones(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     held, free = threading.Event(), threading.Event()

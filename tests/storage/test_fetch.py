@@ -185,20 +185,20 @@ def test_a_fetch_ends_with_its_job(site: str, page: str, is_cancelled: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("control", "settings", "error"),
+    ("timeout_s", "settings", "error"),
     [
-        (JobControl(60.0), IMPATIENT, FetchFailed),
-        (JobControl(0.1), SETTINGS, JobTimeout),
+        (60.0, IMPATIENT, FetchFailed),
+        (0.1, SETTINGS, JobTimeout),
     ],
 )
 def test_a_name_server_that_does_not_answer(
-    control: JobControl, settings: Settings, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+    timeout_s: float, settings: Settings, error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(60))
     begun = time.monotonic()
     with pytest.raises(error, match=r"F5_FETCH_TIMEOUT_S|F5_JOB_TIMEOUT_S"):
-        control.run(lambda: fetch("https://good.example/", settings, max_bytes=10))
+        JobControl(timeout_s).run(lambda: fetch("https://good.example/", settings, max_bytes=10))
     assert time.monotonic() - begun < 3.0
     answered.set()
 

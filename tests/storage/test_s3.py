@@ -326,7 +326,8 @@ def test_a_server_that_stalls_or_drips_costs_no_more_than_the_time_allowed(fault
 def test_an_operation_ends_with_its_job(fault: Callable[[Any], None]) -> None:
     with gate(fault) as before:
         slow = connect(before)
-        for control, error in ((JobControl(0.5), JobTimeout), (JobControl(60.0), JobCancelled)):
+        for timeout_s, error in ((0.5, JobTimeout), (60.0, JobCancelled)):
+            control = JobControl(timeout_s)
             cancel = threading.Timer(0.5 if error is JobCancelled else 20.0, control.cancel)
             cancel.start()
             begun = time.monotonic()

@@ -59,11 +59,10 @@ class JobControl:
 
     def cancel(self) -> None:
         """Have the job stop at its next check, and wake it up where it waits in `aborting`."""
-        with self._lock:
+        with self._lock:  # until all are called: none is called after its block
             self._cancelled = True
-            aborts = list(self._aborts)
-        for abort in aborts:
-            abort()
+            for abort in self._aborts:
+                abort()
 
     def left_s(self) -> float:
         """Return the seconds until the job's time is over, 0 after it."""
@@ -91,10 +90,9 @@ class JobControl:
         """Call `abort`, from another thread, if the job is cancelled inside the block."""
         with self._lock:
             self._aborts.append(abort)
-            is_late = self._cancelled
-        try:
-            if is_late:
+            if self._cancelled:
                 abort()
+        try:
             yield
         finally:
             with self._lock:

@@ -144,6 +144,8 @@ class _Decoder:
                 self._send(REQUEST.pack(len(data), max_s), until)
                 self._send(data, until)
                 answer = self._receive_end(until, blocks)
+            _left_s(until)  # it may have been killed after its answer
+            cancellation.check()
         except OSError:
             cancellation.check()
             if time.monotonic() >= until:

@@ -33,12 +33,15 @@ class Place:
     Attributes:
         rank: when the job came, by its length later.
         turn: done when the job may run.
+        is_answered: the job was stopped, and its thread has not come to an end yet. One more job may wait meanwhile:
+            the transport has room for it.
     """
 
     caller: str | None
     is_short: bool
     rank: float
     turn: asyncio.Future[None]
+    is_answered: bool = False
 
 
 class Admission:
@@ -77,7 +80,7 @@ class Admission:
         place = Place(caller, n_chars <= SHORT_CHARS, rank, asyncio.get_running_loop().create_future())
         self._waiting.append(place)
         self._give_turns()
-        if len(self._waiting) > self._max_waiting:
+        if len(self._waiting) > self._max_waiting + sum(other.is_answered for other in self._running):
             self._refuse(place)
         try:
             await place.turn

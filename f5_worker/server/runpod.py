@@ -103,6 +103,8 @@ class QueueServer:
             except asyncio.TimeoutError:
                 call.control.check()
                 raise
+            finally:
+                place.is_answered = True
 
     async def _stream(
         self,
@@ -185,6 +187,8 @@ class QueueServer:
         except asyncio.TimeoutError:
             call.control.check()
             raise
+        finally:
+            place.is_answered = True
 
     def _error(self, contract: Contract, job: Mapping[str, Any], error: Exception) -> Json:
         """Return the response to a failed job, and log it."""

@@ -62,9 +62,10 @@ def _leaves(kind: type[errors.WorkerError]) -> Iterator[type[errors.WorkerError]
 
 def extra_models() -> str:
     """Return a table of the published checkpoints."""
-    rows = ["| name | languages | licence | repository |", "|---|---|---|---|"]
+    rows = ["| name | languages | licence | repository | pinned |", "|---|---|---|---|---|"]
     for name, entry in published().items():
-        rows.append(f"| `{name}` | {', '.join(entry.languages)} | {entry.licence} | {entry.model.repo} |")
+        pinned = "no" if entry.unknown else "yes"
+        rows.append(f"| `{name}` | {', '.join(entry.languages)} | {entry.licence} | {entry.model.repo} | {pinned} |")
     return "\n".join(rows)
 
 

@@ -1,8 +1,10 @@
-"""Files in an S3-compatible bucket, through boto3, with every default that such servers do not support set explicitly.
+"""Files in an S3-compatible bucket, through botocore, with every default that such servers lack set explicitly.
 
-Signatures are version 4 for the bucket's own region; the bucket is in the path instead of the host name everywhere but
-on AWS; no checksums unless required (botocore adds them since 1.36, and many servers refuse them); single deletes,
-since RunPod's volumes have no others. Every operation has one deadline over all its tries.
+Signatures are version 4 for the bucket's own region, and on AWS every request and every URL goes to that region's host:
+the global one redirects from regions opened since 2019 and from new buckets. There the bucket is before the host if its
+name allows that; elsewhere it is in the path, which all servers read. No checksums unless required (botocore adds them
+since 1.36, and many servers refuse them); single deletes, since RunPod's volumes have no others. Every operation has
+one deadline over all its tries.
 """
 
 from __future__ import annotations
@@ -238,7 +240,7 @@ class Bucket:
 
 
 def _connect(config: BucketConfig, settings: Settings) -> Any:
-    """Return a boto3 client that ignores the environment: only `config` counts."""
+    """Return a botocore client that ignores the environment: only `config` counts."""
     from botocore.config import Config
 
     from f5_worker.storage.s3_transport import BucketTransport
@@ -246,9 +248,11 @@ def _connect(config: BucketConfig, settings: Settings) -> Any:
     for name in _VERBOSE_LOGGERS:
         library = logging.getLogger(name)
         library.setLevel(max(library.level, logging.INFO))
+    # With the style `auto`, and for us-east-1 by default, botocore's URLs name AWS's global host.
+    addressing = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
     options = Config(
         signature_version="s3v4",
-        s3={"addressing_style": "path" if config.path_style else "auto"},
+        s3={"addressing_style": "path"} if config.path_style else addressing,
         retries={"total_max_attempts": 1, "mode": "standard"},  # `Bucket._run` retries, within its deadline
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from f5_worker.audio.decode import sniff
 from f5_worker.audio.formats import INPUT_CONTAINERS
+from f5_worker.audio.sniff import locate
 from f5_worker.errors import (
     ConsentMissing,
     InvalidInput,
@@ -158,7 +158,7 @@ class Library:
         self._check_new(new)
         first, *others = self._stores
         reference = self._prepare(new.audio, new.transcript, self._settings)
-        clip_extension = INPUT_CONTAINERS[sniff(new.audio)].extension
+        clip_extension = INPUT_CONTAINERS[locate(new.audio).demuxer].extension
         contents = {clip_extension: new.audio, SAMPLES_EXTENSION: dump_samples(reference)}
         if new.transcript is not None:
             contents[ADDED_TRANSCRIPT_EXTENSION] = new.transcript.encode()

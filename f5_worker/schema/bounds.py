@@ -9,7 +9,7 @@ from f5_worker.errors import InvalidInput
 MAX_VALUES = 1_000  # the largest request, a dub with 32 speakers and every field, has about 150
 MAX_DEPTH = 8
 MAX_NAME_CHARS = 200  # of a field, or of a speaker
-MAX_BITS = 64  # of a whole number; one of more than 4,300 digits cannot even be printed
+MAX_BITS = 1_023  # of a whole number: what is longer is no float, and from 4,300 digits on it cannot be printed
 
 
 def check_bounds(value: object) -> None:
@@ -27,7 +27,7 @@ def check_bounds(value: object) -> None:
         item, depth = pending.pop()
         if isinstance(item, int) and item.bit_length() > MAX_BITS:
             digits = round(item.bit_length() * math.log10(2))
-            raise InvalidInput(f"a number in input has about {digits:,} digits; no field takes more than 20")
+            raise InvalidInput(f"a number in input has about {digits:,} digits; no field takes one so long")
         if not isinstance(item, dict | list):
             continue
         n_values += len(item)

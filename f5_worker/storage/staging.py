@@ -11,7 +11,7 @@ import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,18 +27,20 @@ LOCAL_FILE_SYSTEMS = frozenset("btrfs ext2 ext3 ext4 f2fs overlay tmpfs xfs zfs"
 
 @dataclass(frozen=True)
 class StagingDirectory:
-    """A directory that this process fills."""
+    """A directory that this process fills. `on_heartbeat` is called with each heartbeat."""
 
     path: Path
+    on_heartbeat: Callable[[], None]
 
     def heartbeat(self) -> None:
         """Renew the directory; called more often than every `STALE_S` seconds."""
+        self.on_heartbeat()
         with suppress(OSError):
             os.utime(self.path)
 
 
 @contextmanager
-def staging_directory(target: Path) -> Iterator[StagingDirectory]:
+def staging_directory(target: Path, on_heartbeat: Callable[[], None] = lambda: None) -> Iterator[StagingDirectory]:
     """Create a directory beside `target`; remove at the end of the block what was not moved away.
 
     Raises:
@@ -49,7 +51,7 @@ def staging_directory(target: Path) -> Iterator[StagingDirectory]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         _lock(descriptor)
-        yield StagingDirectory(path)
+        yield StagingDirectory(path, on_heartbeat)
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)

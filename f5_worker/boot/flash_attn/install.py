@@ -41,15 +41,10 @@ def install(
         InstallFailed: there is no space, the file is damaged, or pip refuses it.
     """
     try:
-        with staging_directory(overlay) as staging:
-
-            def tick() -> None:
-                on_tick()
-                staging.heartbeat()
-
+        with staging_directory(overlay, on_tick) as staging:
             (staging.path / "tmp").mkdir()
             _check_space(wheel, staging.path)
-            _pip(wheel, staging.path, python, timeout_s, tick)
+            _pip(wheel, staging.path, python, timeout_s, staging.heartbeat)
             _publish(staging.path / "site", overlay)
     except OSError as error:
         raise InstallFailed(files.explain(error)) from error

@@ -141,15 +141,10 @@ def _download(published: PublishedRecogniser, target: Path, tools: Tools, wait_s
     with files.lease(target.parent / ".lease", wait_s=wait_s, done=(target / COMPLETE_MARKER).exists) as lease:
         if (target / COMPLETE_MARKER).exists():
             return
-        with staging_directory(target) as staging:
-
-            def renew() -> None:
-                lease.heartbeat()
-                staging.heartbeat()
-
+        with staging_directory(target, lease.heartbeat) as staging:
             temporary = staging.path
             for file in published.files:
-                _check_content(tools.fetch(file, temporary, renew), file)
+                _check_content(tools.fetch(file, temporary, staging.heartbeat), file)
             shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub client's own records
             for path in temporary.iterdir():
                 sync(path)

@@ -311,12 +311,7 @@ class _Search:
         return FoundModel(target, source, recipe.revision, made=made)
 
     def _build(self, recipe: Recipe, source: WeightsSource, target: Path, heartbeat: recipes.Heartbeat) -> None:
-        with staging_directory(target) as staging:
-
-            def renew() -> None:
-                heartbeat()
-                staging.heartbeat()
-
+        with staging_directory(target, heartbeat) as staging:
             temporary = staging.path
             origin = recipes.build_model_dir(
                 recipe,
@@ -324,7 +319,7 @@ class _Search:
                 hub_caches=self._hub_caches,
                 offline=self.offline,
                 tools=self.tools,
-                heartbeat=renew,
+                heartbeat=staging.heartbeat,
             )
             copies.write_manifest(
                 temporary, source=source, revision=recipe.revision, precision=recipe.precision, origin=origin

@@ -30,6 +30,7 @@ ROUTE = "/v1/audio/speech"
 OPUS_RATE = 48_000
 MIN_SPEED, MAX_SPEED = 0.5, 2.0  # this worker's range; OpenAI's is 0.25 to 4
 OPENAI_VOICES = frozenset("alloy ash ballad coral echo fable onyx nova sage shimmer verse marin cedar".split())
+MAX_TAG_CHARS = 35  # of a language tag, RFC 5646 4.4.1
 MAX_NAMED = 8  # fields, and voices, in a warning or an error
 _Number = TypeVar("_Number", int, float)
 _OPENAI_MODELS = ("tts-", "gpt-")  # prefixes of OpenAI's own models, which clients send by default
@@ -161,7 +162,7 @@ def _request(speech: SpeechInput, warnings: list[str]) -> SynthesizeInput:
     if speech.seed is not None:
         fields["seed"] = _clip("seed", speech.seed, 0, MAX_SEED, warnings)
     if speech.language:
-        language = re.split("[-_]", speech.language.strip().lower())[0]  # en-US
+        language = re.split("[-_]", speech.language[:MAX_TAG_CHARS].strip().lower())[0]  # en-US
         if re.fullmatch(LANGUAGE, language):
             fields["language"] = language
         else:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from f5_worker import cancellation
 from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, check_size, join_parts
 from f5_worker.audio.decode_child import BLOCK, END, REQUEST, RESET
 from f5_worker.audio.formats import input_labels
@@ -49,7 +50,7 @@ class DecoderPool:
         self._lock = threading.Lock()
 
     def decode(self, data: bytes, *, max_bytes: int, max_s: float) -> Audio:
-        """Decode a file held in memory.
+        """Decode a file held in memory; the process is killed when the job has to stop.
 
         Of several audio streams the first that can be decoded is taken.
         A truncated file, or one with a corrupt frame, gives the parts that can be decoded.
@@ -82,7 +83,7 @@ class DecoderPool:
 
     @contextmanager
     def _decoder(self, max_bytes: int) -> Iterator[_Decoder]:
-        with self._places:
+        with cancellation.acquired(self._places):
             with self._lock:
                 idle, self._idle = self._idle, []
                 alive = [decoder for decoder in idle if decoder.is_alive and decoder.max_bytes >= max_bytes]
@@ -120,10 +121,11 @@ class _Decoder:
             self._socket.close()
             raise InternalError(f"the decoder's process could not be started ({error.strerror})") from None
         try:
-            missing = self._receive_end(time.monotonic() + START_S)["missing"]
+            missing = self._receive_end(time.monotonic() + cancellation.left_s(START_S))["missing"]
         except OSError:
             ending = self._ending()
             self.end()
+            cancellation.check()
             raise InternalError(f"the decoder's process could not be started ({ending})") from None
         if missing:
             logger.warning("the decoder runs with fewer limits than it should: %s", "; ".join(missing))
@@ -138,12 +140,16 @@ class _Decoder:
         until = time.monotonic() + wall_s
         blocks: list[bytes] = []
         try:
-            self._send(REQUEST.pack(len(data), max_s), until)
-            self._send(data, until)
-            answer = self._receive_end(until, blocks)
-        except TimeoutError:
-            raise _refused(f"was not decoded within {wall_s:g} s") from None
+            with cancellation.abort_after(wall_s, self._process.kill):
+                self._send(REQUEST.pack(len(data), max_s), until)
+                self._send(data, until)
+                answer = self._receive_end(until, blocks)
+            _left_s(until)  # it may have been killed after its answer
+            cancellation.check()
         except OSError:
+            cancellation.check()
+            if time.monotonic() >= until:
+                raise _refused(f"was not decoded within {wall_s:g} s") from None
             raise _refused(f"could not be decoded: its decoder was stopped ({self._ending()})") from None
         if "error" in answer:
             raise _ERRORS[answer["error"]](answer["message"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput, UnknownAction
 from f5_worker.schema.captions import SubtitleStyle
-from f5_worker.schema.voices import KEY_FIELD, MAX_VOICE_CHARS, AnyVoiceName, KeyedInput
+from f5_worker.schema.voices import KEY_FIELD, MAX_KEY_CHARS, MAX_VOICE_CHARS, MIN_KEY_CHARS, AnyVoiceName, KeyedInput
 
 MAX_TEXT_CHARS = 20_000
 MAX_SUBTITLE_CHARS = 400_000  # the SRT of ten hours of speech
@@ -313,6 +314,8 @@ def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     shown = f"={show(given)}" if is_short and item["loc"][-1] != KEY_FIELD else ""
     if item["type"].startswith("string_too"):
         shown = f" ({len(given)} characters)"
+    if item["loc"][-1] == KEY_FIELD and item["type"].startswith("too_"):
+        return f"{path} ({len(given)} characters): it should have {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters"
     return f"{path}{shown}: {message[0].lower()}{message[1:]}"
 
 
@@ -333,8 +336,8 @@ def _kinds(annotation: object) -> tuple[object, ...]:
 
 
 def show(value: object) -> str:
-    """Return a value for a message, cut to 40 characters."""
-    text = repr(value)
+    """Return a value for a message, cut to 40 characters, and before it is written: it may be 30 MB long."""
+    text = repr(value[:41]) if isinstance(value, str) else reprlib.repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 MAX_VOICE_CHARS = 255  # a voice may be a file that was put there under any name
 AnyVoiceName = Annotated[str, Field(min_length=1, max_length=MAX_VOICE_CHARS)]
 KEY_FIELD = "voices_key"
-VoicesKey = Annotated[SecretStr, Field(min_length=16, max_length=200)]  # never part of a log line, an error, a repr
+MIN_KEY_CHARS, MAX_KEY_CHARS = 16, 200
+VoicesKey = Annotated[
+    SecretStr, Field(min_length=MIN_KEY_CHARS, max_length=MAX_KEY_CHARS)
+]  # never part of a log line, an error, a repr
 
 
 class KeyedInput(BaseModel):

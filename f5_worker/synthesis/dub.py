@@ -91,10 +91,12 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
     all_cues = read_cues(request.subtitles, settings, request.track_s)
     until_s = max(cue.end_s for cue in all_cues)
     cues, silence = select_spoken(all_cues, request.non_speech)
+    job.control.enter("preparing the voices")
     with job.stopwatch.stage("reference_ms"):
         voices = assign_voices(request, cues, lambda name: voice_for(job, name), all_cues)
     first = voices.get(cues[0].speaker) or voices[None]
     text = "\n".join(cue.text for cue in cues)
+    job.control.enter("preparing the text")
     with job.worker.models.use(request.model or first.defaults.model) as model:
         params = sampling_params(job, text, first, model)
         with job.stopwatch.stage("text_ms"):

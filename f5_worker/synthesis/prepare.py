@@ -71,9 +71,10 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
         WorkerError: any that a caller can cause before the device begins.
     """
     settings = job.worker.settings
+    job.control.enter("preparing the voice")
     with job.stopwatch.stage("reference_ms"):
         voice = voice_for(job, None)
-    job.control.check()
+    job.control.enter("preparing the text")
     with job.worker.models.use(request.model or voice.defaults.model) as model:
         with job.stopwatch.stage("text_ms"):
             params = sampling_params(job, request.text, voice, model)

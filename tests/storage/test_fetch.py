@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from contextlib import suppress
 
 import pytest
 
-from f5_worker.errors import FetchFailed
+from f5_worker.cancellation import JobControl
+from f5_worker.errors import FetchFailed, JobCancelled, JobTimeout
 from f5_worker.settings import Settings
 from f5_worker.storage.fetch import MAX_REDIRECTS, fetch
 
@@ -85,6 +87,12 @@ class Site(http.server.BaseHTTPRequestHandler):
     def page_malformed(self) -> None:
         self.reply(b"", status=301, Location="http://[::1/")
 
+    def page_html(self) -> None:
+        self.reply(b"\n<!doctype HTML><html><body>Download</body></html>", Content_Type="text/html")
+
+    def page_disguised(self) -> None:
+        self.reply(b"<html lang='en'>", Content_Type="audio/mpeg")
+
     def page_echo(self) -> None:
         self.reply((self.path + "\n" + str(self.headers)).encode())
 
@@ -142,6 +150,8 @@ def test_a_body_arrives(site: str, page: str) -> None:
         ("packed", "compressed"),
         ("loop", f"redirects more than {MAX_REDIRECTS} times"),
         ("malformed", "malformed URL"),
+        ("html", r"answered with a web page \(HTML\), not with a file; send the link of the file itself"),
+        ("disguised", r"answered with a web page \(HTML\), not with a file"),
     ],
 )
 def test_each_failure_is_named(site: str, page: str, words: str) -> None:
@@ -158,6 +168,39 @@ def test_a_slow_drip_ends_at_the_deadline(site: str, page: str) -> None:
     with pytest.raises(FetchFailed, match=r"took longer than 0\.25 s \(F5_FETCH_TIMEOUT_S\)"):
         fetch(f"{site}/{page}", IMPATIENT, max_bytes=10**6)
     assert 0.25 <= time.monotonic() - begun < 5.0  # the drip itself goes on for 10 s
+
+
+@pytest.mark.parametrize("page", ["dripbody", "driphead", "stuck"])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_fetch_ends_with_its_job(site: str, page: str, is_cancelled: bool) -> None:
+    control = JobControl(60.0 if is_cancelled else 0.1)
+    cancel = threading.Timer(0.1 if is_cancelled else 20.0, control.cancel)
+    cancel.start()
+    begun = time.monotonic()
+    with pytest.raises(JobCancelled if is_cancelled else JobTimeout):
+        control.run(lambda: fetch(f"{site}/{page}", SETTINGS, max_bytes=10**6))
+    assert time.monotonic() - begun < 3.0
+    cancel.cancel()
+    cancel.join()
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "settings", "error"),
+    [
+        (60.0, IMPATIENT, FetchFailed),
+        (0.1, SETTINGS, JobTimeout),
+    ],
+)
+def test_a_name_server_that_does_not_answer(
+    timeout_s: float, settings: Settings, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(60))
+    begun = time.monotonic()
+    with pytest.raises(error, match=r"F5_FETCH_TIMEOUT_S|F5_JOB_TIMEOUT_S"):
+        JobControl(timeout_s).run(lambda: fetch("https://good.example/", settings, max_bytes=10))
+    assert time.monotonic() - begun < 3.0
+    answered.set()
 
 
 def test_no_thread_is_left_behind(site: str) -> None:

@@ -483,3 +483,13 @@ def test_a_voice_that_an_earlier_version_uploaded_is_found_by_its_files_name(lib
     library.add(new("nn"))
     with pytest.raises(UnknownVoice):
         library.load("аnn.wav")
+
+
+def test_a_voice_of_exactly_the_name_comes_before_one_of_another_spelling(library: Library, kept: Path) -> None:
+    put(kept, "Jöe")
+    put(kept, "JOE Smith")
+    assert library.names() == ["Jöe", "joe", "joe_smith"]
+    assert library.load("joe").name == "joe"
+    assert clip_bytes(reference_of(library, "joe")) == clip("joe")  # ships with the model
+    with pytest.raises(VoiceExists):
+        library.add(new("joe", replace=True))

@@ -68,7 +68,7 @@ _FREQUENT = {
     "big5": (0xA440, 0xC67E),
     "cp949": (0xB0A1, 0xC8FE),
 }
-_NO_WORDS = re.compile(rb"[^A-Za-z\x80-\xff]{4,}")
+_TIMES = re.compile(rb"[0-9:.,;\s>-]{4,}")  # no byte of these ends a character of two
 _CYRILLIC = "оеаинтсрвлкмдпуяыі"
 _FREQUENT_LETTERS = {
     "cp1251": _CYRILLIC,
@@ -147,7 +147,7 @@ def _legacy(data: bytes) -> str:
 
     if b"\0" in data:
         raise SubtitlesUnreadable("the transcript holds binary data, it is not text in UTF-8; save it as UTF-8")
-    words = _NO_WORDS.sub(b" ", data)  # times are no evidence
+    words = _TIMES.sub(b" ", data)  # they are no evidence
     names = [name for name in _NAMES if not name.startswith("utf")]
     matches = from_bytes(words, cp_isolation=names, threshold=_MAX_CHAOS)
     known = [match for match in matches if match.encoding in _NAMES]

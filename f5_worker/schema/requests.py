@@ -187,9 +187,7 @@ class VoicesAddInput(KeyedInput, Input):
     name: VoiceName = Field(description="Small letters, digits, `-` and `_`, up to 64.")
     audio: str = Field(min_length=1, description="The clip, up to 10 minutes: base64, a data URL, or an https URL.")
     transcript: str | None = Field(
-        None,
-        max_length=MAX_SUBTITLE_CHARS,
-        description="Its words: text or subtitles. Absent: from the recogniser.",
+        None, max_length=MAX_SUBTITLE_CHARS, description="Its words: text or subtitles. Absent: from the recogniser."
     )
     consent: str | None = Field(
         None, description="Who agreed to the use of this voice, when and for what, in 10 to 2,000 characters."

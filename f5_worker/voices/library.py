@@ -188,9 +188,8 @@ class Library:
         clip_extension = INPUT_CONTAINERS[locate(new.audio).demuxer].extension
         contents = {clip_extension: new.audio, SAMPLES_EXTENSION: dump_samples(reference)}
         if new.transcript is not None:
-            contents[ADDED_TRANSCRIPT_EXTENSION] = (
-                new.transcript if isinstance(new.transcript, bytes) else new.transcript.encode()
-            )
+            words = new.transcript
+            contents[ADDED_TRANSCRIPT_EXTENSION] = words if isinstance(words, bytes) else words.encode()
         metadata = VoiceMetadata(
             created_at=datetime.now(timezone.utc),
             consent=new.consent,

@@ -105,6 +105,7 @@ def _facts(info: VoiceInfo) -> Json:
             "defaults": metadata.defaults.model_dump(exclude_none=True),
             "transcript": metadata.prepared.transcript.strip(),
             "report": metadata.prepared.report.model_dump(),
+            "warnings": list(metadata.prepared.warnings),
         }
         if info.is_private:
             facts["consent"] = metadata.consent

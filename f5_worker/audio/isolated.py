@@ -7,7 +7,6 @@ minutes, and no Python signal or timeout ends that inside the worker. A process 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from f5_worker import cancellation
 from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, check_size, join_parts
 from f5_worker.audio.decode_child import BLOCK, END, REQUEST, RESET
 from f5_worker.audio.formats import input_labels
+from f5_worker.audio.sandbox import ROOT, child_environment
 from f5_worker.audio.sniff import locate
 from f5_worker.errors import InternalError, ReferenceTooLarge, ReferenceUnreadable
 from f5_worker.log import logger
@@ -38,7 +37,6 @@ START_S = 60.0
 MEMORY_BYTES = 96 * 2**20  # besides the file: frames are passed on as they are decoded
 MAX_BLOCK_BYTES = 1 << 20  # a block is at most two of BLOCK_SAMPLES
 
-_ROOT = Path(__file__).resolve().parents[2]
 _ERRORS = {kind.code: kind for kind in (ReferenceUnreadable, ReferenceTooLarge)}
 
 
@@ -115,8 +113,8 @@ class _Decoder:
                     [sys.executable, "-m", "f5_worker.audio.decode_child", *limits],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
-                    cwd=_ROOT,
-                    env=_environment(),
+                    cwd=ROOT,
+                    env=child_environment(),
                     start_new_session=True,
                 )
         except OSError as error:
@@ -213,13 +211,6 @@ def _left_s(until: float) -> float:
     if left_s <= 0:
         raise TimeoutError
     return left_s
-
-
-def _environment() -> dict[str, str]:
-    """Return the child's whole environment: no key and no token is in it. It finds packages where this process does."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-    path = os.pathsep.join([str(_ROOT), *filter(None, sys.path)])
-    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _refused(what: str) -> ReferenceUnreadable:

@@ -25,7 +25,6 @@ from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 from f5_worker.schema.requests import MAX_SUBTITLE_CHARS
 from f5_worker.settings import Settings, variable
-from f5_worker.transcripts.parse import decode_transcript
 from f5_worker.voices.cache import PreparedReference, ReferenceCache, dump_samples
 from f5_worker.voices.consent import check_consent
 from f5_worker.voices.info import LoadedVoice, NewVoice, VoiceInfo, listed_info, stored_info
@@ -38,6 +37,7 @@ from f5_worker.voices.store_directory import DirectoryStore
 from f5_worker.voices.versions import StaleVersionError, VersionedVoiceStore, find_voice
 
 DEFAULT = "default"
+BLANK_BYTES = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"  # marks of encodings among them
 MAX_TRANSCRIPT_BYTES = 4 * MAX_SUBTITLE_CHARS
 MAX_SAMPLES_BYTES = 4_000_000  # 40 s; F5_REFERENCE_MAX_S ends at 20
 MAX_TRIES = 5  # to read a voice that others replace again and again
@@ -48,8 +48,8 @@ T = TypeVar("T")
 
 Names: TypeAlias = list[str]  # `list` is a method below
 Infos: TypeAlias = list[VoiceInfo]
-Prepare: TypeAlias = Callable[[bytes, str | None, Settings], Reference]
-Examine: TypeAlias = Callable[[bytes, str | None, Settings], VoiceReport]
+Prepare: TypeAlias = Callable[[bytes, str | bytes | None, Settings], Reference]
+Examine: TypeAlias = Callable[[bytes, str | bytes | None, Settings], VoiceReport]
 
 
 class Library:
@@ -188,7 +188,8 @@ class Library:
         clip_extension = INPUT_CONTAINERS[locate(new.audio).demuxer].extension
         contents = {clip_extension: new.audio, SAMPLES_EXTENSION: dump_samples(reference)}
         if new.transcript is not None:
-            contents[ADDED_TRANSCRIPT_EXTENSION] = new.transcript.encode()
+            words = new.transcript
+            contents[ADDED_TRANSCRIPT_EXTENSION] = words if isinstance(words, bytes) else words.encode()
         metadata = VoiceMetadata(
             created_at=datetime.now(timezone.utc),
             consent=new.consent,
@@ -296,13 +297,13 @@ class Library:
         prepare = self._prepare_shipped if store is self._shipped else self._prepare
         return prepare(*self._read_source(store, voice), self._settings)
 
-    def _read_source(self, store: VersionedVoiceStore, voice: StoredVoice) -> tuple[bytes, str | None]:
+    def _read_source(self, store: VersionedVoiceStore, voice: StoredVoice) -> tuple[bytes, bytes | None]:
         """Return clip and transcript as they were sent; None for an empty transcript."""
         clip = store.read(voice, voice.clip, self._settings.reference_max_bytes)
         if voice.transcript is None:
             return clip, None
-        text = decode_transcript(store.read(voice, voice.transcript, MAX_TRANSCRIPT_BYTES))
-        return clip, text if text.strip() else None
+        transcript = store.read(voice, voice.transcript, MAX_TRANSCRIPT_BYTES)
+        return clip, transcript if transcript.strip(BLANK_BYTES) else None
 
     def _check_new(self, new: NewVoice) -> None:
         """Check all of a new voice that can be checked without its clip."""

@@ -42,6 +42,7 @@ def ask(worker: Worker, tmp_path: Path) -> Ask:
 def test_a_voice_from_adding_to_deleting(ask: Ask) -> None:
     added = ask("voices.add", name="ann", audio=CLIP, transcript=WORDS, consent=CONSENT, defaults={"speed": 1.2})
     assert added["voice"]["report"]["verdict"] in ("good", "usable")
+    assert added["voice"]["warnings"] == list(added["voice"]["report"]["reasons"])
     assert added["voice"]["defaults"] == {"speed": 1.2}
     assert [voice["name"] for voice in ask("voices.list")["voices"]] == sorted(["ann", *TINY_VOICES])
     got = ask("voices.get", name="ann", with_audio=True)["voice"]

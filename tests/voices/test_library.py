@@ -37,7 +37,7 @@ from tests.voices.stores import CONSENT, SILENCE, MemoryStore, churn, clip, clip
 PROCESSES, CHURNS = 8, 25
 
 
-def examine(data: bytes, transcript: str | None, settings: Settings) -> VoiceReport:
+def examine(data: bytes, transcript: str | bytes | None, settings: Settings) -> VoiceReport:
     return report(verdict="poor", reasons=(f"{transcript}",))
 
 
@@ -219,7 +219,7 @@ def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Li
     (kept / "ada.txt").write_text("one")
     begun, deleted = threading.Event(), threading.Event()
 
-    def slow(data: bytes, transcript: str | None, settings: Settings) -> Reference:
+    def slow(data: bytes, transcript: str | bytes | None, settings: Settings) -> Reference:
         begun.set()
         deleted.wait()
         return prepare(data, transcript, settings)

@@ -120,7 +120,8 @@ def _is_almost_time_line(line: str) -> bool:
     """Return True for times with an arrow that cannot be read, but not for prose: `10:30 --> 11:30 at noon`."""
     head, arrow, tail = (part.strip() for part in line.partition(_ARROWS[0]))
     is_alone = " " not in head and " " not in tail
-    is_broken = line.count(":") > 1 and sum(map(str.isdigit, line)) > 5 and sum(map(str.isalpha, line)) < 4
+    n_digits = sum(map(str.isdigit, line))
+    is_broken = (n_digits > 9 or (line.count(":") > 1 and n_digits > 5)) and sum(map(str.isalpha, line)) < 4
     return bool(arrow) and (_is_certainly_time(head) or is_broken or (is_alone and _is_certainly_time(tail)))
 
 

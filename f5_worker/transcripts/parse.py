@@ -33,6 +33,7 @@ from f5_worker.transcripts.rolling import has_word_times, unroll
 from f5_worker.transcripts.tidy import tidy, tidy_lines
 from f5_worker.transcripts.timed_lines import (
     count_starts,
+    find_stamped_line,
     has_headings,
     is_comma_range,
     is_frame_range,
@@ -162,6 +163,8 @@ def _parse_unmarked(text: str, lines: Sequence[str]) -> tuple[TranscriptKind, li
             raise line_error(number, "it has the times of subtitles, in no format that is known")
         if player_format := find_marked_line(line):
             return player_format, parse_player_format(text, player_format)
+    if stamped := find_stamped_line(lines):
+        raise line_error(stamped, "it has times among its words, in no format that is known")
     return "plain", text
 
 

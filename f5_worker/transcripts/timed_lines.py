@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from f5_worker.errors import SubtitlesUnreadable
 from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, line_error, open_end_s, parse_clock_s
@@ -49,15 +49,43 @@ _SPEAKER_LINE = re.compile(r"(?:Speaker \d{1,3}|Unknown)", re.IGNORECASE)
 _SPEAKER = re.compile(r"[\[(]?(SPEAKER[_ ]\d{1,3})[\])]?:?\s+(?=\S)")
 _BREAK = re.compile(r"\[br\]", re.IGNORECASE)
 
+# Times of forms that are not read: in brackets among the words, with units or from .. to at the beginning of a line, as
+# fields of a list, with frames. One may be prose; two are not.
+_UNREAD_STAMPS = tuple(
+    re.compile(pattern, re.ASCII | re.IGNORECASE | re.MULTILINE)
+    for pattern in (
+        rf"[\[(]\s{{0,3}}{_CLOCK}\s{{0,3}}[\])]",
+        r"^\W{0,3}(?:\d{1,6}(?:\.\d{1,6})?\s?s\s?[:\]\)|\u2013-]|(?:\d{1,2}h\s?)?\d{1,3}m\s?\d{1,2}s\b)",
+        r"^\W{0,3}\d{1,6}\.\d{1,6}\s?[-\u2013]\s?\d{1,6}\.\d{1,6}",
+        r"^[\W_]{0,6}(?:start|end|begin|from|to)\w{0,10}\W{0,3}[:=]\s?\W?\d",
+        rf"(?<![\d:;]){_FRAMES}(?![\d:;])",
+    )
+)
+_AT_THE_END = re.compile(rf".{{0,400}}\s({_CLOCK})", flags=re.ASCII)
+
 _MAX_TIMES_OF_LINE = 50  # of a refrain
 _MIN_START_SHARE = 1.0 / 3.0  # of the lines: a time on every second line, and a long one that was broken
 _MIN_RUN_TOGETHER = 3
+_MIN_STAMPS = 2
 _FRAME_RATES = (24.0, 25.0, 30.0, 50.0, 60.0)
 
 
 def is_range_line(line: str) -> bool:
     """Return True for a line that begins with the two times of Whisper's or whisper.cpp's output."""
     return _RANGE.fullmatch(line) is not None
+
+
+def find_stamped_line(lines: Sequence[str]) -> int | None:
+    """Return the number of the first line with a time of a form that is not read, if it is certainly not prose."""
+    text = "\n".join(lines)
+    for pattern in _UNREAD_STAMPS:
+        stamps = list(islice(pattern.finditer(text), _MIN_STAMPS))
+        if len(stamps) == _MIN_STAMPS:
+            return text.count("\n", 0, stamps[0].end()) + 1
+    filled = [(number, line) for number, line in enumerate(lines, start=1) if line]
+    ends = [match[1] for _, line in filled if (match := _AT_THE_END.fullmatch(line))]
+    has_ends = _MIN_STAMPS <= len(ends) == len(filled) and _seconds(1, ends[0]) < 60.0
+    return filled[0][0] if has_ends else None
 
 
 def is_comma_range(line: str) -> bool:

@@ -4,6 +4,8 @@
 # make serve  RunPod's local API on port 8000
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
+# make soak       2,000 mixed jobs through the SDK's loop; fuzz: everything that reads what a caller sent; chaos: kills,
+#                 full disks, broken APIs; mutants: mutation testing of the critical files. See docs/reliability.md
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -12,7 +14,7 @@ UV := $(VENV)/bin/uv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch serve quality bench-gpu lock docs clean
+.PHONY: help demo test fast lint types old-torch serve quality bench-gpu soak fuzz chaos mutants lock docs clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -32,6 +34,14 @@ bench-gpu: $(VENV)/.test
 	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 	$(PY) scripts/document.py
+
+soak fuzz chaos: $(VENV)/.test
+	$(PY) bench/$@.py
+
+# mutmut is in no lock: only this uses it.
+mutants: $(VENV)/.test
+	$(UV) pip install -q --python $(PY) mutmut==3.8.1
+	$(PY) bench/mutants.py
 
 test: lint types
 	$(PY) -m pytest -m "not gpu" --durations=8

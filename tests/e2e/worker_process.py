@@ -18,6 +18,7 @@ from tests.e2e.fake_api import FakeApi
 API_KEY = "test-key"
 START_S = 90.0  # loading takes seconds; a busy machine may take many times that
 STOP_S = 30.0
+MAX_SHOWN_CHARS = 20_000  # of the log, in a failure
 
 
 def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -> dict[str, str]:
@@ -99,6 +100,26 @@ class WorkerProcess:
     def log(self) -> str:
         return "\n".join(self.lines)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def rss_mib(self) -> float:
+        """The memory that it holds, without its children's."""
+        pages = int(Path("/proc", str(self.pid), "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+    def count_children(self, part: str) -> int:
+        """How many of its children have `part` in their command line."""
+        found = 0
+        for task in Path("/proc", str(self.pid), "task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread that ended
+                for child in task.read_text().split():
+                    with contextlib.suppress(OSError):
+                        found += part in Path("/proc", child, "cmdline").read_text()
+        return found
+
     def ready(self) -> WorkerProcess:
         """Wait until the model is loaded."""
         self.wait_for_line("ready", timeout=START_S)
@@ -110,7 +131,7 @@ class WorkerProcess:
         with self._changed:
             while not any(all(part in line for part in parts) for line in self.lines):
                 left_s = 0.0 if self._ended else deadline - time.monotonic()
-                assert left_s > 0, f"no line with {parts}; the log:\n{self.log}"
+                assert left_s > 0, f"no line with {parts}; the log:\n{self.log[-MAX_SHOWN_CHARS:]}"
                 self._changed.wait(left_s)
 
     def wait(self, timeout: float = STOP_S) -> int:

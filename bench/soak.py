@@ -1,0 +1,397 @@
+"""Many mixed jobs through the real SDK loop: `make soak`, or `python bench/soak.py --jobs 2000`.
+
+Four callers send jobs of every kind - contracts, formats, captions, dubs, voices, URLs, faults, harmful files,
+cancellations - to handler.py under the SDK, half of them to a worker that streams. Every job must be answered exactly
+once, equal requests with equal answers, and nothing may grow or stay behind. Writes bench/results/soak.json; the exit
+code is the number of bars that were missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.server
+import itertools
+import json
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.record import record  # noqa: E402 - the repository is not an installed package
+from bench.responses import LONGEST_CHARS, VARYING  # noqa: E402
+from tests.attacks.files import flac_with_comments, m4a_of_many_samples, wav_with_id3  # noqa: E402
+from tests.e2e.fake_api import Body, FakeApi  # noqa: E402
+from tests.e2e.worker_process import WorkerProcess  # noqa: E402
+
+SEED = 15
+CALLERS = 4
+CONCURRENCY = 2
+WARM_UP = 0.2  # of the jobs, before anything is measured: caches fill, the allocator takes what it keeps
+MAX_SLOPE_MIB = 0.05  # a job
+MAX_GROWTH = 8  # threads, descriptors: the SDK's own connections come and go
+MAX_DECODERS = 4
+MAX_LSB = (
+    2  # of 16 bits: a segment in another batch may differ by 1e-5 (docs/performance.md), which may round otherwise
+)
+ANSWER_S = 120.0
+CLIP = ROOT / "models" / "f5-tiny" / "voices" / "joe.wav"
+WORDS = CLIP.with_suffix(".txt").read_text(encoding="utf-8").strip()
+SAY: Body = {"text": "Seven quiet gardeners.", "voice": "joe", "nfe_step": 4}
+LONG: Body = SAY | {"text": "Seven quiet gardeners painted the harbour wall. " * 20}
+SRT = "1\n00:00:00,200 --> 00:00:01,500\n[Ann]: Good day.\n\n2\n00:00:01,700 --> 00:00:03,000\nAnd good night.\n"
+DUB: Body = {"action": "dub", "voice": "joe", "voices": {"Ann": "bella"}, "nfe_step": 4, "subtitles": SRT}
+CAPTIONS: Body = {"timings": "characters", "captions": {"formats": ["srt", "vtt", "ass", "csv", "json"]}}
+LEGACY: Body = {"endpoint": "tts", "text": "Good day.", "local_voice": "quick"}
+CONSENT = "The reader agreed to this test."
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Jobs of one kind, sent one after another by one caller.
+
+    inputs: from the job's number and its seed. codes: of the errors that are right; none means no error.
+    varies: answers to equal requests are not compared. cancelled: the caller cancels each job once it has begun.
+    """
+
+    name: str
+    inputs: Callable[[int, int], Sequence[object]]
+    codes: tuple[str, ...] = ()
+    varies: bool = False
+    cancelled: bool = False
+
+
+def speech(name: str, **fields: Any) -> Kind:
+    """Return a kind that speaks. A difference of one bit may change all of a compressed file."""
+    is_lossy = fields.get("format") in ("mp3", "opus")
+    return Kind(name, lambda number, seed: [SAY | {"seed": seed} | fields], varies=is_lossy)
+
+
+def refused(name: str, job_input: object, *codes: str) -> Kind:
+    """Return a kind that is refused with one of these codes."""
+    return Kind(name, lambda number, seed: [job_input], codes)
+
+
+def harmful() -> Kind:
+    """Return a kind with recordings that take a decoder's memory or time."""
+    recordings = (flac_with_comments(40_000), wav_with_id3(40_000), m4a_of_many_samples(85_000_000))
+
+    def report(number: int, seed: int) -> Sequence[object]:
+        reference = {"audio": base64.b64encode(recordings[seed]).decode(), "transcript": "Good day."}
+        return [{"action": "voices.report", "reference": reference}]
+
+    return Kind("harmful", report, ("REFERENCE_UNREADABLE",))
+
+
+def a_voices_life(number: int, seed: int) -> Sequence[object]:
+    """Return the jobs that add a voice, replace it, speak with it, list it and delete it."""
+    add = added(f"v{number}")
+    named = {"name": f"v{number}"}
+    return [
+        add,
+        add | {"replace": True},
+        SAY | {"voice": f"v{number}", "seed": seed},
+        {"action": "voices.list"},
+        {"action": "voices.get", **named},
+        {"action": "voices.delete", **named},
+    ]
+
+
+def added(name: str) -> Body:
+    """Return the job that adds a voice; contracts that cannot say so get fewer steps with it."""
+    words = {"transcript": WORDS, "consent": CONSENT, "defaults": {"quality": "fast"}}
+    return {"action": "voices.add", "name": name, "audio": encoded(), **words}
+
+
+def encoded() -> str:
+    """Return the clip as a request carries it."""
+    return base64.b64encode(CLIP.read_bytes()).decode()
+
+
+def kinds(url: str) -> list[Kind]:
+    """Return every kind of job; `url` is the address of `files_server`."""
+    own = {"text": SAY["text"], "nfe_step": 4}
+
+    def fetched(page: str) -> Body:
+        return own | {"seed": 1, "reference": {"audio": f"{url}/{page}", "transcript": WORDS}}
+
+    def openai(number: int, seed: int) -> Sequence[object]:
+        call = {"input": "Good day.", "voice": "quick", "response_format": ("mp3", "opus", "flac", "pcm")[seed % 4]}
+        return [{"openai_route": "/v1/audio/speech", "openai_input": call | {"stream_format": "sse"}}]
+
+    return [
+        speech("plain"),
+        speech("mp3", format="mp3"),
+        speech("opus", format="opus", sample_rate=48_000),
+        speech("raw", format="pcm_s16le", sample_rate=8_000),
+        speech("captions", **CAPTIONS),
+        speech("levelled", loudness_lufs=-16.0, trim_silence=True),
+        speech("long", text="Seven quiet gardeners painted the harbour wall, and then it rained. " * 2),
+        speech("numbers", text="On 3 May 2024 at 10:30 Dr. Lee paid $5."),
+        Kind(
+            "own clip", lambda _, seed: [own | {"seed": seed, "reference": {"audio": encoded(), "transcript": WORDS}}]
+        ),
+        Kind("by url", lambda number, seed: [fetched("clip.wav") | {"seed": seed}]),
+        Kind("dub", lambda number, seed: [DUB | {"seed": seed, **CAPTIONS}]),
+        Kind("openai", openai, varies=True),  # it draws its own seed
+        Kind("legacy", lambda number, seed: [LEGACY | {"seed": seed, "return_word_timings": True}]),
+        Kind("legacy voices", lambda number, seed: [{"endpoint": "list_voices"}], varies=True),
+        Kind("a voice's life", a_voices_life, varies=True),
+        Kind("report", lambda number, seed: [{"action": "voices.report", "name": "joe"}]),
+        Kind("health", lambda number, seed: [{"action": "health"}], varies=True),
+        Kind("cancelled", lambda number, seed: [LONG | {"seed": seed}], varies=True, cancelled=True),
+        refused("page", fetched("page"), "REFERENCE_UNREADABLE", "FETCH_FAILED"),
+        refused("no page", fetched("none"), "FETCH_FAILED"),
+        refused("half a file", fetched("half"), "FETCH_FAILED"),
+        refused("slow server", fetched("slow"), "FETCH_FAILED"),
+        refused("not an object", "text", "INVALID_INPUT"),
+        refused("unknown voice", SAY | {"voice": "nil"}, "UNKNOWN_VOICE"),
+        refused("nothing to speak", SAY | {"text": "?!..."}, "TEXT_UNSPEAKABLE"),
+        refused("wrong values", SAY | {"captions": {"formats": [1] * 100_000}}, "INVALID_INPUT"),
+        refused("unknown fields", SAY | {f"field{i}": 0 for i in range(5_000)}, "INVALID_INPUT"),
+        refused("no subtitles", DUB | {"subtitles": "no times"}, "SUBTITLES_UNREADABLE"),
+        harmful(),
+    ]
+
+
+@contextmanager
+def files_server() -> Iterator[str]:
+    """Serve the clip, and answers that are none, on loopback; yield the address."""
+    clip = CLIP.read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.strip("/")
+            self.send_response(404 if name == "none" else 200)
+            self.send_header("Content-Length", str(len(clip)))
+            self.end_headers()
+            if name == "slow":
+                for byte in clip[:100]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.05)
+            else:
+                page = b"<!doctype html>".ljust(len(clip))
+                self.wfile.write({"clip.wav": clip, "page": page}.get(name, clip[: len(clip) // 2]))
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except ConnectionError:
+                self.close_connection = True
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@dataclass
+class Leg:
+    """One worker and the jobs that it was sent. `faults` says what was wrong with an answer."""
+
+    api: FakeApi
+    worker: WorkerProcess
+    kinds: Sequence[Kind]
+    seen: dict[str, tuple[Any, bytes]] = field(default_factory=dict)  # answer to a request: without sound, and sound
+    faults: list[str] = field(default_factory=list)
+    memory: list[tuple[int, float]] = field(default_factory=list)  # jobs answered, MiB of the worker
+    outcomes: Counter[str] = field(default_factory=Counter)
+    most_decoders: int = 0
+    most_lsb: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _ids: Iterator[int] = field(default_factory=itertools.count)
+
+    def send(self, n_jobs: int) -> None:
+        """Send so many more jobs from all callers and wait for their answers."""
+        until = len(self.api.jobs) + n_jobs
+
+        def caller(_: int) -> None:
+            while len(self.api.jobs) < until:
+                with self._lock:
+                    number = next(self._numbers)
+                block, place = divmod(number, len(self.kinds))
+                order = random.Random(SEED + block).sample(self.kinds, len(self.kinds))
+                self.send_one(order[place], number, block // 2 % 3)  # each request comes twice and more
+
+        with ThreadPoolExecutor(CALLERS) as callers:
+            for failure in callers.map(caller, range(CALLERS)):
+                assert failure is None
+
+    def send_one(self, kind: Kind, number: int = -1, seed: int = 0) -> None:
+        """Send the jobs of a kind, one after another."""
+        for job_input in kind.inputs(number, seed):
+            job_id = self.api.submit_raw(
+                {"id": f"job-{next(self._ids)}-{kind.name.replace(' ', '-')}", "input": job_input}
+            )
+            (self._cancel if kind.cancelled else self._await)(job_id, kind, job_input)
+            self._sample()
+
+    def _await(self, job_id: str, kind: Kind, job_input: object) -> None:
+        try:
+            body = self.api.wait(job_id, ANSWER_S)
+        except AssertionError:
+            self.faults.append(f"{kind.name}: lost")
+            return
+        code = str(body.get("error", "ok")).partition(":")[0]
+        answer = without_sound(body)
+        self.api.jobs[job_id].bodies[0] = {}  # only their number is of interest from now on
+        with self._lock:
+            self.outcomes[code] += 1
+            if (code not in kind.codes) if kind.codes else code != "ok":
+                self.faults.append(f"{kind.name}: {str(body.get('error', 'no error'))[:200]}")
+            if not kind.varies:
+                self._compare(kind, self.seen.setdefault(json.dumps(job_input), answer), answer)
+
+    def _compare(self, kind: Kind, first: tuple[Any, bytes], answer: tuple[Any, bytes]) -> None:
+        samples = [np.frombuffer(sound, "<i2").astype(int) for _, sound in (first, answer)]
+        if first[0] != answer[0] or len(samples[0]) != len(samples[1]):
+            self.faults.append(f"{kind.name}: another answer to an equal request")
+            return
+        self.most_lsb = max(self.most_lsb, int(np.abs(samples[0] - samples[1]).max(initial=0)))
+
+    def _cancel(self, job_id: str, kind: Kind, job_input: object) -> None:
+        self.worker.wait_for_line(job_id, "%", timeout=ANSWER_S)  # the model speaks it
+        time.sleep(random.Random(job_id).uniform(0, 0.5))
+        self.api.cancel(job_id)
+        self.worker.wait_for_line(job_id, "cancelled", timeout=ANSWER_S)
+        self.outcomes["cancelled"] += 1
+
+    def _sample(self) -> None:
+        with self._lock:
+            self.api.posted.clear()
+            self.api.streamed.clear()
+            self.memory.append((len(self.memory), self.worker.rss_mib))
+            self.most_decoders = max(self.most_decoders, self.worker.count_children("decode_child"))
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Return the worker's threads and descriptors."""
+        process = Path("/proc", str(self.worker.pid))
+        return len(list((process / "task").iterdir())), len(list((process / "fd").iterdir()))
+
+    @property
+    def slope_mib(self) -> float:
+        """Return the growth of the worker's memory for each job since the warm-up, by least squares."""
+        jobs, mib = np.array(self.memory[int(len(self.memory) * WARM_UP) :]).T
+        return float(np.polyfit(jobs, mib, 1)[0])
+
+
+def without_sound(body: Body) -> tuple[Any, bytes]:
+    """Return an answer without the fields that vary and without its sound, and the sound: 16 bits, WAV or raw."""
+    sound: list[bytes] = []
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: strip(inner) for name, inner in value.items() if name not in (*VARYING, "job_id")}
+        if isinstance(value, list):
+            return [strip(inner) for inner in value]
+        if isinstance(value, str) and len(value) > LONGEST_CHARS:
+            with suppress(ValueError):
+                sound.append(base64.b64decode(value.removeprefix("data:audio/wav;base64,"), validate=True))
+                return "sound"
+        return value
+
+    return strip(body), b"".join(sound)
+
+
+def run_leg(n_jobs: int, url: str, home: Path, *, streaming: bool) -> dict[str, Any]:
+    """Send jobs to one worker; return what was measured, `faults` included."""
+    voices, temporary = home / "voices", home / "tmp"
+    for directory in (voices, temporary):
+        directory.mkdir(parents=True)
+    overrides = {
+        "F5_VOICES_DIR": str(voices),
+        "TMPDIR": str(temporary),
+        "F5_CONCURRENCY": str(CONCURRENCY),
+        "F5_STREAMING": str(streaming).lower(),
+        "F5_FETCH_HTTP": "true",
+        "F5_FETCH_PRIVATE": "true",
+        "F5_FETCH_TIMEOUT_S": "1",
+    }
+    with FakeApi() as api, WorkerProcess(home, api, overrides=overrides) as worker:
+        worker.ready()
+        leg = Leg(api, worker, kinds(url))
+        started = time.monotonic()
+        leg.send_one(Kind("first", lambda number, seed: [added("quick")]))
+        n_warm_up = int(n_jobs * WARM_UP)
+        leg.send(n_warm_up)
+        threads, descriptors = leg.counts
+        leg.send(n_jobs - n_warm_up - 2)
+        leg.send_one(Kind("last", lambda number, seed: [{"action": "voices.delete", "name": "quick"}]))
+        seconds = time.monotonic() - started
+        threads_after, descriptors_after = leg.counts
+        worker.terminate()
+    bodies = [len(job.bodies) for job in api.jobs.values()]
+    n_cancelled = leg.outcomes["cancelled"]
+    return {
+        "jobs": len(api.jobs),
+        "seconds": round(seconds, 1),
+        "lost": bodies.count(0) - n_cancelled,
+        "doubled": sum(n > 1 for n in bodies),
+        "slope_mib": round(leg.slope_mib, 4),
+        "rss_mib": [round(leg.memory[int(len(leg.memory) * WARM_UP)][1]), round(leg.memory[-1][1])],
+        "threads": [threads, threads_after],
+        "descriptors": [descriptors, descriptors_after],
+        "decoders": leg.most_decoders,
+        "most_lsb": leg.most_lsb,
+        "files_left": sum(1 for directory in (voices, temporary) for _ in directory.iterdir()),
+        "outcomes": dict(sorted(leg.outcomes.items())),
+        "faults": sorted(set(leg.faults))[:20],
+    }
+
+
+def missed(leg: Mapping[str, Any], *, slope: bool = True) -> list[str]:
+    """Return the bars that a leg missed; `slope`: of so few jobs that memory tells nothing, leave it out."""
+    growth = max(after - before for before, after in (leg["threads"], leg["descriptors"]))
+    bars = {
+        "jobs were lost": leg["lost"] == 0,
+        "jobs were answered twice": leg["doubled"] == 0,
+        "answers were wrong": not leg["faults"],
+        "equal requests sounded differently": leg["most_lsb"] <= MAX_LSB,
+        "memory grew": not slope or leg["slope_mib"] <= MAX_SLOPE_MIB,
+        "threads or descriptors grew": growth <= MAX_GROWTH,
+        "too many decoders": leg["decoders"] <= MAX_DECODERS,
+        "files were left": leg["files_left"] == 0,
+    }
+    return [bar for bar, is_kept in bars.items() if not is_kept]
+
+
+def main() -> int:
+    """Run both workers and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2_000)
+    n_jobs = parser.parse_args().jobs
+    with tempfile.TemporaryDirectory() as home, files_server() as url:
+        legs = {
+            name: run_leg(n_jobs // 2, url, Path(home, name), streaming=name == "streamed")
+            for name in ("whole", "streamed")
+        }
+    record("soak", legs)
+    problems = [f"{name}: {bar}" for name, leg in legs.items() for bar in missed(leg)]
+    print("\n".join(problems), file=sys.stderr)
+    return len(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

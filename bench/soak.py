@@ -134,9 +134,9 @@ def kinds(url: str) -> list[Kind]:
 
     return [
         speech("plain"),
-        speech("mp3", format="mp3"),
-        speech("opus", format="opus", sample_rate=48_000),
-        speech("raw", format="pcm_s16le", sample_rate=8_000),
+        speech("mp3", format="mp3", cfg_strength=0),
+        speech("opus", format="opus", sample_rate=48_000, cfg_strength=0),
+        speech("raw", format="pcm_s16le", sample_rate=8_000, cfg_strength=0),
         speech("captions", **CAPTIONS),
         speech("levelled", loudness_lufs=-16.0, trim_silence=True),
         speech("long", text="Seven quiet gardeners painted the harbour wall, and then it rained. " * 2),
@@ -158,7 +158,7 @@ def kinds(url: str) -> list[Kind]:
         refused("half a file", fetched("half"), "FETCH_FAILED"),
         refused("slow server", fetched("slow"), "FETCH_FAILED"),
         refused("not an object", "text", "INVALID_INPUT"),
-        refused("unknown voice", SAY | {"voice": "nil"}, "UNKNOWN_VOICE"),
+        Kind("unknown voice", lambda number, seed: [SAY | {"voice": "nil"}], ("UNKNOWN_VOICE",), varies=True),
         refused("nothing to speak", SAY | {"text": "?!..."}, "TEXT_UNSPEAKABLE"),
         refused("wrong values", SAY | {"captions": {"formats": [1] * 100_000}}, "INVALID_INPUT"),
         refused("unknown fields", SAY | {f"field{i}": 0 for i in range(5_000)}, "INVALID_INPUT"),

@@ -57,25 +57,26 @@ def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -
 
 
 class WorkerProcess:
-    """A context manager around `python -u handler.py`; `lines` is its log so far."""
+    """A context manager around `python -u handler.py`, killed at the end; `lines` is its log so far."""
 
     def __init__(
         self,
         home: Path,
         api: FakeApi | None = None,
         *,
+        program: Sequence[str] = ("-u", "handler.py"),
         arguments: Sequence[str] = (),
         overrides: Mapping[str, str] | None = None,
     ) -> None:
         self.lines: list[str] = []
-        self._arguments = arguments
+        self._command = [sys.executable, *program, *arguments]
         self._environment = environment(home, api, overrides or {})
         self._changed = threading.Condition()
         self._ended = False
 
     def __enter__(self) -> WorkerProcess:
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "handler.py", *self._arguments],
+            self._command,
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.DEVNULL,

@@ -4,8 +4,11 @@
 # make serve  RunPod's local API on port 8000
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
-# make soak       2,000 mixed jobs through the SDK's loop; fuzz: everything that reads what a caller sent; chaos: kills,
-#                 full disks, broken APIs; mutants: mutation testing of the critical files. See docs/reliability.md
+# make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
+# make hostile  inputs made to harm, two at a time beside honest jobs
+# make fuzz     everything that reads what a caller sent
+# make chaos    kills at random moments; disks, APIs, clocks and GPUs that fail
+# make mutants  mutation testing of the critical files: half an hour
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -14,7 +17,7 @@ UV := $(VENV)/bin/uv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch serve quality bench-gpu soak fuzz chaos mutants lock docs clean
+.PHONY: help demo test fast lint types old-torch serve quality bench-gpu soak hostile fuzz chaos mutants lock docs clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -35,13 +38,15 @@ bench-gpu: $(VENV)/.test
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 	$(PY) scripts/document.py
 
-soak fuzz chaos: $(VENV)/.test
+soak hostile fuzz chaos: $(VENV)/.test
 	$(PY) bench/$@.py
+	$(PY) scripts/document.py
 
 # mutmut is in no lock: only this uses it.
 mutants: $(VENV)/.test
 	$(UV) pip install -q --python $(PY) mutmut==3.8.1
 	$(PY) bench/mutants.py
+	$(PY) scripts/document.py
 
 test: lint types
 	$(PY) -m pytest -m "not gpu" --durations=8

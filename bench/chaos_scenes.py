@@ -30,7 +30,7 @@ import itertools, time
 real, turns = time.time, itertools.count()
 time.time = lambda: real() + (18_000 if next(turns) % 2 else -18_000)
 """
-# The fourth step of the model fails as all do after a fault of the GPU, in the first process that gets there.
+# A step of the model fails as all do after a fault of the GPU, in the first process that comes so far.
 LOSES_ITS_GPU = """
 import pathlib, sys
 import handler
@@ -38,7 +38,7 @@ from f5_worker.models.f5.sampler import StepBatch
 marker, step, steps = pathlib.Path(sys.argv[1]), StepBatch.step, []
 def fail(self):
     steps.append(0)
-    if len(steps) > 40 and not marker.exists():
+    if len(steps) > 10 and not marker.exists():
         marker.touch()
         raise RuntimeError("CUDA error: unspecified launch failure")
     step(self)

@@ -41,9 +41,8 @@ MAX_REFUSAL_S, MAX_GROWTH_MIB, MAX_LEFT_MIB, MAX_HEALTH_MS, MAX_BLOCKED_MS = 6.0
 SAMPLE_S = 0.005
 SETTLE_S = 1.0
 INPUT_CHARS = 35_000_000
-MAX_LSB = (
-    2  # of 16 bits: a segment in another batch may differ by 1e-5 (docs/performance.md), which may round otherwise
-)
+# Of 16 bits: a segment in another batch may differ by 1e-5 (docs/performance.md), which may round otherwise.
+MAX_LSB = 2
 NEIGHBOUR = {"text": "Good day.", "voice": "joe", "nfe_step": 4, "seed": 3}
 LONG = NEIGHBOUR | {"text": "Seven quiet gardeners painted the harbour wall. " * 20}
 

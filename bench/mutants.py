@@ -39,7 +39,7 @@ class Group:
 GROUPS: Mapping[str, Group] = {
     "allocator parser": Group(
         [f"f5_worker/boot/alloc_conf/{name}.py" for name in ("parser", "numbers", "options", "check")],
-        ["tests/boot/alloc_conf/test_check.py"],
+        ["tests/boot/alloc_conf/test_check.py", "tests/boot/alloc_conf/test_parser.py"],
     ),
     "wheel resolver": Group(["f5_worker/boot/flash_attn/wheels.py"], ["tests/boot/flash_attn/test_wheels.py"]),
     "requests": Group(

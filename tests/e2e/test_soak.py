@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import files_server, missed, run_leg
+from bench.soak import missed, run_leg
+from bench.soak_jobs import files_server
 
 N_JOBS = 60
 

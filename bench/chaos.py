@@ -28,7 +28,8 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+# Not bench/ itself, which Python puts first: its responses.py hides a package of that name, which moto imports.
+sys.path[:] = [str(ROOT), *(path for path in sys.path if Path(path).resolve() != ROOT / "bench")]
 
 from bench.chaos_scenes import SAY, encoded, run_scenes  # noqa: E402 - the repository is not an installed package
 from bench.record import record  # noqa: E402
@@ -73,7 +74,8 @@ def kill_boots(n_kills: int, home: Path, counts: Counts) -> None:
     environ = environment(home, None, {"F5_MODEL": str(tune), "F5_CACHE_DIR": str(home / "cache")})
     whole_s = _boot(environ, home, None)
     for number in range(n_kills):
-        shutil.rmtree(home / "cache", ignore_errors=number % 3 == 0)  # else with what the kill before it left
+        if number % 3 == 0:  # else with what the kill before it left
+            shutil.rmtree(home / "cache", ignore_errors=True)
         _boot(environ, home, random.Random(SEED + number).uniform(0.05, 1.1) * whole_s)
         counts.boot_kills += 1
         for copy in (home / "cache").glob("models/*/tune"):
@@ -132,8 +134,8 @@ class Volume:
         return {**directories, **self.bucket, "F5_CONCURRENCY": "3"}
 
 
-class Callers(threading.Thread):
-    """One caller of voices or of speech, until it is told to stop; what is answered is promised."""
+class Caller(threading.Thread):
+    """Sends changes of voices, or texts to speak, until it is told to stop; what is answered is promised."""
 
     def __init__(self, number: int, caller: int, api: FakeApi, volume: Volume) -> None:
         super().__init__(daemon=True)
@@ -195,7 +197,7 @@ def kill_workers(n_kills: int, home: Path, bucket: Mapping[str, str], counts: Co
                 check_promises(f"kill {number}", api, volume, counts)
                 if number == n_kills:
                     return
-                callers = [Callers(number, caller, api, volume) for caller in range(3)]
+                callers = [Caller(number, caller, api, volume) for caller in range(3)]
                 for caller in callers:
                     caller.start()
                 time.sleep(random.Random(SEED + number).uniform(0.05, LONGEST_WORK_S))

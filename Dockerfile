@@ -16,14 +16,13 @@ ENV PATH=/opt/venv/bin:$PATH \
 WORKDIR /app
 
 # A venv that includes the base's packages. Packages installed into it hide those and change none: torch, CUDA and
-# everything built against them stay as they are. The lock is complete (--no-deps) and has no torch. numpy is also
-# the base's: f5_tts in the base needs a numba that needs that numpy, and the worker runs with 1.26 and later.
+# everything built against them stay as they are. The lock is complete (--no-deps), with the hash of each file, and all
+# are wheels, so that no code of a package runs here. It has no torch, and no numpy: f5_tts in the base needs a numba
+# that needs the base's numpy, and the worker runs with 1.26 and later.
 COPY requirements.txt ./
 RUN python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "requirements.txt is locked for Python 3.11, this base has another; see docs/deploy.md")' \
     && python3 -m venv --system-site-packages /opt/venv \
-    && grep -v '^numpy==' requirements.txt > /tmp/requirements.txt \
-    && python -m pip install --no-cache-dir --no-deps -r /tmp/requirements.txt \
-    && rm /tmp/requirements.txt
+    && python -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r requirements.txt
 
 # Triton needs a C compiler for the code that launches the engine's kernels; without one, the engine is slower. Bases
 # named -devel and the f5-tts image have one.
@@ -36,9 +35,12 @@ ARG FLASH_ATTN_WHEEL=""
 # hadolint ignore=DL3013
 RUN if [ -n "${FLASH_ATTN_WHEEL}" ]; then python -m pip install --no-cache-dir --no-deps "${FLASH_ATTN_WHEEL}"; fi
 
-# Models to put into the image, by name: F5TTS_v1_Base, or "F5TTS_v1_Base F5TTS_German faster-whisper-base". Only
-# the code that this step runs is copied before it, so that other changes of the code do not rebuild this layer.
+# Models to put into the image, by name: F5TTS_v1_Base, or "F5TTS_v1_Base F5TTS_Spanish faster-whisper-base". The
+# settings about pins (docs/settings.md) count here as well. Only the code that this step runs is copied before it, so
+# that other changes of the code do not rebuild this layer.
 ARG BAKE_MODEL=""
+ARG F5_PINS=""
+ARG F5_ALLOW_UNPINNED=""
 COPY models/ models/
 COPY f5_worker/__init__.py f5_worker/errors.py f5_worker/process.py f5_worker/
 COPY f5_worker/storage/__init__.py f5_worker/storage/files.py f5_worker/storage/

@@ -6,6 +6,7 @@ WorkerError
   |    +- UnknownAction        UNKNOWN_ACTION
   |    +- UnknownVoice         UNKNOWN_VOICE
   |    +- VoiceExists          VOICE_EXISTS
+  |    +- VoicesFull           VOICES_FULL
   |    +- ConsentMissing       CONSENT_MISSING
   |    +- UnknownModel         UNKNOWN_MODEL
   |    +- SubtitlesUnreadable  SUBTITLES_UNREADABLE
@@ -86,6 +87,12 @@ class VoiceExists(InputError):
     """There is a voice of that name already."""
 
     code = "VOICE_EXISTS"
+
+
+class VoicesFull(InputError):
+    """As many voices are stored, or bytes of them, as the operator allows."""
+
+    code = "VOICES_FULL"
 
 
 class ConsentMissing(InputError):

@@ -24,6 +24,7 @@ FORMER_NAMES = {"F5_PACKS": "extra_models", "F5_PACK_DIRS": "extra_model_dirs"}
 SDK_NAMES = {"RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "fetch_private"}
 VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models (docs: serverless/storage)
 REPOSITORY = Path(__file__).resolve().parent.parent
+_PIN = r"[\w.-]+@[0-9a-f]{40}:[0-9a-f]{64}"
 
 
 class Settings(BaseModel):
@@ -47,6 +48,15 @@ class Settings(BaseModel):
     )
     extra_model_dirs: str = Field(
         "", description="Directories of those checkpoints, `name=directory` separated by commas; set by boot."
+    )
+    pins: str = Field(
+        "",
+        pattern=rf"^({_PIN}( *, *{_PIN})*)?$",
+        examples=["NAME@COMMIT:SHA256, ..."],
+        description="Commits of the hub and sha256 of the weights of published checkpoints, instead of the known ones.",
+    )
+    allow_unpinned: bool = Field(
+        False, description="Also use published checkpoints of which no commit and sha256 is known beforehand."
     )
     models_memory_mb: int = Field(
         12_000, ge=100, le=1_000_000, description="Memory for loaded checkpoints; the least recently used is unloaded."
@@ -141,7 +151,26 @@ class Settings(BaseModel):
     voices_s3_prefix: str | None = Field(
         None, max_length=200, description="Store voices in the bucket, under this prefix, such as `voices/`."
     )
-    default_voice: str | None = Field(None, description="The voice of jobs that name no voice.")
+    voices_scope: Literal["shared", "per_key"] = Field(
+        "shared",
+        description="`shared`: all callers list, hear, replace and delete all voices. `per_key`: each sees those of "
+        "its own `voices_key`, and those that the operator has put there.",
+    )
+    max_voices: int = Field(
+        10_000, ge=1, le=1_000_000, description="Voices that may be stored; with `per_key`, by each key."
+    )
+    max_voices_mb: int = Field(
+        20_000, ge=1, le=10_000_000, description="Space of their files; with `per_key`, of each key's."
+    )
+    default_voice: str | None = Field(
+        None, description="The voice of jobs that name no voice, or in OpenAI's call one of OpenAI's voices."
+    )
+    voice_aliases: str = Field(
+        "",
+        pattern=r"^(?:[^,=]+=[^,=]+(?:,\s*|$))*$",
+        examples=["alloy=joe,nova=anna"],
+        description="Voices of this worker that names in OpenAI's call stand for, `name=voice` separated by commas.",
+    )
     require_consent: bool = Field(True, description="Store a new voice only with a statement of its speaker's consent.")
     voice_cache: int = Field(64, ge=1, le=4_096, description="Prepared references kept in memory.")
 
@@ -165,7 +194,11 @@ class Settings(BaseModel):
     )
     flash_attn: Literal["auto", "off", "require"] = Field(
         "auto",
-        description="Keep flash-attn where it is verified and the engine gains from it; ignore it; or require it.",
+        description="Install and use flash-attn where it is verified; ignore it; or require it, and attend with it.",
+    )
+    attention: Literal["auto", "triton", "flash", "torch"] = Field(
+        "auto",
+        description="What computes attention on a GPU: the fastest as measured there, or the one that is named.",
     )
     flash_attn_build: Literal["auto", "background", "always", "never"] = Field(
         "auto", description="Build flash-attn where no wheel fits: when time allows, for the next start, always, never."
@@ -189,6 +222,11 @@ class Settings(BaseModel):
     )
 
     @property
+    def attention_backend(self) -> Literal["auto", "triton", "flash", "torch"]:
+        """Return `attention`; flash-attn where it is required and nothing else is named."""
+        return "flash" if self.attention == "auto" and self.flash_attn == "require" else self.attention
+
+    @property
     def extra_model_names(self) -> tuple[str, ...]:
         """Return `extra_models` as names, each once."""
         return tuple(dict.fromkeys(name.strip() for name in self.extra_models.split(",") if name.strip()))
@@ -198,6 +236,12 @@ class Settings(BaseModel):
         """Return `extra_model_dirs` by name."""
         pairs = (pair.partition("=") for pair in self.extra_model_dirs.split(",") if pair)
         return {name: Path(directory) for name, _, directory in pairs}
+
+    @property
+    def voice_alias_names(self) -> dict[str, str]:
+        """Return `voice_aliases` by name."""
+        pairs = (pair.partition("=") for pair in self.voice_aliases.split(",") if pair.strip())
+        return {name.strip(): voice.strip() for name, _, voice in pairs}
 
 
 def join_model_dirs(directories: Mapping[str, Path]) -> str:
@@ -241,12 +285,16 @@ def accepted(field: FieldInfo) -> str:
     choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
     if choices:
         return " | ".join(str(choice) for choice in choices)
+    if field.examples:
+        return str(field.examples[0])
     low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
     high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
     if low is not None and high is not None:
         return f"{low}..{high}"
     if field.annotation is bool:
         return "true | false"
+    if field.examples:
+        return f"such as {field.examples[0]}"
     return "a path" if "Path" in str(field.annotation) else "text"
 
 

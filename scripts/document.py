@@ -62,9 +62,10 @@ def _leaves(kind: type[errors.WorkerError]) -> Iterator[type[errors.WorkerError]
 
 def extra_models() -> str:
     """Return a table of the published checkpoints."""
-    rows = ["| name | languages | licence | repository |", "|---|---|---|---|"]
+    rows = ["| name | languages | licence | repository | pinned |", "|---|---|---|---|---|"]
     for name, entry in published().items():
-        rows.append(f"| `{name}` | {', '.join(entry.languages)} | {entry.licence} | {entry.model.repo} |")
+        pinned = "no" if entry.unknown else "yes"
+        rows.append(f"| `{name}` | {', '.join(entry.languages)} | {entry.licence} | {entry.model.repo} | {pinned} |")
     return "\n".join(rows)
 
 
@@ -94,6 +95,26 @@ def speed() -> str:
                 f"{case['faster']:.1f}x | {_time(ours['first_audio_s'])} |"
             )
     return "\n".join(row for row in rows if row is not None)
+
+
+def attention() -> str:
+    """Return what bench/attention.py measured, a table for each GPU."""
+    tables = []
+    for path in sorted((ROOT / "bench" / "results").glob("attention-*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        classes = list(result["chosen"])
+        rows = [
+            f"{result['gpu']}, torch {result['torch']}, in us; measuring took {result['on_the_devices_thread_s']} s of "
+            f"the device, and {result['compiling_and_importing_s']} s beside it.",
+            "",
+            f"| | {' | '.join(classes)} |",
+            f"|---|{'---|' * len(classes)}",
+        ]
+        for name, us in result["us"].items():
+            times = (f"**{us[c]}**" if result["chosen"][c] == name else str(us.get(c, "")) for c in classes)
+            rows.append(f"| {name} | {' | '.join(times)} |")
+        tables.append("\n".join(rows))
+    return "\n\n".join(tables)
 
 
 def _on_gpu(result: Mapping[str, Any]) -> str:
@@ -229,6 +250,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "extra_models": extra_models,
     "errors": error_codes,
     "engine": engine,
+    "attention": attention,
     "speed": speed,
     "reliability": reliability,
 }

@@ -1,4 +1,4 @@
-"""What several rooms' tests share."""
+"""What the tests of several packages share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if not Path("/dev/nvidiactl").exists():
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cpuinfo
 import hypothesis
@@ -26,6 +27,8 @@ from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
+from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3_config import BucketConfig
 from f5_worker.synthesis.context import Worker
 from f5_worker.voices.library import Library
 
@@ -53,6 +56,20 @@ def settings() -> Settings:
     return Settings(model="f5-tiny", device="cpu", max_reply_bytes=100_000_000)
 
 
+class FakeBucket(Bucket):
+    """A bucket in memory."""
+
+    def __init__(self, settings: Settings, provider: str | None = None, *, untrusted: bool = False) -> None:
+        super().__init__(BucketConfig("https://h", "b", "k", "s", "r", True, "S3", provider, untrusted), settings)
+        self.files: dict[str, tuple[bytes, str]] = {}
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        self.files[key] = (data, content_type)
+
+    def url(self, key: str) -> str | None:
+        return f"https://h/b/{key}?signed" if self.config.can_presign else None
+
+
 @dataclass
 class ToneState:
     segment: Segment
@@ -70,6 +87,7 @@ class ToneDevice:
     def __init__(self) -> None:
         self.vocabulary = Vocabulary.load(TINY / "vocab.txt")
         self.segments: list[Segment] = []
+        self.attention: dict[str, Any] = {}
         self.before: Callable[[Segment, int], None] = lambda segment, step: None
 
     def begin(self, segment: Segment) -> ToneState:

@@ -109,9 +109,32 @@ def python(program: str, cwd: Path) -> str:
 
 def test_the_base_is_an_argument_with_a_default() -> None:
     first, second = instructions()[:2]
-    assert first == Instruction("ARG", "BASE_IMAGE=ghcr.io/swivid/f5-tts:main")
+    assert first.name == "ARG"
+    assert re.fullmatch(r"BASE_IMAGE=ghcr\.io/swivid/f5-tts:main(@sha256:[0-9a-f]{64})?", first.value)
     assert second == Instruction("FROM", "${BASE_IMAGE}")
     assert DOCKERFILE.read_text().startswith("# syntax=docker/dockerfile:1\n")
+
+
+def test_the_base_is_pinned_to_what_the_registry_has(tmp_path: Path) -> None:
+    """With a stand-in for docker, which gives the same answer as its buildx: again, for another image, and none."""
+    (tmp_path / "scripts").mkdir()
+    script = shutil.copy2(REPOSITORY / "scripts" / "pin_base.sh", tmp_path / "scripts")
+    shutil.copy2(DOCKERFILE, tmp_path)
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f'#!/bin/sh\n[ "$4" = base:none ] || echo sha256:$(printf %064d 7)\necho "$@" >> {tmp_path}/asked\n'
+    )
+    docker.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    digest = "sha256:" + "7".rjust(64, "0")
+    for arguments, image in (([], "ghcr.io/swivid/f5-tts:main"),) * 2 + ((["other/base:1"], "other/base:1"),):
+        subprocess.run([script, *arguments], env=environ, check=True, capture_output=True)
+        assert f"\nARG BASE_IMAGE={image}@{digest}\nFROM " in (tmp_path / "Dockerfile").read_text()
+        assert f"imagetools inspect {image} " in (tmp_path / "asked").read_text().splitlines()[-1]
+    before = (tmp_path / "Dockerfile").read_text()
+    done = subprocess.run([script, "base:none"], env=environ, check=False, capture_output=True, text=True)
+    assert (done.returncode, (tmp_path / "Dockerfile").read_text()) == (1, before)
+    assert "no digest for base:none" in done.stderr
 
 
 def test_every_copied_file_exists_and_reaches_the_build() -> None:
@@ -162,10 +185,10 @@ def test_the_lock_does_not_touch_what_was_built_against_cuda() -> None:
     names = [
         re.split(r"[=<>;\[ ]", line)[0].lower() for line in (REPOSITORY / "requirements.txt").read_text().splitlines()
     ]
-    assert not [name for name in names if name.startswith(("torch", "triton", "nvidia-", "flash", "xformers"))]
+    built = ("torch", "triton", "nvidia-", "flash", "xformers", "numpy")
+    assert not [name for name in names if name.startswith(built)]
     install = next(value for value in values("RUN") if "requirements.txt" in value)
-    assert "--no-deps" in install
-    assert "grep -v '^numpy=='" in install
+    assert "--no-deps --require-hashes --only-binary :all: -r requirements.txt" in install
     assert "--system-site-packages" in install
 
 

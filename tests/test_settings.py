@@ -77,6 +77,14 @@ def test_the_documented_tables_are_current() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_pins_are_checked_with_the_other_settings() -> None:
+    good = f"F5TTS_German@{'a' * 40}:{'b' * 64}"
+    assert load_settings({"F5_PINS": f"{good}, {good}"}).pins
+    for bad in ("F5TTS_German", good[:-1], good.replace("@", "@main"), good + ";" + good):
+        with pytest.raises(SettingsInvalid, match=r"F5_PINS=.*NAME@COMMIT:SHA256"):
+            load_settings({"F5_PINS": bad})
+
+
 def test_earlier_names_are_still_read_with_a_warning() -> None:
     environ = {"F5_PACKS": "F5TTS_German", "F5_PACK_DIRS": "F5TTS_German=/opt/german"}
     settings = module.load_settings(environ)

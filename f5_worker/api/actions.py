@@ -11,8 +11,9 @@ from f5_worker import __version__, log
 from f5_worker.api import voices
 from f5_worker.api.call import Call
 from f5_worker.api.job_bucket import bucket_from_job
-from f5_worker.api.legacy import Download, download
-from f5_worker.api.native import Json
+from f5_worker.api.legacy import Download, UploadedVoice, download
+from f5_worker.api.native import Json, Translated
+from f5_worker.api.openai import OpenAISpeech, with_voice
 from f5_worker.boot.report import read_report
 from f5_worker.delivery.save import save
 from f5_worker.schema.requests import (
@@ -27,7 +28,7 @@ from f5_worker.schema.requests import (
     VoicesListInput,
     VoicesReportInput,
 )
-from f5_worker.schema.responses import HealthResponse, SpeechResponse, UnavailableResponse
+from f5_worker.schema.responses import AttentionResponse, HealthResponse, SpeechResponse, UnavailableResponse
 from f5_worker.storage import files
 from f5_worker.storage.s3 import Bucket
 from f5_worker.synthesis import response
@@ -50,7 +51,7 @@ class Action:
     needs_worker: bool = True
 
 
-def speak(request: SpeechRequest, call: Call) -> Json:
+def speak(request: SpeechRequest | Translated, call: Call) -> Json:
     """Speak a text or a track and return the whole response.
 
     Raises:
@@ -60,7 +61,7 @@ def speak(request: SpeechRequest, call: Call) -> Json:
     return _finish(job, response.speak(job)).to_json()
 
 
-def stream(request: SpeechRequest, call: Call) -> Iterator[AudioChunk | SpeechResponse]:
+def stream(request: SpeechRequest | Translated, call: Call) -> Iterator[AudioChunk | SpeechResponse]:
     """Yield the audio of a text or a track in chunks, then the response without it.
 
     Raises:
@@ -82,6 +83,7 @@ def health(request: HealthInput, call: Call) -> Json:
         models=worker.models.names(),
         device=model.device,
         precision=model.precision,
+        attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},
         voices=worker.voices.local_names(),
         recogniser=worker.recogniser is not None,
         bucket=worker.bucket_state,
@@ -96,10 +98,16 @@ def diagnose(request: DiagnoseInput, call: Call) -> Json:
     return {"boot": read_report() or {}}
 
 
-def _job(request: SpeechRequest, call: Call, *, streaming: bool) -> Job:
+def _job(request: SpeechRequest | Translated, call: Call, *, streaming: bool) -> Job:
     worker, own = call.worker, call.own_bucket
+    warnings: tuple[str, ...] = ()
+    if isinstance(request, OpenAISpeech):
+        request = with_voice(request, worker)
+    if isinstance(request, Translated):
+        warnings, request = request.warnings, request.request
     return Job(
         request=request,
+        warnings=warnings,
         worker=worker,
         control=call.control,
         job_id=call.job_id,
@@ -128,8 +136,11 @@ def _finish(job: Job, done: SpeechResponse) -> SpeechResponse:
 
 ACTIONS: Mapping[type, Action] = {
     SynthesizeInput: Action(speak, stream),
+    Translated: Action(speak, stream),
+    OpenAISpeech: Action(speak, stream),
     DubInput: Action(speak, stream),
     VoicesAddInput: Action(voices.add),
+    UploadedVoice: Action(voices.upload),
     VoicesListInput: Action(voices.list_voices),
     VoicesGetInput: Action(voices.get),
     VoicesDeleteInput: Action(voices.delete),

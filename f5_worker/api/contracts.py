@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from f5_worker.api.legacy import LegacyContract, is_legacy
 from f5_worker.api.native import Contract
 from f5_worker.api.openai import OpenAIContract, is_openai
+from f5_worker.api.upstream import UpstreamContract, is_upstream
 
 
 def contract_of(value: object, job_id: str) -> Contract:
@@ -15,4 +16,6 @@ def contract_of(value: object, job_id: str) -> Contract:
         return OpenAIContract(value, job_id)
     if isinstance(value, Mapping) and is_legacy(value):
         return LegacyContract(value, job_id)
+    if isinstance(value, Mapping) and is_upstream(value):
+        return UpstreamContract(value, job_id)
     return Contract(value, job_id)

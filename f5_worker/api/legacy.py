@@ -16,7 +16,7 @@ from pydantic import Field
 
 from f5_worker.api.call import Call
 from f5_worker.api.native import Contract, Json
-from f5_worker.audio.formats import MIME_BY_EXTENSION
+from f5_worker.audio.formats import INPUT_EXTENSIONS, MIME_BY_EXTENSION
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import (
     MAX_SEED,
@@ -28,8 +28,9 @@ from f5_worker.schema.requests import (
     VoicesListInput,
     check,
 )
+from f5_worker.schema.voices import MAX_VOICE_CHARS, KeyedInput
 from f5_worker.subtitles.formats import SUBTITLE_FORMATS
-from f5_worker.voices.naming import name_from_file
+from f5_worker.voices.naming import clip_name, extension, stem_of, upload_names
 
 MAX_TEXT_FILE_CHARS = 4 * MAX_SUBTITLE_CHARS * 4 // 3  # base64 of the longest transcript, 4 bytes a character
 FIELDS = ("endpoint", "local_voice", "return_word_timings", "timing_format")  # that only this contract has
@@ -37,7 +38,17 @@ _MIME_TYPES = {**MIME_BY_EXTENSION, **{caption.extension: caption.mime for capti
 _KEY = re.compile(r"(output|timings)/[A-Za-z0-9_-]{1,64}\.[a-z0-9]{2,5}")
 
 
-class TtsInput(Input):
+class UploadedVoice(VoicesAddInput):
+    """A voice that is stored under a name made from its file's.
+
+    Attributes:
+        original: the file's name, without its extension; the voice of another file is never replaced.
+    """
+
+    original: str
+
+
+class TtsInput(KeyedInput, Input):
     """`endpoint: "tts"`, or none."""
 
     endpoint: Literal["tts"] | None = None
@@ -50,11 +61,11 @@ class TtsInput(Input):
     seed: int | None = Field(None, ge=0, le=MAX_SEED)
 
 
-class UploadInput(Input):
+class UploadInput(KeyedInput, Input):
     """`endpoint: "upload"`; files as base64 or by URL."""
 
     endpoint: Literal["upload"]
-    voice_name: str = Field(min_length=1, max_length=80)
+    voice_name: str = Field(min_length=1, max_length=MAX_VOICE_CHARS)
     voice_file: str | None = None
     voice_file_url: str | None = None
     text_file: str | None = Field(None, max_length=MAX_TEXT_FILE_CHARS)
@@ -62,7 +73,7 @@ class UploadInput(Input):
     consent: str | None = None
 
 
-class ListInput(Input):
+class ListInput(KeyedInput, Input):
     """`endpoint: "list_voices"`."""
 
     endpoint: Literal["list_voices"]
@@ -116,24 +127,32 @@ class LegacyContract(Contract):
 
 
 def _tts(old: TtsInput) -> SynthesizeInput:
-    fields: dict[str, Any] = {"text": old.text, "speed": old.speed, "seed": old.seed}
+    fields: dict[str, Any] = {"text": old.text, "speed": old.speed, "seed": old.seed, "voices_key": old.voices_key}
     if old.local_voice is not None and old.local_voice.startswith(("https://", "http://")):
         fields["reference"] = {"audio": old.local_voice}
     elif old.local_voice is not None:
-        fields["voice"] = name_from_file(old.local_voice)
+        fields["voice"] = _file_name(old.local_voice)
     if old.return_word_timings:
         fields |= {"timings": "words", "captions": {"formats": [old.timing_format]}}
     return check(SynthesizeInput, fields)
 
 
-def _upload(old: UploadInput) -> VoicesAddInput:
+def _file_name(local_voice: str) -> str:
+    """Return the file's name, always with the extension of a recording: its voice is then looked for as a file's."""
+    name = local_voice.replace("\\", "/").rpartition("/")[2]
+    return name if extension(name) in INPUT_EXTENSIONS else f"{name}.{INPUT_EXTENSIONS[0]}"
+
+
+def _upload(old: UploadInput) -> UploadedVoice:
     audio = old.voice_file_url or old.voice_file
     if audio is None:
         raise InvalidInput("voice_file_url is missing")
-    fields: dict[str, Any] = {"action": "voices.add", "name": name_from_file(old.voice_name), "audio": audio}
-    fields |= {"consent": old.consent, "replace": True}  # the legacy worker replaced a voice of the same name
+    original = clip_name(stem_of(old.voice_name))
+    fields: dict[str, Any] = {"action": "voices.add", "name": upload_names(original)[0], "original": original}
+    fields |= {"audio": audio, "consent": old.consent, "voices_key": old.voices_key}
+    fields["replace"] = True  # the legacy worker replaced a voice of the same name
     fields["transcript"] = old.text_file_url or (_text(old.text_file) if old.text_file else None)
-    return check(VoicesAddInput, fields)
+    return check(UploadedVoice, fields)
 
 
 def _text(encoded: str) -> str:
@@ -245,12 +264,12 @@ def downloaded(request: Download, data: bytes) -> Json:
 _ENDPOINTS: Mapping[str, tuple[type[Input], Callable[[Any], Any]]] = {
     "tts": (TtsInput, _tts),
     "upload": (UploadInput, _upload),
-    "list_voices": (ListInput, lambda old: VoicesListInput(action="voices.list")),
+    "list_voices": (ListInput, lambda old: VoicesListInput(action="voices.list", voices_key=old.voices_key)),
     "download": (DownloadInput, _download),
 }
 _RENDER: Mapping[type, Callable[[Any, Json, str], Json]] = {
     SynthesizeInput: _spoken,
-    VoicesAddInput: _added,
+    UploadedVoice: _added,
     VoicesListInput: _listing,
     Download: lambda request, value, job_id: value,
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from f5_worker.errors import WorkerError
 from f5_worker.schema.bounds import check_bounds
-from f5_worker.schema.requests import parse_input
+from f5_worker.schema.requests import SynthesizeInput, parse_input
 from f5_worker.schema.responses import ChunkAudioResponse, ChunkResponse, SpeechResponse
 from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.synthesis.response import word_response
@@ -16,12 +17,20 @@ MAX_ERROR_CHARS = 8_000  # a message may quote what a caller sent
 Json: TypeAlias = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Translated:
+    """A request that was written in another contract. `warnings`: what its caller should know of how it was read."""
+
+    request: SynthesizeInput
+    warnings: tuple[str, ...] = ()
+
+
 class Contract:
     """The native contract of one job, and the base of the others.
 
     Attributes:
         streams: a streaming worker may answer in chunks.
-        request: what the job asks for; set by `read`.
+        request: what the job asks for, in the native schema where it speaks; set by `read`.
     """
 
     streams = True
@@ -31,14 +40,15 @@ class Contract:
         self._value, self._job_id = value, job_id
 
     def read(self) -> object:
-        """Parse the job's input and return the request.
+        """Parse the job's input and return the request, a `Translated` where the contract has warnings to give.
 
         Raises:
             InvalidInput, UnknownAction: by the contract's own field names.
         """
         check_bounds(self._value)
-        self.request = self._parse()
-        return self.request
+        parsed = self._parse()
+        self.request = parsed.request if isinstance(parsed, Translated) else parsed
+        return parsed
 
     def _parse(self) -> object:
         return parse_input(self._value)

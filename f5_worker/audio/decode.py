@@ -13,12 +13,13 @@ import av
 import av.error
 import numpy as np
 import soxr
-from av import AudioCodecContext
+from av import AudioCodecContext, AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
 from f5_worker.audio.formats import input_labels
-from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
+from f5_worker.audio.levels import SAMPLE_RATE, SILENCE_DB, Samples, limit_peak
+from f5_worker.audio.sniff import locate
 from f5_worker.errors import ReferenceTooLarge, ReferenceUnreadable
 from f5_worker.settings import variable
 
@@ -30,13 +31,16 @@ MAX_DECODED_BYTES = 256 * 2**20
 BYTES_PER_SAMPLE = 4  # float32
 # An ALAC packet of a few bytes may hold 16 M samples; no codec below needs more than 65,535 (FLAC) for one.
 MAX_FRAME_SAMPLES = 1 << 16
-MAX_ID3_TAGS = 16  # a tagger that appends instead of replacing leaves two
+MAX_STREAMS = 4  # that are tried, until one gives sound
+# Channels cancel each other where the power of their mean is below this share of what unrelated channels have. Equal
+# ones have as many times as they are; a pair of which one is inverted at half the level, which harms no word, 0.2.
+CANCELLED = 0.1
 
 # FFmpeg has hundreds of decoders; a voice needs these. The list also stops FFmpeg from opening video
 # decoders (a film, a picture in an MP3) while it probes the file.
 DECODERS = frozenset(
     (
-        *("aac", "alac", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "libopus", "vorbis"),
+        *("aac", "alac", "amrnb", "amrwb", "flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "libopus", "vorbis"),
         *("adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le"),
         *("pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le"),
         *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le"),
@@ -46,16 +50,21 @@ DECODERS = frozenset(
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "flt": 1.0, "dbl": 1.0}
 
 
+# What decoders say of a corrupt packet: noise in place of sound often asks for what FFmpeg does not implement.
+CORRUPT = (av.error.InvalidDataError, av.error.PatchWelcomeError)
+
+
 @dataclass(frozen=True, eq=False)
 class Audio:
     """A decoded recording: `samples` float32 `[nw]` in [-1, 1], all channels mixed into one.
 
-    channels: of the file.
+    channels: of the file. channel: the only one that was taken, from 0, where their mean would cancel the sound.
     """
 
     samples: Samples
     sample_rate: int
     channels: int
+    channel: int | None = None
 
     @property
     def duration_s(self) -> float:
@@ -67,17 +76,19 @@ class Audio:
 class Part:
     """Some of a recording's audio: `samples` float32 `[nw]`, all channels mixed into one; not yet checked.
 
-    channels: of the file.
+    channels: of the file. channel: see `Audio`; such parts replace all that came before the first of them.
     """
 
     samples: Samples
     sample_rate: int
     channels: int
+    channel: int | None = None
 
 
 def decode(data: bytes, *, max_bytes: int, max_s: float) -> Audio:
-    """Decode the first audio stream of a file held in memory, in this process: see `isolated.decode` for a caller's.
+    """Decode a file held in memory, in this process: see `isolated.decode` for a caller's.
 
+    Of several audio streams the first that can be decoded is taken.
     A truncated file, or one with a corrupt frame, gives the parts that can be decoded.
 
     Args:
@@ -111,11 +122,16 @@ def decode_parts(data: bytes, max_s: float) -> Iterator[Part]:
     Raises:
         ReferenceUnreadable, ReferenceTooLarge: as `decode`.
     """
-    demuxer = sniff(data)
+    demuxer, begin = locate(data)
     try:
-        yield from _decode(data[id3_bytes(data) :], demuxer, max_s)
+        mixer = Mixer()
+        yield from _decode(data[begin:], demuxer, max_s, mixer)
+        if (channel := mixer.channel_instead()) is not None:
+            yield from _decode(data[begin:], demuxer, max_s, Mixer(channel))
     except (av.error.FFmpegError, UnicodeError, MemoryError) as error:
-        raise _unreadable(f"the file looks like {demuxer} but cannot be opened ({_reason(error)})") from None
+        raise _unreadable(
+            f"the file looks like {demuxer} but cannot be opened or decoded ({_reason(error)}); it may be damaged"
+        ) from None
 
 
 def join_parts(parts: Iterable[Part]) -> Audio:
@@ -126,9 +142,10 @@ def join_parts(parts: Iterable[Part]) -> Audio:
     """
     kept = list(parts)
     if not any(len(part.samples) for part in kept):
-        raise _unreadable("the file holds no audio")
-    samples = _checked(np.concatenate([part.samples for part in kept]))
-    return Audio(samples, kept[0].sample_rate, max(part.channels for part in kept))
+        raise _unreadable("the file holds no audio that can be decoded: it is empty or damaged")
+    channel = kept[-1].channel
+    samples = _checked(np.concatenate([part.samples for part in kept if part.channel == channel]))
+    return Audio(samples, kept[0].sample_rate, max(part.channels for part in kept), channel)
 
 
 def to_model_rate(audio: Audio) -> Samples:
@@ -139,107 +156,104 @@ def to_model_rate(audio: Audio) -> Samples:
     return limit_peak(np.asarray(resampled, np.float32), 1.0)  # the band limit overshoots at clipped peaks
 
 
-def sniff(data: bytes) -> str:
-    """Return the name of FFmpeg's demuxer for a file, a key of INPUT_CONTAINERS, by its first bytes.
+class Mixer:
+    """Mixes the channels of a recording into one: their mean or, where it cancels the sound, one of them.
 
-    FFmpeg's own detection is never used: it also knows playlists (HLS, concat, SDP), which make it open other
-    files and addresses.
-
-    Raises:
-        ReferenceUnreadable: none of the accepted formats.
+    channel: the one to take; None for the mean, which is then compared with the channels.
     """
-    if data[:3] == b"ID3":
-        return _after_id3(data)
-    if data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":
-        return "wav"
-    if data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC"):
-        return "aiff"
-    if data[4:8] == b"ftyp":
-        return "mov"
-    for magic, demuxer in ((b"fLaC", "flac"), (b"OggS", "ogg"), (b"\x1aE\xdf\xa3", "matroska")):
-        if data.startswith(magic):
-            return demuxer
-    return _sniff_frame(data)
+
+    def __init__(self, channel: int | None = None) -> None:
+        self.channel = channel
+        self._channels = self._n = 0
+        # Of the channels `[c]`: sums of the samples, and of their squares; the latter also of their mean.
+        self._sums, self._squares, self._mean_square = np.zeros(MAX_CHANNELS), np.zeros(MAX_CHANNELS), 0.0
+
+    def mix(self, frame: av.AudioFrame) -> Samples:
+        """Return one frame as float32 `[nw]`."""
+        sample_format = frame.format.name.removesuffix("p")
+        if sample_format not in FULL_SCALE:
+            raise _unreadable(f"its sample format is {frame.format.name}, which this worker does not read")
+        raw: NDArray[np.generic] = frame.to_ndarray()  # planar [c, nw], packed [1, nw * c]
+        values = (raw if frame.format.is_planar else raw.reshape(-1, frame.layout.nb_channels).T).astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused at the end
+            mixed = values.mean(axis=0) if self.channel is None else values[min(self.channel, len(values) - 1)]
+            if self.channel is None and len(values) > 1:
+                self._measure(values, mixed, FULL_SCALE[sample_format])
+            mixed = mixed - (FULL_SCALE["u8"] if sample_format == "u8" else 0.0)
+            return np.asarray(mixed / FULL_SCALE[sample_format], np.float32)
+
+    def channel_instead(self) -> int | None:
+        """Return the loudest channel, if the mean of all has lost the sound; None while the mean serves."""
+        if not self._n:
+            return None
+        # Without an offset, which the mean keeps.
+        powers = (self._squares / self._n - np.square(self._sums / self._n))[: self._channels]
+        mean_power = self._mean_square / self._n - (self._sums.sum() / self._n / self._channels) ** 2
+        cancels = mean_power < CANCELLED * powers.sum() / self._channels**2
+        return int(powers.argmax()) if cancels and powers.max() > 10.0 ** (SILENCE_DB / 10.0) else None
+
+    def _measure(self, values: NDArray[np.float64], mixed: NDArray[np.float64], scale: float) -> None:
+        n = len(values)
+        self._channels, self._n = max(self._channels, n), self._n + len(mixed)
+        self._sums[:n] += values.sum(axis=1) / scale
+        self._squares[:n] += np.einsum("cn,cn->c", values, values) / scale**2
+        self._mean_square += float(mixed @ mixed) / scale**2
 
 
-def id3_bytes(data: bytes) -> int:
-    """Return the length of the ID3v2 tags in front of a file.
-
-    FFmpeg never reads them: its dictionary of tags takes quadratic time, 21 s for a tag of 0.9 MB.
-
-    Raises:
-        ReferenceUnreadable: the file ends within the header of a tag, or has more than MAX_ID3_TAGS.
-    """
-    header, footer_flag = 10, 0x10
-    begin, n_tags = 0, 0
-    while data[begin : begin + 3] == b"ID3":
-        n_tags += 1
-        if n_tags > MAX_ID3_TAGS:
-            raise _unreadable(f"the file begins with more than {MAX_ID3_TAGS} ID3 tags")
-        head = data[begin : begin + header]
-        if len(head) < header:
-            raise _unreadable("the file ends within its first tag")
-        size = (head[6] & 127) << 21 | (head[7] & 127) << 14 | (head[8] & 127) << 7 | (head[9] & 127)
-        begin += header + size + (header if head[5] & footer_flag else 0)
-    return begin
-
-
-def _after_id3(data: bytes) -> str:
-    """Return the demuxer for what follows the ID3v2 tags."""
-    begin = id3_bytes(data)
-    following = data[begin : begin + 4]
-    if following == b"fLaC":
-        return "flac"
-    # Padding often follows a tag, so anything that is not clearly AAC is left to the MP3 demuxer's search.
-    return "aac" if len(following) >= 2 and _is_adts(following) else "mp3"
-
-
-def _sniff_frame(data: bytes) -> str:
-    """Return the demuxer for MP3 or AAC without a container; both begin with 11 set bits."""
-    if len(data) >= 4 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        if _is_adts(data):
-            return "aac"
-        version, layer, bit_rate, rate = data[1] >> 3 & 3, data[1] >> 1 & 3, data[2] >> 4, data[2] >> 2 & 3
-        if version != 1 and layer != 0 and bit_rate != 15 and rate != 3:  # the reserved values
-            return "mp3"
-    raise _unreadable("the file is empty" if not data else "the file's format is not one that this worker reads")
-
-
-def _is_adts(data: bytes) -> bool:
-    return data[0] == 0xFF and data[1] & 0xF6 == 0xF0
-
-
-def _decode(data: bytes, demuxer: str, max_s: float) -> Iterator[Part]:
+def _decode(data: bytes, demuxer: str, max_s: float, mixer: Mixer) -> Iterator[Part]:
+    """Yield the parts of the first audio stream that gives any."""
     options = {
         "codec_whitelist": ",".join(sorted(DECODERS)),
         "protocol_whitelist": "none",  # the file object is open already; nothing else may be opened
     }
-    file = io.BytesIO(data)
-    with av.open(file, "r", format=demuxer, options=options, metadata_errors="replace") as container:
-        rate, channels = _inspect(container)
-        samples = 0
-        for frame in _frames(container):
-            _check_stream(frame.sample_rate, frame.layout.nb_channels)
-            if frame.sample_rate != rate:
-                raise _unreadable(f"its sample rate changes from {rate} to {frame.sample_rate} Hz")
-            samples += frame.samples
-            channels = max(channels, frame.layout.nb_channels)
-            _check_length(samples, rate, channels, max_s)
-            yield Part(_mix(frame), rate, channels)
+    for index in range(MAX_STREAMS):
+        file = io.BytesIO(data)
+        with av.open(file, "r", format=demuxer, options=options, metadata_errors="replace") as container:
+            streams, n_parts = _streams(container, demuxer)[index:], 0
+            if not streams:
+                return
+            for part in _decode_stream(container, streams[0], max_s, mixer):
+                yield part
+                n_parts += 1
+        if n_parts:
+            return
 
 
-def _inspect(container: InputContainer) -> tuple[int, int]:
-    """Return the sample rate and the channels of the first audio stream, as its header gives them."""
+def _decode_stream(container: InputContainer, stream: AudioStream, max_s: float, mixer: Mixer) -> Iterator[Part]:
+    context = stream.codec_context
+    context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
+    rate, channels, samples = context.sample_rate, context.channels, 0
+    _check_stream(rate, channels)
+    for frame in _frames(container, stream):
+        _check_stream(frame.sample_rate, frame.layout.nb_channels)
+        if frame.sample_rate != rate:
+            raise _unreadable(f"its sample rate changes from {rate} to {frame.sample_rate} Hz")
+        samples += frame.samples
+        channels = max(channels, frame.layout.nb_channels)
+        _check_length(samples, rate, channels, max_s)
+        yield Part(mixer.mix(frame), rate, channels, mixer.channel)
+
+
+def _streams(container: InputContainer, demuxer: str) -> list[AudioStream]:
+    """Return the audio streams that may be decoded, by their headers."""
     if not container.streams.audio:
         raise _unreadable("the file holds no audio stream")
     # None, whatever PyAV's types say, for a codec that FFmpeg does not know.
-    context: AudioCodecContext | None = container.streams.audio[0].codec_context
-    if context is None or context.name not in DECODERS:
-        name = context.name if context else "unknown"
-        raise _unreadable(f"the file holds {name} audio, which this worker does not read")
-    context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
-    _check_stream(context.sample_rate, context.channels)
-    return context.sample_rate, context.channels
+    contexts: list[AudioCodecContext | None] = [stream.codec_context for stream in container.streams.audio]
+    names = [context.name if context else "unknown" for context in contexts]
+    if not DECODERS.intersection(names):
+        raise _unreadable(f"the file holds {names[0]} audio, which this worker does not read")
+    streams = [
+        stream
+        for stream, context, name in zip(container.streams.audio, contexts, names, strict=True)
+        if name in DECODERS and context and context.sample_rate and context.channels
+    ]
+    if not streams:
+        raise ReferenceUnreadable(
+            f"the file looks like {demuxer}, but none of its audio can be decoded: it is damaged or incomplete; "
+            "send it again from the original"
+        )
+    return streams
 
 
 def _check_stream(rate: int, channels: int) -> None:
@@ -266,9 +280,9 @@ def _check_length(samples: int, rate: int, channels: int, max_s: float) -> None:
         )
 
 
-def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
+def _frames(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
     """Yield the frames that can be decoded; corrupt ones are skipped, a corrupt container ends the file."""
-    packets = container.demux(container.streams.audio[0])
+    packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
@@ -278,20 +292,8 @@ def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
             return
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError:
+        except CORRUPT:
             continue
-
-
-def _mix(frame: av.AudioFrame) -> Samples:
-    """Return one frame as float32 `[nw]`, the mean of its channels."""
-    sample_format = frame.format.name.removesuffix("p")
-    if sample_format not in FULL_SCALE:
-        raise _unreadable(f"its sample format is {frame.format.name}, which this worker does not read")
-    raw: NDArray[np.generic] = frame.to_ndarray()  # planar [c, nw], packed [1, nw * c]
-    values = raw if frame.format.is_planar else raw.reshape(-1, frame.layout.nb_channels).T
-    with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused at the end
-        mixed = values.astype(np.float64).mean(axis=0) - (FULL_SCALE["u8"] if sample_format == "u8" else 0.0)
-        return np.asarray(mixed / FULL_SCALE[sample_format], np.float32)
 
 
 def _checked(samples: Samples) -> Samples:

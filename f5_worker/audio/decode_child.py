@@ -2,7 +2,8 @@
 
     python -m f5_worker.audio.decode_child MEMORY_BYTES OPEN_CPU_S CPU_PER_S
 
-Request: REQUEST, then the file. Answer: blocks of BLOCK and samples, then one of END and a JSON object.
+Request: REQUEST, then the file. Answer: blocks of BLOCK and samples, then one of END and a JSON object. RESET makes the
+samples before it void.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from f5_worker.audio.decode import decode_parts
+from f5_worker.audio.levels import Samples
 from f5_worker.audio.sandbox import confine
 from f5_worker.errors import WorkerError
 
 SOCKET = 0
 REQUEST = struct.Struct("<Qd")  # bytes of the file, `max_s`
 BLOCK = struct.Struct("<cI")  # kind, bytes that follow
-SAMPLES, END = b"S", b"E"
+SAMPLES, RESET, END = b"S", b"R", b"E"
 BLOCK_SAMPLES = 1 << 16
 
 
@@ -55,11 +57,16 @@ def _limit_cpu(seconds: float) -> None:
 
 def _serve(data: bytes, max_s: float, cpu_s: float, send: Callable[[bytes, bytes], None]) -> dict[str, Any]:
     """Write a file's samples in blocks and return the rest of the answer."""
-    rate, channels, kept, n_kept = 0, 0, [], 0
+    kept: list[Samples] = []
+    rate, channels, channel, n_kept = 0, 0, None, 0
     try:
         for part in decode_parts(data, max_s):
             if not rate:
                 _limit_cpu(cpu_s)  # it could be opened: what follows is in proportion to its length
+            if part.channel != channel:
+                _limit_cpu(cpu_s)  # the file is decoded once more
+                send(RESET, b"")
+                channel, kept, n_kept = part.channel, [], 0
             rate, channels = part.sample_rate, max(channels, part.channels)
             kept.append(part.samples)
             n_kept += len(part.samples)
@@ -72,7 +79,7 @@ def _serve(data: bytes, max_s: float, cpu_s: float, send: Callable[[bytes, bytes
         _limit_cpu(0)
     if n_kept:
         send(SAMPLES, np.concatenate(kept).tobytes())
-    return {"sample_rate": rate, "channels": channels}
+    return {"sample_rate": rate, "channels": channels, "channel": channel}
 
 
 def _wav() -> bytes:

@@ -69,8 +69,10 @@ class Encoder:
         options = _OPTIONS | _CONTAINER_OPTIONS.get(codec.container, {})
         self._container: OutputContainer = av.open(self._out, "w", format=codec.container, options=options)
         self._stream = cast(av.AudioStream, self._container.add_stream(codec.name, rate=sample_rate, layout="mono"))
-        if codec.bit_rate is not None:
-            self._stream.bit_rate = min(codec.bit_rate, round(codec.bits_per_sample * sample_rate))
+        bits_per_s = codec.bits_per_s(sample_rate)
+        if bits_per_s is not None:
+            self._stream.bit_rate = bits_per_s
+        self._stream.codec_context.options = dict(codec.options)
         self._container.start_encoding()  # writes the header
 
     def write(self, samples: Samples) -> bytes:

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, check_size, join_parts, sniff
-from f5_worker.audio.decode_child import BLOCK, END, REQUEST
+from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, check_size, join_parts
+from f5_worker.audio.decode_child import BLOCK, END, REQUEST, RESET
 from f5_worker.audio.formats import input_labels
+from f5_worker.audio.sniff import locate
 from f5_worker.errors import InternalError, ReferenceTooLarge, ReferenceUnreadable
 from f5_worker.log import logger
 from f5_worker.process import describe_exit
@@ -50,8 +51,9 @@ class DecoderPool:
         self._lock = threading.Lock()
 
     def decode(self, data: bytes, *, max_bytes: int, max_s: float) -> Audio:
-        """Decode the first audio stream of a file held in memory.
+        """Decode a file held in memory.
 
+        Of several audio streams the first that can be decoded is taken.
         A truncated file, or one with a corrupt frame, gives the parts that can be decoded.
 
         Args:
@@ -64,7 +66,7 @@ class DecoderPool:
             InternalError: a process cannot be started.
         """
         check_size(len(data), max_bytes)
-        sniff(data)  # what is not audio needs no process, and costs none
+        locate(data)  # what is not audio needs no process, and costs none
         with self._decoder(max_bytes) as decoder:
             return decoder.decode(data, max_s, self._wall_s)
 
@@ -147,8 +149,8 @@ class _Decoder:
             raise _refused(f"could not be decoded: its decoder was stopped ({self._ending()})") from None
         if "error" in answer:
             raise _ERRORS[answer["error"]](answer["message"])
-        rate, channels = answer["sample_rate"], answer["channels"]
-        return join_parts(Part(np.frombuffer(block, np.float32), rate, channels) for block in blocks)
+        facts = answer["sample_rate"], answer["channels"], answer["channel"]
+        return join_parts(Part(np.frombuffer(block, np.float32), *facts) for block in blocks)
 
     def end(self) -> None:
         """Kill the process."""
@@ -183,7 +185,9 @@ class _Decoder:
             if kind == END:
                 answer: dict[str, Any] = json.loads(data)
                 return answer
-            if blocks is not None:
+            if blocks is not None and kind == RESET:
+                blocks.clear()
+            elif blocks is not None:
                 blocks.append(data)
 
     def _receive(self, n_bytes: int, until: float) -> bytes:

@@ -23,6 +23,8 @@ LOUD_PERCENTILE = 95.0
 
 WINDOW_S, HOP_S = 0.020, 0.010
 BACKGROUND_S = 0.150  # the background is the quietest part of this length
+OFFSET_S = 1.0  # what stays over this long is not sound
+LOWEST_HZ = 20.0  # of what is heard
 MERGE_S = 0.100  # closures of consonants last up to 80 ms and are not pauses
 
 
@@ -35,6 +37,28 @@ def limit_peak(samples: Samples, ceiling: float = 0.99) -> Samples:
     """Return the signal, attenuated as a whole if its peak exceeds `ceiling`; its shape stays."""
     peak = float(np.abs(samples).max(initial=0.0))
     return samples * np.float32(ceiling / peak) if peak > ceiling else samples
+
+
+def offset_db(samples: Samples, sample_rate: int = SAMPLE_RATE) -> float:
+    """Return the level of a constant or slowly drifting offset in dB of full scale."""
+    if not len(samples):
+        return SILENCE_DB
+    blocks = np.array_split(samples, max(1, round(len(samples) / (OFFSET_S * sample_rate))))
+    square = float(np.mean(np.square([block.mean(dtype=np.float64) for block in blocks])))
+    return max(SILENCE_DB, 10.0 * float(np.log10(max(square, 1e-30))))
+
+
+def remove_offset(samples: Samples, sample_rate: int = SAMPLE_RATE) -> Samples:
+    """Return the signal without what is slower than LOWEST_HZ, a voice unchanged.
+
+    Its mean is not the offset: the waves of a voice are steeper on one side, so their own mean is not zero.
+    """
+    from scipy.ndimage import uniform_filter1d  # takes 0.5 s; few recordings have an offset
+
+    slow = samples.astype(np.float64)
+    for _ in range(2):
+        slow = uniform_filter1d(slow, round(sample_rate / LOWEST_HZ), mode="nearest")
+    return np.asarray(samples - slow, np.float32)
 
 
 def loud_db(samples: Samples, sample_rate: int = SAMPLE_RATE) -> float:

@@ -16,6 +16,7 @@ from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, 
 from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
+from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
@@ -213,7 +214,12 @@ def _is_offline(environ: Mapping[str, str]) -> bool:
 def _find_model(model: str, environ: Mapping[str, str], settings: Settings, *, dry: bool) -> FoundModel:
     precision: CopyPrecision = "fp32" if settings.precision == "fp32" else "fp16"
     return find_model(
-        model, roots=_roots(environ, settings), offline=_is_offline(environ), precision=precision, dry=dry
+        model,
+        roots=_roots(environ, settings),
+        offline=_is_offline(environ),
+        precision=precision,
+        dry=dry,
+        policy=PinPolicy.from_settings(settings.pins, settings.allow_unpinned),
     )
 
 

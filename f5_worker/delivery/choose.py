@@ -39,6 +39,15 @@ def delivery_mode(requested: DeliveryMode | None, settings: Settings, *, own_buc
     return requested or ("s3" if own_bucket else settings.delivery)
 
 
+def check_bucket(mode: DeliveryMode, *, has_bucket: bool) -> None:
+    """Raise InvalidInput if `s3` is asked for and there is no bucket."""
+    if mode == "s3" and not has_bucket:
+        raise InvalidInput(
+            "delivery is s3, but this worker has no bucket and the job brings none; send a bucket with the job, "
+            "ask for delivery inline, or have the operator set S3_BUCKET_NAME and the variables that go with it"
+        )
+
+
 def choose(
     mode: DeliveryMode,
     audio: AudioEncoding,
@@ -57,14 +66,8 @@ def choose(
         has_bucket: whether there is a bucket, the operator's or the job's.
 
     Raises:
-        InvalidInput: `s3` is asked for, and there is no bucket.
         ResultTooLarge: nothing that is allowed fits.
     """
-    if mode == "s3" and not has_bucket:
-        raise InvalidInput(
-            "delivery is s3, but this worker has no bucket and the job brings none; send a bucket with the job, "
-            "ask for delivery inline, or have the operator set S3_BUCKET_NAME and the variables that go with it"
-        )
     if mode == "s3":
         return DeliveryChoice(to_bucket=True)
     if response_bytes <= limit.max_bytes:

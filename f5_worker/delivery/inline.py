@@ -28,6 +28,9 @@ class ResponseLimit(Protocol):
     def file_bytes(self, files: Sequence[Artifact]) -> int:
         """Return the size that files take inside a response, without the names of their fields."""
 
+    def audio_bytes(self, n_bytes: int) -> int:
+        """Return the size that `n_bytes` of an audio file take inside a response."""
+
 
 @dataclass(frozen=True)
 class NoLimit:
@@ -44,6 +47,10 @@ class NoLimit:
         """Return 0: nothing has to be measured."""
         return 0
 
+    def audio_bytes(self, n_bytes: int) -> int:
+        """Return 0: nothing has to be measured."""
+        return 0
+
 
 def embed(artifacts: Sequence[Artifact]) -> list[Delivered]:
     """Return the files themselves, in the same order: captions as text, audio as bytes."""
@@ -56,9 +63,13 @@ def embed(artifacts: Sequence[Artifact]) -> list[Delivered]:
 
 
 def too_large(size_bytes: int, limit: ResponseLimit, duration_s: float, format: str | None) -> ResultTooLarge:
-    """Return the error for a response of `size_bytes` with `duration_s` of audio in `format`."""
+    """Return the error for a response of `size_bytes`, measured or estimated.
+
+    Args:
+        duration_s, format: of the audio in it.
+    """
     return ResultTooLarge(
-        f"the reply is {size_bytes / 1e6:.1f} MB, more than the {limit.max_bytes / 1e6:.1f} MB that it may have "
+        f"the reply takes {size_bytes / 1e6:.1f} MB, more than the {limit.max_bytes / 1e6:.1f} MB that it may have "
         f"(F5_MAX_REPLY_BYTES); {_advice(limit, duration_s, format)}"
     )
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -24,6 +25,11 @@ class HubFile:
     path: str
     size_bytes: int | None = None
     sha256: str | None = None
+
+    @property
+    def is_at_commit(self) -> bool:
+        """Return whether the revision is a commit, which has one content, and not a branch, which moves."""
+        return re.fullmatch("[0-9a-f]{40}", self.revision) is not None
 
     @property
     def folder(self) -> str:
@@ -54,6 +60,24 @@ class Checkpoint:
     arch: str
     languages: tuple[str, ...]
     licence: str
+
+    @property
+    def unknown(self) -> str | None:
+        """Return what is not known of the files beforehand, or None if they are pinned.
+
+        The vocabulary, a text, is pinned by its commit; the weights also by their sha256.
+        """
+        unknown = [] if self.model.is_at_commit else ["commit of its repository"]
+        unknown += [] if self.model.sha256 else ["sha256 of its weights"]
+        return " and no ".join(unknown) or None
+
+
+    def at(self, commit: str) -> Checkpoint:
+        """Return the checkpoint at another commit, of which no size or sha256 is known."""
+        model, vocab = (
+            replace(file, revision=commit, size_bytes=None, sha256=None) for file in (self.model, self.vocab)
+        )
+        return replace(self, model=model, vocab=vocab)
 
 
 @dataclass(frozen=True)

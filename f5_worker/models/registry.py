@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from f5_worker.engine.types import ModelRunner
 from f5_worker.errors import OutOfMemory, UnknownModel
@@ -17,6 +17,9 @@ from f5_worker.log import logger
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.published import published
 from f5_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from f5_worker.models.f5.cuda.attention_choice import Measured
 
 
 class Model(ModelRunner[Any], Protocol):
@@ -41,6 +44,10 @@ class Model(ModelRunner[Any], Protocol):
     @property
     def n_bytes(self) -> int:
         """Return the memory that its weights take."""
+
+    @property
+    def attention(self) -> Mapping[str, Measured]:
+        """Return what computes attention for each class of rows; empty where nothing was measured."""
 
 
 @dataclass

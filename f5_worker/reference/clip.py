@@ -13,7 +13,7 @@ import numpy as np
 
 from f5_worker.audio.decode import Audio, to_model_rate
 from f5_worker.audio.join import fade_edges
-from f5_worker.audio.levels import SAMPLE_RATE, Samples, loud_db, rms, speech_regions
+from f5_worker.audio.levels import SAMPLE_RATE, Samples, loud_db, offset_db, remove_offset, rms, speech_regions
 from f5_worker.errors import ReferenceSilent, ReferenceTooShort, TranscriptMismatch
 from f5_worker.reference.thresholds import CLIP
 from f5_worker.text.letters import spoken_letters
@@ -25,10 +25,11 @@ class Clip:
 
     Attributes:
         audio: the whole recording as it was sent.
-        recording: the same at the model's rate.
+        recording: the same at the model's rate, repaired.
         begin, end: the part, in samples of `recording`.
         regions: where there is speech in the part, `(begin, end)` in samples of `recording`, ascending.
         soft_regions: where there is any sound at all in the recording, soft onsets and decays included.
+        repairs: what was corrected in the recording, for the caller.
     """
 
     audio: Audio
@@ -37,6 +38,7 @@ class Clip:
     end: int
     regions: tuple[tuple[int, int], ...]
     soft_regions: tuple[tuple[int, int], ...]
+    repairs: tuple[str, ...] = ()
 
     @property
     def speech_s(self) -> float:
@@ -85,11 +87,11 @@ class Clip:
 
 def detect_speech(audio: Audio) -> Clip:
     """Return all of a recording with its speech regions, which may be none."""
-    recording = to_model_rate(audio)
+    recording, repairs = _repair(audio)
     min_samples = CLIP.min_sound_s * SAMPLE_RATE
     regions = [(begin, end) for begin, end in speech_regions(recording) if end - begin >= min_samples]
     soft_regions = speech_regions(recording, softest_db=CLIP.soft_db)
-    return Clip(audio, recording, 0, len(recording), tuple(regions), tuple(soft_regions))
+    return Clip(audio, recording, 0, len(recording), tuple(regions), tuple(soft_regions), tuple(repairs))
 
 
 def trim_to_speech(audio: Audio) -> Clip:
@@ -140,6 +142,19 @@ def render_clip(clip: Clip) -> Samples:
         return part
     gain = min(CLIP.target_rms / level, CLIP.max_gain, max(1.0, CLIP.peak / float(np.abs(part).max())))
     return part * np.float32(gain)
+
+
+def _repair(audio: Audio) -> tuple[Samples, list[str]]:
+    """Return the recording at the model's rate without what spoils it and can be taken out, and what that was."""
+    recording, repairs = to_model_rate(audio), []
+    if audio.channel is not None:
+        channel = f"channel {audio.channel + 1} of {audio.channels}"
+        repairs.append(f"the channels of the recording cancel each other when they are mixed; only {channel} is used")
+    level_db = offset_db(recording)
+    if level_db - loud_db(recording) > CLIP.max_offset_db:
+        recording = remove_offset(recording)
+        repairs.append(f"an offset of {10.0 ** (level_db / 20.0):.1%} of full scale was removed from the recording")
+    return recording, repairs
 
 
 def _soft_region(soft_regions: tuple[tuple[int, int], ...], at: int) -> tuple[int, int]:

@@ -108,7 +108,11 @@ def _prepare(
     report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language)
     warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None]
     return Reference(
-        render_clip(chosen.clip), text, audio.duration_s, (*filter(None, warnings), *report.reasons), report
+        render_clip(chosen.clip),
+        text,
+        audio.duration_s,
+        (*filter(None, warnings), *report.repairs, *report.reasons),
+        report,
     )
 
 

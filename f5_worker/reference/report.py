@@ -30,6 +30,7 @@ class VoiceReport(BaseModel):
         agreement: of the caller's transcript with the recognised words, 0..1; None where it was not compared.
         language: ISO 639-1, given or detected.
         reasons: why the verdict is not better.
+        repairs: what was corrected in the recording before it was measured.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,7 @@ class VoiceReport(BaseModel):
     language: str | None
     verdict: ClipVerdict
     reasons: tuple[str, ...]
+    repairs: tuple[str, ...] = ()
 
 
 class _Fault(NamedTuple):
@@ -78,6 +80,7 @@ def measure(
         "chars_per_s": round(spoken_letters(text) / clip.speech_s, 1) if text and clip.speech_s else None,
         "agreement": None if agreement is None else round(agreement, 3),
         "language": language,
+        "repairs": clip.repairs,
     }
     report = VoiceReport.model_validate({**measured, "verdict": "good", "reasons": ()})
     faults = [_Fault(True, refusal)] if refusal else [*_recording_faults(report), *_clip_faults(report)]

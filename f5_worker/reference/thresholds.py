@@ -17,6 +17,8 @@ class ClipThresholds:
         min_speech_s: shortest speech in a recording that is accepted at all.
         min_loud_db: level of the loud parts below which a recording counts as silent; raising the level of a quieter
             one would clone the noise of the recording.
+        max_offset_db: level of an offset, relative to the loud parts, from which it is removed: it counts as background
+            of its level. 3 s of recordings without one have at most -38; 1 % of full scale beneath speech is -23.
         target_rms: level that quieter clips are raised to; f5-tts does the same, and the model was trained around it.
         max_gain: largest factor of that, 40 dB. f5-tts divides by the clip's RMS without a bound: NaN for silence.
         peak: the largest sample that raising the level may produce.
@@ -35,6 +37,7 @@ class ClipThresholds:
 
     min_speech_s: float = 1.0
     min_loud_db: float = -60.0
+    max_offset_db: float = -36.0
     target_rms: float = 0.1
     max_gain: float = 100.0
     peak: float = 0.99

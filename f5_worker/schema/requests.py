@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput, UnknownAction
 from f5_worker.schema.captions import SubtitleStyle
+from f5_worker.schema.voices import KEY_FIELD, MAX_KEY_CHARS, MAX_VOICE_CHARS, MIN_KEY_CHARS, AnyVoiceName, KeyedInput
 
 MAX_TEXT_CHARS = 20_000
 MAX_SUBTITLE_CHARS = 400_000  # the SRT of ten hours of speech
@@ -55,7 +57,7 @@ class CaptionsInput(Input):
     style: SubtitleStyle = Field(default_factory=SubtitleStyle, description="How cues are made; see below.")
 
 
-class _SpeechFields(Input):
+class _SpeechFields(KeyedInput, Input):
     """The fields that decide how the model speaks."""
 
     model: str | None = Field(None, max_length=64, description="Another checkpoint that this worker has, by name.")
@@ -110,7 +112,7 @@ class SynthesizeInput(_SpeechFields, _ResultFields):
 
     action: Literal["synthesize"] = Field("synthesize", description="The action; this is the default.")
     text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, description="The text to speak, 1..20,000 characters.")
-    voice: str | None = Field(None, min_length=1, max_length=64, description="A voice of the library, by name.")
+    voice: AnyVoiceName | None = Field(None, description="A voice of the library, by name.")
     reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
     speed: float | None = Field(None, ge=0.5, le=2, description="Speaking rate relative to the reference's, 0.5..2.")
     fix_duration_s: float | None = Field(
@@ -140,9 +142,9 @@ class DubInput(_SpeechFields, _ResultFields):
     subtitles: str = Field(
         min_length=1, max_length=MAX_SUBTITLE_CHARS, description="Lines to speak and their times: SRT, VTT."
     )
-    voice: str | None = Field(None, min_length=1, max_length=64, description="The voice of lines without a speaker.")
+    voice: AnyVoiceName | None = Field(None, description="The voice of lines without a speaker.")
     reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
-    voices: dict[str, str] = Field(
+    voices: dict[str, AnyVoiceName] = Field(
         default_factory=dict, max_length=32, description="Voices of the speakers: `{speaker: voice}`."
     )
     min_speed: float = Field(0.8, ge=0.5, le=1, description="Slowest speed of a line.")
@@ -175,7 +177,7 @@ class VoiceDefaultsInput(Input):
     model: str | None = Field(None, max_length=64, description="Checkpoint.")
 
 
-class VoicesAddInput(Input):
+class VoicesAddInput(KeyedInput, Input):
     """`action: "voices.add"`: store a voice under a name."""
 
     action: Literal["voices.add"]
@@ -187,40 +189,40 @@ class VoicesAddInput(Input):
         description="Its words: text, SRT, VTT or CSV. Absent: from the recogniser.",
     )
     consent: str | None = Field(
-        None, min_length=10, max_length=2_000, description="Who agreed to the use of this voice, when and for what."
+        None, description="Who agreed to the use of this voice, when and for what, in 10 to 2,000 characters."
     )
     defaults: VoiceDefaultsInput = Field(default_factory=VoiceDefaultsInput, description="Its defaults.")
     replace: bool = Field(False, description="Replace a voice of that name.")
 
 
-class VoicesListInput(Input):
+class VoicesListInput(KeyedInput, Input):
     """`action: "voices.list"`: all voices, in order of their names."""
 
     action: Literal["voices.list"]
-    after: str | None = Field(None, max_length=64, description="Names after this one.")
+    after: str | None = Field(None, max_length=MAX_VOICE_CHARS, description="Names after this one.")
     limit: int = Field(1_000, ge=1, le=1_000, description="Number of voices, 1..1000.")
 
 
-class VoicesGetInput(Input):
+class VoicesGetInput(KeyedInput, Input):
     """`action: "voices.get"`: one voice, with its clip if asked for."""
 
     action: Literal["voices.get"]
-    name: str = Field(min_length=1, max_length=64, description="The voice.")
+    name: AnyVoiceName = Field(description="The voice.")
     with_audio: bool = Field(False, description="Also return the clip, as it was sent.")
 
 
-class VoicesDeleteInput(Input):
+class VoicesDeleteInput(KeyedInput, Input):
     """`action: "voices.delete"`: delete a voice, its clip and all copies."""
 
     action: Literal["voices.delete"]
-    name: str = Field(min_length=1, max_length=64, description="The voice.")
+    name: AnyVoiceName = Field(description="The voice.")
 
 
-class VoicesReportInput(Input):
+class VoicesReportInput(KeyedInput, Input):
     """`action: "voices.report"`: how well a clip, or a stored voice, will clone."""
 
     action: Literal["voices.report"]
-    name: str | None = Field(None, min_length=1, max_length=64, description="A voice of the library.")
+    name: AnyVoiceName | None = Field(None, description="A voice of the library.")
     reference: ReferenceInput | None = Field(None, description="Or a clip: `{audio, transcript}`.")
 
     @model_validator(mode="after")
@@ -305,9 +307,12 @@ def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
     if item["type"] == "string_unicode":
         return f"{path} holds a character that is not valid Unicode (a lone surrogate); remove it"
     given = item["input"]
-    shown = f"={show(given)}" if isinstance(given, int | float) or item["type"] == "literal_error" else ""
+    is_short = isinstance(given, int | float) or item["type"] == "literal_error"
+    shown = f"={show(given)}" if is_short and item["loc"][-1] != KEY_FIELD else ""
     if item["type"].startswith("string_too"):
         shown = f" ({len(given)} characters)"
+    if item["loc"][-1] == KEY_FIELD and item["type"].startswith("too_"):
+        return f"{path} ({len(given)} characters): it should have {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters"
     return f"{path}{shown}: {message[0].lower()}{message[1:]}"
 
 
@@ -328,8 +333,8 @@ def _kinds(annotation: object) -> tuple[object, ...]:
 
 
 def show(value: object) -> str:
-    """Return a value for a message, cut to 40 characters."""
-    text = repr(value)
+    """Return a value for a message, cut to 40 characters, and before it is written: it may be 30 MB long."""
+    text = repr(value[:41]) if isinstance(value, str) else reprlib.repr(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 

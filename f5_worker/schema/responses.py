@@ -150,8 +150,21 @@ class ChunkResponse(Response):
     words: list[WordResponse] | None = None
 
 
+class AttentionResponse(Response):
+    """What computes attention for a class of rows, and the microseconds that it took for an example of them."""
+
+    backend: str
+    us: float
+
+
 class HealthResponse(Response):
-    """The response to `health`. `voices`: those that are not in a bucket; `bucket`: `none`, `ok` or what is wrong."""
+    """The response to `health`.
+
+    Attributes:
+        attention: by class of rows, on a GPU once it was measured.
+        voices: those that are not in a bucket.
+        bucket: `none`, `ok` or what is wrong.
+    """
 
     status: Literal["ok"] = "ok"
     version: str
@@ -159,6 +172,7 @@ class HealthResponse(Response):
     models: list[str]
     device: str
     precision: str
+    attention: dict[str, AttentionResponse]
     voices: list[str]
     recogniser: bool
     bucket: str

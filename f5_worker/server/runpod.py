@@ -17,8 +17,9 @@ from f5_worker.api.contracts import contract_of
 from f5_worker.api.native import Contract, Json
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, WorkerError
+from f5_worker.schema.responses import SpeechResponse
 from f5_worker.server.admission import Admission
-from f5_worker.server.limits import MAX_ITEM_BYTES, JsonLimit, split_chunk
+from f5_worker.server.limits import MAX_ITEM_BYTES, JsonLimit, StreamLimit, split_chunk, split_item
 from f5_worker.server.progress import Progress, send_to_runpod
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
@@ -107,14 +108,7 @@ class QueueServer:
             def work() -> Iterator[Json | str]:
                 call.control.start()
                 call.control.check()
-                index = 0
-                for item in stream(request, call):
-                    if not isinstance(item, AudioChunk):
-                        yield contract.last(item)
-                        continue
-                    for part in split_chunk(item):
-                        yield contract.chunk(index, part)
-                        index += 1
+                yield from _items(contract, stream(request, call), StreamLimit(self._limit))
 
             async for item in self._iterate_in_thread(work):
                 yield item
@@ -175,6 +169,31 @@ class QueueServer:
         level = logging.INFO if isinstance(error, InputError) else logging.ERROR
         log.for_job(_id(job)).log(level, error.code)
         return contract.error(error)
+
+
+def _items(
+    contract: Contract, stream: Iterator[AudioChunk | SpeechResponse], total: StreamLimit
+) -> Iterator[Json | str]:
+    """Yield what a stream sends for chunks and response, each item and all together of a size that RunPod carries."""
+    index, duration_s = 0, 0.0
+    for item in stream:
+        if isinstance(item, AudioChunk):
+            duration_s = item.start_s + item.duration_s
+            items = [contract.chunk(number, part) for number, part in enumerate(split_chunk(item), start=index)]
+            index += len(items)
+        else:
+            items = _last_items(contract.last(item))
+        for sent in items:
+            total.add(sent, duration_s, contract.request.format)
+            yield sent
+
+
+def _last_items(last: Json | str) -> list[Json | str]:
+    """Return the end of a stream as one item, or as several of which only the last is final."""
+    if isinstance(last, str):
+        return [last]
+    *parts, final = split_item({name: value for name, value in last.items() if name != "final"})
+    return [*({"final": False, **part} for part in parts), {"final": True, **final}]
 
 
 def _id(job: Mapping[str, Any]) -> str:

@@ -24,7 +24,8 @@ from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
 from f5_worker.text.normalize import normalize
-from f5_worker.voices.library import Library, open_stores
+from f5_worker.voices.library import Library
+from f5_worker.voices.places import open_stores
 
 if TYPE_CHECKING:
     from f5_worker.models.f5.runner import F5Runner
@@ -70,10 +71,10 @@ def load_worker(settings: Settings) -> Worker:
         """Load a further model while jobs run."""
         further = load_checkpoint(name, directory, settings, engine.run)
         further.warm_up(engine.run)
-        capture_graphs_in_background(further, engine, settings.warm_up_s)
+        tune_in_background(further, engine, settings.warm_up_s)
         return further
 
-    capture_graphs_in_background(runner, engine, settings.warm_up_s)
+    tune_in_background(runner, engine, settings.warm_up_s)
     return Worker(
         settings=settings,
         models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),
@@ -92,11 +93,16 @@ def load_worker(settings: Settings) -> Worker:
     )
 
 
-def capture_graphs_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
-    """Capture the model's CUDA graphs in a thread, while jobs run already; return the thread."""
+def tune_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
+    """Choose the model's attention and capture its CUDA graphs in a thread, while jobs run already; return the thread.
+
+    Args:
+        limit_s: longest time for the graphs.
+    """
 
     def work() -> None:
         try:
+            runner.choose_attention(engine.run)
             n_captured = runner.capture_graphs(limit_s, engine.run)
         except Exception as error:  # noqa: BLE001 - sizes without a graph work too, slower
             logger.warning("no more CUDA graphs are captured for %s: %s", runner.name, error)

@@ -1,8 +1,10 @@
-"""Files in an S3-compatible bucket, through boto3, with every default that such servers do not support set explicitly.
+"""Files in an S3-compatible bucket, through botocore, with every default that such servers lack set explicitly.
 
-Signatures are version 4 for the bucket's own region; the bucket is in the path instead of the host name everywhere but
-on AWS; no checksums unless required (botocore adds them since 1.36, and many servers refuse them); single deletes,
-since RunPod's volumes have no others. Every operation has one deadline over all its tries.
+Signatures are version 4 for the bucket's own region, and on AWS every request and every URL goes to that region's host:
+the global one redirects from regions opened since 2019 and from new buckets. There the bucket is before the host if its
+name allows that; elsewhere it is in the path, which all servers read. No checksums unless required (botocore adds them
+since 1.36, and many servers refuse them); single deletes, since RunPod's volumes have no others. Every operation has
+one deadline over all its tries.
 """
 
 from __future__ import annotations
@@ -91,12 +93,17 @@ class Bucket:
 
         return self._unless_missing("read", read, missing=("404", "NoSuchKey"))  # responses to HEAD have no body
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield all files whose keys begin with `prefix`, by key; requested in pages of 1,000 as they are consumed."""
+    def list(self, prefix: str, *, flat: bool = False) -> Iterator[StoredObject]:
+        """Yield all files whose keys begin with `prefix`, by key; requested in pages of 1,000 as they are consumed.
+
+        Args:
+            flat: only files whose keys have no slash after `prefix`.
+        """
+        delimiter = {"Delimiter": "/"} if flat else {}
         next_page: dict[str, str] | None = {}
         count = 0
         while next_page is not None:
-            found, next_page = self._run("list", functools.partial(self._page, prefix, next_page))
+            found, next_page = self._run("list", functools.partial(self._page, prefix, delimiter | next_page))
             yield from found
             count += max(len(found), 1)
             if count > MAX_LISTED_KEYS:
@@ -154,9 +161,9 @@ class Bucket:
         kept = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
         return [item["VersionId"] for item in kept if item["Key"] == key]
 
-    def _page(self, prefix: str, page_token: dict[str, str]) -> tuple[Sequence[StoredObject], dict[str, str] | None]:
+    def _page(self, prefix: str, options: dict[str, str]) -> tuple[Sequence[StoredObject], dict[str, str] | None]:
         """Return up to 1,000 files, and the parameter for the next page."""
-        page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **page_token)
+        page = self._client.list_objects_v2(Bucket=self._name, Prefix=prefix, **options)
         found = [
             StoredObject(item["Key"], item["Size"], item["LastModified"], item.get("ETag", ""))
             for item in page.get("Contents", ())
@@ -234,7 +241,7 @@ class Bucket:
 
 
 def _connect(config: BucketConfig, settings: Settings) -> Any:
-    """Return a boto3 client that ignores the environment: only `config` counts."""
+    """Return a botocore client that ignores the environment: only `config` counts."""
     from botocore.config import Config
 
     from f5_worker.storage.s3_transport import BucketTransport
@@ -242,9 +249,11 @@ def _connect(config: BucketConfig, settings: Settings) -> Any:
     for name in _VERBOSE_LOGGERS:
         library = logging.getLogger(name)
         library.setLevel(max(library.level, logging.INFO))
+    # With the style `auto`, and for us-east-1 by default, botocore's URLs name AWS's global host.
+    addressing = {"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
     options = Config(
         signature_version="s3v4",
-        s3={"addressing_style": "path" if config.path_style else "auto"},
+        s3={"addressing_style": "path"} if config.path_style else addressing,
         retries={"total_max_attempts": 1, "mode": "standard"},  # `Bucket._run` retries, within its deadline
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -10,7 +10,7 @@ without S3_BUCKET belong to other programs. In the AWS family the endpoint may b
 BUCKET is the SDK's family; the SDK uploads into a bucket named after the month, here the bucket is in the URL.
 
 The endpoint may hold the bucket, before the host or as its path. A region in the host overrides a variable, since the
-host refuses any other; where neither has one, it is `us-east-1`, which most servers accept.
+host refuses any other; where neither has one, it is `us-east-1`, which most servers accept, and `auto` for Google.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from f5_worker.settings import Settings, variable
 
 DEFAULT_REGION = "us-east-1"
 
-_AWS = r"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d))?\.amazonaws\.com(?:\.cn)?"
+_AWS = r"s3(?:[.-](?:dualstack\.)?(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d))?\.amazonaws\.(?:com(?:\.cn)?|eu)"
 _BUCKET = r"(?:(?P<bucket>[a-z0-9][a-z0-9.-]*)\.)?"
 # Only what the providers document.
 _PROVIDERS = {
@@ -35,6 +35,8 @@ _PROVIDERS = {
     "Wasabi": re.compile(_BUCKET + r"s3(?:\.(?P<region>[a-z]{2}(?:-[a-z]+)+-\d))?\.wasabisys\.com"),
     "Cloudflare": re.compile(_BUCKET + r"[0-9a-f]{32}(?:\.(?:eu|fedramp))?\.r2\.cloudflarestorage\.com"),
     "DigitalOcean": re.compile(_BUCKET + r"(?P<region>[a-z]{3}\d)\.digitaloceanspaces\.com"),
+    "Google": re.compile(_BUCKET + r"storage\.googleapis\.com"),
+    "Scaleway": re.compile(_BUCKET + r"s3\.(?P<region>[a-z]{2}-[a-z]{3})\.scw\.cloud"),
     "RunPod": re.compile(r"s3api-(?P<region>[a-z0-9-]+)\.runpod\.io"),
 }
 PROVIDER_DOMAINS = (
@@ -43,6 +45,8 @@ PROVIDER_DOMAINS = (
     "wasabisys.com",
     "r2.cloudflarestorage.com",
     "digitaloceanspaces.com",
+    "storage.googleapis.com",
+    "scw.cloud",
 )
 
 _BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")  # no ARN, no path; older buckets have capitals
@@ -73,7 +77,7 @@ class BucketConfig:
     @property
     def host(self) -> str:
         """Return the server's host and port, for messages."""
-        return urlsplit(self.endpoint_url or f"https://s3.{self.region}.amazonaws.com").netloc
+        return urlsplit(self.endpoint_url or f"https://s3.{self.region}.{_aws_domain(self.region)}").netloc
 
 
 class Family(NamedTuple):
@@ -172,6 +176,10 @@ def bucket_from_values(family: Family, values: Mapping[str, str], *, untrusted: 
     return replace(_config(family.name, family, **values), untrusted=untrusted)
 
 
+def _aws_domain(region: str) -> str:
+    return {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}.get(region.partition("-")[0], "amazonaws.com")
+
+
 def _given(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that are set; an empty value means "not set", as an endpoint's form sends it."""
     names = {name for family in FAMILIES for name in family.variables}
@@ -218,7 +226,7 @@ def _config(
         bucket=parsed.bucket,
         access_key=access_key,
         secret_key=secret_key,
-        region=parsed.region or region or DEFAULT_REGION,
+        region=parsed.region or region or ("auto" if parsed.provider == "Google" else DEFAULT_REGION),
         path_style=parsed.provider != "AWS",
         source=source,
         provider=parsed.provider,

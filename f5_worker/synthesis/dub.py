@@ -26,8 +26,7 @@ from f5_worker.settings import Settings
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s
-from f5_worker.synthesis.prepare import aligner_for, reference_warnings, sampling_params, voice_for
-from f5_worker.synthesis.speech import AudioParts, Speech
+from f5_worker.synthesis.prepare import AudioParts, Speech, aligner_for, reference_warnings, sampling_params, voice_for
 from f5_worker.text.seed import segment_seed
 from f5_worker.transcripts.cues import Cue
 from f5_worker.transcripts.parse import parse_transcript
@@ -57,6 +56,11 @@ class Line:
     def n_samples(self) -> int:
         """Return the length of its audio at 24 kHz."""
         return round(self.duration_s * SAMPLE_RATE)
+
+    @property
+    def end_s(self) -> float:
+        """Return when it is spoken and its slot has passed."""
+        return max(self.cue.start_s + self.duration_s, self.cue.end_s)
 
     @property
     def overlap_s(self) -> float:
@@ -93,6 +97,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
         yield Speech(
             text=text,
             parts=_speak(job, request, lines, model, params.language),
+            duration_s=request.track_s or max(line.end_s for line in lines),
             params=params,
             model=model.name,
             warnings=[*reference_warnings(request, first.reference), *_warnings(lines)],

@@ -18,6 +18,7 @@ class Job:
     """A request to speak.
 
     Attributes:
+        warnings: what the caller should know of how the request was read.
         own_bucket: the bucket that the job brought along.
         queued_s: how long it waited for a thread.
         streaming: its audio is sent in chunks as it is made.
@@ -28,6 +29,7 @@ class Job:
     worker: Worker
     control: JobControl
     job_id: str = "job"
+    warnings: tuple[str, ...] = ()
     own_bucket: Bucket | None = None
     queued_s: float = 0.0
     streaming: bool = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import replace
 
 from f5_worker.alignment.timeline import Word
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
@@ -16,9 +17,9 @@ from f5_worker.synthesis.dub import prepare_track
 from f5_worker.synthesis.encoding import AudioChunk, ChunkEncoder
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.postprocess import needs_whole_audio, postprocess, silence
-from f5_worker.synthesis.prepare import prepare_text
+from f5_worker.synthesis.prepare import Speech, prepare_text
 from f5_worker.synthesis.result import Recording, Result
-from f5_worker.synthesis.speech import Speech
+from f5_worker.synthesis.size import check_size
 
 PIECE_S = 5.0  # encoded at a time where the audio is complete before it is encoded
 
@@ -29,18 +30,20 @@ PREPARE: Mapping[type, Callable[..., AbstractContextManager[Speech]]] = {
 
 
 def run(job: Job) -> Iterator[AudioChunk | Result]:
-    """Yield the chunks of a job's encoded file, then its result.
+    """Yield the chunks of a streaming job's encoded file, then the job's result.
 
-    With `job.streaming` each chunk is yielded as soon as it is spoken, unless the whole audio has to be known first
-    (trimming, loudness, a dubbed track): then it is yielded in pieces afterwards. Without, the file is one chunk.
+    Each chunk is yielded as soon as it is spoken, unless the whole audio has to be known first (trimming, loudness, a
+    dubbed track): then it is yielded in pieces afterwards. Audio that is too large for a stream is not yielded.
 
     Raises:
         WorkerError: any that a caller can cause, or that the device does; chunks that were yielded stay valid.
     """
     request = job.request
-    encoder = ChunkEncoder(job)
-    incremental = job.streaming and not needs_whole_audio(request)
-    with PREPARE[type(request)](job, request, early=incremental) as speech, closing(speech.parts) as parts:
+    early = job.streaming and not needs_whole_audio(request)
+    with PREPARE[type(request)](job, request, early=early) as speech, closing(speech.parts) as parts:
+        in_chunks = check_size(job, speech)
+        incremental = in_chunks and early
+        encoder = ChunkEncoder(request, job.stopwatch)
         recording = Recording(job, speech)
         if incremental:
             yield from encoder.write(silence(request.pad_start_s))
@@ -51,14 +54,15 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
             job.control.check()
         spoken = recording.finish()
     with job.stopwatch.stage("post_ms"):
-        result = postprocess(request, spoken)
+        result = replace(postprocess(request, spoken), in_chunks=in_chunks)
     if incremental:
         yield from encoder.write(silence(request.pad_end_s))
-    else:
+    elif in_chunks:
         for samples, words in _pieces(result):
             job.control.check()
             yield from encoder.write(samples, words)
-    yield from encoder.close()
+    if in_chunks:
+        yield from encoder.close()
     yield result
 
 

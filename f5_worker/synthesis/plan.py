@@ -47,12 +47,14 @@ class Plan:
         text: as sent.
         chunks: the text of each segment.
         segments: for the engine.
+        duration_s: how long the segments are together, before they are trimmed and joined.
     """
 
     text: str
     normalized: SourceMappedText
     chunks: list[Chunk]
     segments: list[Segment]
+    duration_s: float
     warnings: list[str]
 
 
@@ -81,13 +83,14 @@ def make_plan(
     first = None if first_s is None else round(spoken / reference.duration_s * first_s * speed)
     chunks = chunk(normalized.text, byte_budget(spoken, reference.duration_s, speed), first)
     frames = [_frames(piece.text, reference, speed) for piece in chunks]
-    _check_length(sum(frames) / FRAMES_PER_S, settings)
+    duration_s = sum(frames) / FRAMES_PER_S
+    _check_length(duration_s, settings)
     segments, unknown = [], set[str]()
     for index, (piece, target) in enumerate(zip(chunks, frames, strict=True)):
         tokens, missing = vocabulary.encode(tokenize(reference.transcript + piece.text))
         unknown.update(missing)
         segments.append(_segment(params, reference, tokens, target, segment_seed(params.seed, index)))
-    return Plan(text, normalized, chunks, segments, _unknown_warning(unknown))
+    return Plan(text, normalized, chunks, segments, duration_s, _unknown_warning(unknown))
 
 
 def speakable(text: str, params: SamplingParams, settings: Settings) -> SourceMappedText:

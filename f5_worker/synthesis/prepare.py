@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from f5_worker.alignment.align import Aligned, Aligner, WhisperAligner
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
@@ -21,18 +23,42 @@ from f5_worker.schema.requests import (
     SpeechRequest,
     SynthesizeInput,
 )
+from f5_worker.schema.responses import LineResponse
 from f5_worker.schema.sources import read_audio_source
-from f5_worker.synthesis.assemble import assemble
+from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.context import Stopwatch, Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s, speed_for
-from f5_worker.synthesis.speech import AudioParts, Speech
 from f5_worker.text.scripts import language_by_script
 from f5_worker.transcripts.parse import decode_transcript
 from f5_worker.voices.info import LoadedVoice, VoiceDefaults
 
 DEFAULT_LANGUAGE = "en"
 _URL = re.compile(r"\s*https?://\S+\s*")
+
+
+AudioParts: TypeAlias = Generator[AudioPart, None, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """A job's speech, prepared.
+
+    Attributes:
+        text: what the word times are of.
+        parts: the audio in order. The device begins when the first part is asked for; closing it stops the device.
+        duration_s: about how long the audio will be, before it is padded.
+        model: name of the checkpoint.
+        lines: of a dubbed track.
+    """
+
+    text: str
+    parts: AudioParts
+    duration_s: float
+    params: SamplingParams
+    model: str
+    warnings: Sequence[str]
+    lines: Sequence[LineResponse] = ()
 
 
 @contextmanager
@@ -64,6 +90,7 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
         yield Speech(
             text=request.text,
             parts=_speak(job, request, plan, model, params, early=early),
+            duration_s=request.fix_duration_s or plan.duration_s,
             params=params,
             model=model.name,
             warnings=[*reference_warnings(request, voice.reference), *plan.warnings],
@@ -79,7 +106,7 @@ def voice_for(job: Job, name: str | None) -> LoadedVoice:
     request = job.request
     if name is None and request.reference is not None:
         return LoadedVoice("", _caller_reference(request.reference, job.worker), VoiceDefaults())
-    return job.worker.voices.load(name or request.voice)
+    return job.worker.voices.of(request.voices_key).load(name or request.voice)
 
 
 def read_transcript(given: str | None, worker: Worker) -> str | None:

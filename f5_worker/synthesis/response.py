@@ -8,8 +8,9 @@ from typing import Any
 
 from f5_worker.alignment.timeline import Timeline, Word
 from f5_worker.audio.encode import encode
+from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact
-from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, DeliveryMode, choose, deliver, delivery_mode
+from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver
 from f5_worker.schema.requests import DubInput, SpeechRequest
 from f5_worker.schema.responses import (
     AudioResponse,
@@ -28,6 +29,7 @@ from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.pipeline import run
 from f5_worker.synthesis.result import Result
+from f5_worker.synthesis.size import mode_of
 
 RESERVE_BYTES = 2_000  # for the names of fields that hold files
 
@@ -38,55 +40,49 @@ def speak(job: Job) -> SpeechResponse:
     Raises:
         WorkerError: any that a caller can cause, or that the device does.
     """
-    audio: list[bytes] = []
-    result: Result | None = None
-    for item in run(job):
-        if isinstance(item, Result):
-            result = item
-        else:
-            audio.append(item.data)
-    assert result is not None  # noqa: S101 - `run` ends with it
-    return respond(job, result, b"".join(audio))
+    (response,) = stream(job)
+    assert not isinstance(response, AudioChunk)  # noqa: S101 - only a streaming job has them
+    return response
 
 
 def stream(job: Job) -> Iterator[AudioChunk | SpeechResponse]:
-    """Do a job; yield its audio in chunks, then the response without it.
+    """Do a job; if it streams, yield its audio in chunks; yield the response without what was sent in chunks.
 
     Raises:
         WorkerError: as `speak`; chunks that were yielded stay valid.
     """
     for item in run(job):
-        yield respond(job, item, None) if isinstance(item, Result) else item
+        yield respond(job, item) if isinstance(item, Result) else item
 
 
-def respond(job: Job, result: Result, audio: bytes | None) -> SpeechResponse:
+def respond(job: Job, result: Result) -> SpeechResponse:
     """Deliver a result's files and return its response.
 
-    Args:
-        audio: the encoded file; None if it was streamed. Where the bucket is asked for, it gets the whole file even so.
+    A streaming job's audio is in its chunks or, where they would be too large, in the bucket. Where the bucket is
+    asked for, it gets the whole file even so.
 
     Raises:
         ResultTooLarge: nothing that is allowed fits.
-        InvalidInput: the bucket is asked for and there is none.
         StorageFailed, FetchRefused, FetchFailed: the bucket did not take a file.
     """
     request = job.request
     encoding = AudioEncoding(request.format, request.sample_rate, result.duration_s)
     with job.stopwatch.stage("encode_ms"):
         captions = _captions(request, result.timeline, job.safe_id)
-    if audio is None and _mode(job) != "s3":
+    if result.in_chunks and mode_of(job) != "s3":
         delivered = deliver(captions, None, job.worker.settings)
         return _response(job, result, encoding, None, delivered)
-    with job.stopwatch.stage("encode_ms"):
-        file = _encode(job, result, encoding) if audio is None else _artifact(job, encoding, audio)
+    file = None
+    if not AUDIO_FORMATS[encoding.format].is_pcm:  # of PCM the size is known: what does not fit is not encoded
+        file = _encode(job, result, encoding)
     with job.stopwatch.stage("delivery_ms"):
-        choice = _choose(job, result, encoding, [file, *captions])
+        choice = _choose(job, result, encoding, file, captions)
     if choice.reencode is not None:
-        encoding = choice.reencode
+        encoding, file = choice.reencode, None
         note = f"{request.format} was too large for the reply; this is {encoding.format} at {encoding.sample_rate} Hz"
         result = replace(result, warnings=[*result.warnings, note])
-        with job.stopwatch.stage("encode_ms"):
-            file = _encode(job, result, encoding)
+    if file is None:
+        file = _encode(job, result, encoding)
     with job.stopwatch.stage("delivery_ms"):
         bucket = job.bucket if choice.to_bucket else None
         delivered_audio, *delivered = deliver([file, *captions], bucket, job.worker.settings)
@@ -103,28 +99,30 @@ def word_response(word: Word) -> WordResponse:
     )
 
 
-def _mode(job: Job) -> DeliveryMode:
-    return delivery_mode(job.request.delivery, job.worker.settings, own_bucket=job.own_bucket is not None)
-
-
-def _choose(job: Job, result: Result, encoding: AudioEncoding, files: list[Artifact]) -> DeliveryChoice:
+def _choose(
+    job: Job, result: Result, encoding: AudioEncoding, file: Artifact | None, captions: list[Artifact]
+) -> DeliveryChoice:
     rest = _response(job, result, encoding, None, []).to_json()
+    n_bytes = _pcm_bytes(encoding) if file is None else len(file.data)
+    audio_bytes = job.limit.audio_bytes(n_bytes)
     return choose(
-        _mode(job),
+        "s3" if job.streaming else mode_of(job),
         encoding,
         job.limit,
-        response_bytes=job.limit.json_bytes(rest) + RESERVE_BYTES + job.limit.file_bytes(files),
-        audio_bytes=job.limit.file_bytes(files[:1]),
+        response_bytes=job.limit.json_bytes(rest) + RESERVE_BYTES + audio_bytes + job.limit.file_bytes(captions),
+        audio_bytes=audio_bytes,
         has_bucket=job.bucket is not None,
         allow_reencode=job.request.allow_reencode,
     )
 
 
+def _pcm_bytes(encoding: AudioEncoding) -> int:
+    return AUDIO_FORMATS[encoding.format].max_bytes(encoding.sample_rate, encoding.duration_s)
+
+
 def _encode(job: Job, result: Result, encoding: AudioEncoding) -> Artifact:
-    return _artifact(job, encoding, encode(result.samples, encoding.format, encoding.sample_rate))
-
-
-def _artifact(job: Job, encoding: AudioEncoding, data: bytes) -> Artifact:
+    with job.stopwatch.stage("encode_ms"):
+        data = encode(result.samples, encoding.format, encoding.sample_rate)
     return audio_artifact(job.safe_id, encoding.format, data)
 
 
@@ -146,7 +144,7 @@ def _response(
         "timings": _timings(job.request, result.timeline),
         "captions": _caption_responses(captions) or None,
         "metrics": _metrics(job, result),
-        "warnings": list(result.warnings),
+        "warnings": [*job.warnings, *result.warnings],
     }
     if isinstance(job.request, DubInput):
         return DubResponse(lines=list(result.speech.lines), **fields)

@@ -13,7 +13,7 @@ from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.engine.types import SegmentAudio
 from f5_worker.synthesis.assemble import AudioPart
 from f5_worker.synthesis.job import Job
-from f5_worker.synthesis.speech import Speech
+from f5_worker.synthesis.prepare import Speech
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,7 @@ class Result:
         timeline: None where no times were asked for.
         segments: in order, with their times.
         spoken: the engine's results, for the metrics.
+        in_chunks: the audio was sent in chunks of its encoded file.
     """
 
     speech: Speech
@@ -32,6 +33,7 @@ class Result:
     segments: Sequence[AlignedSegment]
     spoken: Sequence[SegmentAudio]
     warnings: Sequence[str]
+    in_chunks: bool = False
 
     @property
     def duration_s(self) -> float:

@@ -7,9 +7,11 @@ from datetime import datetime, timezone
 
 from f5_worker.reference.prepare import Reference
 from f5_worker.schema.requests import VoiceDefaultsInput
-from f5_worker.voices.naming import VoiceFiles, extension
+from f5_worker.voices.listing import VoiceFiles
+from f5_worker.voices.naming import extension
+from f5_worker.voices.record import StoredVoice, VoiceMetadata
 from f5_worker.voices.store import FileStat, VoiceSource
-from f5_worker.voices.versions import StoredVoice, VoiceMetadata
+from f5_worker.voices.versions import VersionedVoiceStore
 
 VoiceDefaults = VoiceDefaultsInput  # stored as callers send it
 
@@ -23,6 +25,7 @@ class NewVoice:
         transcript: text, SRT, VTT or CSV; None: the recogniser writes it.
         consent: the statement of who agreed to the use of the voice.
         replace: whether a voice of that name is replaced.
+        original: the name of an uploaded file, of which `name` was made; the voice of another file is never replaced.
     """
 
     name: str
@@ -31,6 +34,7 @@ class NewVoice:
     consent: str | None = None
     defaults: VoiceDefaults = field(default_factory=VoiceDefaults)
     replace: bool = False
+    original: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class VoiceInfo:
         format: of the clip: its file's extension.
         size_bytes, modified_at: of the clip.
         has_transcript: whether one came with it; else the recogniser wrote it, or will.
+        is_private: whether it is of the caller alone, who may then see all of `metadata`.
         metadata: consent, defaults, report and more; None in lists, and for voices that were not added by `add`.
         audio: the clip's bytes, if they were asked for.
     """
@@ -51,6 +56,7 @@ class VoiceInfo:
     size_bytes: int
     modified_at: datetime
     has_transcript: bool
+    is_private: bool = False
     metadata: VoiceMetadata | None = None
     audio: bytes | None = None
 
@@ -64,27 +70,36 @@ class LoadedVoice:
     defaults: VoiceDefaults
 
 
-def stored_info(voice: StoredVoice, source: VoiceSource, audio: bytes | None = None) -> VoiceInfo:
+def stored_info(voice: StoredVoice, store: VersionedVoiceStore, audio: bytes | None = None) -> VoiceInfo:
     """Return all facts of a voice, with its clip if given."""
     return VoiceInfo(
         name=voice.name,
-        source=source,
+        source=store.store.source,
         format=extension(voice.clip),
         size_bytes=voice.clip_stat.size_bytes,
         modified_at=_modified_at(voice.clip_stat),
         has_transcript=voice.transcript is not None,
+        is_private=bool(store.owner),
         metadata=voice.record,
         audio=audio,
     )
 
 
-def listed_info(name: str, files: VoiceFiles, source: VoiceSource) -> VoiceInfo | None:
+def listed_info(name: str, files: VoiceFiles, store: VersionedVoiceStore) -> VoiceInfo | None:
     """Return the facts that a listing gives, without reading a file; None if the voice was deleted since."""
     clip, has_transcript = files.listed_clip()
     stat = clip.stat()
     if stat is None:
         return None
-    return VoiceInfo(name, source, extension(clip.name), stat.size_bytes, _modified_at(stat), has_transcript)
+    return VoiceInfo(
+        name=name,
+        source=store.store.source,
+        format=extension(clip.name),
+        size_bytes=stat.size_bytes,
+        modified_at=_modified_at(stat),
+        has_transcript=has_transcript,
+        is_private=bool(store.owner),
+    )
 
 
 def _modified_at(stat: FileStat) -> datetime:

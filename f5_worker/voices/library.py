@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import os
-from collections.abc import Callable, Sequence
+import copy
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from f5_worker.audio.decode import sniff
+from pydantic import SecretStr
+
 from f5_worker.audio.formats import INPUT_CONTAINERS
+from f5_worker.audio.sniff import locate
 from f5_worker.errors import (
-    ConsentMissing,
     InvalidInput,
-    SettingsInvalid,
     StorageFailed,
     UnknownVoice,
     VoiceExists,
@@ -23,24 +24,25 @@ from f5_worker.reference import prepare as references
 from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 from f5_worker.schema.requests import MAX_SUBTITLE_CHARS
-from f5_worker.settings import VOLUME, Settings, variable
-from f5_worker.storage.s3 import Bucket
+from f5_worker.settings import Settings, variable
 from f5_worker.transcripts.parse import decode_transcript
 from f5_worker.voices.cache import PreparedReference, ReferenceCache, dump_samples
+from f5_worker.voices.consent import check_consent
 from f5_worker.voices.info import LoadedVoice, NewVoice, VoiceInfo, listed_info, stored_info
-from f5_worker.voices.naming import ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION, is_name
+from f5_worker.voices.listing import ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION
+from f5_worker.voices.naming import check_name, nearest_names, upload_names
+from f5_worker.voices.places import check_quota, missing_key_error, owner_folder, owner_of
+from f5_worker.voices.record import StoredVoice, VoiceMetadata
 from f5_worker.voices.store import Store
 from f5_worker.voices.store_directory import DirectoryStore
-from f5_worker.voices.store_s3 import BucketStore
-from f5_worker.voices.versions import StaleVersionError, StoredVoice, VersionedVoiceStore, VoiceMetadata
+from f5_worker.voices.versions import StaleVersionError, VersionedVoiceStore
 
 DEFAULT = "default"
-VOLUME_FOLDER = "f5-voices"
-MIN_CONSENT_CHARS, MAX_CONSENT_CHARS = 10, 2_000
 MAX_TRANSCRIPT_BYTES = 4 * MAX_SUBTITLE_CHARS
 MAX_SAMPLES_BYTES = 4_000_000  # 40 s; F5_REFERENCE_MAX_S ends at 20
 MAX_TRIES = 5  # to read a voice that others replace again and again
 MAX_NAMED = 20  # voices in a message that lists them
+MAX_OWNERS = 256  # whose lists are kept in memory for MAX_LISTING_AGE_S
 
 T = TypeVar("T")
 
@@ -51,7 +53,11 @@ Examine: TypeAlias = Callable[[bytes, str | None, Settings], VoiceReport]
 
 
 class Library:
-    """All voices that this worker offers. Any thread may call any method; each sees what other workers have added."""
+    """All voices that this worker offers. Any thread may call any method; each sees what other workers have added.
+
+    With F5_VOICES_SCOPE=per_key this is what callers without a key see: the voices that the operator has put there,
+    which no caller can change. `of` returns the library of a key's holder, which has these and the holder's own.
+    """
 
     def __init__(
         self,
@@ -73,9 +79,27 @@ class Library:
         self._settings = settings
         self._prepare, self._examine = prepare, examine
         self._prepare_shipped = prepare_shipped or prepare
-        self._stores = [VersionedVoiceStore(store) for store in stores]
+        self._places = [VersionedVoiceStore(store) for store in stores]
+        self._own = self._places if settings.voices_scope == "shared" else []  # those that this caller may change
         self._shipped = VersionedVoiceStore(DirectoryStore(shipped, "model"))
         self._references = ReferenceCache(settings.voice_cache)
+        self._changing = threading.Lock()  # a process that dies has then been at one change of a voice at most
+        self._of_owner = lru_cache(MAX_OWNERS)(self._open_for)
+
+    def of(self, key: SecretStr | None) -> Library:
+        """Return the library as a caller with this key sees it, or one without a key.
+
+        Raises:
+            InvalidInput: there is a key, and this worker keeps one set of voices for all callers.
+        """
+        owner = owner_of(key, self._settings)
+        return self if owner is None else self._of_owner(owner)
+
+    def _open_for(self, owner: str) -> Library:
+        library = copy.copy(self)
+        library._own = [VersionedVoiceStore(place.store.within(owner_folder(owner)), owner) for place in self._places]
+        library._changing = threading.Lock()
+        return library
 
     def names(self) -> Names:
         """Return the names of all voices; others' changes may be missing for 5 s."""
@@ -96,7 +120,7 @@ class Library:
             name: (store, files) for store in reversed(self._all_stores) for name, files in store.listing().items()
         }
         names = sorted(name for name in offered if name > after)[:limit]
-        infos = (listed_info(name, files, store.store.source) for name in names for store, files in [offered[name]])
+        infos = (listed_info(name, files, store) for name in names for store, files in [offered[name]])
         return [info for info in infos if info is not None]
 
     def get(self, name: str, *, with_audio: bool = False) -> VoiceInfo:
@@ -108,8 +132,9 @@ class Library:
         """
 
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> VoiceInfo:
+            store.verify(voice)
             audio = store.read(voice, voice.clip, self._settings.reference_max_bytes) if with_audio else None
-            return stored_info(voice, store.store.source, audio)
+            return stored_info(voice, store, audio)
 
         return self._with_voice(self._resolve_name(name), read)
 
@@ -124,7 +149,8 @@ class Library:
         """
 
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> LoadedVoice:
-            reference = self._references.get(voice.name, voice.key, lambda: self._load_reference(store, voice))
+            cached_as = _cached_as(store, voice.name)
+            reference = self._references.get(cached_as, voice.key, lambda: self._load_reference(store, voice))
             return LoadedVoice(voice.name, reference, voice.defaults)
 
         return self._with_voice(self._resolve_name(name), read)
@@ -139,6 +165,7 @@ class Library:
         """
 
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> VoiceReport:
+            store.verify(voice)
             if voice.record is not None:
                 return voice.record.prepared.report
             return self._examine(*self._read_source(store, voice), self._settings)
@@ -149,16 +176,16 @@ class Library:
         """Add a voice; `metadata.prepared.report` of the result tells how well it will clone.
 
         Raises:
-            InvalidInput: the name is not a valid one.
-            ConsentMissing: there is no statement of consent.
-            VoiceExists: there is a voice of that name, or one ships with the model.
+            InvalidInput: the name is not a valid one, or there is no key where one is needed.
+            ConsentMissing: there is no statement of consent, or it says nothing.
+            VoiceExists: there is a voice of that name that is not to be replaced, or cannot be.
+            VoicesFull: there are as many voices, or bytes of them, as the operator allows.
             InputError: `prepare` refuses clip or transcript.
             StorageFailed: there is no place to keep voices, or it cannot be written to.
         """
         self._check_new(new)
-        first, *others = self._stores
         reference = self._prepare(new.audio, new.transcript, self._settings)
-        clip_extension = INPUT_CONTAINERS[sniff(new.audio)].extension
+        clip_extension = INPUT_CONTAINERS[locate(new.audio).demuxer].extension
         contents = {clip_extension: new.audio, SAMPLES_EXTENSION: dump_samples(reference)}
         if new.transcript is not None:
             contents[ADDED_TRANSCRIPT_EXTENSION] = new.transcript.encode()
@@ -168,43 +195,74 @@ class Library:
             defaults=new.defaults,
             clip_bytes=len(new.audio),
             prepared=PreparedReference.from_reference(reference),
+            original=new.original,
         )
-        if not first.add(new.name, contents, metadata, replace=new.replace):
-            raise _exists_error(new.name)
-        for store in others:
-            store.delete(new.name)
-        self._references.drop(new.name)
+        with self._changing:
+            name = self._store(new, contents, metadata)
+        first = self._own[0]
+        self._references.drop(_cached_as(first, name))
         return VoiceInfo(
-            name=new.name,
+            name=name,
             source=first.store.source,
             format=clip_extension,
             size_bytes=len(new.audio),
             modified_at=metadata.created_at,
             has_transcript=new.transcript is not None,
+            is_private=bool(first.owner),
             metadata=metadata,
         )
 
-    def delete(self, name: str) -> None:
-        """Delete a voice: its clip, all versions of it, and this process's prepared copy.
+    def delete(self, name: str) -> str:
+        """Delete a voice: its clip, all versions of it, and this process's prepared copy. Return its listed name.
 
         Other workers notice it when they are next asked for the voice; they then drop their copies in memory.
 
         Raises:
             UnknownVoice: with the nearest names.
-            InvalidInput: the voice ships with the model.
+            InvalidInput: the voice ships with the model, or there is no key where one is needed.
             StorageFailed: the directory or the bucket cannot be changed.
         """
-        deleted = [store.delete(name) for store in self._stores if is_name(name)]
-        self._references.drop(name)
+        self._check_may_change()
+        found = next((voice.name for store in self._own if (voice := store.find(name))), name)
+        with self._changing:  # first those that others hide, so that none of them is offered in between
+            deleted = [store.delete(found) for store in reversed(self._own)]
+        for store in self._own:
+            self._references.drop(_cached_as(store, found))
         if any(deleted):
-            return
-        if name in self._shipped.listing():
-            raise InvalidInput(f"voice {name!r} ships with the model and cannot be deleted")
+            return found
+        if any(store.find(name) for store in self._fixed):
+            raise InvalidInput(f"voice {name!r} {self._whose_fixed(name)} and cannot be deleted")
         raise self._unknown_error(name)
 
     @property
     def _all_stores(self) -> Sequence[VersionedVoiceStore]:
-        return (*self._stores, self._shipped)
+        return (*self._own, *self._fixed)
+
+    @property
+    def _fixed(self) -> Sequence[VersionedVoiceStore]:
+        """Return the places of voices that this caller cannot change."""
+        return (*(place for place in self._places if place not in self._own), self._shipped)
+
+    def _whose_fixed(self, name: str) -> str:
+        return "ships with the model" if self._shipped.find(name) else "is the operator's"
+
+    def _store(self, new: NewVoice, contents: Mapping[str, bytes], metadata: VoiceMetadata) -> str:
+        """Write the files of a new voice and return its name. An upload never replaces one of another original."""
+        first, *others = self._own
+        n_bytes = sum(map(len, contents.values()))
+        for name in (new.name,) if new.original is None else upload_names(new.original):
+            replace = new.replace
+            if new.original is not None:
+                stored = [voice for store in self._own if (voice := store.get(name))]
+                if any(not voice.is_of(new.original) for voice in stored):
+                    continue
+                replace = bool(stored)
+            check = partial(check_quota, [store.usage(without=name) for store in others], n_bytes, self._settings)
+            if first.add(name, contents, metadata, replace=replace, check=check):
+                for store in others:
+                    store.delete(name)
+                return name
+        raise _exists_error(new.name)
 
     def _resolve_name(self, name: str | None) -> str:
         default = self._settings.default_voice
@@ -217,20 +275,23 @@ class Library:
 
     def _with_voice(self, name: str, use: Callable[[VersionedVoiceStore, StoredVoice], T]) -> T:
         """Return the result of `use` with the voice; call it again if others changed the voice meanwhile."""
-        for _ in range(MAX_TRIES):
-            located = next(((store, voice) for store in self._all_stores if (voice := store.find(name))), None)
+        for n_tries in range(MAX_TRIES):
+            found = ((store, store.find(name, verify=n_tries > 0)) for store in self._all_stores)
+            located = next(((store, voice) for store, voice in found if voice is not None), None)
             if located is None:
                 break
             try:
                 return use(*located)
             except StaleVersionError:
                 continue
-        self._references.drop(name)
+        for store in self._all_stores:
+            self._references.drop(_cached_as(store, name))
         raise self._unknown_error(name)
 
     def _load_reference(self, store: VersionedVoiceStore, voice: StoredVoice) -> Reference:
         record, limit_s = voice.record, self._settings.reference_max_s
         if record is not None and voice.samples is not None and record.prepared.report.clip_s <= limit_s:
+            store.verify(voice)
             return record.prepared.with_samples(store.read(voice, voice.samples, MAX_SAMPLES_BYTES))
         prepare = self._prepare_shipped if store is self._shipped else self._prepare
         return prepare(*self._read_source(store, voice), self._settings)
@@ -245,63 +306,42 @@ class Library:
 
     def _check_new(self, new: NewVoice) -> None:
         """Check all of a new voice that can be checked without its clip."""
-        if not is_name(new.name):
-            raise InvalidInput(
-                "a voice's name is 1 to 64 small letters, digits, - and _, and does not begin with - or _"
-            )
+        check_name(new.name)
         if new.name == DEFAULT:
             raise InvalidInput(f"{DEFAULT!r} means the voice of {variable('default_voice')}; choose another name")
-        if not self._stores:
+        if not self._places:
             raise StorageFailed(
                 "this worker has no place to keep voices; mount a network volume, or set "
                 f"{variable('voices_dir')} or {variable('voices_s3_prefix')}"
             )
-        self._check_consent(new.consent)
-        if new.name in self._shipped.listing():
-            raise VoiceExists(f"voice {new.name!r} ships with the model and cannot be replaced; choose another name")
-        if not new.replace and any(store.find(new.name) for store in self._stores):
+        self._check_may_change()
+        check_consent(new.consent, required=self._settings.require_consent)
+        if any(new.name in store.listing() for store in self._fixed):
+            whose = self._whose_fixed(new.name)
+            raise VoiceExists(f"voice {new.name!r} {whose} and cannot be replaced; choose another name")
+        if not new.replace and any(store.get(new.name) for store in self._own):
             raise _exists_error(new.name)
 
-    def _check_consent(self, consent: str | None) -> None:
-        if consent is None:
-            if self._settings.require_consent:
-                raise ConsentMissing(
-                    "a voice is kept only with consent: who agreed to its use, when and for what, in "
-                    f"{MIN_CONSENT_CHARS} to {MAX_CONSENT_CHARS} characters"
-                )
-        elif not MIN_CONSENT_CHARS <= len(consent.strip()) <= MAX_CONSENT_CHARS:
-            raise ConsentMissing(
-                f"consent has {len(consent.strip())} characters, it takes {MIN_CONSENT_CHARS} to {MAX_CONSENT_CHARS} "
-                "to say who agreed to the use of this voice, when and for what"
-            )
+    def _check_may_change(self) -> None:
+        if self._places and not self._own:
+            raise missing_key_error()
 
     def _unknown_error(self, name: str) -> UnknownVoice:
         names = self.names()
-        nearest = difflib.get_close_matches(name, names, n=3)
+        nearest = nearest_names(name, names)
         hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
         more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
         have = f"this worker has {', '.join(names[:MAX_NAMED])}{more}" if names else "this worker has no voices"
+        keyed = "; one of your own needs its voices_key" if self._places and not self._own else ""
         return UnknownVoice(
-            f"there is no voice of this name; {hint}{have}; choose one, or send a reference of your own"
+            f"there is no voice of this name; {hint}{have}; choose one, or send a reference of your own{keyed}"
         )
-
-
-def open_stores(settings: Settings, bucket: Bucket | None = None, volume: Path = VOLUME) -> list[Store]:
-    """Return the places to keep voices that the settings name; else a directory on a mounted volume, if there is one.
-
-    Raises:
-        SettingsInvalid: voices are to be kept in a bucket, and none is configured.
-    """
-    directory, prefix = settings.voices_dir, settings.voices_s3_prefix
-    if directory is None and prefix is None and os.path.ismount(volume) and os.access(volume, os.W_OK | os.X_OK):
-        directory = volume / VOLUME_FOLDER
-    stores: list[Store] = [DirectoryStore(directory)] if directory is not None else []
-    if prefix is not None:
-        if bucket is None:
-            raise SettingsInvalid([f"{variable('voices_s3_prefix')}={prefix!r} needs a bucket, and none is configured"])
-        stores.append(BucketStore(bucket, prefix))
-    return stores
 
 
 def _exists_error(name: str) -> VoiceExists:
     return VoiceExists(f"there is a voice {name!r}; send replace: true, or choose another name")
+
+
+def _cached_as(store: VersionedVoiceStore, name: str) -> str:
+    """Return the name of a prepared reference in memory: those of different owners are different."""
+    return f"{store.owner}/{name}"

@@ -1,8 +1,7 @@
-"""Tell by their names alone which files belong to which voice.
+"""Names of voices: which ones can be given, which one a file or an upload gets, which spellings mean the same.
 
-A voice that was added is `<name>.json` with the files of one version, `<name>.<version>.<extension>`. Files of the
-earlier layout, put there by the earlier worker or by a person, are `<any name>.wav` with `<any name>.srt`, `.vtt`,
-`.csv` or `.txt`; they are offered under a name that is made from the file's.
+A voice that is added has a plain name, `my_voice`. A file put into the directory or the bucket keeps its own name, in
+any script; spellings that differ in case or normal form find it, too, and so does the plain name made from its own.
 """
 
 from __future__ import annotations
@@ -11,104 +10,40 @@ import difflib
 import hashlib
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
 from f5_worker.audio.formats import INPUT_EXTENSIONS
+from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import VOICE_NAME
-from f5_worker.voices.store import StoredFile
 
 # Preferred first: those with times. Clips have INPUT_EXTENSIONS, also preferred first: those that lost least.
 TRANSCRIPT_EXTENSIONS = ("srt", "vtt", "csv", "txt")
-# The files of a version besides the clip: the record, the transcript of whatever kind, and the prepared samples.
-RECORD_EXTENSION = "json"
-ADDED_TRANSCRIPT_EXTENSION = "txt"
-SAMPLES_EXTENSION = "npy"
-MAX_NAME_CHARS = 64
+MAX_PLAIN_CHARS = 64
+MAX_COMPARED_CHARS = 255  # the longest name of a file
+MAX_NEAREST, MIN_LIKENESS = 5, 0.4  # of names that may be meant; a first name is that like to the whole one
+HASH_CHARS = 8
 
 _NAME = re.compile(VOICE_NAME)
-_VERSIONED = re.compile(
-    r"(?P<name>[a-z0-9][a-z0-9_-]*)\.(?P<version>[0-9a-f]{12})"
-    rf"\.({'|'.join(INPUT_EXTENSIONS)}|{ADDED_TRANSCRIPT_EXTENSION}|{SAMPLES_EXTENSION})"
-)
-
-
-class VersionFile(NamedTuple):
-    """A file of one version of a voice that was added."""
-
-    version: str
-    file: StoredFile
-
-    @property
-    def extension(self) -> str:
-        """Return the file's extension."""
-        return extension(self.file.name)
-
-
-@dataclass
-class VoiceFiles:
-    """The files of one voice in a store.
-
-    Attributes:
-        record: `<name>.json`.
-        version_files: the files that it names, and those of versions that were current or are being added.
-        clips, transcripts: of the earlier layout, best first.
-    """
-
-    record: StoredFile | None = None
-    version_files: list[VersionFile] = field(default_factory=list)
-    clips: list[StoredFile] = field(default_factory=list)
-    transcripts: list[StoredFile] = field(default_factory=list)
-
-    @property
-    def is_added(self) -> bool:
-        """Return True if there is a record and a clip for it."""
-        return self.record is not None and any(item.extension in INPUT_EXTENSIONS for item in self.version_files)
-
-    @property
-    def is_offered(self) -> bool:
-        """Return True if the files make a voice."""
-        return self.is_added or bool(self.clips)
-
-    @property
-    def is_empty(self) -> bool:
-        """Return True if there is no file at all."""
-        return self.record is None and not self.names
-
-    @property
-    def names(self) -> list[str]:
-        """Return the names of all files except the record."""
-        files = (*(item.file for item in self.version_files), *self.clips, *self.transcripts)
-        return [file.name for file in files]
-
-    def listed_clip(self) -> tuple[StoredFile, bool]:
-        """Return the clip of a voice that is offered, and whether it has a transcript.
-
-        While the voice is replaced, the clip is that of the old or of the new version.
-        """
-        if not self.is_added:
-            return self.clips[0], bool(self.transcripts)
-        clip = next(item for item in self.version_files if item.extension in INPUT_EXTENSIONS)
-        version = [item for item in self.version_files if item.version == clip.version]
-        return clip.file, any(item.extension in TRANSCRIPT_EXTENSIONS for item in version)
+# Controls, line ends, and bytes of another encoding: no list, log line or response can carry them.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Turkish has a dotted and a dotless i in both cases; other languages' capital I is the first one's.
+_ONE_I = str.maketrans({"ı": "i", "\u0307": None})
+_VARIATION_SELECTORS = range(0xFE00, 0xFE10)  # of emoji in colour or not
 
 
 def is_name(name: str) -> bool:
-    """Return True if a voice may have this name."""
+    """Return True if a voice may be added under this name."""
     return _NAME.fullmatch(name) is not None
 
 
-def name_from_file(file: str) -> str:
-    """Return the name under which a file's voice is offered, always a valid one: `My Voice.WAV` -> `my_voice`."""
-    file = file.replace("\\", "/").rpartition("/")[2]
-    stem = file.rpartition(".")[0] if extension(file) in (*INPUT_EXTENSIONS, *TRANSCRIPT_EXTENSIONS) else file
-    plain = "".join(char for char in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(char)).lower()
-    mapped = re.sub(r"[^a-z0-9_-]", "-", re.sub(r"\s", "_", plain.strip()))
-    if not any(char.isalnum() for char in mapped):  # of another script altogether
-        return "voice-" + hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return mapped.lstrip("-_")[:MAX_NAME_CHARS]
+def check_name(name: str) -> None:
+    """Raise if a voice may not be added under this name.
+
+    Raises:
+        InvalidInput: with what a name is.
+    """
+    if not is_name(name):
+        raise InvalidInput("a voice's name is 1 to 64 small letters, digits, - and _, and does not begin with - or _")
 
 
 def extension(file: str) -> str:
@@ -116,50 +51,133 @@ def extension(file: str) -> str:
     return file.rpartition(".")[2].lower() if "." in file else ""
 
 
-def group_files(files: Iterable[StoredFile]) -> dict[str, VoiceFiles]:
-    """Return each voice's files by its name, whether they make a voice or not."""
-    voices: defaultdict[str, VoiceFiles] = defaultdict(VoiceFiles)
-    for file in files:
-        stem, kind = file.name.rpartition(".")[0], extension(file.name)
-        if match := _VERSIONED.fullmatch(file.name):
-            voices[match["name"]].version_files.append(VersionFile(match["version"], file))
-        elif file.name.endswith(f".{RECORD_EXTENSION}") and is_name(stem):
-            voices[stem].record = file
-        elif kind in INPUT_EXTENSIONS:
-            voices[name_from_file(file.name)].clips.append(file)
-        elif kind in TRANSCRIPT_EXTENSIONS:
-            voices[name_from_file(file.name)].transcripts.append(file)
-    for name, voice in voices.items():
-        voice.clips.sort(key=lambda file: (_stem(file) != name, _stem(file), _rank(file, INPUT_EXTENSIONS)))
-        stem = _stem(voice.clips[0]) if voice.clips else name
-        voice.transcripts.sort(key=lambda file: (_stem(file) != stem, _rank(file, TRANSCRIPT_EXTENSIONS), file.name))
-    return dict(voices)
+def stem_of(file: str) -> str:
+    """Return a file's name without directories and without the extension of a recording or a transcript."""
+    file = file.replace("\\", "/").rpartition("/")[2]
+    return file.rpartition(".")[0] if extension(file) in (*INPUT_EXTENSIONS, *TRANSCRIPT_EXTENSIONS) else file
 
 
-def listing_warnings(voices: Mapping[str, VoiceFiles]) -> list[str]:
-    """Return for the operator which files of a listing are not offered."""
-    offered = [name for name, voice in voices.items() if voice.is_offered]
-    warnings: list[str] = []
-    for name, voice in sorted(voices.items()):
-        stems = list(dict.fromkeys(map(_stem, voice.clips)))
-        if voice.is_added and stems:
-            warnings.append(f"voice {name!r} was added; the recording {_quoted(stems)} of the same name is not used")
-        elif len(stems) > 1:
-            warnings.append(f"{_quoted(stems)} are all voice {name!r}; only the first is used, rename the others")
-        elif voice.transcripts and not voice.is_offered:
-            nearest = difflib.get_close_matches(name, offered, n=1)
-            hint = f"; is it that of {nearest[0]!r}? Name it like its clip" if nearest else ""
-            warnings.append(f"transcript {_stem(voice.transcripts[0])!r} has no clip{hint}")
-    return warnings
+def clip_name(file: str) -> str:
+    """Return the name of a recording's voice: without its extension, NFC. Another name is returned as it is."""
+    return _composed(file.rpartition(".")[0] if extension(file) in INPUT_EXTENSIONS else file)
 
 
-def _stem(file: StoredFile) -> str:
-    return file.name.rpartition(".")[0]
+def plain_name(stem: str) -> str:
+    """Return a valid name made from any: `My Voice` -> `my_voice`. Different names may give the same."""
+    mapped = _mapped(stem)
+    if not any(char.isalnum() for char in mapped):  # of another script altogether
+        return f"voice-{_hash(stem)}"
+    return mapped.lstrip("-_")[:MAX_PLAIN_CHARS]
 
 
-def _rank(file: StoredFile, extensions: Sequence[str]) -> int:
-    return extensions.index(extension(file.name))
+def listed_name(stem: str) -> str:
+    """Return the name under which a file's voice is listed: the plain one in ASCII, else its own.
+
+    Also plain are names with unprintable characters, as on a volume that was written under another encoding.
+    """
+    return plain_name(stem) if stem.isascii() or _UNPRINTABLE.search(stem) else _composed(stem)
 
 
-def _quoted(stems: Sequence[str]) -> str:
-    return ", ".join(map(repr, stems))
+def listed_names(stems: Iterable[str]) -> dict[str, str]:
+    """Return the listed name of each stem, no two the same: the second of two is listed under its full name."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for stem in sorted(stems, key=lambda stem: (stem != listed_name(stem), stem)):
+        name = listed_name(stem)
+        if name in taken:
+            name = _with_hash(name, stem) if _UNPRINTABLE.search(stem) else stem
+        names[stem] = name
+        taken.add(name)
+    return names
+
+
+def upload_names(original: str) -> tuple[str, ...]:
+    """Return the names under which an uploaded voice may be stored, preferred first.
+
+    The plain name serves where it keeps the beginning and all letters of the original; the other is that of this
+    original alone. `аnn` with a Cyrillic letter would otherwise be `nn`, and `ä` would be `a`.
+    """
+    plain = plain_name(original)
+    own = _with_hash(plain, original)
+    keeps_all = original.isascii() and original[:1].isalnum() and len(original) <= MAX_PLAIN_CHARS
+    return (plain, own) if keeps_all or not _has_plain_letters(original) else (own,)
+
+
+def former_name(name: str) -> str | None:
+    """Return the plain name that earlier versions gave a voice of this name; None if it could be another's."""
+    if "/" in name or "\\" in name or not name.strip():
+        return None
+    bare = _bare(name.strip())
+    if _has_plain_letters(name) and not (bare.isascii() and bare[0].isalnum()):
+        return None
+    return plain_name(name)
+
+
+class Spellings:
+    """The voices of a place by every spelling of their names, the closest first.
+
+    Args:
+        names: the listed name of each full name.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._exact = {**names, **{listed: listed for listed in names.values()}}
+        self._composed: dict[str, str] = {}
+        self._folded: dict[str, str] = {}
+        self._plain: dict[str, str] = {}
+        for full, listed in names.items():
+            self._composed.setdefault(_composed(full), listed)
+            self._folded.setdefault(fold(full), listed)
+            self._plain.setdefault(plain_name(full), listed)
+
+    def find(self, name: str) -> str | None:
+        """Return the listed name of the voice that is meant; None if there is none."""
+        return (
+            self._exact.get(name)
+            or self._composed.get(_composed(name))
+            or self._folded.get(fold(name))
+            or self._plain.get(former_name(name) or "")
+        )
+
+
+def fold(name: str) -> str:
+    """Return a form that is equal for names that differ only in case, normal form, spaces or invisible characters."""
+    if name.isascii():
+        return " ".join(name.casefold().split())
+    visible = "".join(
+        char for char in name if unicodedata.category(char) != "Cf" and ord(char) not in _VARIATION_SELECTORS
+    )
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", visible).casefold())
+    return " ".join(unicodedata.normalize("NFC", folded.translate(_ONE_I)).split())
+
+
+def nearest_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return the names that may be meant by one that is not known, the nearest first."""
+    folded = {fold(known): known for known in names}
+    given = fold(name[:MAX_COMPARED_CHARS])
+    return [folded[near] for near in difflib.get_close_matches(given, folded, MAX_NEAREST, MIN_LIKENESS)]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _bare(name: str) -> str:
+    """Return a name without accents and other marks."""
+    return "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+
+
+def _mapped(stem: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "-", re.sub(r"\s", "_", _bare(stem).lower().strip()))
+
+
+def _has_plain_letters(name: str) -> bool:
+    return any(char.isalnum() for char in _mapped(name))
+
+
+def _with_hash(plain: str, original: str) -> str:
+    return f"{plain[: MAX_PLAIN_CHARS - HASH_CHARS - 1]}-{_hash(original)}"
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:HASH_CHARS]

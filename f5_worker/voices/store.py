@@ -42,6 +42,9 @@ class Store(Protocol):
     def source(self) -> VoiceSource:
         """Return the kind of the place, as callers see it."""
 
+    def within(self, folder: str) -> Store:
+        """Return the place in a directory below this one."""
+
     def list(self, prefix: str = "") -> Sequence[StoredFile]:
         """Return the files whose names begin with `prefix`, without hidden ones and those in subdirectories."""
 

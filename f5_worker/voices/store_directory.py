@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from f5_worker.errors import StorageFailed
@@ -41,6 +41,10 @@ class DirectoryStore:
 
     directory: Path
     source: VoiceSource = "directory"
+
+    def within(self, folder: str) -> DirectoryStore:
+        """Return the files in a directory below this one."""
+        return replace(self, directory=self.directory / folder)
 
     def list(self, prefix: str = "") -> list[DirectoryFile]:
         """Return the files whose names begin with `prefix`; none if there is no directory."""

@@ -40,9 +40,13 @@ class BucketStore:
         self._bucket = bucket
         self._prefix = key_prefix(prefix)
 
+    def within(self, folder: str) -> BucketStore:
+        """Return the objects below a longer prefix."""
+        return BucketStore(self._bucket, self._prefix + folder)
+
     def list(self, prefix: str = "") -> Sequence[BucketFile]:
         """Return the objects whose names begin with `prefix`, without hidden ones and those in subdirectories."""
-        listed = self._bucket.list(self._prefix + prefix)
+        listed = self._bucket.list(self._prefix + prefix, flat=True)
         files = (BucketFile(stored.key[len(self._prefix) :], stored) for stored in listed)
         return [file for file in files if file.name and "/" not in file.name and not file.name.startswith(".")]
 

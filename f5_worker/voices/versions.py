@@ -9,32 +9,31 @@ voice, is left, or others have added new ones in every round.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import random
 import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
-from f5_worker.audio.formats import INPUT_EXTENSIONS
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
-from f5_worker.schema.requests import VoiceDefaultsInput
-from f5_worker.voices.cache import PreparedReference
-from f5_worker.voices.naming import (
-    ADDED_TRANSCRIPT_EXTENSION,
+from f5_worker.voices.listing import (
     RECORD_EXTENSION,
-    SAMPLES_EXTENSION,
+    Listing,
     VoiceFiles,
-    extension,
     group_files,
-    is_name,
+    in_order_of_deletion,
+    in_order_of_writing,
     listing_warnings,
 )
-from f5_worker.voices.store import FileStat, Store, StoredFile
+from f5_worker.voices.naming import clip_name, extension, is_name, upload_names
+from f5_worker.voices.record import StoredVoice, VoiceMetadata, VoiceRecord, added_voice, earlier_voice, file_name
+from f5_worker.voices.store import Store, StoredFile
 
 MAX_LISTING_AGE_S = 5.0  # how long others' changes to the list, and to files of the earlier layout, may go unseen
 ORPHAN_AGE_S = 3_600.0  # older files that no record names are of a worker that died: adding never takes that long
@@ -42,114 +41,92 @@ MAX_ROUNDS = 20  # against others who add and delete the same voice within the s
 BACKOFF_S = 0.002  # longest pause after the first round, twice as long after the second, and so on
 MAX_RECORD_BYTES = 100_000
 
-_FILES = frozenset((*INPUT_EXTENSIONS, ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION))
-
-
-class VoiceMetadata(BaseModel):
-    """The facts of a voice that was added.
-
-    Attributes:
-        consent: the statement that came with it.
-        clip_bytes: size of the clip as it was sent.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    created_at: AwareDatetime
-    consent: str | None
-    defaults: VoiceDefaultsInput
-    clip_bytes: int
-    prepared: PreparedReference
-
-
-class VoiceRecord(VoiceMetadata):
-    """The content of `<name>.json`. `files` are the sha256 of `<name>.<version>.<extension>`, by extension.
-
-    They are the clip as it was sent, `txt` if it came with a transcript, and `npy`, the prepared samples, so that
-    no worker has to transcribe and cut the clip again.
-    """
-
-    version: str = Field(pattern=r"^[0-9a-f]{12}$")
-    files: dict[str, str]
-
-    @field_validator("files")
-    @classmethod
-    def _complete(cls, files: dict[str, str]) -> dict[str, str]:
-        if not files.keys() <= _FILES or SAMPLES_EXTENSION not in files or not files.keys() & set(INPUT_EXTENSIONS):
-            raise ValueError("the files are not those of a voice")
-        return files
-
-    @property
-    def clip_extension(self) -> str:
-        """Return the clip's extension."""
-        return next(kind for kind in INPUT_EXTENSIONS if kind in self.files)
-
-    def file_names(self, name: str) -> list[str]:
-        """Return the names of the version's files."""
-        return [_file_name(name, self.version, kind) for kind in self.files]
-
 
 class StaleVersionError(Exception):
     """A file was deleted since the voice was found; find it again."""
 
 
-@dataclass(frozen=True)
-class StoredVoice:
-    """One version of a voice in a store.
+class Usage(NamedTuple):
+    """The space that voices take: how many there are, and the bytes of all their files."""
 
-    Attributes:
-        key: equal for equal contents, never used again for others.
-        clip, transcript, samples: names of files; `samples` is what `prepare` made from the two.
-        clip_stat: of the clip.
-        record: None for the earlier layout.
-    """
-
-    name: str
-    key: str
-    clip: str
-    transcript: str | None
-    clip_stat: FileStat
-    samples: str | None = None
-    record: VoiceRecord | None = None
-
-    @property
-    def defaults(self) -> VoiceDefaultsInput:
-        """Return the voice's defaults; none for the earlier layout."""
-        return self.record.defaults if self.record else VoiceDefaultsInput()
+    n_voices: int
+    n_bytes: int
 
 
 class VersionedVoiceStore:
-    """The voices in one store. All methods raise StorageFailed where the store does."""
+    """The voices in one store. All methods raise StorageFailed where the store does.
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        owner: whose voices these are; empty for those of all callers.
+    """
+
+    def __init__(self, store: Store, owner: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self.store = store
+        self.owner = owner
         self._clock = clock
         self._lock = threading.Lock()
-        self._listing: tuple[float, dict[str, VoiceFiles]] | None = None
+        self._listing: tuple[float, Listing] | None = None
         self._warnings: list[str] = []
+        self._n_drops = 0
+        self._sizes: dict[str, int] = {}
 
     def listing(self) -> Mapping[str, VoiceFiles]:
         """Return the files of all voices that are offered, at most MAX_LISTING_AGE_S old."""
-        with self._lock:
-            listing = self._listing
-        if listing is None or self._clock() - listing[0] >= MAX_LISTING_AGE_S:
-            begun = self._clock()
-            voices = group_files(self.store.list())
-            self._log_new(listing_warnings(voices))
-            listing = begun, {name: files for name, files in voices.items() if files.is_offered}
-            with self._lock:
-                self._listing = listing
-        return listing[1]
+        return self._list().voices
 
-    def find(self, name: str) -> StoredVoice | None:
-        """Return the voice as it is now, or for the earlier layout as it was at most MAX_LISTING_AGE_S ago."""
-        record = self._read_record(name)
-        if record is not None:
-            return _added_voice(name, record)
-        files = self.listing().get(name)
-        if files is None or files.is_added:  # the latter: deleted since it was listed
-            return None
-        return _earlier_voice(name, files)
+    def find(self, name: str, *, verify: bool = False) -> StoredVoice | None:
+        """Return the voice of a name, in any of its spellings.
+
+        A voice that was added is found as it is now, one of the earlier layout as it was at most MAX_LISTING_AGE_S ago.
+
+        Args:
+            verify: pass over a record whose files are not all there; a caller that reads them finds out for itself.
+        """
+        if verify and (voice := self.get(name)) is not None:
+            return voice
+        if not verify and (record := self._read_record(name)) is not None:
+            return added_voice(name, record)
+        if (voice := self._find_file(name)) is not None:
+            return voice
+        full_name = clip_name(name)
+        if not is_name(name) and (voice := self._find_upload(full_name)) is not None:
+            return voice
+        spellings = self._list().spellings
+        listed = spellings.find(name) or spellings.find(full_name)
+        return self.get(listed) if listed not in (None, name) else None
+
+    def get(self, name: str) -> StoredVoice | None:
+        """Return the voice that is listed under exactly this name, if it is whole."""
+        record, is_whole = self._read_current(name)
+        return added_voice(name, record) if record is not None and is_whole else self._find_file(name)
+
+    def verify(self, voice: StoredVoice) -> None:
+        """Raise if a voice's files are not all there.
+
+        Raises:
+            StaleVersionError: the voice was replaced or deleted.
+        """
+        if voice.record is not None and not self._has_files(voice.name, voice.record):
+            self._drop_listing()
+            raise StaleVersionError
+
+    def usage(self, without: str) -> Usage:
+        """Return the space that all voices but one take, as it is now."""
+        return self._usage(group_files(self.store.list()), without)
+
+    def _usage(self, voices: Mapping[str, VoiceFiles], without: str) -> Usage:
+        counted = [files for name, files in voices.items() if name != without]
+        sizes: dict[str, int] = {}
+        for files in counted:
+            for name, file in files.by_name.items():
+                size = self._sizes.get(name)
+                if size is None and (stat := file.stat()) is not None:
+                    size = stat.size_bytes
+                sizes[name] = size or 0
+            # Files of a version never change: on a volume that many workers share each size takes about a millisecond.
+            self._sizes |= {item.file.name: sizes[item.file.name] for item in files.version_files}
+        self._sizes = {name: size for name, size in self._sizes.items() if name in sizes}
+        return Usage(sum(files.is_offered for files in counted), sum(sizes.values()))
 
     def read(self, voice: StoredVoice, file: str, max_bytes: int) -> bytes:
         """Read one of a voice's files.
@@ -166,11 +143,20 @@ class VersionedVoiceStore:
             raise StorageFailed(f"the voice {voice.name!r} is damaged, a file is not what was added; add it again")
         return data
 
-    def add(self, name: str, contents: Mapping[str, bytes], metadata: VoiceMetadata, *, replace: bool) -> bool:
+    def add(
+        self,
+        name: str,
+        contents: Mapping[str, bytes],
+        metadata: VoiceMetadata,
+        *,
+        replace: bool,
+        check: Callable[[Usage], None] = lambda usage: None,
+    ) -> bool:
         """Add a voice: all workers see all of it or nothing. Return False if there is one that is not to be replaced.
 
         Args:
             contents: the files, by extension.
+            check: called with the space that the other voices take, before anything is written; raises to refuse.
         """
         for n_rounds in range(MAX_ROUNDS):
             time.sleep(random.uniform(0, n_rounds * BACKOFF_S))  # noqa: S311 - not a secret
@@ -179,15 +165,16 @@ class VersionedVoiceStore:
             files = voices.get(name, VoiceFiles())
             if not replace and (is_whole or files.clips):
                 return False
+            check(self._usage(voices, name))
+            if previous is not None and not is_whole:  # beside the new files it would be taken for theirs
+                self.store.delete([f"{name}.{RECORD_EXTENSION}"])
             record = self._write_files(name, contents, metadata)
             data = record.model_dump_json(indent=2).encode()
-            # A record without its files is not a voice: it may be overwritten in any case.
-            may_replace = replace or previous is not None
-            if not self.store.write(f"{name}.{RECORD_EXTENSION}", data, replace=may_replace):
+            if not self.store.write(f"{name}.{RECORD_EXTENSION}", data, replace=replace):
                 self.store.delete(record.file_names(name))
                 return False
             if self._was_added(name, record):
-                self.store.delete([*_replaced_files(files, previous), *_orphaned_files(voices, name)])
+                self.store.delete([*_replaced_files(name, files, previous), *_orphaned_files(voices, name)])
                 self._drop_listing()
                 return True
             self.store.delete(record.file_names(name))
@@ -199,16 +186,51 @@ class VersionedVoiceStore:
         for n_rounds in range(MAX_ROUNDS):
             voices = group_files(self.store.list())
             files = voices.get(name, VoiceFiles())
+            if n_rounds:  # the files of the earlier layout are deleted, and those of another may have got the name
+                files = dataclasses.replace(files, clips=[], transcripts=[])
             record = self._read_record(name) if n_rounds else None
             if files.is_empty or (record is not None and _has_all_files(files, record)):  # the latter: added since
                 self.store.delete(_orphaned_files(voices))
                 break
             was_there |= files.is_offered
-            if files.record is not None:  # first: without it the others are not a voice
-                self.store.delete([files.record.name])
-            self.store.delete(files.names)
+            self.store.delete(_all_files(name, files))
         self._drop_listing()
         return was_there  # after the last round, too: others have added only newer voices than the one to delete
+
+    def _list(self) -> Listing:
+        with self._lock:
+            listing, n_drops = self._listing, self._n_drops
+        if listing is None or self._clock() - listing[0] >= MAX_LISTING_AGE_S:
+            begun = self._clock()
+            voices = group_files(self.store.list())
+            self._log_new(listing_warnings(voices))
+            listing = begun, Listing({name: files for name, files in voices.items() if self._is_there(name, files)})
+            with self._lock:
+                if n_drops == self._n_drops:  # else this one may lack what this worker has changed since
+                    self._listing = listing
+        return listing[1]
+
+    def _is_there(self, name: str, files: VoiceFiles) -> bool:
+        """Return True if the files make a voice; among those of several versions only the record tells."""
+        if not files.is_added or files.is_certain:
+            return files.is_offered
+        record = self._read_record(name)
+        return record is not None and _has_all_files(files, record)
+
+    def _find_file(self, name: str) -> StoredVoice | None:
+        """Return the voice of the earlier layout that is listed under exactly this name."""
+        files = self.listing().get(name)
+        if files is None or files.is_added:  # the latter: deleted since it was listed
+            return None
+        return earlier_voice(name, files)
+
+    def _find_upload(self, original: str) -> StoredVoice | None:
+        """Return the voice that was uploaded under this name."""
+        for name in upload_names(original):
+            record = self._read_record(name)
+            if record is not None and record.original == original:
+                return added_voice(name, record)
+        return None
 
     def _read_record(self, name: str) -> VoiceRecord | None:
         if not is_name(name):  # only a valid name ever becomes part of a file's name
@@ -225,11 +247,12 @@ class VersionedVoiceStore:
     def _write_files(self, name: str, contents: Mapping[str, bytes], metadata: VoiceMetadata) -> VoiceRecord:
         """Write the files under names that no record has had before: others may delete files of an earlier attempt."""
         version = secrets.token_hex(6)
-        for kind, data in contents.items():
-            self.store.write(_file_name(name, version, kind), data)
-        return VoiceRecord(
+        record = VoiceRecord(
             version=version, files={kind: _sha256(data) for kind, data in contents.items()}, **dict(metadata)
         )
+        for kind in in_order_of_writing(contents):
+            self.store.write(file_name(name, version, kind), contents[kind])
+        return record
 
     def _was_added(self, name: str, record: VoiceRecord) -> bool:
         """Return True if a version is whole, or was until a later add or delete took its place."""
@@ -255,6 +278,7 @@ class VersionedVoiceStore:
     def _drop_listing(self) -> None:
         with self._lock:
             self._listing = None
+            self._n_drops += 1
 
     def _log_new(self, warnings: list[str]) -> None:
         """Log each warning once, not at every listing."""
@@ -262,10 +286,6 @@ class VersionedVoiceStore:
             new, self._warnings = [line for line in warnings if line not in self._warnings], warnings
         for line in new:
             logger.warning("voices: %s", line)
-
-
-def _file_name(name: str, version: str, kind: str) -> str:
-    return f"{name}.{version}.{kind}"
 
 
 def _sha256(data: bytes) -> str:
@@ -276,33 +296,23 @@ def _has_all_files(files: VoiceFiles, record: VoiceRecord) -> bool:
     return record.files.keys() <= {item.extension for item in files.version_files if item.version == record.version}
 
 
-def _added_voice(name: str, record: VoiceRecord) -> StoredVoice:
-    has_transcript = ADDED_TRANSCRIPT_EXTENSION in record.files
-    return StoredVoice(
-        name=name,
-        key=record.version,
-        clip=_file_name(name, record.version, record.clip_extension),
-        transcript=_file_name(name, record.version, ADDED_TRANSCRIPT_EXTENSION) if has_transcript else None,
-        clip_stat=FileStat(record.clip_bytes, record.created_at.timestamp()),
-        samples=_file_name(name, record.version, SAMPLES_EXTENSION),
-        record=record,
-    )
-
-
-def _earlier_voice(name: str, files: VoiceFiles) -> StoredVoice | None:
-    """Return a voice of the earlier layout; its key follows the names, sizes and times of its files."""
-    clip, transcript = files.clips[0], next(iter(files.transcripts), None)
-    clip_stat = clip.stat()
-    if clip_stat is None:
-        return None
-    stats = [(file.name, file.stat()) for file in (clip, transcript) if file is not None]
-    return StoredVoice(name, repr(stats), clip.name, transcript.name if transcript else None, clip_stat)
-
-
-def _replaced_files(files: VoiceFiles, previous: VoiceRecord | None) -> list[str]:
+def _replaced_files(name: str, files: VoiceFiles, previous: VoiceRecord | None) -> list[str]:
     """Return the names of the files that a new version replaces."""
-    old = [item.file for item in files.version_files if previous is not None and item.version == previous.version]
-    return [file.name for file in (*old, *files.clips, *files.transcripts)]
+    old = (item.file for item in files.version_files if previous is not None and item.version == previous.version)
+    return [*in_order_of_deletion(file.name for file in old), *files.earlier_names(name)]
+
+
+def _all_files(name: str, files: VoiceFiles) -> list[str]:
+    """Return the names of all files of a voice in the order to delete them: a worker that dies leaves it whole or none.
+
+    The files of the earlier layout that a record hides come before it, since they would be a voice without it; the
+    files of versions come after it, since they are none.
+    """
+    record = [files.record.name] if files.record is not None else []
+    versions = in_order_of_deletion(item.file.name for item in files.version_files)
+    if files.is_added:
+        return [*files.earlier_names(name), *record, *versions]
+    return [*record, *versions, *files.earlier_names(name)]
 
 
 def _orphaned_files(voices: Mapping[str, VoiceFiles], added: str | None = None) -> list[str]:

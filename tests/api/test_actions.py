@@ -13,6 +13,7 @@ import pytest
 import handler
 from f5_worker.audio.decode import decode
 from f5_worker.synthesis.context import Worker
+from tests.conftest import TINY
 
 TEXT = "Hello there, this is a test."
 LONG = " ".join([TEXT] * 12)
@@ -45,6 +46,32 @@ def test_openais_call_is_answered_in_json(worker: Worker) -> None:
     call = {"input": TEXT, "voice": "joe", "response_format": "opus"}
     reply = send(worker, {"openai_route": "/v1/audio/speech", "openai_input": call})
     assert (reply["audio"]["format"], reply["audio"]["sample_rate"]) == ("opus", 48_000)
+
+
+def test_a_call_with_openais_defaults_is_spoken_and_says_what_was_ignored(worker: Worker) -> None:
+    call = {"model": "tts-1", "input": TEXT, "voice": "alloy", "speed": None, "response_format": None, "user": "u-1"}
+    job = {"openai_route": "/v1/audio/speech", "openai_input": call}
+    assert send(worker, job)["error"].startswith("UNKNOWN_VOICE: voice 'alloy' is one of OpenAI's")
+    warnings = ["'user' ignored: not in this worker's form of the call", "voice 'alloy' is spoken by 'joe' here"]
+    for setting in ({"default_voice": "joe"}, {"voice_aliases": "alloy=joe"}):
+        reply = send(with_settings(worker, **setting), job)
+        assert (reply["audio"]["format"], reply["warnings"]) == ("mp3", warnings)
+    *_, last = collect(with_settings(worker, default_voice="joe"), job)
+    assert last["warnings"] == warnings
+
+
+def test_upstreams_names_give_the_same_audio_as_ours(worker: Worker) -> None:
+    clip = base64.b64encode((TINY / "voices" / "joe.wav").read_bytes()).decode()
+    words = (TINY / "voices" / "joe.txt").read_text()
+    common = {"nfe_step": 8, "seed": 3, "cfg_strength": 1.5}
+    theirs = send(worker, common | {"gen_text": TEXT, "ref_audio": clip, "ref_text": words, "target_rms": 0.1})
+    ours = send(worker, common | {"text": TEXT, "reference": {"audio": clip, "transcript": words}})
+    assert theirs["audio"] == ours["audio"]
+    assert theirs["warnings"][2:] == ours["warnings"]
+    assert theirs["warnings"][0].startswith(
+        "read as F5-TTS's own names: gen_text is text, ref_audio is reference.audio"
+    )
+    assert theirs["warnings"][1].startswith("target_rms ignored")
 
 
 def test_a_result_too_large_may_come_smaller_where_the_caller_allows(worker: Worker) -> None:

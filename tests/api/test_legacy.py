@@ -58,7 +58,7 @@ def test_speaking() -> None:
         | {"return_word_timings": True, "timing_format": "ass", "timing_method": "google"}
     )
     assert isinstance(job, SynthesizeInput)
-    assert (job.text, job.voice, job.speed, job.seed, job.timings) == ("Hello there.", "my_voice", 1.2, 3, "words")
+    assert (job.text, job.voice, job.speed, job.seed, job.timings) == ("Hello there.", "My Voice.WAV", 1.2, 3, "words")
     assert job.captions is not None
     assert job.captions.formats == ("ass",)
 

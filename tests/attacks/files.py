@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from f5_worker.audio.decode import id3_bytes
+from f5_worker.audio.sniff import skip_tags
 from tests.audio.signals import file, muxed, tone
 
 
@@ -52,12 +52,12 @@ def mp3_with_id3(n: int) -> bytes:
     size = len(frames)
     tag = b"ID3\x03\x00\x00" + bytes([size >> 21 & 127, size >> 14 & 127, size >> 7 & 127, size & 127]) + frames
     mp3 = muxed(tone(1.0, rate=48_000), "mp3", "libmp3lame")
-    return tag + mp3[id3_bytes(mp3) :]
+    return tag + mp3[skip_tags(mp3) :]
 
 
 def wav_with_id3(n: int) -> bytes:
     tag = mp3_with_id3(n)
-    tag = tag[: id3_bytes(tag)]
+    tag = tag[: skip_tags(tag)]
     wav = file(tone(1.0))
     chunk = b"id3 " + struct.pack("<I", len(tag)) + tag + bytes(len(tag) % 2)
     return wav[:4] + struct.pack("<I", len(wav) - 8 + len(chunk)) + wav[8:12] + chunk + wav[12:]

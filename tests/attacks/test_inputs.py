@@ -14,6 +14,7 @@ from f5_worker.synthesis.context import Worker
 
 MAX_BLOCKED_S = 0.05
 MAX_REPLY_BYTES = 20_000
+LONGEST = 33_000_000  # of one text
 CUE = "{0:02}:{1:02}.000 --> {0:02}:{1:02}.500\n<v {2}>hi\n\n"
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nhi\n"
 
@@ -23,12 +24,23 @@ INPUTS: dict[str, Any] = {
     "unknown fields": {"text": "Hi.", "voice": "joe", **{f"field{i}": 0 for i in range(50_000)}},
     "long name": {"action": "dub", "subtitles": "x", "voices": {"s" * 9_900_000: "joe"}},
     "long names": {"action": "dub", "subtitles": SRT, "voices": {"s" * 199 + str(i % 10): "joe" for i in range(30)}},
-    "long route": {"openai_route": "x" * 9_000_000, "openai_input": {}},
+    "long route": {"openai_route": "x" * LONGEST, "openai_input": {}},
+    "long texts": {"text": "x" * LONGEST, "voices_key": "x" * LONGEST},
+    "long texts of OpenAI's": {
+        "openai_route": "/v1/audio/speech",
+        "openai_input": {
+            "input": "Hi.",
+            "voice": "none",
+            "language": "x" * LONGEST,
+            "instructions": "x" * LONGEST,
+            "stream_format": "x" * LONGEST,
+        },
+    },
     "list as a route": {"openai_route": [1] * 900, "openai_input": {}},
     "long endpoint": {"endpoint": "x" * 9_000_000},
     "long transcript file": {"endpoint": "upload", "voice_name": "ann", "voice_file": "", "text_file": "A" * 9_000_000},
     "long voice": {"text": "Hi.", "voice": "x" * 9_000_000},
-    "long action": {"action": "x" * 9_000_000},
+    "long action": {"action": "x" * LONGEST},
     "long track": {"action": "dub", "voice": "joe", "subtitles": SRT, "track_s": 14_400},
     "many speakers": {
         "action": "dub",
@@ -60,6 +72,6 @@ def test_it_is_refused_and_blocks_nothing(name: str, worker: Worker) -> None:
     reply, blocked_s = asyncio.run(send())
     assert len(json.dumps(reply)) < MAX_REPLY_BYTES
     code, _, words = reply["error"].partition(": ")
-    assert code in ("INVALID_INPUT", "UNKNOWN_ACTION", "TEXT_TOO_LONG")
+    assert code in ("INVALID_INPUT", "UNKNOWN_ACTION", "UNKNOWN_VOICE", "TEXT_TOO_LONG")
     assert words
     assert blocked_s < MAX_BLOCKED_S

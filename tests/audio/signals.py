@@ -49,17 +49,37 @@ def file(samples: np.ndarray, rate: int = SAMPLE_RATE, format: str = "WAV", subt
 
 
 def muxed(samples: Samples, container: str, codec: str, rate: int = 48_000, layout: str = "mono") -> bytes:
-    """Write a file with FFmpeg, where libsndfile cannot; samples `[nw]`, the same in all channels."""
+    """Write a file with FFmpeg, where libsndfile cannot; samples `[nw]`, the same in all channels, or `[c, nw]`."""
     out = io.BytesIO()
     with av.open(out, "w", format=container) as target:
         stream = target.add_stream(codec, rate=rate, layout=layout)
-        planes = np.repeat(samples[None], stream.codec_context.channels, axis=0)
+        planes = np.broadcast_to(samples, (stream.codec_context.channels, samples.shape[-1])).copy()
         frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
         frame.sample_rate = rate
         frame.pts, frame.time_base = 0, Fraction(1, rate)
         target.mux(stream.encode(frame))
         target.mux(stream.encode(None))
     return out.getvalue()
+
+
+def tracks(container: str, *codecs: str, samples: Samples, rate: int = 48_000) -> bytes:
+    """Write a file with several audio tracks of the same sound."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as target:
+        streams = [target.add_stream(codec, rate=rate, layout="mono") for codec in codecs]
+        for stream in streams:
+            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+            frame.sample_rate = rate
+            frame.pts, frame.time_base = 0, Fraction(1, rate)
+            target.mux(stream.encode(frame))
+            target.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def amr_wb(seconds: float) -> bytes:
+    """Return an AMR-WB file of speech frames of random bits, 12.65 kbit/s, since no encoder is at hand."""
+    bits = np.random.default_rng(0).bytes(32)
+    return b"#!AMR-WB\n" + round(seconds * 50) * (b"\x14" + bits)
 
 
 def rms_db(samples: Samples) -> float:

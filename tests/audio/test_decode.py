@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+from collections.abc import Callable
 
 import av
 import numpy as np
@@ -11,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.audio.decode import Audio, decode, sniff, to_model_rate
+from f5_worker.audio.decode import Audio, decode, to_model_rate
+from f5_worker.audio.sniff import locate
 from f5_worker.errors import ReferenceProblem, ReferenceTooLarge, ReferenceUnreadable
-from tests.audio.signals import file, muxed, same, silence, tone
+from tests.audio.signals import amr_wb, file, muxed, noise, same, silence, tone, tracks
 
 LIMITS = {"max_bytes": 25_000_000, "max_s": 600.0}
 
@@ -63,14 +66,56 @@ def test_each_format_keeps_length_and_shape(format: str, subtype: str, rate: int
 )
 def test_each_container_is_known_by_its_first_bytes(container: str, codec: str, demuxer: str) -> None:
     data = muxed(tone(1.0, rate=48_000), container, codec)
-    assert sniff(data) == demuxer
+    assert locate(data).demuxer == demuxer
     assert decode(data, **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("container", ["amr", "3gp"])
+def test_a_telephones_recording_has_its_8_khz(container: str) -> None:
+    audio = decode(muxed(tone(1.0, rate=8_000), container, "libopencore_amrnb", 8_000), **LIMITS)
+    assert (audio.sample_rate, audio.channels) == (8_000, 1)
+    assert audio.duration_s == pytest.approx(1.0, abs=0.05)
+    assert max(same(audio.samples[lag:], tone(1.0, rate=8_000)) for lag in range(60)) > 0.95  # the codec delays
+
+
+def test_wide_band_speech_of_a_telephone() -> None:
+    audio = decode(amr_wb(1.0), **LIMITS)
+    assert (audio.sample_rate, audio.duration_s) == (16_000, 1.0)
+
+
+@pytest.mark.parametrize("first", ["ac3", "wavpack"])
+def test_the_first_track_that_can_be_decoded_is_read(first: str) -> None:
+    sound = tone(1.0, rate=48_000)
+    audio = decode(tracks("matroska", first, "aac", samples=sound), **LIMITS)
+    assert audio.duration_s == pytest.approx(1.0, abs=0.06)
+    with pytest.raises(ReferenceUnreadable, match=f"holds {first} audio"):
+        decode(tracks("matroska", first, samples=sound), **LIMITS)
+
+
+def test_a_track_of_an_unknown_codec_is_passed_over() -> None:
+    data = tracks("mov", "aac", "aac", samples=tone(1.0, rate=48_000))
+    at = data.index(b"mp4a", data.index(b"stsd"))
+    spatial = data[:at] + b"apac" + data[at + 4 :]  # as an iPhone writes it
+    assert decode(spatial, **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
+
+
+def test_a_track_that_gives_nothing_is_passed_over() -> None:
+    data = bytearray(tracks("matroska", "flac", "pcm_s16le", samples=tone(1.0, rate=48_000)))
+    for at in (match.start() for match in re.finditer(rb"\xff\xf8", bytes(data))):
+        data[at] = 0  # the sync code of each frame of FLAC
+    assert decode(bytes(data), **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
+
+
+@pytest.mark.parametrize("payload", [bytes(2_000), b"\xff\xf1\x50\x80\x10\x1f\xfc" * 300, bytes(range(256)) * 20])
+def test_a_damaged_file_is_said_to_be_one(payload: bytes) -> None:
+    with pytest.raises(ReferenceUnreadable, match="looks like aac, but none of its audio can be decoded"):
+        decode(b"\xff\xf1\x50\x80" + payload, **LIMITS)
 
 
 def test_mp3_without_any_tag_is_found_by_its_frame() -> None:
     data = muxed(tone(1.0, rate=48_000), "mp3", "libmp3lame")
     bare = data[data.index(b"\xff\xfb") :]
-    assert sniff(bare) == "mp3"
+    assert locate(bare).demuxer == "mp3"
     assert decode(bare, **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
 
 
@@ -82,7 +127,7 @@ def test_a_tag_may_precede_other_formats(container: str, codec: str, demuxer: st
     tag = b"ID3\x04\x00\x00\x00\x00\x01\x00" + bytes(128)
     data = muxed(tone(1.0, rate=48_000), container, codec)
     data = tag + (data[data.index(b"\xff\xfb") :] if demuxer == "mp3" else data)
-    assert sniff(data) == demuxer
+    assert locate(data).demuxer == demuxer
     assert decode(data, **LIMITS).duration_s == pytest.approx(1.0, abs=0.06)
 
 
@@ -94,7 +139,7 @@ def test_several_tags_may_precede_an_mp3(n_tags: int) -> None:
 
 
 def test_a_file_of_tags_is_refused_at_once() -> None:
-    with pytest.raises(ReferenceUnreadable, match="more than 16 ID3 tags"):
+    with pytest.raises(ReferenceUnreadable, match="more than 16 tags"):
         decode(1_000_000 * b"ID3\x04\x00\x00\x00\x00\x00\x00", **LIMITS)
 
 
@@ -117,6 +162,41 @@ def test_planar_channels_are_averaged() -> None:
     audio = decode(muxed(tone(1.0, rate=48_000), "ogg", "libopus", layout="stereo"), **LIMITS)
     assert audio.channels == 2
     assert np.abs(audio.samples).max() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("other", [0.0, 0.3, 1.0, -0.3, "noise"])
+def test_ordinary_stereo_is_the_mean_of_its_channels_to_the_bit(other: float | str) -> None:
+    left = (noise(1.0) + 0.05).astype(np.float32)
+    right = noise(1.0, seed=1) if isinstance(other, str) else (other * left).astype(np.float32)
+    audio = decode(file(np.stack([left, right], axis=1), subtype="FLOAT"), **LIMITS)
+    assert audio.channel is None
+    expected = np.stack([left, right]).astype(np.float64).mean(axis=0).astype(np.float32)
+    assert np.array_equal(audio.samples, expected)
+
+
+@pytest.mark.parametrize(("levels", "channel"), [((1.0, -1.0), 0), ((-0.8, 1.0), 1), ((0.5, 0.4, -0.9), 2)])
+@pytest.mark.parametrize("offset", [0.0, 0.2])
+def test_of_channels_that_cancel_each_other_the_loudest_is_taken(
+    levels: tuple[float, ...], channel: int, offset: float
+) -> None:
+    voice = noise(2.0)
+    channels = np.stack([level * voice + offset for level in levels], axis=1)
+    audio = decode(file(channels, subtype="FLOAT"), **LIMITS)
+    assert (audio.channel, audio.channels) == (channel, len(levels))
+    np.testing.assert_array_equal(audio.samples, channels[:, channel].astype(np.float32))
+
+
+def test_channels_of_a_lossy_codec_cancel_as_well() -> None:
+    sound = noise(1.0, rate=48_000)
+    audio = decode(muxed(np.stack([sound, -sound]), "mp3", "libmp3lame", layout="stereo"), **LIMITS)
+    assert audio.channel is not None
+    assert np.abs(audio.samples).max() > 0.1
+
+
+def test_silence_in_stereo_is_silence() -> None:
+    audio = decode(file(np.zeros((24_000, 2), np.float32)), **LIMITS)
+    assert audio.channel is None
+    assert not audio.samples.any()
 
 
 def test_samples_above_full_scale_are_attenuated_as_a_whole() -> None:
@@ -157,6 +237,18 @@ def test_corrupt_frames_in_the_middle_are_skipped() -> None:
     data = bytearray(file(np.tile(tone(2.0), 2), format="FLAC"))
     data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
     assert 3.0 < decode(bytes(data), **LIMITS).duration_s <= 4.1
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "words"),
+    [(bytes, "no audio that can be decoded: it is empty or damaged"), (np.random.default_rng(0).bytes, "damaged")],
+    ids=["zeros", "noise"],
+)
+def test_a_file_without_its_sound_is_said_to_be_damaged(spoilt: Callable[[int], bytes], words: str) -> None:
+    data = muxed(tone(2.0, rate=48_000), "mp4", "aac")
+    begin, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    with pytest.raises(ReferenceUnreadable, match=words):
+        decode(data[:begin] + spoilt(end - begin) + data[end:], **LIMITS)
 
 
 def test_empty_files_are_unreadable() -> None:

@@ -12,6 +12,8 @@ from f5_worker.audio.levels import (
     Samples,
     limit_peak,
     loud_db,
+    offset_db,
+    remove_offset,
     rms,
     speech_regions,
     trim,
@@ -40,6 +42,23 @@ def test_peaks_are_limited_and_shapes_kept(level: float, ceiling: float) -> None
     assert np.abs(limited).max() <= ceiling * 1.000001
     if np.abs(signal).max() <= ceiling:
         assert limited is signal
+
+
+@pytest.mark.parametrize("rate", [8_000, 24_000, 48_000])
+def test_an_offset_is_measured_and_removed_beneath_a_voice_that_stays(rate: int) -> None:
+    voice = tone(4.0, 0.2, 90.0, rate)
+    drift = 0.05 * np.cos(2 * np.pi * 0.2 * np.arange(len(voice)) / rate)
+    assert offset_db(voice, rate) < -80
+    for offset, level_db in ((0.1, -20.0), (-0.01, -40.0), (drift, -30.0)):
+        shifted = (voice + offset).astype(np.float32)
+        assert offset_db(shifted, rate) == pytest.approx(level_db, abs=0.5)
+        left = remove_offset(shifted, rate)
+        assert left.dtype == np.float32
+        np.testing.assert_allclose(left[rate // 4 : -rate // 4], voice[rate // 4 : -rate // 4], atol=0.005)
+
+
+def test_no_samples_have_no_offset() -> None:
+    assert offset_db(silence(0)) == offset_db(silence(0.1)) == SILENCE_DB
 
 
 def test_loudness_is_that_of_speech_not_of_pauses() -> None:

@@ -118,6 +118,20 @@ def test_a_model_that_is_not_available_is_a_fault_of_the_endpoint(environ: dict[
 
 
 @pytest.mark.usefixtures("no_torch")
+def test_an_unpinned_checkpoint_ends_boot_with_the_settings_that_allow_it(environ: dict[str, str]) -> None:
+    environ["F5_MODEL"] = "F5TTS_German"
+    report = boot(dict(environ))
+    assert report.error is not None
+    assert "F5TTS_German is not pinned: no commit" in report.error
+    assert "F5_PINS=F5TTS_German@COMMIT:SHA256, or F5_ALLOW_UNPINNED=true" in report.error
+    for setting in ({"F5_ALLOW_UNPINNED": "true"}, {"F5_PINS": f"F5TTS_German@{'a' * 40}:{'b' * 64}"}):
+        report = boot(environ | setting)  # without the hub
+        assert report.error is not None
+        assert "HF_HUB_OFFLINE is set" in report.error
+        assert "not pinned" not in report.error
+
+
+@pytest.mark.usefixtures("no_torch")
 def test_flash_attn_that_is_required_and_absent_is_fatal(environ: dict[str, str]) -> None:
     report = boot(environ | {"F5_FLASH_ATTN": "require", "F5_FLASH_ATTN_BUILD": "never"})
     assert report.error is not None

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from f5_worker.audio.decode import Audio, decode
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import InvalidInput, ReferenceUnreadable
+from f5_worker.reference.clip import detect_speech
 from f5_worker.reference.prepare import examine, prepare
 from f5_worker.reference.report import VoiceReport
 from f5_worker.settings import Settings
-from tests.audio.signals import file, noise, silence, speech, words
+from tests.audio.signals import file, muxed, noise, same, silence, speech, words
+from tests.conftest import TINY
 
 SETTINGS = Settings()
 PACE = 14.0
@@ -110,6 +113,47 @@ class TestMeasures:
         assert sent["reasons"] == []
 
 
+class TestOffset:
+    """A constant or drifting offset is taken out before anything is measured or cloned."""
+
+    WORDS = (TINY / "voices" / "joe.txt").read_text()
+    CLIP = decode((TINY / "voices" / "joe.wav").read_bytes(), max_bytes=10**7, max_s=60).samples
+    TIME_S = np.arange(len(CLIP)) / SAMPLE_RATE
+
+    @pytest.mark.parametrize(
+        ("offset", "said"),
+        [
+            (0.003, "0.3%"),
+            (-0.01, "1.0%"),
+            (0.2, "20.0%"),
+            (0.03 * np.sin(2 * np.pi * 0.2 * TIME_S), "2.1%"),
+            (np.where(TIME_S < 2.0, 0.02, -0.04), "3.2%"),
+        ],
+        ids=["little", "usual", "much", "drifting", "jumping"],
+    )
+    def test_it_is_removed_and_named(self, offset: float | np.ndarray, said: str) -> None:
+        clean = prepare(file(self.CLIP), self.WORDS, SETTINGS)
+        shifted = prepare(file(self.CLIP + offset, subtype="FLOAT"), self.WORDS, SETTINGS)
+        assert shifted.report.repairs == (f"an offset of {said} of full scale was removed from the recording",)
+        assert shifted.warnings == shifted.report.repairs
+        assert shifted.report.verdict == clean.report.verdict == "good"
+        assert shifted.report.snr_db is not None
+        assert clean.report.snr_db is not None
+        assert shifted.report.snr_db > clean.report.snr_db - 2.0
+        assert same(shifted.samples, clean.samples) > 0.99
+
+    def test_a_recording_without_one_is_unchanged(self) -> None:
+        clip = detect_speech(Audio(self.CLIP, SAMPLE_RATE, 1))
+        assert clip.recording is self.CLIP
+        assert clip.repairs == ()
+
+    def test_clipping_is_measured_in_what_was_sent(self) -> None:
+        clipped = np.clip(3.0 * self.CLIP + 0.2, -1.0, 1.0)
+        report = examine(file(clipped, subtype="FLOAT"), self.WORDS, SETTINGS)
+        assert report.clipped_share > 0.01
+        assert len(report.repairs) == 1
+
+
 class TestInputs:
     """Each kind of recording that people send."""
 
@@ -141,6 +185,21 @@ class TestInputs:
     def test_channels_are_mixed(self, channels: int) -> None:
         report = report_of(np.repeat(speech([3.0, 3.0], [0.5])[:, None], channels, axis=1), 6.0)
         assert report == report_of(speech([3.0, 3.0], [0.5]), 6.0)
+
+    def test_amr_of_a_telephone(self) -> None:
+        sound = speech([3.0, 3.0], [0.5])[::3].copy()
+        report = examine(muxed(sound, "amr", "libopencore_amrnb", 8_000), words(84), SETTINGS)
+        assert report.verdict == "usable"
+        assert "the recording has 8000 Hz; send 16000 Hz or more" in report.reasons
+
+    def test_channels_out_of_phase(self) -> None:
+        sound = speech([3.0, 3.0], [0.5])
+        report = report_of(np.stack([0.9 * sound, -sound], axis=1), 6.0)
+        assert report.verdict == "good"
+        assert report.repairs == (
+            "the channels of the recording cancel each other when they are mixed; only channel 2 of 2 is used",
+        )
+        assert report.model_copy(update={"repairs": ()}) == report_of(sound, 6.0)
 
     def test_a_fifth_of_a_second(self) -> None:
         report = report_of(noise(0.2))

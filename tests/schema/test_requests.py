@@ -178,3 +178,8 @@ def test_the_whole_message_of_an_unknown_action() -> None:
 def test_a_long_value_is_cut_in_messages() -> None:
     assert show("x" * 38) == f"'{'x' * 38}'"
     assert show("x" * 39) == f"'{'x' * 36}..."
+
+
+def test_the_name_of_a_speakers_voice_is_valid_unicode() -> None:
+    refused = refusal({"action": "dub", "subtitles": "x", "voices": {"a": "\ud800"}})
+    assert "voices.a holds a character that is not valid Unicode" in refused

@@ -25,6 +25,7 @@ from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
 from f5_worker.synthesis.context import Worker
 from tests.conftest import ROOT, ToneDevice
+from tests.server.test_limits import merged
 
 JOB = {"id": "job-1", "input": {"text": "Hello there, this is a test.", "voice": "joe", "nfe_step": 4, "seed": 3}}
 
@@ -78,7 +79,7 @@ def test_bad_input_is_an_error_string_with_a_code(worker: Worker, value: object)
 
 def test_a_reply_that_is_too_large_is_refused_with_what_would_fit(worker: Worker) -> None:
     error = answer(with_settings(worker, max_reply_bytes=60_000), JOB)["error"]
-    assert error.startswith("RESULT_TOO_LARGE: the reply is 0.1 MB")
+    assert error.startswith("RESULT_TOO_LARGE: the reply takes 0.1 MB")
     assert "F5_MAX_REPLY_BYTES" in error
     assert "ask for format 'mp3'" in error
 
@@ -291,3 +292,30 @@ def test_a_load_that_fails_after_boot_is_told_the_same_way(
 def test_diagnose_returns_the_boot_report(worker: Worker, boot_report: Callable[..., None]) -> None:
     boot_report(problems=["one thing"])
     assert answer(worker, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]
+
+
+@pytest.mark.slow
+def test_every_item_of_a_long_stream_is_carried_and_the_last_ones_merge_to_the_response(worker: Worker) -> None:
+    text = "The quick brown fox jumps over the lazy dog, and it says so. " * 320
+    speech = {
+        "text": text, "voice": "joe", "seed": 1, "format": "opus", "sample_rate": 8_000, "nfe_step": 4,
+        "timings": "characters", "captions": {"formats": ["srt", "vtt", "ass", "csv", "json"]},
+    }  # fmt: skip
+
+    async def collect(worker: Worker) -> list[Any]:
+        config = handler.sdk_config(with_settings(worker, streaming=True))
+        return [item async for item in config["handler"]({"id": "j", "input": speech})]
+
+    items = asyncio.run(collect(worker))
+    assert max(len(json.dumps(item)) for item in items) < 1_000_000
+    ends = [item for item in items if "final" in item]
+    assert len(ends) > 1
+    assert [item["final"] for item in ends] == [False] * (len(ends) - 1) + [True]
+    assert {"audio", "seed", "model", "metrics"} <= ends[-1].keys()
+    whole = merged(ends)
+    assert len(whole["timings"]["words"]) == len(text.split())
+    assert "".join(whole["timings"]["alignment"]["characters"]) == text
+    assert set(whole["captions"]) == set(speech["captions"]["formats"])
+
+    (refused,) = asyncio.run(collect(with_settings(worker, max_reply_bytes=9_500_000)))
+    assert refused["error"].startswith("RESULT_TOO_LARGE: the reply takes ")

@@ -84,6 +84,10 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.files: dict[str, MemoryFile] = {}
+        self.folders: dict[str, MemoryStore] = {}
+
+    def within(self, folder: str) -> MemoryStore:
+        return self.folders.setdefault(folder, MemoryStore())
 
     def list(self, prefix: str = "") -> list[MemoryFile]:
         return [file for name, file in sorted(self.files.items()) if name.startswith(prefix)]
@@ -117,6 +121,9 @@ class StepStore:
     def _wait(self) -> None:
         self.is_waiting.release()
         self.may_step.acquire()
+
+    def within(self, folder: str) -> Store:
+        return self._store.within(folder)
 
     def list(self, prefix: str = "") -> list[StoredFile]:
         self._wait()

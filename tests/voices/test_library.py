@@ -25,7 +25,9 @@ from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 from f5_worker.settings import Settings
 from f5_worker.voices.info import NewVoice, VoiceDefaults
-from f5_worker.voices.library import Library, open_stores
+from f5_worker.voices.library import Library
+from f5_worker.voices.naming import plain_name, upload_names
+from f5_worker.voices.places import open_stores
 from f5_worker.voices.store import Store
 from f5_worker.voices.store_directory import DirectoryStore
 from f5_worker.voices.store_s3 import BucketStore
@@ -278,7 +280,7 @@ def test_the_error_for_an_unknown_voice_names_the_nearest(library: Library) -> N
     library.add(new("ada"))
     with pytest.raises(UnknownVoice, match=r"did you mean 'ada'\? this worker has ada, joe"):
         reference_of(library, "adda")
-    for name in ("../joe", "JOE", "", "joe.txt", "a" * 10_000):
+    for name in ("../joe", "jo e", "", "joe.txt", "a" * 10_000):
         with pytest.raises(UnknownVoice):
             reference_of(library, name)
 
@@ -400,3 +402,84 @@ def test_processes_that_add_and_delete_the_same_voices_leave_a_consistent_librar
         worker.join()
     assert settle(Library(kept / "none", Settings(), stores=[DirectoryStore(kept)], prepare=prepare)) == []
     assert os.listdir(kept) == []
+
+
+# -- names in one's own script, and uploads ---------------------------------------------------------------------------
+
+
+def put(kept: Path, stem: str, content: str | None = None) -> None:
+    kept.mkdir(exist_ok=True)
+    (kept / f"{stem}.flac").write_bytes(clip(content or stem))
+    (kept / f"{stem}.txt").write_text(content or stem)
+
+
+def uploaded(original: str, content: str, **changes: object) -> NewVoice:
+    return new(upload_names(original)[0], content, original=original, replace=True, **changes)
+
+
+def test_files_in_ones_own_script_are_voices_of_that_name(library: Library, kept: Path) -> None:
+    put(kept, "Иван")
+    put(kept, "小明")
+    assert library.names() == ["joe", "Иван", "小明"]
+    for name in ("Иван", "иван", "ИВАН", "Иван.flac", plain_name("Иван")):
+        assert library.load(name).name == library.get(name).name == "Иван"
+        assert clip_bytes(reference_of(library, name)) == clip("Иван")
+    assert len(library._references) == 1
+    assert [info.name for info in library.list(after="Иван")] == ["小明"]
+    with pytest.raises(UnknownVoice, match=r"did you mean 'Иван'\?"):
+        library.load("ивон")
+    assert library.delete("иван") == "Иван"
+    assert library.names() == ["joe", "小明"]
+
+
+def test_files_whose_names_differ_only_in_case_are_both_reachable(library: Library, kept: Path) -> None:
+    for stem in ("Ada", "ada", "José", "jose"):
+        put(kept, stem)
+    assert library.names() == ["Ada", "José", "ada", "joe", "jose"]
+    for stem in ("Ada", "ada", "José", "jose"):
+        assert clip_bytes(reference_of(library, stem)) == clip(stem)
+    library.add(new("jose", "added", replace=True))
+    assert clip_bytes(reference_of(library, "José")) == clip("José")
+    library.add(new("ada", "added", replace=True))
+    library.add(new("ada", "again", replace=True))
+    library.delete("ada")
+    assert clip_bytes(reference_of(library, "Ada")) == clip("Ada")
+
+
+def test_uploads_whose_names_differ_never_become_one(opened: Callable[..., Library]) -> None:
+    names = ("nn", "аnn", "a", "ä", "_a", "Ann", "ann", "My Voice", "my_voice", "My_Voice", "Иван", "иван", "x" * 70)
+    library = opened()
+    stored = {name: library.add(uploaded(name, name)).name for name in names}
+    assert len(set(stored.values())) == len(names)
+    other = opened()
+    for name in names:
+        assert clip_bytes(reference_of(other, f"{name}.wav")) == clip(name)  # as the legacy contract asks for it
+        assert clip_bytes(reference_of(other, stored[name])) == clip(name)
+        library.add(uploaded(name, f"{name} again"))
+    assert len(library.names()) == len(names) + 1
+    for name in names:
+        assert clip_bytes(reference_of(other, f"{name}.wav")) == clip(f"{name} again")
+
+
+def test_an_upload_replaces_the_voice_of_its_own_name_only(library: Library, kept: Path) -> None:
+    library.add(new("my_voice", "native"))
+    assert library.add(uploaded("My Voice", "upload")).name == "my_voice-" + upload_names("My Voice")[1][-8:]
+    assert clip_bytes(reference_of(library, "my_voice")) == clip("native")
+    assert clip_bytes(reference_of(library, "My Voice.wav")) == clip("upload")
+    assert library.add(uploaded("my_voice", "again")).name == "my_voice"  # as the legacy worker replaced it
+    put(kept, "Bob", "file")
+    assert library.add(uploaded("Bob", "upload")).name == "bob"
+    assert not (kept / "Bob.flac").exists()
+    put(kept, "eve", "file")
+    assert library.add(uploaded("EVE", "upload")).name != "eve"
+    assert clip_bytes(reference_of(library, "eve")) == clip("file")
+
+
+def test_a_voice_that_an_earlier_version_uploaded_is_found_by_its_files_name(library: Library) -> None:
+    library.add(new("jose"))
+    library.add(new("my_voice"))
+    assert library.load("José.wav").name == "jose"
+    assert library.load("My Voice.WAV").name == "my_voice"
+    library.add(new("nn"))
+    with pytest.raises(UnknownVoice):
+        library.load("аnn.wav")

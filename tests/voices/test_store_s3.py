@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from f5_worker.errors import StorageFailed, UnknownVoice, VoiceExists
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 from f5_worker.storage.s3_config import bucket_from_env
-from f5_worker.voices.library import Library, open_stores
+from f5_worker.voices.library import Library
+from f5_worker.voices.places import open_stores
 from f5_worker.voices.store_s3 import BucketStore
 from tests.s3_server import S3Server, gate, refuse, s3_server
 from tests.voices.stores import churn, clip, clip_bytes, new, prepare, settle
@@ -141,3 +143,37 @@ def test_a_list_of_2500_voices_takes_as_many_requests_as_it_has_pages(server: S3
         assert len(infos) == VOICES
         assert all(info.size_bytes == 1 and info.has_transcript for info in infos)
         assert [request.method for request in counting.seen] == ["GET"] * 5
+
+
+def test_callers_share_a_bucket_and_are_apart(bucket: Bucket) -> None:
+    settings = SETTINGS.model_copy(update={"voices_scope": "per_key"})
+
+    def opened() -> Library:
+        return Library(Path("none"), settings, stores=open_stores(settings, bucket), prepare=prepare)
+
+    bucket.put("voices/Иван.wav", clip("shared"), "audio/wav")
+    bucket.put("voices/Иван.txt", b"shared", "audio/wav")
+    keys_of = [SecretStr("my own secret, 1234"), SecretStr("their own secret, 5678")]
+    for key, content in zip(keys_of, ("mine", "theirs"), strict=True):
+        opened().of(key).add(new(content=content))
+        assert clip_bytes(opened().of(key).load("ada").reference) == clip(content)
+        assert clip_bytes(opened().of(key).load("иван").reference) == clip("shared")
+    assert opened().names() == ["Иван"]
+    assert [info.is_private for info in opened().of(keys_of[0]).list()] == [True, False]
+    assert len([key for key in keys(bucket) if key.startswith("voices/by-key/")]) == 8
+    opened().of(keys_of[0]).delete("ada")
+    assert opened().of(keys_of[1]).names() == ["ada", "Иван"]
+
+
+def test_the_list_of_all_callers_voices_does_not_read_each_callers(server: S3Server) -> None:
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    backend = s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+    server.create("owners")
+    for index in range(VOICES):
+        backend.put_object("owners", f"voices/by-key/{index % 3}/voice{index:04}.wav", b"x")
+    backend.put_object("owners", "voices/ada.wav", b"x")
+    with gate(upstream=server.url) as counting:
+        assert open_library(connect(counting.environ("owners"))).names() == ["ada"]
+        assert len(counting.seen) == 1

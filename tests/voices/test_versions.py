@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
@@ -11,14 +12,14 @@ from f5_worker.errors import StorageFailed
 from f5_worker.schema.requests import VoiceDefaultsInput
 from f5_worker.voices import versions
 from f5_worker.voices.cache import PreparedReference
-from f5_worker.voices.naming import SAMPLES_EXTENSION
+from f5_worker.voices.listing import SAMPLES_EXTENSION
+from f5_worker.voices.record import VoiceMetadata
 from f5_worker.voices.store import Store
 from f5_worker.voices.versions import (
     MAX_LISTING_AGE_S,
     ORPHAN_AGE_S,
     StaleVersionError,
     VersionedVoiceStore,
-    VoiceMetadata,
 )
 from tests.voices.stores import CONSENT, MemoryFile, MemoryStore, interleave, report
 
@@ -82,7 +83,7 @@ def test_a_voice_is_found_as_it_was_added(voices: VersionedVoiceStore, store: Me
 
 
 def test_replacing_leaves_nothing_of_what_was_there(voices: VersionedVoiceStore, store: MemoryStore) -> None:
-    for name in ("Ada.wav", "ada.mp3", "ADA.srt"):
+    for name in ("ada.wav", "ada.mp3", "ADA.srt"):
         store.write(name, b"early")
     assert not add(voices, "one", replace=False)
     assert len(store.files) == 3
@@ -97,7 +98,7 @@ def test_deleting_leaves_nothing(voices: VersionedVoiceStore, store: MemoryStore
     add(voices, "one", name="bob")
     kept = set(store.files)
     add(voices, "one")
-    for name in ("Ada.wav", "ada.mp3", "ADA.srt", "ada.0123456789ab.wav", "ada.0123456789ab.txt"):
+    for name in ("ada.wav", "ada.mp3", "ADA.srt", "ada.0123456789ab.wav", "ada.0123456789ab.txt"):
         store.write(name, b"other")
     assert voices.delete("ada")
     assert set(store.files) == kept
@@ -105,12 +106,20 @@ def test_deleting_leaves_nothing(voices: VersionedVoiceStore, store: MemoryStore
     assert not voices.delete("ada")
 
 
+def test_a_file_of_another_spelling_is_another_voice_and_stays(voices: VersionedVoiceStore, store: MemoryStore) -> None:
+    for delete in (voices.delete, lambda name: add(voices, "one") and add(voices, "two") and voices.delete(name)):
+        for name in ("ada.wav", "Ada.wav"):
+            store.write(name, b"early")
+        assert delete("ada")
+        assert set(store.files) == {"Ada.wav"}
+
+
 def test_only_valid_names_reach_the_store(voices: VersionedVoiceStore, store: MemoryStore) -> None:
     asked: list[str] = []
     store.read = lambda name, max_bytes: asked.append(name)  # type: ignore[method-assign, assignment]
     for name in ("../ada", "ada/b", "Ada", "", "a" * 65, "ada.json", "a\0b", "ada\n", ".."):
         assert voices.find(name) is None
-    assert asked == []
+    assert all(re.fullmatch(r"[a-z0-9][a-z0-9_-]*\.json", name) for name in asked)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +209,7 @@ def test_the_record_is_deleted_first(
     delete = store.delete
     monkeypatch.setattr(store, "delete", lambda names: delete(seen.append(list(names)) or seen[-1]))
     voices.delete("ada")
-    assert seen[0] == ["ada.json"]
+    assert seen[0][0] == "ada.json"
 
 
 def adder(text: str, replace: bool, results: dict[str, bool]) -> Callable[[Store], None]:

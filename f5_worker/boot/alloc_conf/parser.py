@@ -19,8 +19,6 @@ TorchVerdict = Literal["ok", "reject", "abort"]
 _SEPARATORS = re.compile(r"([,:\[\]])")
 _ISSPACE = " \t\n\v\f\r"
 _OUT_OF_BOUNDS = "Index out of bounds in ConfigTokenizer"
-# From torch 2.13 on; before, `backend:cudaMallocAsync` asks the driver for its version.
-ASKS_NO_DRIVER = 13
 _UNCLOSED = "Expected closing bracket ']' in ConfigTokenizer but reached end of config"
 
 
@@ -278,8 +276,8 @@ class _Parser:
         name = self._take_value("Error parsing backend value")
         if name not in ("native", "cudaMallocAsync"):
             raise Rejected("Unknown allocator backend, options are native and cudaMallocAsync")
-        # Before 2.13, torch asks the driver before it compares the two results, so that its verdict is not known here.
-        if name != self.backend and not (name == "cudaMallocAsync" and self.release < ASKS_NO_DRIVER):
+        # Before 2.13, torch asks the driver for its version first; without a driver that is an error as well.
+        if name != self.backend:
             raise Rejected("Allocator backend parsed at runtime != allocator backend parsed at load time")
         if name != "native":
             self.notes.append(f"{key}:{name} makes torch ignore the options of its native allocator")

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from f5_worker import process
@@ -17,9 +17,12 @@ from f5_worker.models.published import Checkpoint, HubFile, default_vocoder
 from f5_worker.storage import files
 
 FETCH_S = 1800.0
+RESOLVE_S = 60.0
 CONVERT_S = 600.0
 _PROGRAM = Path(weights_child.__file__)
 _WEIGHTS = (".safetensors", ".pt", ".bin", ".pth")
+
+UNPINNED = "-unpinned"  # at the end of such copies' keys
 
 Heartbeat = Callable[[], None]
 SourceFile = Path | HubFile
@@ -45,18 +48,28 @@ def fetch(file: HubFile, into: Path, heartbeat: Heartbeat) -> Path:
     return into / file.path
 
 
+def resolve(file: HubFile, heartbeat: Heartbeat) -> str:
+    """Return the commit that the file's revision is at now, as the hub says."""
+    request = {"repo": file.repo, "revision": file.revision, "path": file.path}
+    commit = _run_child("resolve", request, RESOLVE_S, heartbeat)
+    if not replace(file, revision=commit).is_at_commit:
+        raise SourceProblem(f"the hub names no commit for {file.repo} at {file.revision}")
+    return commit
+
+
 def convert(parts: SourceFiles, into: Path, precision: str, heartbeat: Heartbeat) -> None:
     """Write the three files of a copy, with torch, in a child process."""
     paths = {"model": str(parts.model), "vocab": str(parts.vocab), "vocoder": str(parts.vocoder)}
     _run_child("convert", {**paths, "into": str(into), "precision": precision}, CONVERT_S, heartbeat)
 
 
-def _run_child(task: str, request: dict[str, str], timeout_s: float, heartbeat: Heartbeat) -> None:
+def _run_child(task: str, request: dict[str, str], timeout_s: float, heartbeat: Heartbeat) -> str:
+    """Run a task of weights_child.py and return the last line that it printed."""
     command: list[str | Path] = [sys.executable, "-I", _PROGRAM, task, json.dumps(request)]
     env = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     done = process.run(command, timeout_s=timeout_s, env=env, on_tick=heartbeat)
     if done.ok:
-        return
+        return done.last_line
     if done.code == weights_child.DISK_FAULT:
         raise OSError(done.last_line)
     if done.code == weights_child.SOURCE_FAULT:
@@ -70,6 +83,7 @@ class Tools:
 
     fetch: Callable[[HubFile, Path, Heartbeat], Path] = fetch
     convert: Callable[[SourceFiles, Path, str, Heartbeat], None] = convert
+    resolve: Callable[[HubFile, Heartbeat], str] = resolve
 
 
 @dataclass(frozen=True)
@@ -78,7 +92,7 @@ class Recipe:
 
     `voices` are directories whose clips are copied, later ones over earlier ones. `revision` is the hub's, or a
     fingerprint of local files: together with the precision, it names the copy. `arch` is a file, or the name of a
-    published architecture.
+    published architecture. `unpinned`: files from the hub may be others than the known ones.
     """
 
     name: str
@@ -89,11 +103,12 @@ class Recipe:
     vocoder: SourceFile
     arch: Path | str | None = None
     voices: tuple[Path, ...] = ()
+    unpinned: bool = False
 
     @property
     def key(self) -> str:
         """Return the name of the copy's parent directory, from the precision and the revision."""
-        return f"{self.precision}-{self.revision[:12]}"
+        return f"{self.precision}-{self.revision[:12]}" + (UNPINNED if self.unpinned else "")
 
     def needed_bytes(self, hub_caches: Sequence[Path]) -> int:
         """Return the space needed for the copy and for the downloads that exist until it is made."""
@@ -136,18 +151,29 @@ def _snapshots(repository: Path, pinned: str) -> Iterator[Path]:
 
 
 def from_checkpoint(
-    checkpoint: Checkpoint, precision: str, voices: tuple[Path, ...], revision: str | None = None
+    checkpoint: Checkpoint,
+    precision: str,
+    voices: tuple[Path, ...],
+    revision: str | None = None,
+    *,
+    allow_unpinned: bool = False,
 ) -> Recipe:
-    """Return the recipe of a published model, at its pinned revision or at the one in a cache."""
+    """Return the recipe of a published model, at its own revision or at the one in a cache.
+
+    Args:
+        allow_unpinned: the files of another revision, or of a checkpoint that is not pinned, may have any content.
+    """
+    own = checkpoint.model.revision
     return Recipe(
         checkpoint.name,
-        revision or checkpoint.model.revision,
+        revision or own,
         precision,
         checkpoint.model,
         checkpoint.vocab,
         checkpoint.vocoder,
         arch=checkpoint.arch,
         voices=voices,
+        unpinned=allow_unpinned and (checkpoint.unknown is not None or revision not in (None, own)),
     )
 
 
@@ -206,7 +232,7 @@ def build_model_dir(
     download_dir.mkdir()
     found, origin = {}, {}
     for part in ("model", "vocab", "vocoder"):
-        path, expected = _obtain(getattr(recipe, part), download_dir, hub_caches, offline, tools, heartbeat)
+        path, expected = _obtain(recipe, part, download_dir, hub_caches, offline, tools, heartbeat)
         if path.suffix == ".safetensors" and (problem := copies.truncation(path)):
             raise SourceProblem(problem)
         heartbeat()
@@ -227,14 +253,25 @@ def build_model_dir(
 
 
 def _obtain(
-    part: SourceFile, download_dir: Path, hub_caches: Sequence[Path], offline: bool, tools: Tools, heartbeat: Heartbeat
+    recipe: Recipe,
+    which: str,
+    download_dir: Path,
+    hub_caches: Sequence[Path],
+    offline: bool,
+    tools: Tools,
+    heartbeat: Heartbeat,
 ) -> tuple[Path, str | None]:
-    """Return the path of the file, downloaded if need be, and the sha256 that it must have (None: not known)."""
+    """Return the path of the file, downloaded if need be, and the sha256 that it must have (None: any)."""
+    part: SourceFile = getattr(recipe, which)
     if isinstance(part, Path):
         return part, None
     if cached := find_cached(part, hub_caches):
         path, revision = cached
-        return path, part.sha256 if revision == part.revision else None
+        if recipe.unpinned and revision != part.revision:
+            return path, None
+        if part.sha256 is None and revision != part.revision:
+            raise SourceProblem(f"{part.path} in the hub cache is of another revision, and its sha256 is not known")
+        return path, part.sha256
     if offline:
         raise SourceProblem(f"{part.repo}/{part.path} is not in a cache, and HF_HUB_OFFLINE forbids the download")
     return tools.fetch(part, download_dir, heartbeat), part.sha256

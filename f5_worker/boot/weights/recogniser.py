@@ -12,8 +12,9 @@ from pathlib import Path
 
 from f5_worker.boot.weights import recipes
 from f5_worker.boot.weights.copies import sync
+from f5_worker.boot.weights.disks import RESERVE_BYTES
 from f5_worker.boot.weights.recipes import SourceProblem, Tools
-from f5_worker.boot.weights.weights import RESERVE_BYTES, WAIT_S, WeightRoots, WeightsSource
+from f5_worker.boot.weights.weights import WAIT_S, WeightRoots, WeightsSource
 from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
 from f5_worker.storage import files
 
@@ -60,7 +61,7 @@ def find_recogniser(
         return found
     if cached := recipes.find_cached(published.weights, roots.hub_caches):
         snapshot = cached[0].parent
-        if (problem := why_incomplete(snapshot, published)) is None:
+        if (problem := _why_not_from_cache(snapshot, published)) is None:
             found.directory, found.source = snapshot, "runpod-cache"
             return found
         found.notes.append(f"the hub cache {problem}")
@@ -81,6 +82,19 @@ def why_incomplete(directory: Path, published: PublishedRecogniser | None) -> st
             return f"has no {name}"
         if size is not None and path.stat().st_size != size:
             return f"has {path.stat().st_size} bytes of {name} instead of {size}"
+    return None
+
+
+def _why_not_from_cache(snapshot: Path, published: PublishedRecogniser) -> str | None:
+    """Return why a snapshot cannot be used; one of another revision must have the known checksums."""
+    problem = why_incomplete(snapshot, published)
+    if problem or snapshot.name == published.weights.revision:
+        return problem
+    try:
+        for file in published.files:
+            _check_content(snapshot / file.path, file)
+    except SourceProblem as error:
+        return f"has revision {snapshot.name[:12]}, in which {error}"
     return None
 
 

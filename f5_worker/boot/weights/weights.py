@@ -6,17 +6,19 @@ on the volume > the hub. Each source that cannot be used leaves a note, and the 
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from f5_worker.boot.weights import copies, recipes
-from f5_worker.boot.weights.recipes import Recipe, SourceProblem, Tools
+from f5_worker.boot.weights.disks import disk_problem, in_bytes, space_problem
+from f5_worker.boot.weights.pins import PinPolicy, unpinned_copy
+from f5_worker.boot.weights.recipes import UNPINNED, Recipe, SourceProblem, Tools
 from f5_worker.errors import ModelUnavailable
-from f5_worker.models.published import published
+from f5_worker.models.published import Checkpoint, published
 from f5_worker.storage import files
 
 WeightsSource = Literal["shipped", "runpod-cache", "baked", "volume", "hub"]
@@ -25,7 +27,6 @@ CopyPrecision = Literal["fp16", "fp32"]
 LOCAL = Path("/tmp/f5-worker/models")  # noqa: S108 - the container's own disk, used where no volume can be
 REPOSITORY = Path(__file__).resolve().parents[3]
 WAIT_S = 120.0  # for another worker that makes the same copy; after that, this one makes its own
-RESERVE_BYTES = 64 << 20  # left free on every disk
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,12 @@ def find_model(
     dry: bool = False,
     tools: Tools | None = None,
     wait_s: float = WAIT_S,
+    policy: PinPolicy | None = None,
 ) -> FoundModel:
     """Find or make the directory of a model.
 
     Args:
+        policy: whether a published checkpoint whose files are not known beforehand may be used.
         offline: download nothing.
         deep: compare sha256 in addition to sizes; reads every byte.
         dry: change nothing; `directory` is then where the copy would be made.
@@ -104,27 +107,7 @@ def find_model(
     Raises:
         ModelUnavailable: no source had it; the message has the problem of each.
     """
-    return _Search(model, roots, offline, precision, deep, dry, tools or Tools(), wait_s).run()
-
-
-def space_problem(directory: Path, needed_bytes: int) -> str | None:
-    """Return why a directory cannot take a copy of that size, or None if it can. Changes nothing.
-
-    Measured at the nearest existing parent; a disk that does not answer is a problem like any other.
-    """
-    parents: Iterable[Path] = [directory, *directory.parents]
-    try:
-        existing = next(path for path in parents if path.is_dir())
-        disk = os.statvfs(existing)
-    except (OSError, StopIteration) as error:
-        reason = files.explain(error) if isinstance(error, OSError) else "does not exist"
-        return f"{directory}: {reason}"
-    free = disk.f_bavail * disk.f_frsize
-    if disk.f_flag & os.ST_RDONLY or not os.access(existing, os.W_OK | os.X_OK):
-        return f"{directory}: cannot be written to"
-    if free < needed_bytes + RESERVE_BYTES:
-        return f"{directory}: {_size(free)} free, {_size(needed_bytes + RESERVE_BYTES)} needed"
-    return None
+    return _Search(model, roots, offline, precision, deep, dry, tools or Tools(), wait_s, policy or PinPolicy()).run()
 
 
 @dataclass
@@ -139,6 +122,7 @@ class _Search:
     dry: bool
     tools: Tools
     wait_s: float
+    policy: PinPolicy
     notes: list[str] = field(default_factory=list)
     ignores_hub_caches: bool = False  # set once the files in them could not be used for this model
 
@@ -153,7 +137,26 @@ class _Search:
         )
         if found is None:
             raise ModelUnavailable(self._failure_message())
+        if warning := unpinned_copy(found.directory):
+            self.notes.append(warning)
         return replace(found, notes=tuple(dict.fromkeys(self.notes)))
+
+    @cached_property
+    def _checkpoint(self) -> Checkpoint | None:
+        """Return the published checkpoint of that name, at the operator's pin if there is one."""
+        checkpoint = published().get(self.model)
+        return self.policy.apply(checkpoint) if checkpoint else None
+
+    @property
+    def _usable_checkpoint(self) -> Checkpoint | None:
+        """Return the published checkpoint if its files may come from a hub or a cache."""
+        refused = self._checkpoint is not None and self.policy.refusal(self._checkpoint)
+        return None if refused else self._checkpoint
+
+    def _recipe(self, checkpoint: Checkpoint, revision: str | None = None) -> Recipe:
+        return recipes.from_checkpoint(
+            checkpoint, self.precision, self.roots.voices, revision, allow_unpinned=self.policy.allow_unpinned
+        )
 
     def _in_named_directory(self) -> FoundModel | None:
         """Use the directory that the setting names: an absolute path, or a directory that ships with the code."""
@@ -161,17 +164,20 @@ class _Search:
         return self._use_directory(directory, "shipped") if directory.is_dir() else None
 
     def _in_hub_cache(self) -> FoundModel | None:
-        checkpoint = published().get(self.model)
+        checkpoint = self._usable_checkpoint
         cached = recipes.find_cached(checkpoint.model, self.roots.hub_caches) if checkpoint else None
         if checkpoint is None or cached is None:
             return None
         revision = cached[1]
-        if revision != checkpoint.model.revision:
-            self.notes.append(f"the hub cache has revision {revision[:12]}, not the published one; it is used")
         if self._is_baked(revision):
-            self.notes.append("the image has the same revision, already converted")
+            self.notes.append("the image has the same revision as the hub cache, already converted")
             return FoundModel(self.roots.baked / self.model, "baked", revision)
-        recipe = recipes.from_checkpoint(checkpoint, self.precision, self.roots.voices, revision)
+        recipe = self._recipe(checkpoint, revision)
+        if revision != checkpoint.model.revision:
+            condition = "" if recipe.unpinned else " if its files are those of the published one"
+            self.notes.append(
+                f"the hub cache has revision {revision[:12]}, not the published one; it is used{condition}"
+            )
         return self._find_or_make_copy(recipe, "runpod-cache")
 
     def _in_image(self) -> FoundModel | None:
@@ -179,19 +185,40 @@ class _Search:
         return self._use_directory(directory, "baked") if directory.is_dir() else None
 
     def _among_copies(self) -> FoundModel | None:
-        checkpoint = published().get(self.model)
+        checkpoint = self._usable_checkpoint
         if checkpoint is None:
             return None
-        return self._find_copy(recipes.from_checkpoint(checkpoint, self.precision, ()), "volume")
+        if checkpoint.unknown:
+            return self._find_unpinned_copy()
+        return self._find_copy(self._recipe(checkpoint), "volume")
+
+    def _find_unpinned_copy(self) -> FoundModel | None:
+        """Find the newest copy of any revision, so that a branch that moved does not change the model."""
+        pattern = f"{self.precision}-*{UNPINNED}/{self.model}/{copies.MANIFEST}"
+        manifests = [path for place in self.roots.caches for path in place.glob(pattern)]
+        for path in sorted(manifests, key=files.age_s):
+            manifest = copies.read_manifest(path.parent)
+            if manifest and copies.defect(path.parent, deep=self.deep) is None:
+                return FoundModel(path.parent, "volume", manifest.revision)
+        return None
 
     def _from_hub(self) -> FoundModel | None:
-        checkpoint = published().get(self.model)
+        checkpoint = self._checkpoint
         if checkpoint is None:
+            return None
+        if refusal := self.policy.refusal(checkpoint):
+            self.notes.append(refusal)
             return None
         if self.offline:
             self.notes.append("the hub: not asked, HF_HUB_OFFLINE is set")
             return None
-        return self._find_or_make_copy(recipes.from_checkpoint(checkpoint, self.precision, self.roots.voices), "hub")
+        if not (checkpoint.model.is_at_commit or self.dry):
+            try:
+                checkpoint = checkpoint.at(self.tools.resolve(checkpoint.model, lambda: None))
+            except SourceProblem as error:
+                self.notes.append(f"hub: {error}")
+                return None
+        return self._find_or_make_copy(self._recipe(checkpoint), "hub")
 
     @property
     def _hub_caches(self) -> tuple[Path, ...]:
@@ -261,7 +288,7 @@ class _Search:
         if problem := space_problem(place, needed):
             raise _PlaceProblem(problem)
         if self.dry:
-            self.notes.append(f"a copy would be made in {place}, {_size(needed)} needed")
+            self.notes.append(f"a copy would be made in {place}, {in_bytes(needed)} needed")
             return FoundModel(target, source, recipe.revision)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -271,7 +298,7 @@ class _Search:
                 if made:
                     self._build(recipe, source, target, lease.heartbeat)
         except OSError as error:
-            raise _PlaceProblem(_disk_problem(place, error, needed)) from None
+            raise _PlaceProblem(disk_problem(place, error, needed)) from None
         return FoundModel(target, source, recipe.revision, made=made)
 
     def _build(self, recipe: Recipe, source: WeightsSource, target: Path, heartbeat: recipes.Heartbeat) -> None:
@@ -311,15 +338,3 @@ def _copy_path(place: Path, recipe: Recipe) -> Path:
 
 def _is_usable(target: Path, deep: bool = False) -> bool:
     return copies.defect(target, deep=deep) is None
-
-
-def _disk_problem(place: Path, error: OSError, needed: int) -> str:
-    try:
-        free = _size(files.free_bytes(place))
-    except OSError:
-        free = "unknown"
-    return f"{place}: {files.explain(error)} ({free} free, {_size(needed)} needed)"
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes:,} bytes"

@@ -1,7 +1,10 @@
-"""The part of the weight cache that needs heavy libraries: `fetch` a file from the hub, `convert` to a copy's files.
+"""The part of the weight cache that needs heavy libraries: the hub's client, and the conversion to a copy's files.
 
 A program, run by path in a child process, so that the boot process imports neither torch nor huggingface_hub and
 can stop it. The request is one JSON argument; the exit code and the last line printed tell what went wrong.
+
+Pickles are never given to torch: reading them with `weights_only` was no protection before torch 2.6
+(CVE-2025-32434), nor a complete one before 2.10 (CVE-2026-24747).
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-import pickle
 import re
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +24,49 @@ SOURCE_FAULT = 65  # EX_DATAERR: the files that were read cannot be used
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE}
 
 
+# Where a training checkpoint has its weights, the averaged ones first: f5_tts/infer/utils_infer.py, `load_checkpoint`.
+NESTED_AS = ("ema_model_state_dict", "model_state_dict")
+
+
 class Unusable(Exception):
     """The source cannot be used; the message is for the operator."""
 
 
 def fetch(repo: str, revision: str, path: str, into: str, endpoint: str | None = None) -> None:
     """Download one file at a fixed revision into the directory `into`, under the path it has in the repository."""
+    with _hub(f"{repo}/{path}") as hub:
+        hub.hf_hub_download(repo, path, revision=revision, local_dir=into, endpoint=endpoint)
+
+
+def resolve(repo: str, revision: str, path: str) -> None:
+    """Print the commit at which a branch of a repository is, as the hub answers for one file in it."""
+    with _hub(f"{repo}/{path}") as hub:
+        print(hub.get_hf_file_metadata(hub.hf_hub_url(repo, path, revision=revision)).commit_hash)
+
+
+@contextmanager
+def _hub(name: str) -> Iterator[Any]:
+    """Yield the hub's client, whose errors about the file of that name become messages for the operator."""
     try:
-        from huggingface_hub import hf_hub_download
+        import huggingface_hub
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError as error:
         raise Unusable(f"huggingface_hub cannot be imported ({error}); install it or provide the weights") from None
     try:
-        hf_hub_download(repo, path, revision=revision, local_dir=into, endpoint=endpoint)
+        yield huggingface_hub
     except LocalEntryNotFoundError as error:  # no connection after all retries, or forbidden by HF_HUB_OFFLINE
-        raise Unusable(f"{repo}/{path} cannot be downloaded: {_first_line(error.__cause__ or error)}") from None
+        raise Unusable(f"{name} cannot be downloaded: {_first_line(error.__cause__ or error)}") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "no answer"
-        raise Unusable(f"the hub answers {status} for {repo}/{path}; is a token (HF_TOKEN) needed?") from None
+        raise Unusable(f"the hub answers {status} for {name}; is a token (HF_TOKEN) needed?") from None
 
 
 def convert(model: str, vocab: str, vocoder: str, into: str, precision: str) -> None:
     """Write model.safetensors, vocab.txt and vocoder.safetensors into the directory `into`."""
     target = Path(into)
-    weights = _ema(_load(Path(model)))
+    weights = _load(Path(model), NESTED_AS)
+    if not any("transformer." in name for name in weights):
+        raise Unusable(f"{Path(model).name} has no tensor named transformer.*; it is not an F5-TTS model")
     if precision == "fp16":
         weights = {name: _half(tensor) for name, tensor in weights.items()}
     _save(weights, target / "model.safetensors")
@@ -56,39 +79,43 @@ def convert(model: str, vocab: str, vocoder: str, into: str, precision: str) -> 
     (target / "vocab.txt").write_bytes(Path(vocab).read_bytes().replace(b"\r\n", b"\n"))
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Load tensors by name. A pickle is read with `weights_only`, which creates only tensors and plain containers."""
-    import torch
+def _load(path: Path, nested_as: Sequence[str] = ()) -> dict[str, Any]:
+    """Load tensors by name; of a training checkpoint, those under the first of `nested_as` that it has."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if path.suffix != ".safetensors":
+        return _load_pickled(path, nested_as)
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise Unusable(
-            f"{path.name} holds more than weights, and loading it could run code from its author; "
-            "use a safetensors file, or convert it on a machine where that is acceptable"
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        return dict(load_file(path))
+    except SafetensorError as error:
         raise Unusable(f"{path.name} cannot be read: {_first_line(error)}") from None
-    if not isinstance(value, dict):
-        raise Unusable(f"{path.name} holds a {type(value).__name__} instead of named tensors")
-    return value
 
 
-def _ema(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the averaged weights, or the only ones there are: a training checkpoint nests them.
-
-    See f5_tts/infer/utils_infer.py, `load_checkpoint`, with and without `use_ema`.
-    """
+def _load_pickled(path: Path, nested_as: Sequence[str]) -> dict[str, Any]:
+    """Load the tensors of a PyTorch checkpoint as views of their storages; those of other tensors are not read."""
     import torch
 
-    inner = state.get("ema_model_state_dict", state.get("model_state_dict", state))
-    tensors = {name: value for name, value in inner.items() if isinstance(value, torch.Tensor)}
-    if not any("transformer." in name for name in tensors):
-        raise Unusable("the checkpoint has no tensor named transformer.*; it is not an F5-TTS model")
+    from f5_worker.boot.weights.torch_file import TorchFile
+    from f5_worker.boot.weights.torch_pickle import CheckpointRefused
+
+    storages: dict[str, bytearray] = {}
+    tensors = {}
+    try:
+        with TorchFile(path) as file:
+            for name, stored in file.tensors(nested_as).items():
+                storage, dtype = stored.storage, getattr(torch, stored.storage.dtype)
+                if not storage.n_elements:  # frombuffer refuses empty ones
+                    tensors[name] = torch.empty(stored.shape, dtype=dtype)
+                    continue
+                if storage.key not in storages:
+                    storages[storage.key] = file.read(storage)
+                elements = torch.frombuffer(storages[storage.key], dtype=dtype)
+                tensors[name] = elements.as_strided(stored.shape, stored.strides, stored.offset)
+    except CheckpointRefused as error:
+        raise Unusable(
+            f"{path.name} {error}; save its weights alone, with torch 1.6 or later or as safetensors"
+        ) from None
     return tensors
 
 
@@ -128,11 +155,14 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+TASKS: dict[str, Callable[..., None]] = {"fetch": fetch, "resolve": resolve, "convert": convert}
+
+
 def main(task: str, request: str) -> int:
-    """Run `fetch` or `convert` with the arguments in `request` (JSON) and return the exit code."""
+    """Run `fetch`, `resolve` or `convert` with the arguments in `request` (JSON) and return the exit code."""
     arguments = json.loads(request)
     try:
-        (fetch if task == "fetch" else convert)(**arguments)
+        TASKS[task](**arguments)
     except Unusable as error:
         print(error)
         return SOURCE_FAULT
@@ -143,4 +173,5 @@ def main(task: str, request: str) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).resolve().parents[3]))  # isolated mode leaves the code's directory out
     sys.exit(main(*sys.argv[1:]))

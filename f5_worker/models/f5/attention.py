@@ -6,7 +6,6 @@ Legend: n frames of all rows together, h heads, d width of one head.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import cast
 
 import torch
@@ -43,28 +42,26 @@ def attend_flash(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tenso
     return out
 
 
-def attend_varlen(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
-    """Attend with torch's own variable-length flash attention (torch >= 2.10)."""
-    from torch.nn.attention.varlen import varlen_attn
+def attend_flash_3(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """Attend with FlashAttention-3, which an image for Hopper may bring along."""
+    from flash_attn_interface import flash_attn_varlen_func  # type: ignore[import-not-found, unused-ignore]
 
     cumulative, max_length = rows.cumulative, rows.max_length
-    return cast(Tensor, varlen_attn(query, key, value, cumulative, cumulative, max_length, max_length))
+    out = flash_attn_varlen_func(query, key, value, cumulative, cumulative, max_length, max_length)
+    return cast(Tensor, out[0] if isinstance(out, tuple) else out)  # some releases return the log-sum-exp, too
 
 
-def choose_attention(device: torch.device, dtype: torch.dtype, *, flash: bool = True) -> Attend:
-    """Return the fastest attention for a model on `device` in `dtype`.
+def attend_torch(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+    """Attend with the FlashAttention-2 that is part of torch.
 
-    Those that take all rows in one launch need half precision on CUDA.
-
-    Args:
-        flash: flash-attn may be used where it is installed; False if it was not tested (`F5_FLASH_ATTN=off`).
+    Called as torch.nn.attention.varlen does, whose wrapper is there from torch 2.10 on and imports torch's compiler at
+    its first call: 4 s.
     """
-    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
-        if flash and find_spec("flash_attn") is not None:
-            return attend_flash
-        if find_spec("torch.nn.attention.varlen") is not None:
-            return attend_varlen
-    return attend_dense
+    cumulative, max_length = rows.cumulative, rows.max_length
+    out, *_ = torch.ops.aten._flash_attention_forward(
+        query, key, value, cumulative, cumulative, max_length, max_length, 0.0, False, return_debug_mask=False
+    )
+    return cast(Tensor, out)
 
 
 def rotary_tables(n: int, dim_head: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,13 @@ from f5_worker.engine.types import Segment
 from f5_worker.errors import HostUnfit
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
+from f5_worker.models.f5.cuda.attention_choice import (
+    AttentionShape,
+    ChosenAttention,
+    Measured,
+    cuda_time_us,
+    unmeasured,
+)
 from f5_worker.models.f5.cuda.backend import choose_backend
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
@@ -131,6 +138,23 @@ class F5Runner:
         """Run each kernel once, because the first run is slow."""
         run_on_device(lambda: self.generate(_warm_up_segment()))
 
+    @property
+    def attention(self) -> dict[str, Measured]:
+        """Return the measured attention of each class of rows; empty where there is no choice, or not yet."""
+        attend = self.model.backend.attend
+        return dict(attend.chosen) if isinstance(attend, ChosenAttention) else {}
+
+    def choose_attention(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
+        """Measure what computes attention fastest on this device, unless an earlier start did, and use it.
+
+        Args:
+            run_on_device: runs pieces of a few hundredths of a second; `Engine.run` while jobs run.
+        """
+        attend = self.model.backend.attend
+        if isinstance(attend, ChosenAttention):
+            for measure in unmeasured(attend, AttentionShape.of(self.model), self.model.device, cuda_time_us):
+                run_on_device(partial(self._capture, measure))
+
     def capture_graphs(self, limit_s: float, run_on_device: RunOnDevice = lambda work: work()) -> int:
         """Capture CUDA graphs of steps, begins and ends of likely sizes; other sizes work too, slower.
 
@@ -239,7 +263,7 @@ def load_checkpoint(
         with translate_cuda_errors():
             model.to(device, _PRECISIONS[precision])
             vocoder.to(device)
-        choose_backend(model, flash=settings.flash_attn != "off")
+        choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
         return F5Runner(name, directory, vocabulary, model, vocoder)
 
     runner: F5Runner = run_on_device(move_to_device)

@@ -72,9 +72,12 @@ QUIRKS = [
     ("backend,native", "2.10.0", "ok"),
     ("backend:[a", "2.10.0", "reject"),
     ("backend: cudaMallocAsync", "2.12.0", "ok"),
-    ("backend: cudaMallocAsync", "2.8.0", "ok"),  # the verdict would need a driver
+    ("backend: cudaMallocAsync", "2.8.0", "reject"),  # the scan at load time does not see past the space
     ("backend: native", "2.8.0", "ok"),
     ("backend:cudaMallocAsync,backend:native", "2.14.0", "reject"),
+    ("backend:native,backend:cudaMallocAsync", "2.11.0", "reject"),
+    ("backend:native,backend:cudaMallocAsync", "2.4.0", "reject"),
+    ("backend:cudaMallocAsync,backend:cudaMallocAsync", "2.11.0", "ok"),
     ("roundup_power2_divisions:[", "2.9.1", "ok"),
     ("roundup_power2_divisions:[", "2.10.0", "abort"),
     ("roundup_power2_divisions:[256:1,", "2.6.0", "ok"),

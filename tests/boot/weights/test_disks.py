@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from f5_worker.boot.weights import copies, recipes, weights
+from f5_worker.boot.weights import copies, disks, recipes, weights
+from f5_worker.boot.weights.disks import space_problem
 from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, Tools
-from f5_worker.boot.weights.weights import CopyPrecision, WeightRoots, find_model, space_problem
+from f5_worker.boot.weights.weights import CopyPrecision, WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable
 from tests.boot.weights.test_weights import NAME, PINNED, Hub, cache_snapshot, hub, small_table
 
@@ -29,7 +30,7 @@ def limit_disks(monkeypatch: pytest.MonkeyPatch, free: dict[Path, int]) -> None:
                 return os.statvfs_result((1, 1, *list(measured)[2:4], free_bytes, *list(measured)[5:]))
         return measured
 
-    monkeypatch.setattr(weights.os, "statvfs", statvfs)
+    monkeypatch.setattr(disks.os, "statvfs", statvfs)
 
 
 def test_a_full_disk_is_named_with_both_numbers_and_the_next_is_used(
@@ -38,7 +39,7 @@ def test_a_full_disk_is_named_with_both_numbers_and_the_next_is_used(
     limit_disks(monkeypatch, {roots.caches[0]: 1000})
     located = find_model(NAME, roots=roots, tools=hub.tools)
     assert located.directory.is_relative_to(roots.caches[1])
-    assert located.notes == (f"{roots.caches[0]}: 1,000 bytes free, {370 + weights.RESERVE_BYTES:,} bytes needed",)
+    assert located.notes == (f"{roots.caches[0]}: 1,000 bytes free, {370 + disks.RESERVE_BYTES:,} bytes needed",)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT])

@@ -84,6 +84,15 @@ def test_a_hub_cache_is_used_in_place(roots: WeightRoots) -> None:
     assert (found.directory, found.source, found.made) == (snapshot, "runpod-cache", False)
 
 
+def test_a_hub_cache_of_another_revision_must_have_the_known_content(roots: WeightRoots) -> None:
+    snapshot = fill(roots.hub_caches[0] / "models--org--asr" / "snapshots" / ("1" * 40))
+    assert find_recogniser(NAME, roots=roots, offline=True).directory == snapshot
+    (snapshot / "model.bin").write_bytes(b"weightz")
+    found = find_recogniser(NAME, roots=roots, offline=True)
+    assert found.directory is None
+    assert found.notes[0].startswith("the hub cache has revision 111111111111, in which model.bin has sha256")
+
+
 def test_one_download_serves_the_next_worker(roots: WeightRoots) -> None:
     hub = Hub()
     first = find_recogniser(NAME, roots=roots, tools=hub.tools)

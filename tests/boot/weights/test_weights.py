@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,12 +16,14 @@ import pytest
 
 from f5_worker.boot.weights import copies, recipes, weights
 from f5_worker.boot.weights.bake import bake
+from f5_worker.boot.weights.bake import main as bake_main
+from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, SourceProblem, Tools
 from f5_worker.boot.weights.weights import WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models import published as checkpoints
 from f5_worker.models.published import HubFile
-from f5_worker.settings import REPOSITORY
+from f5_worker.settings import REPOSITORY, Settings
 
 NAME = "F5TTS_v1_Base"
 PINNED = checkpoints.published()[NAME].model.revision
@@ -45,6 +48,7 @@ class Hub:
         self.asked: list[str] = []
         self.converted = 0
         self.error: Exception | None = None
+        self.commit = "c" * 40
 
     def fetch(self, file: HubFile, into: Path, heartbeat: Heartbeat) -> Path:
         self.asked.append(file.path)
@@ -57,13 +61,18 @@ class Hub:
 
     def convert(self, parts: SourceFiles, into: Path, precision: str, heartbeat: Heartbeat) -> None:
         self.converted += 1
-        shutil.copyfile(parts.model, into / copies.MODEL)
+        data = parts.model.read_bytes()
+        (into / copies.MODEL).write_bytes(tensors(data) if parts.model.suffix == ".pt" else data)
         shutil.copyfile(parts.vocab, into / copies.VOCAB)
         (into / copies.VOCODER).write_bytes(tensors(parts.vocoder.read_bytes()))
 
+    def resolve(self, file: HubFile, heartbeat: Heartbeat) -> str:
+        self.asked.append(f"{file.repo}@{file.revision}")
+        return self.commit
+
     @property
     def tools(self) -> Tools:
-        return Tools(self.fetch, self.convert)
+        return Tools(self.fetch, self.convert, self.resolve)
 
 
 @pytest.fixture
@@ -73,13 +82,15 @@ def hub() -> Hub:
 
 @pytest.fixture(autouse=True)
 def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The published names with files of a few bytes and no sha256."""
+    """The published names with files of a few bytes, with their sha256 where the real one is known."""
+
+    def shrunk(file: HubFile, size_bytes: int) -> HubFile:
+        sha256 = hashlib.sha256(content(file)).hexdigest() if file.sha256 else None
+        return replace(file, size_bytes=size_bytes, sha256=sha256)
+
     small = {
         name: replace(
-            entry,
-            model=replace(entry.model, size_bytes=100, sha256=None),
-            vocab=replace(entry.vocab, size_bytes=10, sha256=None),
-            vocoder=replace(entry.vocoder, size_bytes=100, sha256=None),
+            entry, model=shrunk(entry.model, 100), vocab=shrunk(entry.vocab, 10), vocoder=shrunk(entry.vocoder, 100)
         )
         for name, entry in checkpoints.published().items()
     }
@@ -272,6 +283,88 @@ def test_wrong_content_is_refused(roots: WeightRoots, hub: Hub, monkeypatch: pyt
     with pytest.raises(ModelUnavailable, match=r"model_1250000.safetensors has sha256 .* instead of 000000000000"):
         find_model(NAME, roots=roots, tools=hub.tools)
     assert list(roots.caches[0].rglob("*.safetensors")) == []
+
+
+def test_a_cache_is_checked_whatever_its_revision(roots: WeightRoots, hub: Hub) -> None:
+    """RunPod caches what main is at: the sums decide, and where they differ the hub's pinned files are taken."""
+    snapshot = cache_snapshot(roots.hub_caches[0], "a" * 40, main=True)
+    (snapshot / NAME / "model_1250000.safetensors").resolve().write_bytes(tensors(b"of today"))
+    found = find_model(NAME, roots=roots, tools=hub.tools)
+    assert (found.source, found.revision) == ("hub", PINNED)
+    assert any("runpod-cache: model_1250000.safetensors has sha256" in note for note in found.notes)
+    allowed = find_model(NAME, roots=roots, tools=hub.tools, policy=PinPolicy(allow_unpinned=True))
+    assert (allowed.source, allowed.revision) == ("runpod-cache", "a" * 40)
+    assert (allowed.directory / copies.MODEL).read_bytes() == tensors(b"of today")
+    assert f"F5_PINS={NAME}@{'a' * 40}:{hashlib.sha256(tensors(b'of today')).hexdigest()}" in allowed.notes[-1]
+    again = find_model(NAME, roots=roots, tools=hub.tools)
+    assert again.directory == found.directory, "a copy made while all was allowed is no copy of the pinned one"
+
+
+UNPINNED = "F5TTS_German"
+
+
+def test_a_checkpoint_that_is_not_pinned_is_refused(roots: WeightRoots, hub: Hub) -> None:
+    with pytest.raises(ModelUnavailable) as raised:
+        find_model(UNPINNED, roots=roots, tools=hub.tools)
+    for part in ("no commit", "no sha256", f"F5_PINS={UNPINNED}@COMMIT:SHA256", "F5_ALLOW_UNPINNED=true"):
+        assert part in str(raised.value)
+    assert hub.asked == []
+
+
+def test_what_was_allowed_is_reported_as_a_pin_and_kept(roots: WeightRoots, hub: Hub) -> None:
+    allowed = PinPolicy(allow_unpinned=True)
+    found = find_model(UNPINNED, roots=roots, tools=hub.tools, policy=allowed)
+    german = weights.published()[UNPINNED]
+    assert hub.asked[0] == f"{german.model.repo}@main"
+    pin = f"{UNPINNED}@{hub.commit}:{hashlib.sha256(content(german.model)).hexdigest()}"
+    assert f"these are F5_PINS={pin}" in found.notes[-1]
+
+    hub.commit, hub.asked = "d" * 40, []  # main moves on
+    again = find_model(UNPINNED, roots=roots, tools=hub.tools, policy=allowed, offline=True)
+    assert (again.directory, again.revision, hub.asked) == (found.directory, "c" * 40, [])
+
+    pinned = find_model(UNPINNED, roots=roots, tools=hub.tools, policy=PinPolicy.from_settings(pin, False))
+    assert (pinned.source, pinned.revision, pinned.notes) == ("hub", "c" * 40, ())
+    with pytest.raises(ModelUnavailable, match="not pinned"):
+        find_model(UNPINNED, roots=roots, tools=hub.tools)
+
+
+def test_a_pin_with_another_sum_is_refused(roots: WeightRoots, hub: Hub) -> None:
+    policy = PinPolicy.from_settings(f"{UNPINNED}@{'e' * 40}:{'0' * 64}", allow_unpinned=True)
+    with pytest.raises(ModelUnavailable, match="instead of 000000000000"):
+        find_model(UNPINNED, roots=roots, tools=hub.tools, policy=policy)
+
+
+def test_an_operators_directory_needs_no_pin(roots: WeightRoots, hub: Hub) -> None:
+    fill(roots.baked / UNPINNED)
+    assert find_model(UNPINNED, roots=roots, tools=hub.tools).source == "baked"
+
+
+def test_baking_follows_the_same_settings(roots: WeightRoots, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelUnavailable, match="not pinned"):
+        bake(UNPINNED, roots.baked, roots=roots, tools=hub.tools)
+    made = bake(UNPINNED, roots.baked, roots=roots, tools=hub.tools, policy=PinPolicy(allow_unpinned=True))
+    assert find_model(UNPINNED, roots=roots, offline=True).directory == made.directory
+    monkeypatch.setenv("F5_PINS", "F5TTS_German@main:0")
+    assert bake_main([UNPINNED, str(roots.baked)]) == 1
+
+
+def test_every_published_file_of_weights_is_pinned_or_refused() -> None:
+    """The default is pinned with all its files, and its vocoder; no file of a pinned checkpoint is on a branch."""
+    table = checkpoints.published()
+    assert {name for name, entry in table.items() if entry.unknown} == {
+        "F5TTS_Finnish", "F5TTS_French", "F5TTS_German", "F5TTS_Hindi", "F5TTS_Japanese", "F5TTS_Latvian",
+        "F5TTS_Russian",
+    }  # fmt: skip
+    default = table[Settings().model]
+    assert all(file.sha256 for file in (default.model, default.vocab, default.vocoder))
+    for entry in table.values():
+        assert entry.vocoder.is_at_commit
+        assert entry.vocoder.sha256
+        assert entry.unknown or entry.vocab.is_at_commit
+    for asr in checkpoints.recognisers().values():
+        assert asr.weights.sha256
+        assert all(file.is_at_commit for file in asr.files)
 
 
 def test_offline_without_any_copy(roots: WeightRoots, hub: Hub) -> None:

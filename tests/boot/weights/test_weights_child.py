@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -100,7 +100,7 @@ def test_a_training_checkpoint_gives_its_averaged_weights(parts: SourceFiles, tm
 @pytest.mark.parametrize("which", ["model", "vocoder"])
 def test_a_pickle_with_code_is_refused_and_not_run(parts: SourceFiles, tmp_path: Path, which: str) -> None:
     trap = tmp_path / "trap.bin"
-    trap.write_bytes(pickle.dumps(Trap(), protocol=2))
+    torch.save(Trap(), trap)
     files = {"model": parts.model, "vocab": parts.vocab, "vocoder": parts.vocoder, which: trap}
     with pytest.raises(weights_child.Unusable, match=r"holds more than weights.*safetensors"):
         convert(SourceFiles(**files), tmp_path / "out")
@@ -166,6 +166,7 @@ class HubServer(BaseHTTPRequestHandler):
     """As much of the hub as `hf_hub_download` needs: `/<repo>/resolve/<revision>/<file>`."""
 
     files: ClassVar[dict[str, bytes]]
+    branches: ClassVar[dict[str, str]] = {"main": "a" * 40, "odd": "../../elsewhere"}
     status = 200
     cut = False
 
@@ -183,7 +184,8 @@ class HubServer(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", "EntryNotFound")
         data = data if status == 200 and data is not None else b""
         self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.send_header("X-Repo-Commit", self.path.split("/resolve/")[-1].split("/")[0])
+        revision = self.path.split("/resolve/")[-1].split("/")[0]
+        self.send_header("X-Repo-Commit", self.branches.get(revision, revision))
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
@@ -217,6 +219,14 @@ URL = f"/{VOCAB.repo}/resolve/{VOCAB.revision}/{VOCAB.path}"
 def test_a_file_is_downloaded_at_its_revision(hub: type[HubServer], tmp_path: Path) -> None:
     hub.files[URL] = b" \r\na\r\n"
     assert recipes.fetch(VOCAB, tmp_path, lambda: None).read_bytes() == b" \r\na\r\n"
+
+
+def test_the_commit_of_a_branch_is_the_hubs_answer(hub: type[HubServer]) -> None:
+    for branch in ("main", "odd"):
+        hub.files[f"/{VOCAB.repo}/resolve/{branch}/{VOCAB.path}"] = b"x"
+    assert recipes.resolve(replace(VOCAB, revision="main"), lambda: None) == "a" * 40
+    with pytest.raises(SourceProblem, match="the hub names no commit"):
+        recipes.resolve(replace(VOCAB, revision="odd"), lambda: None)
 
 
 @pytest.mark.parametrize("status", [401, 404])

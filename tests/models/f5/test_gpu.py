@@ -11,8 +11,17 @@ import pytest
 import torch
 
 from f5_worker.errors import OutOfMemory
-from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_varlen
+from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_torch
 from f5_worker.models.f5.config import PUBLISHED, make_segment
+from f5_worker.models.f5.cuda.attention_choice import (
+    ROW_CLASSES,
+    AttentionName,
+    AttentionShape,
+    ChosenAttention,
+    cuda_time_us,
+    unmeasured,
+)
+from f5_worker.models.f5.cuda.backend import choose_backend
 from f5_worker.models.f5.cuda.ops import TorchOps
 from f5_worker.models.f5.cuda.packed import Rows
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
@@ -111,16 +120,16 @@ RAGGED = (300, 1, 977, 977, 64)
 
 def backend_of(name: str) -> Backend:
     """Return one of the backends, or skip the test."""
-    pytest.importorskip({"flash": "flash_attn", "varlen": "torch.nn.attention.varlen"}.get(name, "triton"))
-    from f5_worker.models.f5.cuda.kernels import TritonOps, attend_triton
+    pytest.importorskip({"flash": "flash_attn"}.get(name, "triton"))
+    from f5_worker.models.f5.cuda.kernels import TritonAttention, TritonOps
 
     attends: dict[str, Attend] = {
-        "dense": attend_dense, "flash": attend_flash, "varlen": attend_varlen, "triton": attend_triton
+        "dense": attend_dense, "flash": attend_flash, "torch": attend_torch, "triton": TritonAttention()
     }  # fmt: skip
     return Backend(TritonOps() if name == "triton" else TorchOps(), attends[name])
 
 
-@pytest.mark.parametrize("name", ["flash", "varlen", "triton"])
+@pytest.mark.parametrize("name", ["flash", "torch", "triton"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_attention_in_one_launch_equals_dense_attention(name: str, dtype: torch.dtype) -> None:
     attend = backend_of(name).attend
@@ -134,7 +143,7 @@ def test_attention_in_one_launch_equals_dense_attention(name: str, dtype: torch.
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.float16, 2e-3)])
-@pytest.mark.parametrize("name", ["dense", "flash", "varlen", "triton"])
+@pytest.mark.parametrize("name", ["dense", "flash", "torch", "triton"])
 def test_a_batch_changes_no_segment_at_full_size(
     full_size: DiT, name: str, dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +170,7 @@ def test_a_batch_changes_no_segment_at_full_size(
     assert worst <= bound
 
 
-@pytest.mark.parametrize("name", ["varlen", "triton"])
+@pytest.mark.parametrize("name", ["flash", "torch", "triton"])
 def test_captured_steps_equal_plain_steps(full_size: DiT, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, in a batch, at several times, and without a fitting size; also against plain operations in fp32."""
     steps = 8
@@ -190,6 +199,44 @@ def test_captured_steps_equal_plain_steps(full_size: DiT, name: str, monkeypatch
     print(f"\n{name}: captured steps differ by {from_eager:.2e} from eager ones, by {from_exact:.2e} from fp32")
     assert from_eager <= 2e-3
     assert from_exact <= 1e-2
+
+
+@pytest.mark.parametrize("name", ["flash", "torch"])
+def test_attention_that_is_asked_for_gives_the_same_speech(full_size: DiT, name: AttentionName) -> None:
+    backend_of(name)
+    before = full_size.backend
+    try:
+        choose_backend(full_size.half(), "triton", flash=True)
+        expected = sample_mel(full_size)[400:]
+        choose_backend(full_size, name, flash=True)
+        assert full_size.backend.attend is {"flash": attend_flash, "torch": attend_torch}[name]
+        difference = error(sample_mel(full_size)[400:], expected)
+    finally:
+        full_size.float().backend = before
+    print(f"\nF5_ATTENTION={name} and triton: relative difference {difference:.2e}")
+    assert difference <= 1e-2
+
+
+def test_attention_is_measured_once_and_then_kept(
+    full_size: DiT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    before = full_size.backend
+    shape = AttentionShape.of(full_size.half())
+    try:
+        choose_backend(full_size, "auto", flash=True)
+        attention = full_size.backend.attend
+        assert isinstance(attention, ChosenAttention)
+        with torch.inference_mode():
+            for measure in unmeasured(attention, shape, full_size.device, cuda_time_us):
+                measure()
+    finally:
+        full_size.float().backend = before
+    print(f"\n{attention.chosen}")
+    assert attention.chosen.keys() == {row_class.name for row_class in ROW_CLASSES}
+    again = ChosenAttention(attention.backends)
+    assert list(unmeasured(again, shape, full_size.device, cuda_time_us)) == []
+    assert again.chosen == attention.chosen
 
 
 def test_captured_begins_and_ends_equal_plain_ones(full_size: DiT) -> None:

@@ -5,55 +5,105 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from f5_worker.errors import GpuLost, OutOfMemory
+from f5_worker.errors import GpuLost, HostUnfit, OutOfMemory
 from f5_worker.log import logger
-from f5_worker.models.f5.attention import attend_dense, choose_attention
+from f5_worker.models.f5.attention import Attend
+from f5_worker.models.f5.cuda.attention_choice import (
+    AttentionName,
+    AttentionShape,
+    ChosenAttention,
+    available_backends,
+    check_attention,
+    restrict,
+)
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
+from f5_worker.models.f5.cuda.ops import Ops, TorchOps
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points
 
 TRIAL_FRAMES = 200  # more than one block of the attention kernel, and not a multiple of one
+TRIAL_ROWS = (200, 200, 67)
 TOLERANCE = 3e-2  # relative; what half precision and three steps of a model with random weights may add up to
 
 
-def choose_backend(model: DiT, *, flash: bool) -> None:
-    """Give a model on CUDA the Triton kernels if they pass a trial; otherwise, and elsewhere, torch's operations.
+def choose_backend(model: DiT, attention: AttentionName, *, flash: bool) -> None:
+    """Give a model on CUDA Triton's operations if they pass a trial, and the attention that the settings ask for.
 
-    Triton needs a C compiler for the code that launches its kernels, and a GPU that its compiler supports.
+    Elsewhere it has torch's operations. Triton needs a C compiler for the code that launches its kernels, and a GPU
+    that its compiler supports. Where several backends can compute attention, the model has a `ChosenAttention`.
 
     Args:
-        flash: flash-attn may be used, where Triton cannot and it is installed.
+        flash: flash-attn may be used where it is installed.
 
     Raises:
+        HostUnfit: the attention that is asked for is not available.
         OutOfMemory, GpuLost: errors of the device itself.
     """
-    if model.device.type == "cuda" and not try_triton(model):
-        model.backend = Backend(attend=choose_attention(model.device, model.dtype, flash=flash))
-
-
-def try_triton(model: DiT) -> bool:
-    """Set the Triton backend if its results agree with those of torch's plain operations; return whether it is set.
-
-    The plain operations are the reference because torch's attention for rows of any length imports its compiler: 4 s.
-    """
     model.backend = Backend()
-    expected = _run_trial(model)
-    try:
-        from f5_worker.models.f5.cuda.kernels import TritonOps, attend_triton
+    if model.device.type == "cuda":
+        try_backends(model, attention, flash=flash)
 
-        model.backend = Backend(TritonOps(), attend_dense if model.dtype is torch.float32 else attend_triton)
+
+def try_backends(model: DiT, attention: AttentionName, *, flash: bool) -> None:
+    """Do what `choose_backend` does on CUDA. The reference is what the model has: torch's plain operations."""
+    expected = _run_trial(model)
+    ops = _triton_ops(model, expected)
+    model.backend = Backend(ops or TorchOps())
+    available = available_backends(model.dtype, triton=ops is not None, flash=flash)
+    backends = restrict(available, attention)
+    for name, attend in list(backends.items()):  # the first that works stands until all were measured
+        if _works(attend, name, model):
+            model.backend = Backend(model.backend.ops, ChosenAttention(backends) if len(backends) > 1 else attend)
+            return
+        del backends[name]
+    if attention != "auto":
+        raise HostUnfit(
+            f"F5_ATTENTION={attention} does not work here (the log says more); in {model.dtype} this machine has "
+            f"{', '.join(available)}; install what is missing, or set F5_ATTENTION=auto"
+        )
+
+
+def _triton_ops(model: DiT, expected: Tensor) -> Ops | None:
+    """Return Triton's operations if their results agree with those of torch's."""
+    try:
+        from f5_worker.models.f5.cuda.kernels import TritonOps
+    except ImportError as error:
+        logger.warning("Triton is not used, and the model runs slower: %s", error)
+        return None
+    ops = TritonOps()
+    return ops if _agrees(model, ops, expected) else None
+
+
+def _agrees(model: DiT, ops: Ops, expected: Tensor) -> bool:
+    """Return whether operations work and have the expected results; the log says why not."""
+    before, model.backend = model.backend, Backend(ops)
+    try:
         error = float((_run_trial(model) - expected).norm() / expected.norm())
     except (OutOfMemory, GpuLost):
         raise
-    except Exception as failure:  # noqa: BLE001 - of an import, a compiler or a driver; torch works without them
+    except Exception as failure:  # noqa: BLE001 - of a compiler or a driver; torch works without them
         reason = f"{type(failure).__name__}: {failure}"
     else:
         if error <= TOLERANCE:
             return True
         reason = f"its kernels are off by {error:.1%}"
-    model.backend = Backend()
+    finally:
+        model.backend = before
     logger.warning("Triton is not used, and the model runs slower: %s", reason)
     return False
+
+
+def _works(attend: Attend, name: str, model: DiT) -> bool:
+    """Return whether attention works and agrees with torch's dense one; the log says why not."""
+    try:
+        with translate_cuda_errors(), torch.inference_mode():
+            check_attention(attend, TRIAL_ROWS, AttentionShape.of(model), model.device)
+    except (OutOfMemory, GpuLost):
+        raise
+    except Exception as failure:  # noqa: BLE001 - of an import, a compiler or a driver; there is another one
+        logger.warning("%s is not used for attention: %s: %s", name, type(failure).__name__, failure)
+        return False
+    return True
 
 
 def _run_trial(model: DiT) -> Tensor:

@@ -12,6 +12,7 @@ forward, h heads, w width of one head.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,12 +24,11 @@ from torch import Tensor, nn
 from f5_worker.models.f5.cuda.ops import NORM_EPS, GatedBranch
 from f5_worker.models.f5.cuda.packed import QUERY_BLOCK, PackedBatch, Rows
 
-# Block sizes of one program of each kernel; for attention also its warps and pipeline stages. The fastest of those
-# tried on an H200, from 1,700 frames to 43,000.
+# Block sizes of one program of each kernel, the fastest of those tried on an H200, from 1,700 frames to 43,000. Those of
+# attention are measured on each GPU (attention_choice.py).
 CONV_FRAMES = 64
 PROJECT_FRAMES, PROJECT_COLUMNS = 64, 64
 EULER_FRAMES = 4
-ATTENTION_KEYS, ATTENTION_WARPS, ATTENTION_STAGES = 64, 4, 3
 FEATURE_MULTIPLE = 64  # the last layer is padded to a multiple of so many features
 LOG2_E = 1.4426950408889634
 
@@ -214,15 +214,35 @@ def _attend_kernel(  # type: ignore[no-untyped-def]
     tl.store(out_ptrs + query_index[:, None] * (H * W) + column[None, :], out, query_mask)
 
 
-def attend_triton(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
-    """Attend in half precision, as `Attend`; on Hopper faster than FlashAttention-2 (docs/performance.md)."""
-    n, h, w = query.shape
-    out = query.new_empty(n, h, w)
-    _attend_kernel[(len(rows.blocks), h)](
-        query, key, value, out, rows.blocks, query.stride(0), w**-0.5 * LOG2_E, H=h, W=w, QUERIES=QUERY_BLOCK,
-        KEYS=ATTENTION_KEYS, num_warps=ATTENTION_WARPS, num_stages=ATTENTION_STAGES,
-    )  # fmt: skip
-    return out
+@dataclass(frozen=True)
+class TritonAttention:
+    """Attention in half precision, as `Attend`. The default is the fastest on Hopper (docs/performance.md).
+
+    Attributes:
+        keys: of one iteration of a program.
+        warps, stages: of one program; each stage is a block of keys and values that is loaded ahead.
+    """
+
+    keys: int = 64
+    warps: int = 4
+    stages: int = 3
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+        """Attend within each row."""
+        n, h, w = query.shape
+        out = query.new_empty(n, h, w)
+        _attend_kernel[(len(rows.blocks), h)](
+            query, key, value, out, rows.blocks, query.stride(0), w**-0.5 * LOG2_E, H=h, W=w, QUERIES=QUERY_BLOCK,
+            KEYS=self.keys, num_warps=self.warps, num_stages=self.stages,
+        )  # fmt: skip
+        return out
+
+    def compile(self, heads: int, width: int, dtype: torch.dtype) -> None:
+        """Compile the kernel for a model, without launching it."""
+        _attend_kernel.warmup(
+            dtype, dtype, dtype, dtype, torch.int32, 3 * heads * width, width**-0.5 * LOG2_E, H=heads, W=width,
+            QUERIES=QUERY_BLOCK, KEYS=self.keys, num_warps=self.warps, num_stages=self.stages, grid=(1,),
+        )  # fmt: skip
 
 
 class TritonOps:

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from f5_worker.errors import OutOfMemory
+from f5_worker.errors import HostUnfit, OutOfMemory
+from f5_worker.models.f5.attention import attend_dense
 from f5_worker.models.f5.config import Arch
-from f5_worker.models.f5.cuda.backend import choose_backend, try_triton
+from f5_worker.models.f5.cuda import backend
+from f5_worker.models.f5.cuda.attention_choice import AttentionName
+from f5_worker.models.f5.cuda.backend import choose_backend, try_backends
 from f5_worker.models.f5.cuda.ops import TorchOps
+from f5_worker.models.f5.cuda.packed import Rows
 from f5_worker.models.f5.network import DiT
 from tests.models.f5.conftest import SMALL
 
@@ -23,7 +27,7 @@ MakeModel = Callable[[Arch], DiT]
 
 def test_a_cpu_has_only_torch(make_model: MakeModel) -> None:
     model = make_model(SMALL)
-    choose_backend(model, flash=True)
+    choose_backend(model, "auto", flash=True)
     assert isinstance(model.backend.ops, TorchOps)
 
 
@@ -31,7 +35,7 @@ def test_a_cpu_has_only_torch(make_model: MakeModel) -> None:
 def test_kernels_with_the_same_results_are_used(make_model: MakeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels.TritonOps, "convolve", TorchOps.convolve)  # takes a minute to interpret
     model = make_model(SMALL)
-    assert try_triton(model)
+    try_backends(model, "auto", flash=True)
     assert isinstance(model.backend.ops, kernels.TritonOps)
 
 
@@ -53,7 +57,7 @@ def test_kernels_that_are_wrong_or_do_not_compile_are_not_used(
     monkeypatch.setattr(kernels.TritonOps, "norm", norm)
     model = make_model(SMALL)
     with caplog.at_level(logging.WARNING):
-        assert not try_triton(model)
+        try_backends(model, "auto", flash=True)
     assert isinstance(model.backend.ops, TorchOps)
     assert reason in caplog.text
 
@@ -65,4 +69,28 @@ def test_errors_of_the_device_itself_are_raised(make_model: MakeModel, monkeypat
     monkeypatch.setattr(kernels.TritonOps, "norm", out_of_memory)
     monkeypatch.setattr(kernels.TritonOps, "convolve", TorchOps.convolve)
     with pytest.raises(OutOfMemory):
-        try_triton(make_model(SMALL))
+        try_backends(make_model(SMALL), "auto", flash=True)
+
+
+@pytest.mark.parametrize("attention", ["triton", "flash", "torch"])
+def test_attention_that_is_asked_for_and_is_not_there_is_an_error(
+    attention: AttentionName, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "_triton_ops", lambda model, expected: None)
+    with pytest.raises(HostUnfit, match=rf"F5_ATTENTION={attention} .* has dense"):
+        try_backends(make_model(SMALL), attention, flash=True)
+
+
+def test_a_default_that_fails_its_trial_is_left_out(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wrong(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: Rows) -> torch.Tensor:
+        return 2 * attend_dense(query, key, value, rows)
+
+    backends = {"wrong": wrong, "right": attend_dense}
+    monkeypatch.setattr(backend, "_triton_ops", lambda model, expected: None)
+    monkeypatch.setattr(backend, "available_backends", lambda dtype, triton, flash: backends)
+    model = make_model(SMALL)
+    try_backends(model, "auto", flash=True)
+    assert model.backend.attend is attend_dense
+    assert "wrong is not used for attention: ValueError: its result is off by 100.0%" in caplog.text

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from f5_worker.models.f5 import attention
-from f5_worker.models.f5.attention import attend_dense, attend_flash, choose_attention
+from f5_worker.models.f5.attention import attend_dense, attend_flash
 from f5_worker.models.f5.cuda.packed import Rows, convolve_rows
 
 CPU = torch.device("cpu")
@@ -51,18 +50,6 @@ def test_dense_attention_stays_within_each_row() -> None:
         weights = torch.softmax(q @ k.transpose(1, 2) / 8**0.5, dim=-1)
         assert torch.allclose(attended[begin : begin + length], (weights @ v).transpose(0, 1), atol=1e-5)
         begin += length
-
-
-def test_attention_is_chosen_by_device_precision_and_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {"flash_attn", "torch.nn.attention.varlen"}
-    monkeypatch.setattr(attention, "find_spec", lambda name: name if name in installed else None)
-    cuda = torch.device("cuda")
-    assert choose_attention(CPU, torch.float16) is attend_dense
-    assert choose_attention(cuda, torch.float32) is attend_dense
-    assert choose_attention(cuda, torch.float16) is attend_flash
-    assert choose_attention(cuda, torch.bfloat16, flash=False) is attention.attend_varlen
-    installed.clear()
-    assert choose_attention(cuda, torch.float16) is attend_dense
 
 
 def test_flash_attention_gets_the_row_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ pytest.importorskip("triton")
 
 import itertools
 
-from f5_worker.models.f5.cuda.kernels import TritonOps, attend_triton
+from f5_worker.models.f5.cuda.kernels import TritonAttention, TritonOps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 RAGGED = (5, 1, 40, 40, 16)
@@ -133,7 +133,7 @@ def test_convolution_in_one_launch(d: int, groups: int) -> None:
 def test_attention_in_one_launch(lengths: tuple[int, ...]) -> None:
     rows = Rows.from_lengths(lengths, DEVICE)
     query, key, value = drawn(sum(lengths), 3, 2, 64).half().unbind(1)
-    ours = attend_triton(query, key, value, rows).float()
+    ours = TritonAttention()(query, key, value, rows).float()
     assert difference(ours, attend_dense(query.float(), key.float(), value.float(), rows)) < 1e-3
 
 

@@ -1,0 +1,278 @@
+"""Which attention a model uses for which rows: measured on the GPU at hand, since no backend wins on every one.
+
+On an H100 our kernel and FlashAttention-3 each win for some rows (bench/results/attention.json).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from f5_worker import __version__
+from f5_worker.log import logger
+from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_flash_3, attend_torch
+from f5_worker.models.f5.cuda.packed import Rows
+from f5_worker.models.f5.cuda.step_graphs import SINGLE_SEGMENT_ROWS, GraphCapturer
+from f5_worker.models.f5.network import DiT
+from f5_worker.storage import files
+
+AttentionName = Literal["auto", "triton", "flash", "torch"]
+
+DRIVER = Path("/proc/driver/nvidia/version")
+MAX_ERROR = 1e-2  # relative, of half precision
+N_CALLS, N_ROUNDS = 10, 5  # the fastest round is the measurement
+
+
+Work = Callable[[], None]
+Call = Callable[[], Tensor]
+TimeUs = Callable[[Call], float]
+
+
+_FLASH_ATTN: Mapping[str, tuple[str, Attend]] = {
+    "flash-attn": ("flash_attn", attend_flash),
+    "flash-attn 3": ("flash_attn_interface", attend_flash_3),
+}
+
+
+class AttentionShape(NamedTuple):
+    """What else attention depends on: the model's heads and their width, and its precision."""
+
+    heads: int
+    dim_head: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, model: DiT) -> AttentionShape:
+        """Return the shape of a model's attention."""
+        return cls(model.arch.heads, model.arch.dim_head, model.dtype)
+
+
+class RowClass(NamedTuple):
+    """Rows whose attention behaves alike, and the lengths that stand for them.
+
+    Attributes:
+        max_rows, max_frames: the most that belong to the class; a captured size counts its padding row.
+    """
+
+    name: str
+    lengths: tuple[int, ...]
+    max_rows: float
+    max_frames: float
+
+
+# One segment is two rows, the second without the text; a batch of the usual size has 8,192 frames (F5_BATCH_FRAMES).
+ROW_CLASSES = (
+    RowClass("short", (500, 500), SINGLE_SEGMENT_ROWS, 1_400),
+    RowClass("usual", (900, 900), SINGLE_SEGMENT_ROWS, 2_500),
+    RowClass("long", (1_622, 1_622), SINGLE_SEGMENT_ROWS, float("inf")),
+    RowClass("batch", (900,) * 8, float("inf"), 12_000),
+    RowClass("large batch", (1_300,) * 32, float("inf"), float("inf")),
+)
+
+
+class Measured(NamedTuple):
+    """The fastest attention for a class of rows, and the microseconds that it takes for its lengths."""
+
+    backend: str
+    us: float
+
+
+@dataclass
+class ChosenAttention:
+    """The fastest attention of several, as `Attend`: the first one until they were measured."""
+
+    backends: Mapping[str, Attend]
+    chosen: dict[str, Measured] = field(default_factory=dict)
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
+        """Attend within each row."""
+        measured = self.chosen.get(class_of(len(rows.cumulative) - 1, len(query)).name)
+        name = measured.backend if measured is not None else next(iter(self.backends))
+        return self.backends[name](query, key, value, rows)
+
+
+def available_backends(dtype: torch.dtype, *, triton: bool, flash: bool) -> dict[str, Attend]:
+    """Return what computes attention for all rows in one launch, the default first; in fp32 only `dense`.
+
+    Args:
+        triton: Triton's kernels passed their trial on this GPU.
+        flash: flash-attn may be used where it is installed; boot left it only if it passed its test.
+    """
+    if dtype not in (torch.float16, torch.bfloat16):
+        return {"dense": attend_dense}
+    backends: dict[str, Attend] = {}
+    if triton:
+        from f5_worker.models.f5.cuda.kernels import TritonAttention
+
+        shapes = (TritonAttention(), TritonAttention(64, 4, 2), TritonAttention(64, 4, 4), TritonAttention(32, 4, 3))
+        backends = {f"triton {shape.keys}x{shape.warps}x{shape.stages}": shape for shape in shapes}
+    for name, (package, attend) in _FLASH_ATTN.items() if flash else ():
+        if find_spec(package) is not None:
+            backends[name] = attend
+    return backends | {"torch": attend_torch}
+
+
+def restrict(backends: Mapping[str, Attend], wanted: AttentionName) -> dict[str, Attend]:
+    """Return the backends of the kind that F5_ATTENTION names; all for `auto`."""
+    return {name: attend for name, attend in backends.items() if wanted == "auto" or name.startswith(wanted)}
+
+
+def unmeasured(
+    attention: ChosenAttention, shape: AttentionShape, device: torch.device, time_us: TimeUs
+) -> Iterator[Work]:
+    """Yield short pieces of work for the device that choose the attention of each class of rows, if no file has it.
+
+    A backend that fails, or that does not agree with dense attention, is not chosen. The choice is kept in a file for
+    the next start.
+
+    Args:
+        time_us: returns the microseconds that the device takes for a call.
+    """
+    kept = _choice_file(shape, attention.backends)
+    attention.chosen |= read_choice(kept, attention.backends) if kept else {}
+    if attention.chosen:
+        return
+    for name, attend in attention.backends.items():
+        _prepare(name, attend, shape)
+    for row_class in ROW_CLASSES:
+        for name in attention.backends:
+            yield partial(_measure, attention, name, row_class, shape, device, time_us)
+    logger.info(
+        "attention is computed by %s",
+        ", ".join(f"{best.backend} for {name} rows ({best.us} us)" for name, best in attention.chosen.items()),
+    )
+    if kept:
+        write_choice(kept, attention.chosen)
+
+
+def _prepare(name: str, attend: Attend, shape: AttentionShape) -> None:
+    """Compile or import a backend, which takes seconds, in the caller's thread and not in the device's."""
+    try:
+        if compile_kernel := getattr(attend, "compile", None):
+            compile_kernel(shape.heads, shape.dim_head, shape.dtype)
+        elif name in _FLASH_ATTN:
+            import_module(_FLASH_ATTN[name][0])
+            import_module("torch._dynamo")  # which its first call would import: 4 s
+    except Exception as failure:  # noqa: BLE001 - the measurement meets it again
+        logger.info("%s cannot be prepared: %s", name, failure)
+
+
+def check_attention(attend: Attend, lengths: Sequence[int], shape: AttentionShape, device: torch.device) -> Call:
+    """Return a call of `attend` on random rows, for measuring.
+
+    Raises:
+        ValueError: its result differs from that of dense attention. Whatever a backend raises.
+    """
+    rows = Rows.from_lengths(lengths, device)
+    generator = torch.Generator(device).manual_seed(0)
+    size = (sum(lengths), 3, shape.heads, shape.dim_head)
+    query, key, value = torch.randn(size, generator=generator, device=device, dtype=shape.dtype).unbind(1)
+    expected = attend_dense(query, key, value, rows).float()
+    call = partial(attend, query, key, value, rows)
+    error = float((call().float() - expected).norm() / expected.norm())
+    if not error <= MAX_ERROR:
+        raise ValueError(f"its result is off by {error:.1%}")
+    return call
+
+
+def _measure(
+    attention: ChosenAttention,
+    name: str,
+    row_class: RowClass,
+    shape: AttentionShape,
+    device: torch.device,
+    time_us: TimeUs,
+) -> None:
+    """Choose a backend for a class of rows if it is the fastest so far."""
+    try:
+        us = round(time_us(check_attention(attention.backends[name], row_class.lengths, shape, device)), 1)
+    except Exception as failure:  # noqa: BLE001 - of a compiler, a driver or a package; the others work without it
+        logger.info("%s is not used for attention of %s rows: %s", name, row_class.name, failure)
+        return
+    best = attention.chosen.get(row_class.name)
+    if best is None or us < best.us:
+        attention.chosen[row_class.name] = Measured(name, us)
+
+
+def cuda_time_us(call: Call) -> float:
+    """Return the microseconds that the device takes for a call, the least of several rounds.
+
+    The calls are replayed as a CUDA graph: launching one may take longer than computing it.
+    """
+    replay, _ = GraphCapturer()(lambda: [call() for _ in range(N_CALLS)][-1])
+    times = []
+    for _ in range(N_ROUNDS):
+        begin: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call, unused-ignore]
+        end: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call, unused-ignore]
+        begin.record()
+        replay()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end) * 1e3 / N_CALLS)
+    return float(min(times))
+
+
+def _choice_file(shape: AttentionShape, backends: Iterable[str]) -> Path | None:
+    """Return where the choice of this GPU and these packages is kept, beside the compiled kernels; None if nowhere."""
+    directory = os.environ.get("TRITON_CACHE_DIR")
+    if not directory:
+        return None
+    key = {
+        "gpu": torch.cuda.get_device_name(),
+        "driver": _driver(),
+        "packages": {name: _version(name) for name in ("torch", "triton", "flash-attn", "flash-attn-3")},
+        "worker": __version__,
+        "model": [shape.heads, shape.dim_head, str(shape.dtype)],
+        "backends": list(backends),
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return Path(directory) / f"f5-attention-{digest}.json"
+
+
+def read_choice(path: Path, backends: Mapping[str, Attend]) -> dict[str, Measured]:
+    """Return the choice that is kept in a file; empty if there is none that can be used."""
+    try:
+        table = json.loads(path.read_bytes())
+        chosen = {name: Measured(str(entry["backend"]), float(entry["us"])) for name, entry in table.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    complete = chosen.keys() == {row_class.name for row_class in ROW_CLASSES}
+    return chosen if complete and all(measured.backend in backends for measured in chosen.values()) else {}
+
+
+def write_choice(path: Path, chosen: Mapping[str, Measured]) -> None:
+    """Keep a choice for the next start; one that cannot be kept is measured again."""
+    try:
+        files.write(path, json.dumps({name: measured._asdict() for name, measured in chosen.items()}).encode())
+    except OSError as error:
+        logger.info("the choice of attention is measured again at the next start: %s", files.explain(error))
+
+
+def class_of(n_rows: int, n_frames: int) -> RowClass:
+    """Return the class of so many rows of so many frames together."""
+    return next(item for item in ROW_CLASSES if n_rows <= item.max_rows and n_frames <= item.max_frames)
+
+
+def _driver() -> str:
+    try:
+        return DRIVER.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,73 @@
+"""How large a response will be, told before its audio is spoken.
+
+The queue drops a result that is larger than it carries, and for a stream it counts all items together.
+"""
+
+from __future__ import annotations
+
+from f5_worker.alignment.words import word_spans
+from f5_worker.audio.formats import AUDIO_FORMATS
+from f5_worker.delivery.choose import DeliveryMode, check_bucket, delivery_mode
+from f5_worker.delivery.inline import ResponseLimit, too_large
+from f5_worker.schema.requests import SpeechRequest
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.prepare import Speech
+
+# What a response has for each word and each character besides its letters: names of fields, times, punctuation.
+WORD_BYTES = 90
+CAPTION_WORD_BYTES = 50  # a cue of its own in srt
+JSON_WORD_BYTES = 110  # in a caption file inside a response
+CHARACTER_BYTES = 26
+FIXED_BYTES = 8_000  # fields that hold no part of the text
+# Segments are trimmed before they are joined: this share of the estimated length is spoken in any case.
+CERTAIN_SHARE = 0.6
+
+
+def mode_of(job: Job) -> DeliveryMode:
+    """Return where the job's result goes."""
+    return delivery_mode(job.request.delivery, job.worker.settings, own_bucket=job.own_bucket is not None)
+
+
+def check_size(job: Job, speech: Speech) -> bool:
+    """Return whether the audio of a job is sent in chunks: it streams, and all chunks together fit.
+
+    If they do not fit, the bucket takes the file.
+
+    Raises:
+        InvalidInput: the bucket is asked for and there is none.
+        ResultTooLarge: there is no bucket for what does not fit, or it may not be used.
+    """
+    request, limit, mode = job.request, job.limit, mode_of(job)
+    check_bucket(mode, has_bucket=job.bucket is not None)
+    can_store = mode != "inline" and job.bucket is not None
+    duration_s = request.pad_start_s + speech.duration_s + request.pad_end_s
+    encoded_bytes = limit.audio_bytes(AUDIO_FORMATS[request.format].max_bytes(request.sample_rate, duration_s))
+    size_bytes = encoded_bytes + text_bytes(request, speech.text, limit)
+    if job.streaming:
+        if size_bytes <= limit.max_bytes or can_store:
+            return size_bytes <= limit.max_bytes
+        raise too_large(size_bytes, limit, duration_s, request.format)
+    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, duration_s))
+    if not can_store and smallest_bytes * CERTAIN_SHARE > limit.max_bytes:
+        raise too_large(size_bytes, limit, duration_s, request.format)
+    return False
+
+
+def text_bytes(request: SpeechRequest, text: str, limit: ResponseLimit) -> int:
+    """Return a bound of what a response, streamed or not, holds besides audio."""
+    letters_bytes = limit.json_bytes({"text": text})
+    size_bytes = FIXED_BYTES + 3 * letters_bytes  # the segments, each with its fields
+    if not request.wants_times:
+        return size_bytes
+    n_words = len(word_spans(text))
+    if request.timings is not None:  # in the chunks, and again in the last item
+        size_bytes += 2 * (letters_bytes + n_words * WORD_BYTES)
+    if request.timings == "characters":
+        size_bytes += letters_bytes + len(text) * CHARACTER_BYTES
+    for format in set(request.captions.formats) if request.captions is not None else ():
+        size_bytes += 2 * letters_bytes + n_words * (JSON_WORD_BYTES if format == "json" else CAPTION_WORD_BYTES)
+    return size_bytes
+
+
+def _reencoded_bytes(request: SpeechRequest, limit: ResponseLimit, duration_s: float) -> list[int]:
+    return [round(rate * duration_s) for rate in limit.bytes_per_s.values()] if request.allow_reencode else [2**63]

@@ -164,6 +164,8 @@ async def measure(server: QueueServer, pair: list[tuple[str, Any]], alone: NDArr
             asyncio.create_task(work) for work in (meter.beat(), meter.ask_for_health(server), neighbour.speak(server))
         ]
         done = await asyncio.gather(*(send(*one) for one in pair))
+        while neighbour.jobs == 0:  # the one that was begun beside them
+            await asyncio.sleep(0.01)
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)

@@ -355,6 +355,11 @@ def test_the_oldest_that_is_supported(changes: dict[str, object], decision: str)
     assert resolve(replace(IMAGE, **changes)).decision == decision  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("glibc", "version"), [("2.31", "2.7.4.post1"), ("2.32", "2.8.3")])
+def test_the_newest_that_a_glibc_loads(glibc: str, version: str) -> None:
+    assert resolve(replace(IMAGE, glibc=glibc)).candidates[0].version == version
+
+
 @pytest.mark.parametrize(
     ("torch", "decision"),
     [("2.6.0", "wheel"), ("2.7.0", "source"), ("2.8.0", "source")],

@@ -202,6 +202,7 @@ def kill_workers(n_kills: int, home: Path, bucket: Mapping[str, str], counts: Co
                     caller.start()
                 time.sleep(random.Random(SEED + number).uniform(0.05, LONGEST_WORK_S))
             counts.worker_kills += 1  # leaving the block is SIGKILL to the whole group
+            print(f"{counts.worker_kills} of {n_kills} workers killed", file=sys.stderr)
             time.sleep(0.1)  # an answer may still be on its way
             for caller in callers:
                 caller.stopped.set()

@@ -125,6 +125,8 @@ class Leg:
             self.api.posted.clear()
             self.api.streamed.clear()
             self.memory.append((len(self.memory), self.worker.rss_mib))
+            if len(self.memory) % 100 == 0:
+                print(f"{len(self.memory)} jobs answered", file=sys.stderr)
             self.most_decoders = max(self.most_decoders, self.worker.count_children("decode_child"))
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import itertools
 import json
 import os
 import random
@@ -41,7 +42,7 @@ from tests.s3_server import s3_server  # noqa: E402
 
 SEED = 15
 BOOT_SHARE = 0.25  # of the kills
-LONGEST_WORK_S = 2.5
+LONGEST_WORK_S = 4.0
 BOOT_S = 120.0
 ANSWER_S = 120.0
 VOICES = ("ann", "ben", "cid")
@@ -56,6 +57,7 @@ class Counts:
     boot_kills: int = 0
     worker_kills: int = 0
     copies_published: int = 0
+    voices_changed: int = 0
     voices_checked: int = 0
     results_checked: int = 0
     corrupt: list[str] = field(default_factory=list)
@@ -72,12 +74,14 @@ def kill_boots(n_kills: int, home: Path, counts: Counts) -> None:
     shutil.copytree(TINY, tune)
     (tune / "model.safetensors").rename(tune / "model_100.safetensors")  # so that a copy has to be made
     environ = environment(home, None, {"F5_MODEL": str(tune), "F5_CACHE_DIR": str(home / "cache")})
-    whole_s = _boot(environ, home, None)
-    for number in range(n_kills):
+    whole_s = _boot(environ, home, None)[0]
+    for number in itertools.count():
+        if counts.boot_kills == n_kills:
+            break
         if number % 3 == 0:  # else with what the kill before it left
             shutil.rmtree(home / "cache", ignore_errors=True)
-        _boot(environ, home, random.Random(SEED + number).uniform(0.05, 1.1) * whole_s)
-        counts.boot_kills += 1
+        # The conversion is the later part; some boots end before they are killed, and their copies count, too.
+        counts.boot_kills += _boot(environ, home, random.Random(SEED + number).uniform(0.3, 1.2) * whole_s)[1]
         for copy in (home / "cache").glob("models/*/tune"):
             counts.copies_published += 1
             if problem := copies.defect(copy, deep=True):
@@ -89,8 +93,8 @@ def kill_boots(n_kills: int, home: Path, counts: Counts) -> None:
         counts.corrupt.append(f"last boot: {problem}")
 
 
-def _boot(environ: Mapping[str, str], home: Path, kill_after_s: float | None) -> float:
-    """Fill the weight cache, or be killed with all children before that; return the seconds that it took."""
+def _boot(environ: Mapping[str, str], home: Path, kill_after_s: float | None) -> tuple[float, bool]:
+    """Fill the weight cache; return the seconds that it took, and whether it was killed, with all children."""
     started = time.monotonic()
     with (home / "boot.log").open("w") as log:
         process = subprocess.Popen(
@@ -107,7 +111,7 @@ def _boot(environ: Mapping[str, str], home: Path, kill_after_s: float | None) ->
                 process.wait()
     if kill_after_s is None and code != 0:
         raise RuntimeError(f"boot ended with {code}: {(home / 'boot.log').read_text()[-2_000:]}")
-    return time.monotonic() - started
+    return time.monotonic() - started, code is None
 
 
 # -- workers ----------------------------------------------------------------------------------------------------------
@@ -118,12 +122,14 @@ class Volume:
     """What the workers share, and what they have promised of it.
 
     voices: by name the speeds that a voice may have after the last kill, which tell its versions apart; None: it may
-    be gone. saved: bytes of each result that was answered, by job.
+    be gone. changes: how many changes of voices were answered. saved: bytes of each result that was answered, by job.
+    links: sizes of those in the bucket.
     """
 
     home: Path
     bucket: Mapping[str, str]
     voices: dict[str, set[float | None]] = field(default_factory=lambda: {name: {None} for name in VOICES})
+    changes: int = 0
     saved: dict[str, bytes] = field(default_factory=dict)
     links: dict[str, int] = field(default_factory=dict)
 
@@ -174,6 +180,7 @@ class Caller(threading.Thread):
             return
         if "error" not in body or body["error"].startswith(UnknownVoice.code):  # the latter: nothing to delete
             may_be[name] = {wanted}
+            self._volume.changes += 1
 
     def _speak(self, job_id: str) -> None:
         delivery = self._rng.choice(("inline", "s3"))
@@ -201,6 +208,7 @@ def kill_workers(n_kills: int, home: Path, bucket: Mapping[str, str], counts: Co
                 for caller in callers:
                     caller.start()
                 time.sleep(random.Random(SEED + number).uniform(0.05, LONGEST_WORK_S))
+            counts.voices_changed = volume.changes
             counts.worker_kills += 1  # leaving the block is SIGKILL to the whole group
             print(f"{counts.worker_kills} of {n_kills} workers killed", file=sys.stderr)
             time.sleep(0.1)  # an answer may still be on its way

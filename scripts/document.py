@@ -213,7 +213,8 @@ def _chaos(result: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "a kill leaves nothing half done and takes nothing that was answered | `tests/e2e/test_chaos.py`, "
         f"`tests/boot/weights/test_races.py` | {result['boot_kills']} boots and {result['worker_kills']} workers "
-        f"killed; {result['voices_checked']} voices and {result['results_checked']} results looked at afterwards: "
+        f"killed; {result['voices_changed']} answered changes of voices and {result['results_checked']} results looked "
+        "at afterwards: "
         f"{corrupt} corrupt, {phantom} phantom, {lost} lost"
     )
     scenes = "; ".join(f"{name}: {outcome}" for name, outcome in result["scenes"].items())

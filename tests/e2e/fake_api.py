@@ -59,7 +59,7 @@ class FakeApi:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop_serving(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -116,6 +116,13 @@ class FakeApi:
         host, port = runner.addresses[0][:2]
         self.url = f"http://{host}:{port}/v2/ep"
         return runner
+
+    async def _stop_serving(self) -> None:
+        await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # requests of a worker that was killed
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _held(self, there: Callable[[], object]) -> bool:
         """Wait until there is something to hand out; False when the poll has to be answered without."""

@@ -66,7 +66,12 @@ def main() -> None:
 
     if host_fault:
         runpod.serverless.register_fitness_check(_unfit(host_fault))
-    runpod.serverless.start(config)
+    if "--rp_serve_api" in sys.argv or int(os.environ.get("RUNPOD_REALTIME_PORT", "0")):
+        from f5_worker.server import local_api
+
+        local_api.serve(config)
+    else:
+        runpod.serverless.start(config)
 
 
 def _load() -> Worker:

@@ -32,10 +32,10 @@ from f5_worker.audio.isolated import DecoderPool  # noqa: E402
 from f5_worker.errors import FetchError, WorkerError  # noqa: E402
 from f5_worker.settings import Settings  # noqa: E402
 from f5_worker.storage.addresses import is_public  # noqa: E402
-from f5_worker.storage.fetch import check_url, fetch, resolve  # noqa: E402
+from f5_worker.storage.fetch import FetchLimits, check_url, fetch, resolve  # noqa: E402
 from f5_worker.text.chunk import chunk, origins  # noqa: E402
 from f5_worker.text.normalize import has_speech, normalize  # noqa: E402
-from f5_worker.transcripts.parse import decode_transcript, parse_transcript  # noqa: E402
+from f5_worker.transcripts.parse import parse_transcript  # noqa: E402
 from tests.attacks.files import flac_with_comments, m4a_of_many_samples, mp3_with_id3, wav_with_id3  # noqa: E402
 from tests.attacks.test_urls import NOT_PUBLIC_V4, NOT_PUBLIC_V6, PUBLIC, SPELLINGS, URLS  # noqa: E402
 from tests.audio.signals import file, muxed, speech  # noqa: E402
@@ -52,6 +52,10 @@ SUBTITLES = (
     'start,end,text\n0.5,1.5,"Hello, you"\n00:01.5,00:02.5,again\n',
     "start\tend\tspeaker\ttext\n0\t1\tAnn\tHello\n",
     "0;1500;Hello there\n1500;2500;again\n",
+    '{"segments": [{"start": 0.5, "end": 1.5, "text": "Hello"}, {"start": 1.5, "end": 2, "text": "again"}]}',
+    "0:00:00.500,0:00:01.500\nHello\n\n0:00:01.500,0:00:02.500\nagain\n",
+    "[00:00:00.500 --> 00:00:01.500]   Hello\n[00:00:01.500 --> 00:00:02.500]   again\n",
+    "0:00 Hello\n0:02 again\n",
     "Just words, 10:30 --> and so on.\nA second line.",
 )
 PIECES = (
@@ -165,7 +169,7 @@ def decode(data: bytes) -> None:
 
 def captions(data: bytes) -> None:
     """Read a transcript; cues are in order and say something."""
-    transcript = parse_transcript(decode_transcript(data))
+    transcript = parse_transcript(data)
     starts = [cue.start_s for cue in transcript.cues]
     assert starts == sorted(starts)
     assert all(0 <= cue.start_s <= cue.end_s for cue in transcript.cues)
@@ -217,7 +221,8 @@ def a_url(rng: random.Random) -> str:
 def address(url: str) -> None:
     """Check a URL and look its host up; whatever comes out is public."""
     target = check_url(url, Settings(fetch_http=True))
-    assert all(map(is_public, resolve(target, allow_private=False)))
+    limits = FetchLimits(1, MAX_READ_S, time.monotonic() + MAX_READ_S)
+    assert all(map(is_public, resolve(target, limits, allow_private=False)))
 
 
 @contextmanager

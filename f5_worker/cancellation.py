@@ -1,12 +1,28 @@
-"""Cancellation, timeout and progress of one job. Shared by the job's thread and the device's thread."""
+"""Cancellation, timeout and progress of one job. Shared by the job's thread and the device's thread.
+
+A job's time covers everything that is done for it, from the first byte of work on. Code far below the server, which is
+not handed the job (fetching, decoding, recognition, storage), asks for the job of its own context: `check`, `left_s`,
+`abort_after`, `run_detached`. Outside of a job, at start and in tests, these never stop anything.
+"""
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextvars
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from f5_worker.errors import JobCancelled, JobTimeout
+
+T = TypeVar("T")
+
+UNLIMITED_S = 1e9
+POLL_S = 0.1  # between checks while waiting for a lock, which cannot be woken up
+MAX_DETACHED = 64
 
 
 class JobControl:
@@ -15,21 +31,42 @@ class JobControl:
     Args:
         timeout_s: seconds from now, or from `start`, after which `check` raises JobTimeout.
         on_progress: called with the share of the work done, 0..1, from the device's thread.
+
+    Attributes:
+        stage: what is being done, for the error.
     """
 
     def __init__(self, timeout_s: float, on_progress: Callable[[float], None] = lambda share: None) -> None:
         self._timeout_s = timeout_s
-        self._deadline = time.monotonic() + timeout_s
-        self._cancelled = threading.Event()
+        self._created = time.monotonic()
+        self._deadline = self._created + timeout_s
+        self._waited_s = 0.0
+        self._cancelled = False
+        self._aborts: list[Callable[[], object]] = []
+        self._lock = threading.Lock()
         self.on_progress = on_progress
+        self.stage = ""
 
     def start(self) -> None:
         """Count the time from now: a job that waited for its turn has all of it."""
-        self._deadline = time.monotonic() + self._timeout_s
+        now = time.monotonic()
+        self._waited_s, self._deadline = now - self._created, now + self._timeout_s
+
+    def enter(self, stage: str) -> None:
+        """Set the stage that begins; raise as `check` does."""
+        self.check()
+        self.stage = stage
 
     def cancel(self) -> None:
-        """Have the job stop at its next check."""
-        self._cancelled.set()
+        """Have the job stop at its next check, and wake it up where it waits in `aborting`."""
+        with self._lock:  # until all are called: none is called after its block
+            self._cancelled = True
+            for abort in self._aborts:
+                abort()
+
+    def left_s(self) -> float:
+        """Return the seconds until the job's time is over, 0 after it."""
+        return max(0.0, self._deadline - time.monotonic())
 
     def check(self) -> None:
         """Raise if the job has to stop.
@@ -38,10 +75,127 @@ class JobControl:
             JobCancelled: its caller cancelled it.
             JobTimeout: its time is over.
         """
-        if self._cancelled.is_set():
+        if self._cancelled:
             raise JobCancelled("the job was cancelled by its caller")
-        if time.monotonic() > self._deadline:
+        if time.monotonic() >= self._deadline:
+            waited = f", after waiting {self._waited_s:.0f} s, which does not count" if self._waited_s >= 1.0 else ""
             raise JobTimeout(
-                f"the job was stopped after {self._timeout_s:.0f} s (F5_JOB_TIMEOUT_S); "
+                f"the job was stopped after {self._timeout_s:g} s of work (F5_JOB_TIMEOUT_S)"
+                f"{f' while {self.stage}' if self.stage else ''}{waited}; "
                 "send a shorter text or a lower quality, or ask the operator for more time"
             )
+
+    @contextmanager
+    def aborting(self, abort: Callable[[], object]) -> Iterator[None]:
+        """Call `abort`, from another thread, if the job is cancelled inside the block."""
+        with self._lock:
+            self._aborts.append(abort)
+            if self._cancelled:
+                abort()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._aborts.remove(abort)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return the result of `work`, in which this is the current job."""
+
+        def run() -> T:
+            _current.set(self)
+            self.check()
+            return work()
+
+        return contextvars.copy_context().run(run)
+
+
+_NO_JOB = JobControl(UNLIMITED_S)
+_current = contextvars.ContextVar("_current", default=_NO_JOB)
+_places = threading.BoundedSemaphore(MAX_DETACHED)
+
+
+def check() -> None:
+    """Raise if the current job has to stop; see `JobControl.check`."""
+    _current.get().check()
+
+
+def left_s(limit_s: float) -> float:
+    """Return the seconds that are left to the current job, at most `limit_s`."""
+    return min(limit_s, _current.get().left_s())
+
+
+@contextmanager
+def abort_after(limit_s: float, abort: Callable[[], object]) -> Iterator[None]:
+    """Call `abort`, from another thread, after `limit_s` or when the current job has to stop inside the block."""
+    timer = threading.Timer(left_s(limit_s), abort)
+    timer.daemon = True
+    timer.start()
+    try:
+        with _current.get().aborting(abort):
+            yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def acquire(place: threading.Lock | threading.Semaphore, limit_s: float = UNLIMITED_S) -> None:
+    """Acquire a lock or a semaphore; the current job may have to stop while it waits for it.
+
+    Raises:
+        TimeoutError: it was not free within `limit_s`.
+    """
+    until = time.monotonic() + limit_s
+    while not place.acquire(timeout=left_s(POLL_S)):
+        check()
+        if time.monotonic() >= until:
+            raise TimeoutError
+
+
+@contextmanager
+def acquired(place: threading.Lock | threading.Semaphore) -> Iterator[None]:
+    """Acquire a lock or a semaphore for the length of the block; see `acquire`."""
+    acquire(place)
+    try:
+        yield
+    finally:
+        place.release()
+
+
+def run_detached(work: Callable[[], T], limit_s: float = UNLIMITED_S) -> T:
+    """Call `work`, which waits for others and cannot be interrupted, in a thread of its own; return its result.
+
+    When the current job has to stop, or after `limit_s`, the thread is left behind until `work` ends by itself. At most
+    MAX_DETACHED threads are in such calls; further ones wait.
+
+    Raises:
+        TimeoutError: after `limit_s`.
+    """
+    job, done, until = _current.get(), Future[T](), time.monotonic() + limit_s
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            result = context.run(work)
+        except BaseException as error:  # noqa: BLE001 - raised again in the job's thread
+            _set(done.set_exception, error)
+        else:
+            _set(done.set_result, result)
+        finally:
+            _places.release()
+
+    acquire(_places, limit_s)
+    threading.Thread(target=run, name="detached", daemon=True).start()
+    with job.aborting(done.cancel):
+        while not done.done():
+            job.check()
+            if (remaining_s := until - time.monotonic()) <= 0:
+                raise TimeoutError
+            with suppress(concurrent.futures.CancelledError, concurrent.futures.TimeoutError):
+                done.result(min(remaining_s, job.left_s()))
+    job.check()
+    return done.result()
+
+
+def _set(setter: Callable[[T], None], value: T) -> None:
+    with suppress(concurrent.futures.InvalidStateError):  # it was left behind
+        setter(value)

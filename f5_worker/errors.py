@@ -108,7 +108,7 @@ class UnknownModel(InputError):
 
 
 class SubtitlesUnreadable(InputError):
-    """The text cannot be read as SRT, VTT or CSV with valid times."""
+    """The transcript or the subtitles cannot be read: a line, an encoding, or a kind of file that is not text."""
 
     code = "SUBTITLES_UNREADABLE"
 

@@ -76,10 +76,16 @@ class Settings(BaseModel):
         2, ge=1, le=64, description="Jobs that run at a time; the second is prepared while the first is on the GPU."
     )
     queue_jobs: int = Field(
-        64, ge=0, le=10_000, description="Jobs that may wait beside those, in the local API; more are refused."
+        64,
+        ge=0,
+        le=10_000,
+        description="Jobs that may wait beside those, in the local API; more are refused. Short ones come first.",
     )
     job_timeout_s: float = Field(
-        600.0, ge=1, le=86_400, description="Longest time for one job; RunPod's own executionTimeout should be longer."
+        600.0,
+        ge=1,
+        le=86_400,
+        description="Longest time for one job, without waiting; RunPod's own executionTimeout should be longer.",
     )
     max_text_chars: int = Field(20_000, ge=1, le=20_000, description="Longest text of one job.")
     max_audio_s: float = Field(

@@ -29,7 +29,7 @@ class Call:
         loaded: the worker; None if it could not start.
         own_bucket: the job's `s3Config` as it came; None if it has none.
         limit: what one response of the transport carries.
-        received: `time.monotonic()` when the job came; it may have waited for a thread since.
+        received: `time.monotonic()` when the job came; it may have waited for its turn since.
     """
 
     loaded: Worker | None

@@ -156,10 +156,13 @@ def _upload(old: UploadInput) -> UploadedVoice:
 
 
 def _text(encoded: str) -> str:
+    from f5_worker.transcripts.encodings import decode_transcript
+
     try:
-        return base64.b64decode(encoded, validate=True).decode("utf-8-sig")
+        data = base64.b64decode(encoded, validate=True)
     except ValueError:
-        raise InvalidInput("text_file is not base64 of UTF-8 text; send the transcript in that form") from None
+        raise InvalidInput("text_file is not base64 of a text file; send the transcript in that form") from None
+    return decode_transcript(data).text
 
 
 def _download(old: DownloadInput) -> Download:

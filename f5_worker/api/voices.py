@@ -55,6 +55,7 @@ def report(request: VoicesReportInput, call: Call) -> Json:
     worker, given = call.worker, request.reference
     if given is None:
         return {"report": _library(request, call).report(request.name or "").model_dump()}
+    call.control.enter("preparing the voice")
     data = read_audio_source(given.audio, worker.settings)
     transcript = read_transcript(given.transcript, worker)
     return {"report": examine(data, transcript, worker.settings, worker.recogniser, given.language).model_dump()}
@@ -66,6 +67,7 @@ def _library(request: KeyedInput, call: Call) -> Library:
 
 def _add(request: VoicesAddInput, call: Call, original: str | None = None) -> Json:
     worker = call.worker
+    call.control.enter("preparing the voice")
     library = _library(request, call)
     if request.defaults.model is not None:
         worker.models.check(request.defaults.model)
@@ -103,6 +105,7 @@ def _facts(info: VoiceInfo) -> Json:
             "defaults": metadata.defaults.model_dump(exclude_none=True),
             "transcript": metadata.prepared.transcript.strip(),
             "report": metadata.prepared.report.model_dump(),
+            "warnings": list(metadata.prepared.warnings),
         }
         if info.is_private:
             facts["consent"] = metadata.consent

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
+from f5_worker import cancellation
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.settings import REPOSITORY, Settings
@@ -148,7 +149,11 @@ class Recogniser:
                 word_timestamps=True,
                 hallucination_silence_threshold=SILENCE_SKIPPED_S,
             )
-            segments = [segment for segment in found if segment.compression_ratio <= MAX_COMPRESSION]
+            segments = []
+            for segment in found:  # recognised window by window, as they are asked for
+                cancellation.check()
+                if segment.compression_ratio <= MAX_COMPRESSION:
+                    segments.append(segment)
         words = [
             TranscribedWord(word.word, float(word.start), float(word.end), float(word.probability))
             for segment in segments

@@ -29,6 +29,7 @@ import soxr
 from av.container import OutputContainer
 from numpy.typing import NDArray
 
+from f5_worker import cancellation
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 
@@ -84,6 +85,7 @@ class Encoder:
         if not np.isfinite(samples).all():
             raise ValueError("the samples hold NaN or infinity")
         for begin in range(0, len(samples), _PART_SAMPLES):
+            cancellation.check()
             self._encode(self._resample(samples[begin : begin + _PART_SAMPLES], last=False))
         self._written_samples += len(samples)
         return self._ready()

@@ -7,7 +7,6 @@ minutes, and no Python signal or timeout ends that inside the worker. A process 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,14 +15,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from f5_worker import cancellation
 from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, check_size, join_parts
 from f5_worker.audio.decode_child import BLOCK, END, REQUEST, RESET
 from f5_worker.audio.formats import input_labels
+from f5_worker.audio.sandbox import ROOT, child_environment
 from f5_worker.audio.sniff import locate
 from f5_worker.errors import InternalError, ReferenceTooLarge, ReferenceUnreadable
 from f5_worker.log import logger
@@ -37,7 +37,6 @@ START_S = 60.0
 MEMORY_BYTES = 96 * 2**20  # besides the file: frames are passed on as they are decoded
 MAX_BLOCK_BYTES = 1 << 20  # a block is at most two of BLOCK_SAMPLES
 
-_ROOT = Path(__file__).resolve().parents[2]
 _ERRORS = {kind.code: kind for kind in (ReferenceUnreadable, ReferenceTooLarge)}
 
 
@@ -51,7 +50,7 @@ class DecoderPool:
         self._lock = threading.Lock()
 
     def decode(self, data: bytes, *, max_bytes: int, max_s: float) -> Audio:
-        """Decode a file held in memory.
+        """Decode a file held in memory; the process is killed when the job has to stop.
 
         Of several audio streams the first that can be decoded is taken.
         A truncated file, or one with a corrupt frame, gives the parts that can be decoded.
@@ -84,7 +83,7 @@ class DecoderPool:
 
     @contextmanager
     def _decoder(self, max_bytes: int) -> Iterator[_Decoder]:
-        with self._places:
+        with cancellation.acquired(self._places):
             with self._lock:
                 idle, self._idle = self._idle, []
                 alive = [decoder for decoder in idle if decoder.is_alive and decoder.max_bytes >= max_bytes]
@@ -114,18 +113,19 @@ class _Decoder:
                     [sys.executable, "-m", "f5_worker.audio.decode_child", *limits],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
-                    cwd=_ROOT,
-                    env=_environment(),
+                    cwd=ROOT,
+                    env=child_environment(),
                     start_new_session=True,
                 )
         except OSError as error:
             self._socket.close()
             raise InternalError(f"the decoder's process could not be started ({error.strerror})") from None
         try:
-            missing = self._receive_end(time.monotonic() + START_S)["missing"]
+            missing = self._receive_end(time.monotonic() + cancellation.left_s(START_S))["missing"]
         except OSError:
             ending = self._ending()
             self.end()
+            cancellation.check()
             raise InternalError(f"the decoder's process could not be started ({ending})") from None
         if missing:
             logger.warning("the decoder runs with fewer limits than it should: %s", "; ".join(missing))
@@ -140,12 +140,16 @@ class _Decoder:
         until = time.monotonic() + wall_s
         blocks: list[bytes] = []
         try:
-            self._send(REQUEST.pack(len(data), max_s), until)
-            self._send(data, until)
-            answer = self._receive_end(until, blocks)
-        except TimeoutError:
-            raise _refused(f"was not decoded within {wall_s:g} s") from None
+            with cancellation.abort_after(wall_s, self._process.kill):
+                self._send(REQUEST.pack(len(data), max_s), until)
+                self._send(data, until)
+                answer = self._receive_end(until, blocks)
+            _left_s(until)  # it may have been killed after its answer
+            cancellation.check()
         except OSError:
+            cancellation.check()
+            if time.monotonic() >= until:
+                raise _refused(f"was not decoded within {wall_s:g} s") from None
             raise _refused(f"could not be decoded: its decoder was stopped ({self._ending()})") from None
         if "error" in answer:
             raise _ERRORS[answer["error"]](answer["message"])
@@ -207,13 +211,6 @@ def _left_s(until: float) -> float:
     if left_s <= 0:
         raise TimeoutError
     return left_s
-
-
-def _environment() -> dict[str, str]:
-    """Return the child's whole environment: no key and no token is in it. It finds packages where this process does."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-    path = os.pathsep.join([str(_ROOT), *filter(None, sys.path)])
-    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _refused(what: str) -> ReferenceUnreadable:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 
+from f5_worker import cancellation
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 
 TRUE_PEAK_DB = -1.0  # EBU R 128 and the platforms' advice
@@ -53,6 +54,7 @@ def level(samples: Samples, target_lufs: float) -> LevelledSignal:
     most_db = _db(_CEILING / _highest(peaks)) + MAX_LIMITED_DB
     result, gain_db, slope = samples, 0.0, 1.0
     for _ in range(_MAX_ROUNDS):
+        cancellation.check()
         step_db = min((target_lufs - reached) / slope, most_db - gain_db)
         gain_db += step_db
         result = _limited(samples, peaks, 10.0 ** (gain_db / 20.0))
@@ -86,6 +88,7 @@ def _true_peaks(samples: Samples) -> Samples:
     rest = samples[:0]
     parts = [rest]
     for begin in range(0, len(samples), _PART_SAMPLES):
+        cancellation.check()
         end = begin + _PART_SAMPLES
         values = np.concatenate([rest, upsampler.resample_chunk(samples[begin:end], last=end >= len(samples))])
         whole = len(values) // _OVERSAMPLING * _OVERSAMPLING

@@ -1,4 +1,4 @@
-"""What the decoder's process gives up before it reads an untrusted file: rights, memory, files and most system calls.
+"""What a process gives up before it reads an untrusted file: rights, memory, files and most system calls.
 
 Each measure is taken where the kernel has it; none is needed for another. Linux.
 """
@@ -10,9 +10,12 @@ import os
 import platform
 import resource
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65_534
 MAX_FILES = 8
 
@@ -31,6 +34,13 @@ _ARCH_X86_64 = 0xC000_003E
 _LOAD, _JUMP_IF_EQUAL, _JUMP_IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # classic BPF, 32 bits
 _OFFSET_CALL, _OFFSET_ARCH = 0, 4  # in struct seccomp_data
 _X32_BIT = 0x4000_0000
+
+
+def child_environment() -> dict[str, str]:
+    """Return a child's whole environment: no key and no token is in it. It finds packages where this process does."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def confine(memory_bytes: int) -> list[str]:

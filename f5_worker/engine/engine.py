@@ -7,11 +7,13 @@ of one model; where several models have segments on the device, each takes one s
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from f5_worker.cancellation import JobControl
@@ -98,7 +100,7 @@ class Engine:
     def _results(job: EngineJob) -> Iterator[SegmentAudio]:
         try:
             for _ in range(job.n_segments):
-                result = job.results.get()
+                result = _wait_for_result(job)
                 if isinstance(result, Exception):
                     raise result
                 yield result
@@ -207,8 +209,18 @@ class Engine:
         self._running = [item for item in self._running if not (item.job.ended or item.job.abandoned)]
 
 
+def _wait_for_result(job: EngineJob) -> SegmentAudio | Exception:
+    """Wait without the device, whose current step may take seconds on a CPU, when the job has to stop."""
+    with job.control.aborting(lambda: job.results.put(JobCancelled("the job was cancelled by its caller"))):
+        while True:
+            with suppress(queue.Empty):
+                return job.results.get(timeout=job.control.left_s())
+            job.control.check()
+
+
 def _begin(items: list[RunningSegment]) -> None:
     for item in items:
+        item.job.control.check()  # a long text begins hundreds of segments in a row
         item.state = item.job.runner.begin(item.segment)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from f5_worker.reference.thresholds import RECOGNITION
 from f5_worker.settings import variable
 from f5_worker.text.letters import spoken_letters
 from f5_worker.text.scripts import is_latin, is_unspaced
-from f5_worker.transcripts.cues import Cue
+
+if TYPE_CHECKING:
+    from f5_worker.transcripts.cues import Cue
 
 _NO_SPEECH = re.compile(r"\[[^\]]*\]|[♪♫]+")  # how subtitles write sounds and songs
 
@@ -84,7 +87,7 @@ def candidates_from_cues(whole: Clip, cues: Sequence[Cue], max_s: float) -> list
         TranscriptMismatch: times or pace show that it is of another recording.
         ReferenceTooLong: no line begins and ends at a pause.
     """
-    text, pieces = _join_cues(cues)
+    text, pieces = _join_cues(_close_open_cues(cues, whole.audio.duration_s))
     check_speaking_rate(whole, text, min_chars_per_s=0.0)  # lines may be of a part only
     times_warning = check_times(whole, pieces)
     if candidates := _cut_best_spans(whole, text, pieces, max_s):
@@ -194,6 +197,15 @@ def _cut_best_spans(whole: Clip, text: str, pieces: Sequence[TextPiece], max_s: 
             )
         candidates.append(Candidate(part, words, warning))
     return candidates
+
+
+def _close_open_cues(cues: Sequence[Cue], length_s: float) -> list[Cue]:
+    """Return the cues, those whose file does not say when they end until the next begins or the recording ends."""
+    ends_s = [*(cue.start_s for cue in cues[1:]), length_s]
+    return [
+        replace(cue, end_s=max(cue.start_s, end_s)) if cue.is_open else cue
+        for cue, end_s in zip(cues, ends_s, strict=True)
+    ]
 
 
 def _join_cues(cues: Sequence[Cue]) -> tuple[str, list[TextPiece]]:

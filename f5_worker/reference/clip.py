@@ -11,12 +11,13 @@ from functools import cached_property
 
 import numpy as np
 
+from f5_worker import cancellation
 from f5_worker.audio.decode import Audio, to_model_rate
 from f5_worker.audio.join import fade_edges
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, loud_db, offset_db, remove_offset, rms, speech_regions
 from f5_worker.errors import ReferenceSilent, ReferenceTooShort, TranscriptMismatch
 from f5_worker.reference.thresholds import CLIP
-from f5_worker.text.letters import spoken_letters
+from f5_worker.text.letters import count_signs, spoken_letters
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,9 @@ def detect_speech(audio: Audio) -> Clip:
     """Return all of a recording with its speech regions, which may be none."""
     recording, repairs = _repair(audio)
     min_samples = CLIP.min_sound_s * SAMPLE_RATE
+    cancellation.check()  # each of these passes takes 0.6 s for ten minutes
     regions = [(begin, end) for begin, end in speech_regions(recording) if end - begin >= min_samples]
+    cancellation.check()
     soft_regions = speech_regions(recording, softest_db=CLIP.soft_db)
     return Clip(audio, recording, 0, len(recording), tuple(regions), tuple(soft_regions), tuple(repairs))
 
@@ -102,6 +105,7 @@ def trim_to_speech(audio: Audio) -> Clip:
         ReferenceTooShort: there is less than `CLIP.min_speech_s` of speech.
     """
     clip = detect_speech(audio)
+    cancellation.check()
     level_db = loud_db(clip.recording)
     if level_db < CLIP.min_loud_db or not clip.regions:
         raise ReferenceSilent(
@@ -117,12 +121,18 @@ def trim_to_speech(audio: Audio) -> Clip:
 
 
 def check_speaking_rate(clip: Clip, text: str, *, min_chars_per_s: float = CLIP.min_chars_per_s) -> None:
-    """Raise if a person cannot say the text in this clip.
+    """Raise if a person cannot say the text in this clip, or it is not words.
 
     Raises:
-        TranscriptMismatch: with the rate.
+        TranscriptMismatch: with the rate, or with the number of signs.
     """
-    rate = spoken_letters(text) / clip.speech_s
+    n_letters, n_signs = spoken_letters(text), count_signs(text)
+    if n_signs > CLIP.max_free_signs + CLIP.max_signs_share * n_letters:
+        raise TranscriptMismatch(
+            f"the transcript has {n_signs} punctuation marks and symbols for {n_letters:.0f} letters; "
+            "send exactly the words spoken in this clip"
+        )
+    rate = n_letters / clip.speech_s
     if not min_chars_per_s <= rate <= CLIP.max_chars_per_s:
         raise TranscriptMismatch(
             f"the transcript has {len(text.strip())} characters for {clip.speech_s:.1f} s of speech, "

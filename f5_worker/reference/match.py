@@ -60,14 +60,14 @@ def agreement(written: str, recognised: str) -> float:
     """Return the share of letters that two texts have in common, in order: 1 for equal words, about 0.3 for unrelated.
 
     The spacing of words does not matter. Stretches that differ around digits are left out, as numbers are read and
-    written in too many ways.
+    written in too many ways; but a number is spoken, and takes more letters than digits.
     """
     left, right = tokens(written), tokens(recognised)
     wrong = total = 0
     matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
     for kind, left_begin, left_end, right_begin, right_end in matcher.get_opcodes():
         left_words, right_words = left[left_begin:left_end], right[right_begin:right_end]
-        if kind != "equal" and _may_be_one_number(left_words, right_words):
+        if kind == "replace" and _may_be_one_number(left_words, right_words):
             continue
         one, other = "".join(left_words), "".join(right_words)
         total += max(len(one), len(other))
@@ -151,8 +151,12 @@ def _is_similar(one: str, other: str) -> bool:
 
 
 def _may_be_one_number(left: Sequence[str], right: Sequence[str]) -> bool:
-    has_digits = any(char.isdigit() for word in (*left, *right) for char in word)
-    return has_digits and max(len(left), len(right)) <= MATCHING.max_numeral_words
+    """Return True for what may be a number as it is written, on the left, and as it is recognised."""
+    written, recognised = "".join(left), "".join(right)
+    is_short = max(len(left), len(right)) <= MATCHING.max_numeral_words
+    has_digits = any(map(str.isdigit, written))
+    is_spoken = not has_digits or len(written) <= MATCHING.max_written_letters * len(recognised)
+    return is_short and is_spoken and (has_digits or any(map(str.isdigit, recognised)))
 
 
 def _edit_distance(one: str, other: str) -> int:

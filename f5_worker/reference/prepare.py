@@ -6,6 +6,7 @@ All signals are float32 `[nw]`, mono, at 24 kHz.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.decode import Audio
@@ -28,8 +29,11 @@ from f5_worker.reference.candidates import (
 from f5_worker.reference.clip import Clip, detect_speech, render_clip, trim_to_speech
 from f5_worker.reference.report import VoiceReport, measure
 from f5_worker.settings import Settings, variable
+from f5_worker.text.normalize import normalize_transcript
 from f5_worker.text.sentences import finish_transcript
-from f5_worker.transcripts.parse import Transcript, parse_transcript
+
+if TYPE_CHECKING:
+    from f5_worker.transcripts.parse import Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,7 @@ class Reference:
 
 def prepare(
     data: bytes,
-    transcript: str | None,
+    transcript: str | bytes | None,
     settings: Settings,
     recogniser: Recogniser | None = None,
     language: str | None = None,
@@ -75,7 +79,8 @@ def prepare(
     garbled and far too fast.
 
     Args:
-        transcript: plain text, SRT, VTT or CSV; None lets the recogniser write it.
+        transcript: plain text, subtitles of any kind or a table, as text or as a file's bytes; None lets the
+            recogniser write it.
         language: ISO 639-1, of the recording; None lets the recogniser detect it.
 
     Raises:
@@ -88,9 +93,14 @@ def prepare(
     return _prepare(_decode(data, settings), given, settings, recogniser, language)
 
 
-def _parse_given(transcript: str | None) -> Transcript | None:
-    given = None if transcript is None else parse_transcript(transcript)
-    return None if given is None else replace(given, text=finish_transcript(given.text))
+def _parse_given(transcript: str | bytes | None) -> Transcript | None:
+    from f5_worker.transcripts.parse import parse_transcript  # compiles 20 ms of patterns
+
+    if transcript is None:
+        return None
+    given = parse_transcript(transcript)
+    cues = tuple(replace(cue, text=normalize_transcript(cue.text)) for cue in given.cues)
+    return replace(given, cues=cues, text=finish_transcript(normalize_transcript(given.text)))
 
 
 def _decode(data: bytes, settings: Settings) -> Audio:
@@ -105,20 +115,16 @@ def _prepare(
     text = finish_transcript(chosen.text)
     # Where the recogniser wrote the words, its agreement with itself says nothing.
     agreement = chosen.agreement if given is not None else None
-    report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language)
-    warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None]
-    return Reference(
-        render_clip(chosen.clip),
-        text,
-        audio.duration_s,
-        (*filter(None, warnings), *report.repairs, *report.reasons),
-        report,
-    )
+    encoding = given.warning if given is not None else None
+    report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language, doubt=encoding)
+    warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None, encoding]
+    told = dict.fromkeys((*filter(None, warnings), *report.repairs, *report.reasons))
+    return Reference(render_clip(chosen.clip), text, audio.duration_s, tuple(told), report)
 
 
 def examine(
     data: bytes,
-    transcript: str | None,
+    transcript: str | bytes | None,
     settings: Settings,
     recogniser: Recogniser | None = None,
     language: str | None = None,

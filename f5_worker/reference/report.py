@@ -58,13 +58,20 @@ class _Fault(NamedTuple):
 
 
 def measure(
-    clip: Clip, text: str, *, agreement: float | None = None, language: str | None = None, refusal: str | None = None
+    clip: Clip,
+    text: str,
+    *,
+    agreement: float | None = None,
+    language: str | None = None,
+    doubt: str | None = None,
+    refusal: str | None = None,
 ) -> VoiceReport:
     """Measure a clip and judge it.
 
     Args:
         text: the words in it; may be empty.
         agreement: of the caller's transcript with the recognised words.
+        doubt: why the words may be wrong; does not matter where the recogniser confirms them.
         refusal: why it cannot be used at all; then the only reason of the report.
     """
     source = _source_samples(clip)
@@ -84,6 +91,8 @@ def measure(
     }
     report = VoiceReport.model_validate({**measured, "verdict": "good", "reasons": ()})
     faults = [_Fault(True, refusal)] if refusal else [*_recording_faults(report), *_clip_faults(report)]
+    if doubt and not refusal and (agreement is None or agreement < REPORT.good_agreement):
+        faults.append(_Fault(False, doubt))
     verdict = "poor" if any(fault.is_severe for fault in faults) else "usable" if faults else "good"
     return report.model_copy(update={"verdict": verdict, "reasons": tuple(fault.reason for fault in faults)})
 

@@ -33,6 +33,8 @@ class ClipThresholds:
         clipped_level: absolute value from which a sample counts as clipped.
         min_chars_per_s, max_chars_per_s: letters per second of speech. People speak 9 to 20; outside these bounds
             clip and transcript do not belong together.
+        max_signs_share, max_free_signs: punctuation marks and symbols for each letter, and besides. They are not
+            spoken and would count as length. Of 478 sentences in this project's tests none has more than 0.3 for each.
     """
 
     min_speech_s: float = 1.0
@@ -53,6 +55,8 @@ class ClipThresholds:
     clipped_level: float = 0.999
     min_chars_per_s: float = 4.0
     max_chars_per_s: float = 30.0
+    max_signs_share: float = 0.5
+    max_free_signs: int = 10
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,12 @@ class MatchingThresholds:
     Attributes:
         max_numeral_words: longest stretch that one number is written or read as; "1984" may be recognised as
             "nineteen hundred and eighty-four".
+        max_written_letters: for each letter of what is heard, where that may be a number; "12/24/2024" and "Dec 24".
         min_similarity: share of letters that two spellings of one word have in common: Catherine, Kathryn.
     """
 
     max_numeral_words: int = 8
+    max_written_letters: float = 2.0
     min_similarity: float = 0.6
 
 

@@ -43,7 +43,7 @@ class ReferenceInput(Input):
     transcript: str | None = Field(
         None,
         max_length=MAX_SUBTITLE_CHARS,
-        description="Exactly the words spoken in the clip: text, SRT, VTT or CSV. Absent: the recogniser writes them.",
+        description="Exactly the words spoken in the clip: text or subtitles. Absent: the recogniser writes them.",
     )
     language: Language | None = Field(None, description="Its language, such as `en`; absent: detected.")
 
@@ -140,7 +140,10 @@ class DubInput(_SpeechFields, _ResultFields):
 
     action: Literal["dub"]
     subtitles: str = Field(
-        min_length=1, max_length=MAX_SUBTITLE_CHARS, description="Lines to speak and their times: SRT, VTT."
+        min_length=1, max_length=MAX_SUBTITLE_CHARS, description="Lines to speak and their times: SRT, VTT, ASS, ..."
+    )
+    non_speech: Literal["skip", "speak"] = Field(
+        "skip", description="Sounds and music (`[door slams]`, `(sighs)`, `♪ la la ♪`): silent, or `speak` them."
     )
     voice: AnyVoiceName | None = Field(None, description="The voice of lines without a speaker.")
     reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
@@ -184,9 +187,7 @@ class VoicesAddInput(KeyedInput, Input):
     name: VoiceName = Field(description="Small letters, digits, `-` and `_`, up to 64.")
     audio: str = Field(min_length=1, description="The clip, up to 10 minutes: base64, a data URL, or an https URL.")
     transcript: str | None = Field(
-        None,
-        max_length=MAX_SUBTITLE_CHARS,
-        description="Its words: text, SRT, VTT or CSV. Absent: from the recogniser.",
+        None, max_length=MAX_SUBTITLE_CHARS, description="Its words: text or subtitles. Absent: from the recogniser."
     )
     consent: str | None = Field(
         None, description="Who agreed to the use of this voice, when and for what, in 10 to 2,000 characters."

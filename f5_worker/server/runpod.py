@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from f5_worker import log
+from f5_worker import cancellation, log
 from f5_worker.api.actions import ACTIONS
 from f5_worker.api.call import Call, ServerStatus
 from f5_worker.api.contracts import contract_of
@@ -18,14 +19,18 @@ from f5_worker.api.native import Contract, Json
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, WorkerError
 from f5_worker.schema.responses import SpeechResponse
-from f5_worker.server.admission import Admission
+from f5_worker.server.admission import Admission, Place
 from f5_worker.server.limits import MAX_ITEM_BYTES, JsonLimit, StreamLimit, split_chunk, split_item
 from f5_worker.server.progress import Progress, send_to_runpod
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk
+from f5_worker.voices.places import owner_of
 
 T = TypeVar("T")
+
+GRACE_S = 0.5  # for a thread to come to its next check and name its stage; after it the job is answered all the same
+MAX_UNREAD_ITEMS = 4  # of a stream, until its caller takes them: 4 MB
 
 
 class QueueServer:
@@ -82,19 +87,26 @@ class QueueServer:
     async def _answer(self, job: Mapping[str, Any], contract: Contract, request: object, limit: JsonLimit) -> Json:
         action = ACTIONS[type(request)]
 
-        def work(call: Call) -> Json:
-            call.control.start()
-            call.control.check()
+        def work() -> Json:
             response = contract.response(action.answer(request, call))
             limit.check(response)
             return response
 
         if not action.needs_worker:  # in a thread of its own: it reads files, and jobs may have taken all others
-            return await asyncio.to_thread(work, self._call(job, JobControl(self._settings.job_timeout_s)))
+            call = self._call(job, JobControl(self._settings.job_timeout_s))
+            return await asyncio.to_thread(call.control.run, work)
         if self._worker is None:
             raise BootFailed(self._failure or "the worker is not loaded")
-        with self._admitted(job, send_progress=True) as call:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, call)
+        with self._cancelling(job, send_progress=True) as call:
+            place = await self._admission.enter(self._caller(contract.request), _text_chars(contract.request))
+            done = asyncio.wrap_future(self._start(call, place, work))
+            try:
+                return await asyncio.wait_for(done, call.control.left_s() + GRACE_S)
+            except asyncio.TimeoutError:
+                call.control.check()
+                raise
+            finally:
+                place.is_answered = True
 
     async def _stream(
         self,
@@ -103,28 +115,43 @@ class QueueServer:
         request: object,
         stream: Callable[[Any, Call], Iterator[Any]],
     ) -> AsyncIterator[Json | str]:
-        with self._admitted(job, send_progress=False) as call:
+        with self._cancelling(job, send_progress=False) as call:
 
             def work() -> Iterator[Json | str]:
-                call.control.start()
-                call.control.check()
                 yield from _items(contract, stream(request, call), StreamLimit(self._limit))
 
-            async for item in self._iterate_in_thread(work):
+            place = await self._admission.enter(self._caller(contract.request), _text_chars(contract.request))
+            async for item in self._iterate_in_thread(call, place, work):
                 yield item
 
     @contextmanager
-    def _admitted(self, job: Mapping[str, Any], *, send_progress: bool) -> Iterator[Call]:
-        """Count the job as running; when it is cancelled, its thread stops at the model's next step."""
-        with self._admission.admit():
-            progress = Progress(job, send_to_runpod if send_progress else None)
-            control = JobControl(self._settings.job_timeout_s, progress)
-            try:
-                yield self._call(job, control)
-            except (asyncio.CancelledError, GeneratorExit):
-                control.cancel()
-                log.for_job(_id(job)).info("cancelled")
-                raise
+    def _cancelling(self, job: Mapping[str, Any], *, send_progress: bool) -> Iterator[Call]:
+        """Yield the job's call; when the block is cancelled, the job's thread stops at its next check."""
+        progress = Progress(job, send_to_runpod if send_progress else None)
+        control = JobControl(self._settings.job_timeout_s, progress)
+        try:
+            yield self._call(job, control)
+        except (asyncio.CancelledError, GeneratorExit):
+            control.cancel()
+            log.for_job(_id(job)).info("cancelled")
+            raise
+
+    def _caller(self, request: object) -> str | None:
+        """Return who sent a request, as far as its `voices_key` tells."""
+        return owner_of(getattr(request, "voices_key", None), self._settings)
+
+    def _start(self, call: Call, place: Place, work: Callable[[], T]) -> Future[T]:
+        """Do a job's work in a thread; its place is free when the thread is, maybe after the job was answered."""
+        loop = asyncio.get_running_loop()
+
+        def leave(done: Future[T]) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._admission.leave, place)
+
+        call.control.start()
+        done = self._threads.submit(call.control.run, work)
+        done.add_done_callback(leave)
+        return done
 
     def _call(self, job: Mapping[str, Any], control: JobControl) -> Call:
         return Call(
@@ -136,28 +163,31 @@ class QueueServer:
             limit=self._limit,
         )
 
-    async def _iterate_in_thread(self, work: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
-        """Yield the items of a generator that runs in a job's thread."""
-        loop, items = asyncio.get_running_loop(), asyncio.Queue[tuple[bool, Any]]()
+    async def _iterate_in_thread(self, call: Call, place: Place, work: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
+        """Yield the items of a generator that runs in a job's thread; it waits while too many of them are unread."""
+        loop, items = asyncio.get_running_loop(), asyncio.Queue[Any]()
+        room, end = threading.BoundedSemaphore(MAX_UNREAD_ITEMS), object()
 
         def run() -> None:
             try:
                 for item in work():
-                    loop.call_soon_threadsafe(items.put_nowait, (True, item))
-            except Exception as error:  # noqa: BLE001 - raised again in the loop's thread
-                loop.call_soon_threadsafe(items.put_nowait, (False, error))
-            else:
-                loop.call_soon_threadsafe(items.put_nowait, (False, None))
+                    cancellation.acquire(room)
+                    loop.call_soon_threadsafe(items.put_nowait, item)
+            finally:
+                with suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(items.put_nowait, end)
 
-        self._threads.submit(run)
-        while True:
-            has_item, item = await items.get()
-            if has_item:
+        done = self._start(call, place, run)
+        try:
+            while (item := await asyncio.wait_for(items.get(), call.control.left_s() + GRACE_S)) is not end:
+                room.release()
                 yield item
-            elif item is None:
-                return
-            else:
-                raise item
+            await asyncio.wrap_future(done)
+        except asyncio.TimeoutError:
+            call.control.check()
+            raise
+        finally:
+            place.is_answered = True
 
     def _error(self, contract: Contract, job: Mapping[str, Any], error: Exception) -> Json:
         """Return the response to a failed job, and log it."""
@@ -169,6 +199,11 @@ class QueueServer:
         level = logging.INFO if isinstance(error, InputError) else logging.ERROR
         log.for_job(_id(job)).log(level, error.code)
         return contract.error(error)
+
+
+def _text_chars(request: object) -> int:
+    """Return how long the text of a request is, 0 if it speaks none: a measure of the work."""
+    return len(getattr(request, "text", None) or getattr(request, "subtitles", None) or "")
 
 
 def _items(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -66,6 +67,7 @@ def load_worker(settings: Settings) -> Worker:
         bucket_state = _bucket_state(checked, settings)
     recogniser = recogniser_from(settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
+    atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
 
     def load_model(name: str, directory: Path) -> F5Runner:
         """Load a further model while jobs run."""

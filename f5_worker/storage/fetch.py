@@ -13,18 +13,20 @@ import ipaddress
 import re
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
 
 import certifi
 
+from f5_worker import cancellation
 from f5_worker.errors import FetchFailed, FetchRefused
 from f5_worker.settings import Settings, variable
 from f5_worker.storage.addresses import is_public
+
+T = TypeVar("T")
 
 MAX_REDIRECTS = 5
 MAX_URL_CHARS = 8_192
@@ -35,6 +37,7 @@ REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 _FORBIDDEN_IN_URL = re.compile(r"[\x00-\x20\x7f\\]")
 _NUMBER_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head)\b", re.IGNORECASE)
 _URL_SAFE = "/%:@!$&'()*+,;=~?-._"
 
 
@@ -68,16 +71,17 @@ def fetch(url: str, settings: Settings, *, max_bytes: int) -> bytes:
     redirect checked like the first URL. The connection goes to the address that was checked.
 
     Args:
-        max_bytes: of the body; `settings.fetch_timeout_s` bounds everything together.
+        max_bytes: of the body; `settings.fetch_timeout_s` bounds everything together, the lookup of the name included.
 
     Raises:
         FetchRefused: a URL that this worker does not open; nothing was sent there.
         FetchFailed: the server did not deliver.
+        JobTimeout, JobCancelled: the current job has to stop.
     """
     limits = FetchLimits(max_bytes, settings.fetch_timeout_s, time.monotonic() + settings.fetch_timeout_s)
     for _ in range(MAX_REDIRECTS + 1):
         target = check_url(url, settings)
-        addresses = resolve(target, allow_private=settings.fetch_private)
+        addresses = resolve(target, limits, allow_private=settings.fetch_private)
         body_or_location = _get(target, addresses, limits)
         if isinstance(body_or_location, bytes):
             return body_or_location
@@ -140,15 +144,15 @@ def _resolve_location(target: CheckedUrl, location: str) -> str:
         raise FetchFailed(f"{target.host} redirects to a malformed URL; send the final URL") from None
 
 
-def resolve(target: CheckedUrl, *, allow_private: bool) -> list[str]:
+def resolve(target: CheckedUrl, limits: FetchLimits, *, allow_private: bool) -> list[str]:
     """Look up the addresses of a host, all of which must be public: a private one among them is an attack.
 
     Raises:
-        FetchFailed: the host is not known.
+        FetchFailed: the host is not known, or no name server answers in time.
         FetchRefused: an address is not public; not with `allow_private`.
     """
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = _in_time(lambda: socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM), target, limits)
     except socket.gaierror:
         raise FetchFailed(f"the host {target.host} is not known; check the URL") from None
     addresses = list(dict.fromkeys(str(socket_address[0]) for *_, socket_address in found))
@@ -162,7 +166,9 @@ def _get(target: CheckedUrl, addresses: list[str], limits: FetchLimits) -> bytes
     try:
         with (
             connect(target, addresses, limits) as sock,
-            _abort_at_deadline(sock, limits),
+            sock.dup() as duplicate,  # never wrapped in TLS: it can be shut down
+            # A socket's own timeout starts again with each byte, so a slow drip would never reach it.
+            cancellation.abort_after(_left_s(limits), functools.partial(_shut_down, duplicate)),
             _wrap_tls(sock, target) as stream,
         ):
             return _exchange(stream, target, limits)
@@ -177,38 +183,36 @@ def connect(target: CheckedUrl, addresses: list[str], limits: FetchLimits) -> so
     Raises:
         FetchFailed: none answers in time.
     """
-    for address in addresses:
-        remaining_s = limits.deadline - time.monotonic()
-        if remaining_s <= 0:
-            break
-        with suppress(OSError):
-            sock = socket.create_connection((address, target.port), min(CONNECT_TIMEOUT_S, remaining_s))
-            sock.settimeout(limits.total_s)
-            return sock
+
+    def first_answering() -> socket.socket | None:
+        for address in addresses:
+            cancellation.check()
+            with suppress(OSError):
+                sock = socket.create_connection((address, target.port), min(CONNECT_TIMEOUT_S, _left_s(limits)))
+                sock.settimeout(limits.total_s)
+                return sock
+        return None
+
+    if (sock := _in_time(first_answering, target, limits)) is not None:
+        return sock
     raise FetchFailed(f"{target.host} does not answer on port {target.port}; check the URL")
 
 
-@contextmanager
-def _abort_at_deadline(sock: socket.socket, limits: FetchLimits) -> Iterator[None]:
-    """Shut the connection down at the deadline, whether it is then in the handshake, the header or the body.
-
-    A socket's own timeout starts again with each byte, so a slow drip would never reach it.
-    """
-    duplicate = sock.dup()
-
-    def abort() -> None:
-        with suppress(OSError):
-            duplicate.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(max(0.0, limits.deadline - time.monotonic()), abort)
-    timer.daemon = True
-    timer.start()
+def _in_time(call: Callable[[], T], target: CheckedUrl, limits: FetchLimits) -> T:
+    """Return the result of a call of the operating system that no deadline reaches."""
     try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-        duplicate.close()
+        return cancellation.run_detached(call, _left_s(limits))
+    except TimeoutError:
+        raise _too_slow(target, limits) from None
+
+
+def _left_s(limits: FetchLimits) -> float:
+    return max(0.0, limits.deadline - time.monotonic())
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _wrap_tls(sock: socket.socket, target: CheckedUrl) -> socket.socket:
@@ -237,7 +241,18 @@ def _exchange(stream: socket.socket, target: CheckedUrl, limits: FetchLimits) ->
         if response.getheader("Content-Encoding", "identity").lower() != "identity":
             # Not asked for, and a few bytes could unpack to gigabytes.
             raise FetchFailed(f"{target.host} sent a compressed reply; send the URL of the file itself")
-        return _read_body(response, target, limits)
+        body = _read_body(response, target, limits)
+        if is_web_page(body):
+            raise FetchFailed(
+                f"{target.host} answered with a web page (HTML), not with a file; send the link of the file itself: "
+                "that of a sharing service is often the page around it"
+            )
+        return body
+
+
+def is_web_page(body: bytes) -> bool:
+    """Return whether the body of a response is HTML, whatever its header says."""
+    return _WEB_PAGE.match(body) is not None
 
 
 def _read_body(response: http.client.HTTPResponse, target: CheckedUrl, limits: FetchLimits) -> bytes:
@@ -263,11 +278,16 @@ def _too_large(target: CheckedUrl, size: str, limits: FetchLimits) -> FetchFaile
 
 
 def _check_deadline(target: CheckedUrl, limits: FetchLimits) -> None:
+    cancellation.check()
     if time.monotonic() >= limits.deadline:
-        raise FetchFailed(
-            f"{target.host} took longer than {limits.total_s:g} s ({variable('fetch_timeout_s')}); "
-            "send a smaller file or put it on a faster server"
-        )
+        raise _too_slow(target, limits)
+
+
+def _too_slow(target: CheckedUrl, limits: FetchLimits) -> FetchFailed:
+    return FetchFailed(
+        f"{target.host} took longer than {limits.total_s:g} s ({variable('fetch_timeout_s')}); "
+        "send a smaller file or put it on a faster server"
+    )
 
 
 def _reason(error: Exception) -> str:

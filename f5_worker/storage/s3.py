@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from f5_worker import cancellation
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
 from f5_worker.settings import Settings
@@ -60,6 +61,7 @@ class Bucket:
         StorageFailed: with the cause to fix: the key, its rights, the bucket, the region, the endpoint, the clock, or
             the time limit (`F5_S3_TIMEOUT_S`, over all tries of one operation).
         FetchRefused, FetchFailed: a job's own endpoint is not at a public address, or is not known.
+        JobTimeout, JobCancelled: the current job has to stop.
     """
 
     def __init__(self, config: BucketConfig, settings: Settings) -> None:
@@ -208,6 +210,7 @@ class Bucket:
                 try:
                     result = self._in_bucket_region(call)
                 except s3_errors.CLIENT_ERRORS as error:
+                    cancellation.check()
                     if current.is_expired:
                         raise s3_errors.timed_out(self.config, current.total_s, what) from None
                     if pause_s is None or not s3_errors.is_transient(error) or pause_s >= current.remaining_s:
@@ -215,6 +218,7 @@ class Bucket:
                     time.sleep(pause_s)
                     continue
                 if current.is_aborted:  # the end of the response may be that of the aborted connection
+                    cancellation.check()
                     raise s3_errors.timed_out(self.config, current.total_s, what)
                 return result
         raise AssertionError("the last try returns or raises")

@@ -2,8 +2,8 @@
 
 A socket's timeouts count for one read or write at a time, so a server that drips bytes holds a job forever; answers
 are read whole, however long; and any address of a host's name is connected to. Here an operation has one deadline at
-which its connections are aborted, a bound on what is read, and, where an untrusted caller chose the host, `fetch`'s
-rules of addresses, with the connection made to the address that was checked.
+which its connections are aborted, as they are when the current job has to stop; a bound on what is read; and, where an
+untrusted caller chose the host, `fetch`'s rules of addresses, with the connection made to the address that was checked.
 
 Importing this module imports botocore.
 """
@@ -16,7 +16,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -33,8 +33,9 @@ from botocore.awsrequest import (
 from botocore.exceptions import HTTPClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
+from f5_worker import cancellation
 from f5_worker.errors import StorageFailed, WorkerError
 from f5_worker.settings import Settings
 from f5_worker.storage import fetch
@@ -76,14 +77,14 @@ class Operation:
         return self.is_aborted or self.remaining_s <= 0
 
     def register(self, connection: _AbortableConnection) -> None:
-        """Abort this connection, too, at the deadline."""
+        """Abort this connection with the others."""
         with self._lock:
             self._connections.add(connection)
             if self.is_aborted:
                 connection.abort()
 
     def abort(self) -> None:
-        """Abort all connections: the deadline has passed."""
+        """Abort all connections: the deadline has passed, or the job has to stop."""
         with self._lock:
             self.is_aborted = True
             for connection in self._connections:
@@ -97,15 +98,11 @@ _current: ContextVar[Operation] = ContextVar("_current")
 def operation(total_s: float, max_bytes: int, untrusted: Settings | None) -> Iterator[Operation]:
     """Bound all requests that this thread sends inside the context; see `Operation`."""
     current = Operation(total_s, max_bytes, untrusted)
-    timer = threading.Timer(total_s, current.abort)
-    timer.daemon = True
     token = _current.set(current)
-    timer.start()
     try:
-        yield current
+        with cancellation.abort_after(total_s, current.abort):
+            yield current
     finally:
-        timer.cancel()
-        timer.join()
         _current.reset(token)
 
 
@@ -124,7 +121,7 @@ class BucketTransport:
 
         Raises:
             WrongRegion: the bucket is not in `region`.
-            StorageFailed: the response is too long, or a redirect elsewhere; none is followed.
+            StorageFailed: the response is too long, a web page, or a redirect elsewhere; none is followed.
         """
         request.stream_output = True  # so that nothing is read before it is counted
         try:
@@ -136,6 +133,7 @@ class BucketTransport:
         except HTTPError as error:
             raise HTTPClientError(error=error) from None
         self._check_region(response, data)
+        _check_page(response, data)
         return AWSResponse(response.url, response.status_code, response.headers, _Body(data))
 
     def _check_region(self, response: AWSResponse, data: bytes) -> None:
@@ -165,6 +163,17 @@ def _read(raw: Any) -> bytes:
     return bytes(data)
 
 
+def _check_page(response: AWSResponse, data: bytes) -> None:
+    """Raise for a web server's answer to anything: botocore would take it for a broken one of S3, with status 500.
+
+    A web page that is stored in a bucket comes with S3's own headers.
+    """
+    is_from_s3 = any(name.lower().startswith("x-amz-") for name in response.headers)
+    if response.status_code == http.HTTPStatus.OK and fetch.is_web_page(data) and not is_from_s3:
+        host = urlsplit(response.url).netloc
+        raise StorageFailed(f"{host} answers with a web page (status 200) instead of as S3 does; check the endpoint")
+
+
 class _Body(io.BytesIO):
     """A response body that was read, in the form that botocore reads."""
 
@@ -181,11 +190,15 @@ class _AbortableConnection:
     def _new_conn(self) -> socket.socket:
         current = _current.get()
         if current.untrusted is None:
-            sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+            connect: Callable[[], socket.socket] = super()._new_conn  # type: ignore[misc]
+            try:
+                sock = cancellation.run_detached(connect, max(0.0, current.remaining_s))
+            except TimeoutError:
+                raise ConnectTimeoutError(self, "the name was not looked up in time") from None
         else:
             target = fetch.CheckedUrl("https", self.host, self.port, "/")  # type: ignore[attr-defined]
             limits = fetch.FetchLimits(current.max_bytes, current.total_s, current.deadline)
-            addresses = fetch.resolve(target, allow_private=current.untrusted.fetch_private)
+            addresses = fetch.resolve(target, limits, allow_private=current.untrusted.fetch_private)
             sock = fetch.connect(target, addresses, limits)
         self._duplicate = sock.dup()
         current.register(self)

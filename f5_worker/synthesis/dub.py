@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from f5_worker.alignment.align import Aligner
 from f5_worker.alignment.build import AlignedSegment
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from f5_worker.engine.types import SegmentAudio
-from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong
+from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, TextUnspeakable
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.registry import Model
 from f5_worker.schema.requests import DubInput
@@ -28,11 +29,13 @@ from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s
 from f5_worker.synthesis.prepare import AudioParts, Speech, aligner_for, reference_warnings, sampling_params, voice_for
 from f5_worker.text.seed import segment_seed
-from f5_worker.transcripts.cues import Cue
-from f5_worker.transcripts.parse import parse_transcript
 from f5_worker.voices.info import LoadedVoice
 
+if TYPE_CHECKING:
+    from f5_worker.transcripts.cues import Cue
+
 MAX_LINES = 2_000
+MAX_NUMBERS = 10  # of cues in a warning
 PEAK = 0.99
 
 
@@ -85,22 +88,26 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
         WorkerError: any that a caller can cause before the device begins.
     """
     settings = job.worker.settings
-    cues = read_cues(request.subtitles, settings, request.track_s)
+    all_cues = read_cues(request.subtitles, settings, request.track_s)
+    until_s = max(cue.end_s for cue in all_cues)
+    cues, silence = select_spoken(all_cues, request.non_speech)
+    job.control.enter("preparing the voices")
     with job.stopwatch.stage("reference_ms"):
-        voices = assign_voices(request, cues, lambda name: voice_for(job, name))
+        voices = assign_voices(request, cues, lambda name: voice_for(job, name), all_cues)
     first = voices.get(cues[0].speaker) or voices[None]
     text = "\n".join(cue.text for cue in cues)
+    job.control.enter("preparing the text")
     with job.worker.models.use(request.model or first.defaults.model) as model:
         params = sampling_params(job, text, first, model)
         with job.stopwatch.stage("text_ms"):
             lines = plan_lines(request, cues, voices, model.vocabulary, params, settings)
         yield Speech(
             text=text,
-            parts=_speak(job, request, lines, model, params.language),
-            duration_s=request.track_s or max(line.end_s for line in lines),
+            parts=_speak(job, request, lines, model, params.language, until_s),
+            duration_s=request.track_s or max(until_s, *(line.end_s for line in lines)),
             params=params,
             model=model.name,
-            warnings=[*reference_warnings(request, first.reference), *_warnings(lines)],
+            warnings=[*reference_warnings(request, first.reference), *silence, *_warnings(lines)],
             lines=_report(lines),
         )
 
@@ -114,6 +121,8 @@ def read_cues(subtitles: str, settings: Settings, track_s: float | None = None) 
     Raises:
         SubtitlesUnreadable: text without times, or too many lines. TextTooLong: more text or time than allowed.
     """
+    from f5_worker.transcripts.parse import parse_transcript  # compiles 20 ms of patterns
+
     if track_s is not None and track_s > settings.max_audio_s:
         raise TextTooLong(f"track_s={track_s:g} is more than {settings.max_audio_s:.0f} s (F5_MAX_AUDIO_S); lower it")
     transcript = parse_transcript(subtitles)
@@ -130,21 +139,58 @@ def read_cues(subtitles: str, settings: Settings, track_s: float | None = None) 
     return cues
 
 
+def select_spoken(cues: Sequence[Cue], non_speech: Literal["skip", "speak"]) -> tuple[list[Cue], list[str]]:
+    """Return the cues that have words, without sounds and music unless these are to be spoken, and warnings.
+
+    The others are silence; the warnings name them.
+
+    Raises:
+        TextUnspeakable: no cue has words.
+    """
+    from f5_worker.transcripts.non_speech import is_speakable, spoken_words
+
+    spoken: list[Cue] = []
+    sounds, wordless = list[int](), list[int]()
+    for cue in cues:
+        words = spoken_words(cue.text) if non_speech == "skip" else cue.text
+        if is_speakable(words):
+            spoken.append(replace(cue, text=words))
+        else:
+            (sounds if is_speakable(cue.text) else wordless).append(cue.number)
+    hint = 'send non_speech: "speak" to have them spoken'
+    if not spoken:
+        only = f"only sounds and music; {hint}" if sounds else "only signs; send words"
+        raise TextUnspeakable(f"none of the {len(cues)} cues has words that are spoken, they have {only}")
+    warnings = [f"{_name_cues(wordless)} no letter and no digit: silent"] if wordless else []
+    return spoken, [*warnings, f"{_name_cues(sounds)} sounds or music only: silent; {hint}"] if sounds else warnings
+
+
+def _name_cues(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:MAX_NUMBERS]))
+    more = f" and {len(numbers) - MAX_NUMBERS} more" if len(numbers) > MAX_NUMBERS else ""
+    return f"cue {shown} has" if len(numbers) == 1 else f"cues {shown}{more} have"
+
+
 def assign_voices(
-    job: DubInput, cues: Sequence[Cue], load_voice: Callable[[str | None], LoadedVoice]
+    job: DubInput,
+    cues: Sequence[Cue],
+    load_voice: Callable[[str | None], LoadedVoice],
+    all_cues: Sequence[Cue] = (),
 ) -> dict[str | None, LoadedVoice]:
     """Return the voice of each speaker, and under None the voice of all others.
 
     Args:
         load_voice: returns the voice of a name; None stands for the job's own.
+        all_cues: with those that are silent, whose speakers need no voice.
 
     Raises:
         InvalidInput: `voices` names a speaker that no line has.
     """
     speakers = {cue.speaker for cue in cues}
-    unknown = [speaker for speaker in job.voices if speaker not in speakers]
+    named = speakers | {cue.speaker for cue in all_cues}
+    unknown = [speaker for speaker in job.voices if speaker not in named]
     if unknown:
-        known = ", ".join(sorted(filter(None, speakers))) or "none"
+        known = ", ".join(sorted(filter(None, named))) or "none"
         raise InvalidInput(f"voices names the speaker {unknown[0][:40]!r}, which no line has; the lines have {known}")
     voices: dict[str | None, LoadedVoice] = {speaker: load_voice(name) for speaker, name in job.voices.items()}
     if speakers - voices.keys():
@@ -175,15 +221,18 @@ def plan_lines(
     return lines
 
 
-def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None) -> Samples:
+def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None, until_s: float = 0.0) -> Samples:
     """Return the track: each line's audio at its time, added where lines overlap; it reaches the last slot's end.
+
+    Args:
+        until_s: when the last cue ends, which may be a silent one.
 
     Raises:
         InvalidInput: the lines need more than `track_s`.
     """
     starts = [round(line.cue.start_s * SAMPLE_RATE) for line in lines]
     needed = max(start + len(samples) for start, samples in zip(starts, audio, strict=True))
-    slots = max(round(line.cue.end_s * SAMPLE_RATE) for line in lines)
+    slots = max(round(end_s * SAMPLE_RATE) for end_s in (until_s, *(line.cue.end_s for line in lines)))
     length = max(needed, slots) if track_s is None else round(track_s * SAMPLE_RATE)
     if needed > length:
         raise InvalidInput(
@@ -195,13 +244,15 @@ def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | 
     return limit_peak(track, PEAK)
 
 
-def _speak(job: Job, request: DubInput, lines: Sequence[Line], model: Model, language: str) -> AudioParts:
+def _speak(
+    job: Job, request: DubInput, lines: Sequence[Line], model: Model, language: str, until_s: float
+) -> AudioParts:
     segments = [segment for line in lines for segment in line.plan.segments]
     audio = job.worker.engine.submit(segments, job.control, runner=model)
     aligner = aligner_for(job, language)
     spoken = [_speak_line(line, audio, aligner) for line in lines]
     yield AudioPart(
-        mix_track(lines, [part.samples for part in spoken], request.track_s),
+        mix_track(lines, [part.samples for part in spoken], request.track_s, until_s),
         tuple(segment for part in spoken for segment in part.segments),
         tuple(audio for part in spoken for audio in part.spoken),
     )
@@ -241,11 +292,11 @@ def _warnings(lines: Sequence[Line]) -> list[str]:
 
 
 def _overlaps(lines: Sequence[Line]) -> list[str]:
-    overlapping = [(index, line) for index, line in enumerate(lines) if line.overlap_s > 0]
+    overlapping = [line for line in lines if line.overlap_s > 0]
     if not overlapping:
         return []
-    index, worst = max(overlapping, key=lambda pair: pair[1].overlap_s)
+    worst = max(overlapping, key=lambda line: line.overlap_s)
     return [
-        f"{len(overlapping)} lines run into the next one, line {index + 1} by {worst.overlap_s:.2f} s; "
+        f"{len(overlapping)} lines run into the next one, line {worst.cue.number} by {worst.overlap_s:.2f} s; "
         "shorten them, move them, or raise max_speed"
     ]

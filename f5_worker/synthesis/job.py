@@ -20,7 +20,7 @@ class Job:
     Attributes:
         warnings: what the caller should know of how the request was read.
         own_bucket: the bucket that the job brought along.
-        queued_s: how long it waited for a thread.
+        queued_s: how long it waited for its turn.
         streaming: its audio is sent in chunks as it is made.
         limit: what one response of the transport carries.
     """

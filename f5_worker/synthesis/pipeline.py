@@ -45,6 +45,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
         incremental = in_chunks and early
         encoder = ChunkEncoder(request, job.stopwatch)
         recording = Recording(job, speech)
+        job.control.enter("speaking")
         if incremental:
             yield from encoder.write(silence(request.pad_start_s))
         for part in parts:
@@ -53,6 +54,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
                 yield from encoder.write(part.samples, recording.take_words(request.pad_start_s))
             job.control.check()
         spoken = recording.finish()
+    job.control.enter("finishing the audio")
     with job.stopwatch.stage("post_ms"):
         result = replace(postprocess(request, spoken), in_chunks=in_chunks)
     if incremental:
@@ -63,6 +65,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
             yield from encoder.write(samples, words)
     if in_chunks:
         yield from encoder.close()
+    job.control.enter("delivering the result")
     yield result
 
 

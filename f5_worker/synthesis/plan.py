@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from f5_worker import cancellation
 from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput, TextTooLong
 from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, make_segment, mel_frames
@@ -87,6 +88,7 @@ def make_plan(
     _check_length(duration_s, settings)
     segments, unknown = [], set[str]()
     for index, (piece, target) in enumerate(zip(chunks, frames, strict=True)):
+        cancellation.check()
         tokens, missing = vocabulary.encode(tokenize(reference.transcript + piece.text))
         unknown.update(missing)
         segments.append(_segment(params, reference, tokens, target, segment_seed(params.seed, index)))

@@ -17,7 +17,6 @@ from f5_worker.models.registry import Model
 from f5_worker.reference.prepare import Reference, prepare
 from f5_worker.schema.requests import (
     MAX_SEED,
-    MAX_SUBTITLE_CHARS,
     NFE_OF_QUALITY,
     ReferenceInput,
     SpeechRequest,
@@ -30,8 +29,8 @@ from f5_worker.synthesis.context import Stopwatch, Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s, speed_for
 from f5_worker.text.scripts import language_by_script
-from f5_worker.transcripts.parse import decode_transcript
 from f5_worker.voices.info import LoadedVoice, VoiceDefaults
+from f5_worker.voices.library import MAX_TRANSCRIPT_BYTES
 
 DEFAULT_LANGUAGE = "en"
 _URL = re.compile(r"\s*https?://\S+\s*")
@@ -72,9 +71,10 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
         WorkerError: any that a caller can cause before the device begins.
     """
     settings = job.worker.settings
+    job.control.enter("preparing the voice")
     with job.stopwatch.stage("reference_ms"):
         voice = voice_for(job, None)
-    job.control.check()
+    job.control.enter("preparing the text")
     with job.worker.models.use(request.model or voice.defaults.model) as model:
         with job.stopwatch.stage("text_ms"):
             params = sampling_params(job, request.text, voice, model)
@@ -109,22 +109,22 @@ def voice_for(job: Job, name: str | None) -> LoadedVoice:
     return job.worker.voices.of(request.voices_key).load(name or request.voice)
 
 
-def read_transcript(given: str | None, worker: Worker) -> str | None:
-    """Return a caller's transcript: the text itself, or the content of its URL.
+def read_transcript(given: str | None, worker: Worker) -> str | bytes | None:
+    """Return a caller's transcript: the text itself, or the bytes of the file at its URL.
 
     Raises:
-        InvalidInput: more characters than allowed.
+        InvalidInput: more bytes than allowed.
         FetchRefused, FetchFailed: the URL could not be used.
     """
     if given is None or not _URL.fullmatch(given):
         return given
-    text = decode_transcript(read_audio_source(given.strip(), worker.settings))
-    if len(text) > MAX_SUBTITLE_CHARS:
+    data = read_audio_source(given.strip(), worker.settings)
+    if len(data) > MAX_TRANSCRIPT_BYTES:
         raise InvalidInput(
-            f"the transcript at that address has {len(text)} characters, at most {MAX_SUBTITLE_CHARS}; "
+            f"the transcript at that address has {len(data)} bytes, at most {MAX_TRANSCRIPT_BYTES}; "
             "send that of a shorter recording"
         )
-    return text
+    return data
 
 
 def reference_warnings(request: SpeechRequest, reference: Reference) -> list[str]:

@@ -16,6 +16,16 @@ def spoken_letters(text: str) -> float:
     return sum(map(letters, text))
 
 
+def count_signs(text: str) -> int:
+    """Return how many characters are not spoken: punctuation, symbols, and marks that are put on any letter."""
+    return sum(_is_sign(char) for char in text)
+
+
+def _is_sign(char: str) -> bool:
+    kind = unicodedata.category(char)[0]
+    return kind in "PSC" or (kind == "M" and unicodedata.name(char, "COMBINING").startswith("COMBINING"))
+
+
 def letters(char: str) -> float:
     """Return `spoken_letters` of one character."""
     if is_han(char):

@@ -7,7 +7,7 @@ import unicodedata
 
 from f5_worker.errors import TextUnspeakable
 from f5_worker.text.expand.expand import expansions
-from f5_worker.text.scripts import WORD_JOINERS
+from f5_worker.text.scripts import WORD_JOINERS, strip_invisible
 from f5_worker.text.sentences import CJK_CLAUSE_MARKS, CJK_STOPS, LATIN_CLAUSE_MARKS
 from f5_worker.text.spans import SourceMappedText
 
@@ -34,6 +34,10 @@ _SPACES = re.compile(r"[^\S\n]+")
 _REPEATED = re.compile(rf"([!?{LATIN_CLAUSE_MARKS}{CJK_STOPS}{CJK_CLAUSE_MARKS}])\1+")
 _DOTS = re.compile(r"\.{4,}")
 _SPACE_BEFORE_SIGN = re.compile(rf" ([.!?{LATIN_CLAUSE_MARKS}]+(?:\s|$))")
+# Of transcripts: ` * ` and the like, ` . . . .`, and longer runs of signs than any quotation in another ends with.
+_LONE_SYMBOL = re.compile(r"(?<!\S)[_*|~#^=<>/\\•·]+(?!\S)")
+_STREWN = re.compile(r"\s{0,3}([.!?,;:…。，、-])(?:\s+\1)+")
+_SIGNS = re.compile(r"([^\w\s])(?:\s*[^\w\s]){6,}")
 _LOOSE_JOINER = re.compile(rf"(?<!\w)[{WORD_JOINERS}]|[{WORD_JOINERS}](?!\w)")  # left over from emoji
 
 
@@ -52,6 +56,17 @@ def normalize(text: str, *, language: str = "en", expand: bool = True) -> Source
     spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")
     spoken = spoken.sub(_SPACE_BEFORE_SIGN, r"\1").strip()
     return spoken.replace(expansions(spoken.text, language)) if expand else spoken
+
+
+def normalize_transcript(text: str) -> str:
+    """Return the words of a clip without what has no sound: it would count as length, and the speech be too fast.
+
+    That is what shows nothing, symbols that are not read, and signs that are strewn between the words. All else stays
+    as it is written, numbers too.
+    """
+    composed = unicodedata.normalize("NFC", strip_invisible(text))
+    spoken = "".join(filter(_is_spoken, _LINE_ENDS.sub("\n", composed)))
+    return _SIGNS.sub(r"\1", _STREWN.sub(r"\1", _LONE_SYMBOL.sub("", spoken)))
 
 
 def ensure_speakable(text: str, sent_chars: int) -> None:

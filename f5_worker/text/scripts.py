@@ -41,6 +41,14 @@ _TRAILING_VOWELS = r"\u0e30-\u0e33\u0e45\u0eb0-\u0eb3"  # those that are written
 CJK_OPENING_BRACKETS = "「『（【《〈〔｛［"
 # Zero-width non-joiner and joiner: part of words in Persian and in Indic scripts.
 WORD_JOINERS = "\u200c\u200d"
+# Characters that nothing shows: Unicode's Default_Ignorable_Code_Point without Hangul's fillers, which letters compose
+# with, and the tags of Mongolian vowels.
+INVISIBLE = (
+    r"\u00ad\u034f\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Letters of scripts in which a joiner shows nothing: Latin to Armenian, Han, kana, Hangul.
+_JOINED_WITHOUT_MARKS = rf"\u0000-\u058f\u1e00-\u1fff{HAN}{KANA}{HANGUL}"
 
 
 def language_by_script(text: str) -> str | None:
@@ -50,6 +58,14 @@ def language_by_script(text: str) -> str | None:
     if _class(HANGUL).search(text):
         return "ko"
     return "zh" if _class(HAN).search(text) else None
+
+
+def strip_invisible(text: str) -> str:
+    """Remove the characters that nothing shows; a joiner stays between two letters of a script that needs it."""
+    if text.isascii():
+        return text
+    shown = _class(INVISIBLE).sub(lambda match: match[0] if match[0] in WORD_JOINERS else "", text)
+    return _needless_joiner().sub("", shown)
 
 
 def is_latin(char: str) -> bool:
@@ -114,6 +130,13 @@ def is_right_to_left(text: str) -> bool:
 def has_right_to_left(text: str) -> bool:
     """Return True if any letter of a text is written from right to left."""
     return not text.isascii() and any(unicodedata.bidirectional(char) in ("R", "AL") for char in text)
+
+
+@functools.cache
+def _needless_joiner() -> re.Pattern[str]:
+    """Return the joiners before another one, at the edge of a word, and after letters whose scripts have none."""
+    joiner = f"[{WORD_JOINERS}]"
+    return re.compile(rf"{joiner}(?!\w)|(?<![\w\u0300-\u1cff]){joiner}|(?<=[{_JOINED_WITHOUT_MARKS}]){joiner}")
 
 
 @functools.cache

@@ -32,7 +32,7 @@ LATIN_CLAUSE_MARKS, ARABIC_CLAUSE_MARKS, CJK_CLAUSE_MARKS = ",;:", "،؛", "，�
 DASHES = "–—"
 
 # Ends of sentences after which the model's text goes on with a space; upstream adds it after one-byte characters only.
-FULL_STOPS = f"{LATIN_STOPS}{_DANDA}{_ARABIC_QUESTION_MARK}{_URDU_FULL_STOP}"
+FULL_STOPS = f"{LATIN_STOPS}{_DANDA}{_DOUBLE_DANDA}{_ARABIC_QUESTION_MARK}{_URDU_FULL_STOP}"
 CJK_FULL_STOPS = f"{CJK_STOPS}{_HALFWIDTH_FULL_STOP}"
 
 # Quotes and brackets that may follow a mark before the next sentence.
@@ -54,14 +54,14 @@ _CLAUSE_END = re.compile(
 )
 _PAUSE_MARK = re.compile(
     rf"[{re.escape(FULL_STOPS)}{LATIN_CLAUSE_MARKS}]+[{re.escape(_TRANSCRIPT_CLOSING)}]*(?=\s)"  # not in 3.5 or 10:30
-    rf"|[{CJK_FULL_STOPS}{CJK_CLAUSE_MARKS}]+[{re.escape(_TRANSCRIPT_CLOSING)}]*"
+    rf"|[{CJK_FULL_STOPS}{CJK_CLAUSE_MARKS}{_HALFWIDTH_COMMA}]+[{re.escape(_TRANSCRIPT_CLOSING)}]*"
     rf"|\s-+(?=\s)|[{DASHES}]+"
 )
 _PAUSE_MARKS = tuple(
-    f"{LATIN_STOPS}{_DANDA}{_ARABIC_QUESTION_MARK}{CJK_STOPS}"
-    f"{LATIN_CLAUSE_MARKS}{ARABIC_CLAUSE_MARKS}{CJK_CLAUSE_MARKS}{DASHES}-"
+    f"{FULL_STOPS}{CJK_FULL_STOPS}"
+    f"{LATIN_CLAUSE_MARKS}{ARABIC_CLAUSE_MARKS}{CJK_CLAUSE_MARKS}{_HALFWIDTH_COMMA}{DASHES}-"
 )
-_SUBTITLE_STOPS = frozenset(f"{FULL_STOPS}{CJK_FULL_STOPS}{_DOUBLE_DANDA}")
+_SUBTITLE_STOPS = frozenset(f"{FULL_STOPS}{CJK_FULL_STOPS}")
 _SUBTITLE_CLAUSE_MARKS = frozenset(f"{_SPACED_CLAUSE_MARKS}{CJK_CLAUSE_MARKS}{_HALFWIDTH_COMMA}{DASHES}")
 
 # Full stops that do not end a sentence: titles, abbreviations, initials.

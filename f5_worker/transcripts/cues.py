@@ -5,13 +5,16 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from f5_worker.errors import SubtitlesUnreadable
 from f5_worker.text.scripts import JOINED_WITHOUT_SPACE
+from f5_worker.transcripts.tidy import FULLWIDTH_SIGNS
 
 MAX_CUES = 10_000
 MAX_TIME_S = 86_400.0
+# As pysubs2 estimates the end of a cue that has none: 15 characters a second, and half a second.
+OPEN_END_S, OPEN_END_S_PER_CHAR = 0.5, 0.067
 
 _CLOCK_PATTERN = r"(?:(\d{1,9}):)?(\d{1,9}):(\d{1,2})(?:[.,](\d{1,9}))?"
 _ARROWS = ("-->", "->", "–>", "—>", "→")
@@ -21,25 +24,50 @@ _TIME_LINE = re.compile(
 )
 CLOCK = re.compile(_CLOCK_PATTERN, flags=re.ASCII)
 _TIME_CHARS = "0123456789:.,"
-_COMMENT_HEAD = re.compile(r"(?:NOTE|STYLE|REGION)(?:[ \t]|$)")
+_COMMENT_HEAD = re.compile(r"(?:NOTE|STYLE|REGION|WEBVTT|X-TIMESTAMP-MAP)(?:[ \t=]|$)")  # or of a joined file
+# A time to the millisecond, or with hours and any fraction: it is not written like this in prose.
+_EXACT_TIME = r"(?<!\d)\d{1,3}[:;]\d{1,2}(?:[.,]\d{3}|[:;]\d{1,2}[.,:;]\d{1,3})(?!\d)"
+_ZERO_HOURS = r"(?<!\d)0?0[:;]\d{1,2}[:;]"
+_EXACT = re.compile(_EXACT_TIME, flags=re.ASCII)
+# What is left of such a time, or of one in brackets or by an arrow, where a letter of it is missing.
+_TIME_REMNANT = re.compile(
+    rf"{_EXACT_TIME}|{_ZERO_HOURS}\S|[:;]\d{{1,2}}[.,]\d{{3}}(?!\d)|(?<!\d)00:\d{{0,2}}:?(?:\Z|[A-Za-z])|[A-Za-z]00:\d\d"
+    r"|[\[<]\d{1,3}[:;]\d|[:;]\d\d(?:[.,]\d{1,3})?[\]>]|[:;]\d{1,2}\]?\s?-{1,2}>|-->\s?\[?\d{1,3}[:;]",
+    flags=re.ASCII,
+)
+_TIME_OF_DAY = re.compile(r"\d{1,2}:\d\d:\d\d", flags=re.ASCII)
+_SIGNS_AROUND_TIMES = re.compile(r"[\[\]<>=\u2192]|\d;\d\d;\d")
+_MARKS, _MAX_TIME_CHARS = ".,:;!?\"'()[]<>-", 40
+_TIMED_BEGINNING = re.compile(rf"\W{{0,3}}(?:{_EXACT_TIME}|{_ZERO_HOURS})|\[\W?\d{{1,3}}[:;]\d", flags=re.ASCII)
 
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^\s<>][^<>]{0,99})>")
 _BRACKETED = re.compile(r"\s*\[([^\[\]\n]{1,64})\]:\s*")
 _SRT_TAG = re.compile(
-    r"</?(?:i|b|u|s|em|strong|font|span|c|v|lang|ruby|rt)(?:[\s.][^<>]*)?>|\{\\[^{}]*\}", re.IGNORECASE
+    r"<[ \t]{0,4}(?:i|b|u|s|p|br|em|strong|font|span|c|v|lang|ruby|rt|sub|sup|big|small|center|div)(?:[\s./][^<>]*)?>"
+    r"|<[ \t]{0,4}/[^<>]*>|\{\\[^{}]*\}",
+    re.IGNORECASE,
 )
-_VTT_TAG = re.compile(r"<[^<>]*>")
+_BREAK = re.compile(r"<br[ \t]{0,4}/?>", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,31});", flags=re.ASCII)
+_VTT_TAG = re.compile(r"<[^<>]*>|<\d{1,3}:[\d:.]*\Z", flags=re.ASCII)
 _NEEDLESS_BREAK = re.compile(rf"(?<=[{JOINED_WITHOUT_SPACE}])\n(?=[{JOINED_WITHOUT_SPACE}])")
 
 
 @dataclass(frozen=True)
 class Cue:
-    """The words spoken from `start_s` to `end_s`, on one line, without markup; `speaker` where the file names one."""
+    """The words spoken from `start_s` to `end_s`, on one line, without markup; `speaker` where the file names one.
+
+    Attributes:
+        number: its place in the file, from 1.
+        is_open: the file does not say when it ends, `end_s` is an estimate.
+    """
 
     start_s: float
     end_s: float
     text: str
     speaker: str | None
+    number: int = field(default=0, compare=False)
+    is_open: bool = field(default=False, compare=False)
 
 
 @dataclass
@@ -52,21 +80,23 @@ class _Block:
     lines: list[str]
 
 
-def line_error(line: int, reason: str) -> SubtitlesUnreadable:
-    """Return the error for a line that cannot be read."""
-    return SubtitlesUnreadable(f"line {line} of the transcript: {reason}; correct it, or send the words as plain text")
+def line_error(number: int, reason: str, unit: str = "line") -> SubtitlesUnreadable:
+    """Return the error for a line, or another unit, that cannot be read."""
+    return SubtitlesUnreadable(
+        f"{unit} {number} of the transcript: {reason}; correct it, or send the words as plain text"
+    )
 
 
-def checked_span_s(line: int, start_s: float, end_s: float) -> tuple[float, float]:
+def checked_span_s(number: int, start_s: float, end_s: float, unit: str = "line") -> tuple[float, float]:
     """Return the times of a cue if they are in order and within a day.
 
     Raises:
-        SubtitlesUnreadable: with the line.
+        SubtitlesUnreadable: with the line, or the number of another unit.
     """
     if end_s < start_s:
-        raise line_error(line, f"it ends at {end_s:g} s, before it starts at {start_s:g} s")
+        raise line_error(number, f"it ends at {end_s:g} s, before it starts at {start_s:g} s", unit)
     if end_s > MAX_TIME_S:
-        raise line_error(line, f"it ends at {end_s:g} s, at most {MAX_TIME_S:.0f} s (24 hours)")
+        raise line_error(number, f"it ends at {end_s:g} s, at most {MAX_TIME_S:.0f} s (24 hours)", unit)
     return start_s, end_s
 
 
@@ -90,12 +120,36 @@ def _is_almost_time_line(line: str) -> bool:
     """Return True for times with an arrow that cannot be read, but not for prose: `10:30 --> 11:30 at noon`."""
     head, arrow, tail = (part.strip() for part in line.partition(_ARROWS[0]))
     is_alone = " " not in head and " " not in tail
-    return bool(arrow) and (_is_certainly_time(head) or (is_alone and _is_certainly_time(tail)))
+    n_digits = sum(map(str.isdigit, line))
+    is_broken = (n_digits > 9 or (line.count(":") > 1 and n_digits > 5)) and sum(map(str.isalpha, line)) < 4
+    return bool(arrow) and (_is_certainly_time(head) or is_broken or (is_alone and _is_certainly_time(tail)))
 
 
 def _is_certainly_time(text: str) -> bool:
     """Return True for digits and separators only, and more of these than people write in prose."""
     return not text.strip(_TIME_CHARS) and (text.count(":") > 1 or (":" in text and ("." in text or "," in text)))
+
+
+def holds_times(words: str) -> bool:
+    """Return True for words of a cue with a time of the file in them, or what is left of one."""
+    plain = words.translate(FULLWIDTH_SIGNS)
+    return _TIME_REMNANT.search(plain) is not None or any(map(_is_broken_time, plain.split()))
+
+
+def _is_broken_time(word: str) -> bool:
+    """Return True for a word with more digits and colons than a time of the day has; `17:02:51` is one."""
+    bare = word.strip(_MARKS)
+    n_colons, n_digits = bare.count(":") + bare.count(";"), sum(map(str.isdecimal, bare))
+    is_long = (n_colons > 0 and n_digits > 5) or (n_colons > 1 and n_digits > 3)
+    return is_long and not (_TIME_OF_DAY.fullmatch(bare) and not bare.startswith("00"))
+
+
+def is_timed(line: str) -> bool:
+    """Return True for a line that begins as no sentence does, with a time of subtitles, or has one beside an arrow."""
+    plain = line.translate(FULLWIDTH_SIGNS)
+    if _TIMED_BEGINNING.match(plain) or _is_broken_time(plain[:_MAX_TIME_CHARS].split(" ", 1)[0]):
+        return True
+    return _EXACT.search(plain) is not None and _SIGNS_AROUND_TIMES.search(plain) is not None
 
 
 def sort_cues(cues: Sequence[Cue]) -> tuple[Cue, ...]:
@@ -117,8 +171,9 @@ def check_cue_count(cues: Sequence[object]) -> None:
 
 
 def parse_srt(lines: Sequence[str]) -> list[Cue]:
-    """Parse SRT: with numbers or without, comma or point, markup, blank lines inside a cue."""
-    return [cue for block in _blocks(lines, 0, vtt=False) for cue in _cues(block, "\n".join(block.lines), _SRT_TAG)]
+    """Parse SRT: with numbers or without, comma or point, markup, entities, blank lines inside a cue."""
+    cues = _all_cues(_blocks(lines, 0, vtt=False), _SRT_TAG)
+    return [replace(cue, text=unescape(cue.text)) for cue in cues]
 
 
 def parse_vtt(lines: Sequence[str]) -> list[Cue]:
@@ -129,8 +184,7 @@ def parse_vtt(lines: Sequence[str]) -> list[Cue]:
     head = next(index for index, line in enumerate(lines) if line)
     body = (index for index in range(head + 1, len(lines)) if not lines[index] or is_time_line(lines[index]))
     blocks = _blocks(lines, next(body, len(lines)), vtt=True)
-    cues = [cue for block in blocks for cue in _cues(block, "\n".join(block.lines), _VTT_TAG)]
-    return [Cue(cue.start_s, cue.end_s, join_lines(html.unescape(cue.text)), cue.speaker) for cue in cues]
+    return [replace(cue, text=html.unescape(cue.text)) for cue in _all_cues(blocks, _VTT_TAG)]
 
 
 def _blocks(lines: Sequence[str], begin: int, *, vtt: bool) -> list[_Block]:
@@ -148,7 +202,7 @@ def _blocks(lines: Sequence[str], begin: int, *, vtt: bool) -> list[_Block]:
             continue
         if times := _TIME_LINE.fullmatch(line):
             above = blocks[-1].lines if blocks else preamble
-            is_numbered = is_numbered or (not blocks and "".join(preamble).isdecimal())
+            is_numbered = is_numbered or (not blocks and next(filter(None, reversed(preamble)), "").isdecimal())
             _drop_name(above, len(blocks) + 1, is_numbered=is_numbered, vtt=vtt)
             if not blocks and any(preamble):
                 raise line_error(preamble_line, "there is text before the first cue")
@@ -173,21 +227,40 @@ def _drop_name(above: list[str], number: int, *, is_numbered: bool, vtt: bool) -
     is_adjacent = last + 1 == len(above)  # some programs leave blank lines between all lines
     is_number = is_numbered and name.isdecimal() and (is_adjacent or name == str(number))
     is_name = vtt and is_adjacent and (last == 0 or not above[last - 1])
+    is_twice = is_number and above[last - 1 : last] == [name] and not any(above[last - 2 : last - 1])
     if is_number or is_name:
-        del above[last:]
+        del above[last - int(is_twice) :]
+
+
+def open_end_s(start_s: float, words: str) -> float:
+    """Return an estimate of when words end that begin at `start_s`."""
+    return start_s + OPEN_END_S + OPEN_END_S_PER_CHAR * len(words)
+
+
+def unescape(text: str) -> str:
+    """Replace the entities of HTML that are written out, also where a program did that twice; `AT&T` stays."""
+    once = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), once)
+
+
+def _all_cues(blocks: Sequence[_Block], tag: re.Pattern[str]) -> list[Cue]:
+    numbered = enumerate(blocks, start=1)
+    return [
+        replace(cue, number=number) for number, block in numbered for cue in _cues(block, "\n".join(block.lines), tag)
+    ]
 
 
 def _cues(block: _Block, text: str, tag: re.Pattern[str]) -> Iterator[Cue]:
-    """Yield one cue, or one for each voice in it."""
+    """Yield one cue, or one for each voice in it; the words are on the lines that they have in the file."""
     first, *voices = _VOICE.split(text)
     spans = [(None, first), *zip(voices[::2], voices[1::2], strict=True)]
     for voice, marked_up in spans:
-        words, speaker = tag.sub("", marked_up), voice
+        words, speaker = tag.sub("", _BREAK.sub("\n", marked_up)), voice
         if voice is None and (named := _BRACKETED.match(words)):
             speaker, words = named[1], words[named.end() :]
         if voice is not None and not words.strip():
             continue
-        yield Cue(block.start_s, block.end_s, join_lines(words), speaker.strip() if speaker else None)
+        yield Cue(block.start_s, block.end_s, words, speaker.strip() if speaker else None)
 
 
 def join_lines(text: str) -> str:

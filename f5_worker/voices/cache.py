@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from f5_worker import cancellation
 from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 
@@ -69,7 +70,7 @@ class ReferenceCache:
         """
         if (cached := self._find(name, key)) is not None:
             return cached
-        with self._prepare_locks[hash(key) % N_LOCKS]:
+        with cancellation.acquired(self._prepare_locks[hash(key) % N_LOCKS]):
             if (cached := self._find(name, key)) is not None:
                 return cached
             n_drops = self._n_drops

@@ -22,7 +22,7 @@ class NewVoice:
 
     Attributes:
         audio: a file's bytes.
-        transcript: text, SRT, VTT or CSV; None: the recogniser writes it.
+        transcript: text, subtitles or a table, or the bytes of their file; None: the recogniser writes it.
         consent: the statement of who agreed to the use of the voice.
         replace: whether a voice of that name is replaced.
         original: the name of an uploaded file, of which `name` was made; the voice of another file is never replaced.
@@ -30,7 +30,7 @@ class NewVoice:
 
     name: str
     audio: bytes
-    transcript: str | None = None
+    transcript: str | bytes | None = None
     consent: str | None = None
     defaults: VoiceDefaults = field(default_factory=VoiceDefaults)
     replace: bool = False

@@ -25,7 +25,6 @@ from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 from f5_worker.schema.requests import MAX_SUBTITLE_CHARS
 from f5_worker.settings import Settings, variable
-from f5_worker.transcripts.parse import decode_transcript
 from f5_worker.voices.cache import PreparedReference, ReferenceCache, dump_samples
 from f5_worker.voices.consent import check_consent
 from f5_worker.voices.info import LoadedVoice, NewVoice, VoiceInfo, listed_info, stored_info
@@ -35,9 +34,10 @@ from f5_worker.voices.places import check_quota, missing_key_error, owner_folder
 from f5_worker.voices.record import StoredVoice, VoiceMetadata
 from f5_worker.voices.store import Store
 from f5_worker.voices.store_directory import DirectoryStore
-from f5_worker.voices.versions import StaleVersionError, VersionedVoiceStore
+from f5_worker.voices.versions import StaleVersionError, VersionedVoiceStore, find_voice
 
 DEFAULT = "default"
+BLANK_BYTES = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"  # marks of encodings among them
 MAX_TRANSCRIPT_BYTES = 4 * MAX_SUBTITLE_CHARS
 MAX_SAMPLES_BYTES = 4_000_000  # 40 s; F5_REFERENCE_MAX_S ends at 20
 MAX_TRIES = 5  # to read a voice that others replace again and again
@@ -48,8 +48,8 @@ T = TypeVar("T")
 
 Names: TypeAlias = list[str]  # `list` is a method below
 Infos: TypeAlias = list[VoiceInfo]
-Prepare: TypeAlias = Callable[[bytes, str | None, Settings], Reference]
-Examine: TypeAlias = Callable[[bytes, str | None, Settings], VoiceReport]
+Prepare: TypeAlias = Callable[[bytes, str | bytes | None, Settings], Reference]
+Examine: TypeAlias = Callable[[bytes, str | bytes | None, Settings], VoiceReport]
 
 
 class Library:
@@ -188,7 +188,8 @@ class Library:
         clip_extension = INPUT_CONTAINERS[locate(new.audio).demuxer].extension
         contents = {clip_extension: new.audio, SAMPLES_EXTENSION: dump_samples(reference)}
         if new.transcript is not None:
-            contents[ADDED_TRANSCRIPT_EXTENSION] = new.transcript.encode()
+            words = new.transcript
+            contents[ADDED_TRANSCRIPT_EXTENSION] = words if isinstance(words, bytes) else words.encode()
         metadata = VoiceMetadata(
             created_at=datetime.now(timezone.utc),
             consent=new.consent,
@@ -223,15 +224,16 @@ class Library:
             StorageFailed: the directory or the bucket cannot be changed.
         """
         self._check_may_change()
-        found = next((voice.name for store in self._own if (voice := store.find(name))), name)
+        located = find_voice(name, self._own)
+        found = located[1].name if located is not None else name
         with self._changing:  # first those that others hide, so that none of them is offered in between
             deleted = [store.delete(found) for store in reversed(self._own)]
         for store in self._own:
             self._references.drop(_cached_as(store, found))
         if any(deleted):
             return found
-        if any(store.find(name) for store in self._fixed):
-            raise InvalidInput(f"voice {name!r} {self._whose_fixed(name)} and cannot be deleted")
+        if (fixed := find_voice(name, self._fixed)) is not None:
+            raise InvalidInput(f"voice {name!r} {self._whose(fixed[0])} and cannot be deleted")
         raise self._unknown_error(name)
 
     @property
@@ -243,8 +245,8 @@ class Library:
         """Return the places of voices that this caller cannot change."""
         return (*(place for place in self._places if place not in self._own), self._shipped)
 
-    def _whose_fixed(self, name: str) -> str:
-        return "ships with the model" if self._shipped.find(name) else "is the operator's"
+    def _whose(self, fixed: VersionedVoiceStore) -> str:
+        return "ships with the model" if fixed is self._shipped else "is the operator's"
 
     def _store(self, new: NewVoice, contents: Mapping[str, bytes], metadata: VoiceMetadata) -> str:
         """Write the files of a new voice and return its name. An upload never replaces one of another original."""
@@ -253,7 +255,7 @@ class Library:
         for name in (new.name,) if new.original is None else upload_names(new.original):
             replace = new.replace
             if new.original is not None:
-                stored = [voice for store in self._own if (voice := store.get(name))]
+                stored = [voice for store in self._own if (voice := store.find(name, verify=True))]
                 if any(not voice.is_of(new.original) for voice in stored):
                     continue
                 replace = bool(stored)
@@ -276,8 +278,7 @@ class Library:
     def _with_voice(self, name: str, use: Callable[[VersionedVoiceStore, StoredVoice], T]) -> T:
         """Return the result of `use` with the voice; call it again if others changed the voice meanwhile."""
         for n_tries in range(MAX_TRIES):
-            found = ((store, store.find(name, verify=n_tries > 0)) for store in self._all_stores)
-            located = next(((store, voice) for store, voice in found if voice is not None), None)
+            located = find_voice(name, self._all_stores, verify=n_tries > 0)
             if located is None:
                 break
             try:
@@ -296,13 +297,13 @@ class Library:
         prepare = self._prepare_shipped if store is self._shipped else self._prepare
         return prepare(*self._read_source(store, voice), self._settings)
 
-    def _read_source(self, store: VersionedVoiceStore, voice: StoredVoice) -> tuple[bytes, str | None]:
+    def _read_source(self, store: VersionedVoiceStore, voice: StoredVoice) -> tuple[bytes, bytes | None]:
         """Return clip and transcript as they were sent; None for an empty transcript."""
         clip = store.read(voice, voice.clip, self._settings.reference_max_bytes)
         if voice.transcript is None:
             return clip, None
-        text = decode_transcript(store.read(voice, voice.transcript, MAX_TRANSCRIPT_BYTES))
-        return clip, text if text.strip() else None
+        transcript = store.read(voice, voice.transcript, MAX_TRANSCRIPT_BYTES)
+        return clip, transcript if transcript.strip(BLANK_BYTES) else None
 
     def _check_new(self, new: NewVoice) -> None:
         """Check all of a new voice that can be checked without its clip."""
@@ -316,10 +317,12 @@ class Library:
             )
         self._check_may_change()
         check_consent(new.consent, required=self._settings.require_consent)
-        if any(new.name in store.listing() for store in self._fixed):
-            whose = self._whose_fixed(new.name)
-            raise VoiceExists(f"voice {new.name!r} {whose} and cannot be replaced; choose another name")
-        if not new.replace and any(store.get(new.name) for store in self._own):
+        for store in self._fixed:
+            if new.name in store.listing():
+                raise VoiceExists(
+                    f"voice {new.name!r} {self._whose(store)} and cannot be replaced; choose another name"
+                )
+        if not new.replace and any(store.find(new.name, verify=True) for store in self._own):
             raise _exists_error(new.name)
 
     def _check_may_change(self) -> None:

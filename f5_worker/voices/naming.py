@@ -17,7 +17,7 @@ from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import VOICE_NAME
 
 # Preferred first: those with times. Clips have INPUT_EXTENSIONS, also preferred first: those that lost least.
-TRANSCRIPT_EXTENSIONS = ("srt", "vtt", "csv", "txt")
+TRANSCRIPT_EXTENSIONS = ("srt", "vtt", "ass", "ssa", "ttml", "dfxp", "smi", "sbv", "lrc", "csv", "tsv", "txt")
 MAX_PLAIN_CHARS = 64
 MAX_COMPARED_CHARS = 255  # the longest name of a file
 MAX_NEAREST, MIN_LIKENESS = 5, 0.4  # of names that may be meant; a first name is that like to the whole one

@@ -15,7 +15,8 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -75,30 +76,29 @@ class VersionedVoiceStore:
         return self._list().voices
 
     def find(self, name: str, *, verify: bool = False) -> StoredVoice | None:
-        """Return the voice of a name, in any of its spellings.
+        """Return the voice that is listed under exactly this name.
 
         A voice that was added is found as it is now, one of the earlier layout as it was at most MAX_LISTING_AGE_S ago.
 
         Args:
             verify: pass over a record whose files are not all there; a caller that reads them finds out for itself.
         """
-        if verify and (voice := self.get(name)) is not None:
-            return voice
-        if not verify and (record := self._read_record(name)) is not None:
+        record, is_whole = self._read_current(name) if verify else (self._read_record(name), True)
+        if record is not None and is_whole:
             return added_voice(name, record)
-        if (voice := self._find_file(name)) is not None:
-            return voice
+        files = self.listing().get(name)
+        if files is None or files.is_added:  # the latter: deleted since it was listed
+            return None
+        return earlier_voice(name, files)
+
+    def find_spelling(self, name: str) -> StoredVoice | None:
+        """Return the voice that was uploaded under this name, or whose name this is in another spelling."""
         full_name = clip_name(name)
-        if not is_name(name) and (voice := self._find_upload(full_name)) is not None:
-            return voice
+        if not is_name(name) and (uploaded := self._find_upload(full_name)) is not None:
+            return uploaded
         spellings = self._list().spellings
         listed = spellings.find(name) or spellings.find(full_name)
-        return self.get(listed) if listed not in (None, name) else None
-
-    def get(self, name: str) -> StoredVoice | None:
-        """Return the voice that is listed under exactly this name, if it is whole."""
-        record, is_whole = self._read_current(name)
-        return added_voice(name, record) if record is not None and is_whole else self._find_file(name)
+        return self.find(listed, verify=True) if listed not in (None, name) else None
 
     def verify(self, voice: StoredVoice) -> None:
         """Raise if a voice's files are not all there.
@@ -217,13 +217,6 @@ class VersionedVoiceStore:
         record = self._read_record(name)
         return record is not None and _has_all_files(files, record)
 
-    def _find_file(self, name: str) -> StoredVoice | None:
-        """Return the voice of the earlier layout that is listed under exactly this name."""
-        files = self.listing().get(name)
-        if files is None or files.is_added:  # the latter: deleted since it was listed
-            return None
-        return earlier_voice(name, files)
-
     def _find_upload(self, original: str) -> StoredVoice | None:
         """Return the voice that was uploaded under this name."""
         for name in upload_names(original):
@@ -286,6 +279,15 @@ class VersionedVoiceStore:
             new, self._warnings = [line for line in warnings if line not in self._warnings], warnings
         for line in new:
             logger.warning("voices: %s", line)
+
+
+def find_voice(
+    name: str, stores: Sequence[VersionedVoiceStore], *, verify: bool = False
+) -> tuple[VersionedVoiceStore, StoredVoice] | None:
+    """Return the first voice of exactly this name, else the first of which it is another spelling."""
+    exact = ((store, store.find(name, verify=verify)) for store in stores)
+    spelled = ((store, store.find_spelling(name)) for store in stores)
+    return next(((store, voice) for store, voice in chain(exact, spelled) if voice is not None), None)
 
 
 def _sha256(data: bytes) -> str:

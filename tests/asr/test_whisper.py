@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,8 @@ import pytest
 
 from f5_worker.asr.whisper import MAX_CACHED, Recogniser, TranscribedWord, Transcription, recogniser_from
 from f5_worker.audio.levels import SAMPLE_RATE
-from f5_worker.errors import ModelUnavailable
+from f5_worker.cancellation import JobControl
+from f5_worker.errors import JobCancelled, ModelUnavailable
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 
@@ -185,6 +186,25 @@ class TestTranscribing:
         assert not recogniser.is_english_only
         assert FakeRecogniser(directory, FakeWhisper("en")).is_english_only
         assert recogniser.understands(None)
+
+
+def test_a_job_that_has_to_stop_has_no_further_window_recognised(recogniser: FakeRecogniser) -> None:
+    windows, control = list[int](), JobControl(60.0)
+
+    def transcribe(audio: object, **options: object) -> tuple[Iterator[Any], Any]:
+        def found() -> Iterator[Any]:
+            for number in range(20):
+                windows.append(number)
+                control.cancel()
+                yield SimpleNamespace(text="a", words=[], compression_ratio=1.0)
+
+        return found(), SimpleNamespace(language="en")
+
+    recogniser.whisper.transcribe = transcribe  # type: ignore[assignment]
+    with pytest.raises(JobCancelled):
+        control.run(lambda: recogniser.transcribe(silence(1.0)))
+    assert windows == [0]
+    assert not recogniser._n_users
 
 
 def test_the_mean_probability_is_of_words_not_of_dots() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from f5_worker.errors import SubtitlesUnreadable
 from f5_worker.transcripts.cues import MAX_CUES
+from f5_worker.transcripts.non_speech import spoken_words
 from f5_worker.transcripts.parse import parse_transcript
 
 CUE = "00:00:01,000 --> 00:00:02,000\n"
@@ -46,6 +47,31 @@ HOSTILE: dict[str, Callable[[], str]] = {
     "an open quote": lambda: HEAD + '0,1,"' + "a\n" * (SIZE // 2),
     "quotes": lambda: HEAD + '"' * SIZE,
     "a number": lambda: HEAD + "9" * SIZE + ",1,a",
+    "ranges": lambda: "[00:01.000 --> 00:02.000" * (SIZE // 23),
+    "a range and spaces": lambda: "[00:01.000 --> 00:02.000]" + " " * SIZE + "\n[" + " " * SIZE,
+    "lines of ranges": lambda: "[00:01.000 --> 00:02.000] a\n" * (SIZE // 27),
+    "starts": lambda: "[00:01.00]" * (SIZE // 10),
+    "a refrain": lambda: "[00:01.00]" * 9_000 + "a" * (SIZE - 90_000) + "\n" + "b\n" * 9_000,
+    "headings": lambda: "Ann  0:05\n" * (SIZE // 10),
+    "rows": lambda: "a,b,c\n" + "0.4,5.8,\n" * (SIZE // 9),
+    "ranges on one line": lambda: "[0:01 --> 0:02] a " * (SIZE // 18),
+    "clocks on one line": lambda: " ".join(f"{n // 60}:{n % 60:02d} a" for n in range(SIZE // 8)),
+    "blocks": lambda: "```srt\n" * (SIZE // 7),
+    "lines of starts": lambda: "0:01\n" * (SIZE // 5),
+    "times of words": lambda: "[00:01.00]" + "<00:01.00>" * (SIZE // 10),
+    "commas and clocks": lambda: "0:00:01.000," * (SIZE // 12),
+    "frames": lambda: "00;00;00;12 - 00;00;05;25\n" * (SIZE // 26),
+    "clocks of spaces": lambda: "00 : 00 : 01" + " ,;" * (SIZE // 3) + "-->",
+    "fences": lambda: "```\n" * (SIZE // 4),
+    "invisible signs": lambda: "\u200d" * SIZE,
+    "rows in a text": lambda: HEAD + "0,1," + "1.5,2.5," * (SIZE // 8),
+    "deep json": lambda: '{"a":' * (SIZE // 5),
+    "deep lists in json": lambda: '[{"a":' + "[" * 900 + "]" * 900 + "}]",
+    "lists in json": lambda: '[{"a":[{}]' + ',"b":[{}]' * (SIZE // 9) + "}]",
+    "segments": lambda: "[" + '{"start":1,"end":2,"text":"a"},' * 9_000 + '{"start":1,"end":2,"text":"a"}]',
+    "a number in json": lambda: '{"segments":[{"start":' + "9" * SIZE + "}]}",
+    "sounds": lambda: CUE + "[(" * (SIZE // 2),
+    "notes of music": lambda: CUE + "♪ " * (SIZE // 2),
     "a name": lambda: "start" * (SIZE // 5) + ",end,text",
 }
 
@@ -56,7 +82,8 @@ def test_no_text_takes_long(name: str) -> None:
     text = HOSTILE[name]()
     started = time.process_time()
     with suppress(SubtitlesUnreadable):
-        parse_transcript(text)
+        for cue in parse_transcript(text).cues:
+            spoken_words(cue.text)
     assert time.process_time() - started < LIMIT_S
 
 

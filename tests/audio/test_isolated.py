@@ -20,7 +20,8 @@ from f5_worker.audio import isolated
 from f5_worker.audio.decode import decode
 from f5_worker.audio.decode_child import BLOCK, SAMPLES
 from f5_worker.audio.isolated import DecoderPool
-from f5_worker.errors import ReferenceProblem, ReferenceTooLarge, ReferenceUnreadable
+from f5_worker.cancellation import JobControl
+from f5_worker.errors import JobCancelled, JobTimeout, ReferenceProblem, ReferenceTooLarge, ReferenceUnreadable
 from tests.attacks.files import flac_with_comments, m4a_of_many_samples, mp3_with_id3, wav_with_id3
 from tests.audio.signals import amr_wb, file, muxed, noise, tone
 from tests.conftest import ROOT
@@ -169,6 +170,24 @@ def test_a_decoder_that_hangs_is_killed() -> None:
     with pytest.raises(ReferenceUnreadable, match=r"not decoded within 0\.5 s"):
         pool.decode(file(tone(1.0)), **LIMITS)
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(("timeout_s", "error"), [(0.2, JobTimeout), (60.0, JobCancelled)], ids=["timeout", "cancel"])
+def test_a_decoder_is_killed_when_its_job_has_to_stop(
+    pool: DecoderPool, timeout_s: float, error: type[Exception]
+) -> None:
+    pool.warm_up(LIMITS["max_bytes"])
+    control = JobControl(timeout_s)
+    pid = pid_of(pool)
+    os.kill(pid, signal.SIGSTOP)
+    cancel = threading.Timer(0.2 if error is JobCancelled else 20.0, control.cancel)
+    cancel.start()
+    begun = time.monotonic()
+    with pytest.raises(error):
+        control.run(lambda: pool.decode(file(tone(1.0)), **LIMITS))
+    assert time.monotonic() - begun < 3.0
+    assert not Path(f"/proc/{pid}").exists()
+    cancel.cancel()
 
 
 def test_a_decoder_that_says_too_much_is_not_believed(pool: DecoderPool) -> None:

@@ -89,6 +89,27 @@ def test_the_local_api_answers(start_worker: Callable[[Sequence[str]], WorkerPro
     assert refused["error"].startswith("INVALID_INPUT: ")
     assert post(url, {"input": {"action": "health"}})["output"]["status"] == "ok"
 
+    # It has no key, so it posts nothing to where a caller says.
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        webhook = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/"
+        assert post(url, {"input": {"action": "health"}, "webhook": webhook})["status"] == "COMPLETED"
+        begun = post(url.removesuffix("sync"), {"input": {"action": "health"}, "webhook": webhook})
+        status = post(f"http://127.0.0.1:{port}/status/{begun['id']}", {})
+        assert status["output"]["status"] == "ok"
+        elsewhere.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            elsewhere.accept()
+
+    # A caller that disconnects cancels its job.
+    body = json.dumps({"input": JOB | {"text": JOB["text"] * 200}}).encode()
+    head = f"POST /runsync HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as caller:
+        caller.sendall(head.encode() + body)
+        worker.wait_for_line(" %")
+    worker.wait_for_line("cancelled")
+    assert post(url, {"input": JOB | {"nfe_step": 4}})["status"] == "COMPLETED"
+    assert post(url, {"input": {"action": "health"}})["output"]["jobs_running"] == 0
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -233,6 +234,38 @@ def test_a_cancelled_job_stops_between_steps(engine: Engine, device: FakeRunner)
 def test_a_job_past_its_timeout_stops(engine: Engine) -> None:
     with pytest.raises(JobTimeout, match="F5_JOB_TIMEOUT_S"):
         seeds(engine.submit([segment(0)], JobControl(timeout_s=-1)))
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_job_that_has_to_stop_does_not_wait_for_the_step_in_work(
+    engine: Engine, device: FakeRunner, is_cancelled: bool
+) -> None:
+    hold(device, engine)
+    control = JobControl(60 if is_cancelled else 0.1)
+    results = engine.submit([segment(0)], control)
+    cancel = threading.Timer(0.1 if is_cancelled else 20.0, control.cancel)
+    cancel.start()
+    with pytest.raises(JobCancelled if is_cancelled else JobTimeout):
+        next(results)
+    cancel.cancel()
+    device.gate.set()
+    assert seeds(engine.submit([segment(1)], JobControl(60))) == [1]
+    assert 0 not in device.finished
+
+
+def test_a_job_that_has_to_stop_begins_no_further_segment(engine: Engine, device: FakeRunner) -> None:
+    control, begun = JobControl(60), list[int]()
+    begin = device.begin
+
+    def begin_and_cancel(item: Segment) -> Any:
+        begun.append(item.seed)
+        control.cancel()
+        return begin(item)
+
+    device.begin = begin_and_cancel  # type: ignore[method-assign]
+    with pytest.raises(JobCancelled):
+        seeds(engine.submit([segment(number) for number in range(4)], control))
+    assert begun == [0]
 
 
 def test_closing_the_results_early_drops_the_rest(engine: Engine, device: FakeRunner) -> None:

@@ -71,6 +71,12 @@ class TestAgreement:
         assert agreement("7 " + PANGRAM, "8 " + OTHER) < 0.4
         assert agreement("7 " + "ab cd ef gh " * 3, "8 " + "uv wx yz st " * 3) < 0.1
 
+    def test_times_are_no_number(self) -> None:
+        timed = " ".join(f"[00:{n:02d}.400 --> 00:{n + 2:02d}.853] {word}" for n, word in enumerate(PANGRAM.split()))
+        assert agreement(timed, PANGRAM) < 0.4
+        assert agreement(f"12 34 56 78 {PANGRAM}", PANGRAM) < 1.0
+        assert agreement("on 12/24/2024 we met", "on Dec 24 2024 we met") == 1.0
+
     @pytest.mark.parametrize(("written", "spoken"), [("hello", ""), ("", "hello"), ("", "")])
     def test_nothing_agrees_with_nothing(self, written: str, spoken: str) -> None:
         assert agreement(written, spoken) == 0.0

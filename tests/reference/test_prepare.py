@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import hypothesis
 import numpy as np
@@ -63,6 +63,37 @@ class TestClip:
         assert reference.duration_s == pytest.approx(4.05, abs=0.001)
         assert not reference.samples[-1_200:].any()
         assert reference.samples[-2_400:-1_500].any()
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            *("\u200b".join, "\u00ad".join, "\u200d".join, "\ufe0f".join, "\ufeff".join, "\u3164".join),
+            lambda text: text + "🎉" * 40,
+            lambda text: text + " ." * 100,
+            lambda text: text + " ? !" * 100,
+            lambda text: text + '"' * 100 + ".",
+        ],
+    )
+    def test_what_is_not_spoken_has_no_length(self, spoil: Callable[[str], str]) -> None:
+        text = sentences_of([4.0])[0]
+        assert made(noise(4.0), spoil(text)).transcript.rstrip(' ".?') == text.rstrip(".")
+        times = srt([(0.0, 4.0)], [spoil(text)])
+        assert made(noise(4.0), times).transcript.rstrip(' ".?') == text.rstrip(".")
+
+    @pytest.mark.parametrize("spoil", ["*".join, "-".join, "\u0304\u0317".join])
+    def test_signs_are_no_words(self, spoil: Callable[[str], str]) -> None:
+        with pytest.raises(TranscriptMismatch, match=r"\d+ punctuation marks and symbols for \d+ letters"):
+            made(noise(4.0), spoil(sentences_of([4.0])[0]))
+
+    def test_the_encoding_of_a_file_is_told_unless_it_is_utf_8(self) -> None:
+        text = "Утренний свет медленно поднимался над холмами, и никто не проснулся."
+        known = prepare(file(noise(5.0)), text.encode(), SETTINGS)
+        guessed = prepare(file(noise(5.0)), text.encode("cp1251"), SETTINGS)
+        assert guessed.transcript == known.transcript == text + " "
+        assert (known.warnings, known.report.verdict) == ((), "good")
+        assert guessed.report.verdict == "usable"
+        assert guessed.warnings == guessed.report.reasons
+        assert "read as Windows-1251 (Cyrillic)" in guessed.warnings[0]
 
     def test_soft_onsets_and_decays_are_kept(self) -> None:
         onset, decay = noise(0.08, 0.003, 1), noise(0.15, 0.003, 2)
@@ -327,6 +358,13 @@ class TestTimes:
         with pytest.raises(ReferenceTooLong, match=r"none of the transcript's 3 lines could be cut out.* 0 pauses"):
             made(noise(20.0), srt([(1.0, 6.0), (6.0, 12.0), (12.0, 19.0)], sentences_of([6.0, 6.0, 7.0])))
 
+    def test_lines_without_ends_last_until_the_next(self) -> None:
+        lyrics = "\n".join(
+            f"[00:{start_s:05.2f}]{text}" for (start_s, _), text in zip(self.TIMES, self.TEXTS, strict=True)
+        )
+        samples = speech(self.LENGTHS, self.PAUSES)
+        assert made(samples, lyrics).transcript == made(samples, srt(self.TIMES, self.TEXTS)).transcript
+
     def test_sounds_in_brackets_are_not_words(self) -> None:
         texts = [f"[music] {self.TEXTS[0]}", "[applause]", self.TEXTS[2], f"♪ {self.TEXTS[3]}"]
         reference = made(speech(self.LENGTHS, self.PAUSES), srt(self.TIMES, texts))
@@ -422,7 +460,7 @@ class TestCertainty:
     def test_many_marks_and_pauses_take_little_time(self) -> None:
         begun = time.monotonic()
         with pytest.raises(ReferenceTooLong):
-            made(speech([0.2] * 60, [0.25] * 59), "a, " * 170)
+            made(speech([0.2] * 60, [0.25] * 59), "ab, " * 170)
         assert time.monotonic() - begun < 5.0
 
 

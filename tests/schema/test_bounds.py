@@ -24,6 +24,7 @@ def test_the_largest_request_passes() -> None:
     check_bounds([0] * (MAX_VALUES - 1))
     check_bounds(nested(MAX_DEPTH))
     check_bounds({"s" * MAX_NAME_CHARS: 1})
+    check_bounds({"seed": 10**300, "speed": 1e300})
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,8 @@ def test_the_largest_request_passes() -> None:
         ([[[0] * 300] * 300] * 300, "more than 1,000 values"),
         (nested(MAX_DEPTH + 1), "more than 8 levels deep"),
         (nested(100_000), "more than 8 levels deep"),
+        ({"seed": 10**4_300}, "a number in input has about 4,300 digits; no field takes one so long"),
+        ({"text": [-(10**50_000)]}, "a number in input has about 50,000 digits"),
         ({"voices": {"s" * 9_900_000: 1}}, "a name in input has 9900000 characters, at most 200"),
     ],
 )

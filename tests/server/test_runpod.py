@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,15 @@ import pytest
 import runpod  # noqa: F401 - before a thread of handler.main imports it over a test's stand-in
 
 import handler
+from f5_worker.api.actions import Action
+from f5_worker.api.call import Call
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
+from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.server import runpod as server
 from f5_worker.synthesis.context import Worker
+from f5_worker.synthesis.encoding import AudioChunk
 from tests.conftest import ROOT, ToneDevice
 from tests.server.test_limits import merged
 
@@ -292,6 +297,152 @@ def test_a_load_that_fails_after_boot_is_told_the_same_way(
 def test_diagnose_returns_the_boot_report(worker: Worker, boot_report: Callable[..., None]) -> None:
     boot_report(problems=["one thing"])
     assert answer(worker, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The chunks that a stream's thread has made so far; there is a chunk for each character of the text."""
+    numbers: list[int] = []
+
+    def stream(request: SynthesizeInput, call: Call) -> Iterator[AudioChunk]:
+        for number in range(len(request.text)):
+            numbers.append(number)
+            yield AudioChunk(b"sound", number, number + 1)
+
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(lambda request, call: {}, stream)})
+    return numbers
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def test_a_stream_that_is_read_slowly_is_not_made_ahead(worker: Worker, made: list[int]) -> None:
+    async def read() -> None:
+        items = server.QueueServer(worker).stream({"id": "s", "input": {"text": "a" * 40, "voice": "joe"}})
+        for n_read in range(1, 30):
+            await anext(items)
+            await until(lambda n_read=n_read: len(made) >= n_read + server.MAX_UNREAD_ITEMS + 1)
+            assert len(made) == n_read + server.MAX_UNREAD_ITEMS + 1, "one more waits to be sent"
+        assert len([item async for item in items]) == 40 - n_read
+
+    asyncio.run(read())
+
+
+def test_a_stream_whose_caller_leaves_ends_and_frees_its_place(worker: Worker, made: list[int]) -> None:
+    async def leave() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=0))
+        for _ in range(2):
+            items = queue.stream({"id": "s", "input": {"text": "a" * 1_000, "voice": "joe"}})
+            assert "error" not in await anext(items)
+            await items.aclose()
+            await until(lambda: not queue._admission.n_jobs)
+        assert len(made) < 50
+
+    asyncio.run(leave())
+
+
+def test_a_job_has_its_place_until_its_thread_is_done(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold(request: SynthesizeInput, call: Call) -> dict[str, Any]:
+        held.set()
+        assert free.wait(20)
+        return {}
+
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(hold)})
+
+    async def cancel() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=0))
+        task = asyncio.create_task(queue.answer(JOB))
+        await asyncio.to_thread(held.wait, 20)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        following = [asyncio.create_task(queue.answer(JOB)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert not following[0].done(), "it may wait, since the SDK has a place for it"
+        free.set()
+        first, second = await asyncio.gather(*following)
+        assert first == {}
+        assert second["error"].startswith("QUEUE_FULL: 2 jobs are here already")
+
+    asyncio.run(cancel())
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_job_is_answered_in_time_also_where_its_thread_comes_to_no_check(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    free = threading.Event()
+
+    def hang(request: SynthesizeInput, call: Call) -> dict[str, Any]:
+        call.control.enter("preparing the voice")
+        assert free.wait(20)
+        return {}
+
+    def stream(request: SynthesizeInput, call: Call) -> Iterator[AudioChunk]:
+        yield AudioChunk(b"sound", 0, 1)
+        hang(request, call)
+
+    monkeypatch.setattr(server, "GRACE_S", 0.0)
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(hang, stream)})
+
+    async def ask() -> None:
+        queue = server.QueueServer(with_settings(worker, job_timeout_s=0.2))
+        items = [item async for item in queue.stream(JOB)] if streams else [await queue.answer(JOB)]
+        assert len(items) == 1 + streams
+        error = items[-1]["error"]  # type: ignore[index]
+        assert error.startswith("JOB_TIMEOUT: the job was stopped after 0.2 s of work (F5_JOB_TIMEOUT_S) while prep")
+        assert queue._admission.n_jobs == 1, "its place is not free yet"
+        free.set()
+        await until(lambda: not queue._admission.n_jobs)
+
+    asyncio.run(ask())
+
+
+def order_of(jobs: dict[str, dict[str, Any]], worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return in which order one place takes jobs that come at once."""
+    done: list[str] = []
+    held, free = threading.Event(), threading.Event()
+
+    def note(request: SynthesizeInput, call: Call) -> dict[str, Any]:
+        held.set()
+        assert free.wait(20)
+        done.append(call.job_id)
+        return {}
+
+    monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(note)})
+
+    async def crowd() -> None:
+        queue = server.QueueServer(worker)
+        tasks = [asyncio.create_task(queue.answer({"id": name, "input": job})) for name, job in jobs.items()]
+        await asyncio.to_thread(held.wait, 20)
+        free.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(crowd())
+    return done
+
+
+def test_a_short_job_does_not_wait_behind_all_long_ones(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {f"long-{number}": "a" * 20_000 for number in range(3)} | {"short": "Hello."}
+    jobs = {name: {"text": text, "voice": "joe"} for name, text in texts.items()}
+    done = order_of(jobs, with_settings(worker, concurrency=1), monkeypatch)
+    assert done == ["long-0", "short", "long-1", "long-2"]
+
+
+def test_holders_of_keys_take_turns(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = {
+        f"{caller}-{number}": {"text": "Hello.", "voice": "joe", "voices_key": caller * 16}
+        for caller in ("a", "b")
+        for number in range(3)
+    }
+    done = order_of(jobs, with_settings(worker, concurrency=1, voices_scope="per_key"), monkeypatch)
+    assert done == ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2"]
 
 
 @pytest.mark.slow

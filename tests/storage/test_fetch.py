@@ -13,7 +13,8 @@ from contextlib import suppress
 
 import pytest
 
-from f5_worker.errors import FetchFailed
+from f5_worker.cancellation import JobControl
+from f5_worker.errors import FetchFailed, JobCancelled, JobTimeout
 from f5_worker.settings import Settings
 from f5_worker.storage.fetch import CONNECT_TIMEOUT_S, MAX_REDIRECTS, CheckedUrl, FetchLimits, connect, fetch
 
@@ -101,6 +102,12 @@ class Site(http.server.BaseHTTPRequestHandler):
     def page_babble(self) -> None:
         self.wfile.write(b"Welcome\r\n\r\n")
 
+    def page_html(self) -> None:
+        self.reply(b"\n<!doctype HTML><html><body>Download</body></html>", Content_Type="text/html")
+
+    def page_disguised(self) -> None:
+        self.reply(b"<html lang='en'>", Content_Type="audio/mpeg")
+
     def page_echo(self) -> None:
         self.reply((self.path + "\n" + str(self.headers)).encode())
 
@@ -161,6 +168,8 @@ def test_a_body_arrives(site: str, page: str) -> None:
         ("silent", r"did not deliver \(RemoteDisconnected\); try again later"),
         ("reset", r"did not deliver \(Connection reset by peer\); try again later"),
         ("babble", r"did not deliver \(BadStatusLine\); try again later"),
+        ("html", r"answered with a web page \(HTML\), not with a file; send the link of the file itself"),
+        ("disguised", r"answered with a web page \(HTML\), not with a file"),
     ],
 )
 def test_each_failure_is_named(site: str, page: str, words: str) -> None:
@@ -189,6 +198,39 @@ def test_a_slow_drip_ends_at_the_deadline(site: str, page: str) -> None:
     with pytest.raises(FetchFailed, match=r"took longer than 0\.25 s \(F5_FETCH_TIMEOUT_S\); send a smaller"):
         fetch(f"{site}/{page}", IMPATIENT, max_bytes=10**6)
     assert 0.25 <= time.monotonic() - begun < 5.0  # the drip itself goes on for 10 s
+
+
+@pytest.mark.parametrize("page", ["dripbody", "driphead", "stuck"])
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_fetch_ends_with_its_job(site: str, page: str, is_cancelled: bool) -> None:
+    control = JobControl(60.0 if is_cancelled else 0.1)
+    cancel = threading.Timer(0.1 if is_cancelled else 20.0, control.cancel)
+    cancel.start()
+    begun = time.monotonic()
+    with pytest.raises(JobCancelled if is_cancelled else JobTimeout):
+        control.run(lambda: fetch(f"{site}/{page}", SETTINGS, max_bytes=10**6))
+    assert time.monotonic() - begun < 3.0
+    cancel.cancel()
+    cancel.join()
+
+
+@pytest.mark.parametrize(
+    ("timeout_s", "settings", "error"),
+    [
+        (60.0, IMPATIENT, FetchFailed),
+        (0.1, SETTINGS, JobTimeout),
+    ],
+)
+def test_a_name_server_that_does_not_answer(
+    timeout_s: float, settings: Settings, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(60))
+    begun = time.monotonic()
+    with pytest.raises(error, match=r"F5_FETCH_TIMEOUT_S|F5_JOB_TIMEOUT_S"):
+        JobControl(timeout_s).run(lambda: fetch("https://good.example/", settings, max_bytes=10))
+    assert time.monotonic() - begun < 3.0
+    answered.set()
 
 
 def test_no_thread_is_left_behind(site: str) -> None:
@@ -240,10 +282,3 @@ def test_each_address_is_tried_for_a_while(left_s: float, timeout_s: float, monk
         assert sock.gettimeout() == 7.0
     assert [address for address, _ in tried] == [("192.0.2.1", 443), ("192.0.2.2", 443)]
     assert all(timeout == pytest.approx(timeout_s, abs=1.0) for _, timeout in tried)
-
-
-def test_after_the_deadline_no_address_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "create_connection", lambda *arguments: pytest.fail("dialled"))
-    limits = FetchLimits(100, total_s=1.0, deadline=time.monotonic() - 1)
-    with pytest.raises(FetchFailed, match=r"host\.example does not answer on port 443; check the URL"):
-        connect(CheckedUrl("https", "host.example", 443, "/"), ["192.0.2.1"], limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from f5_worker.errors import FetchRefused, StorageFailed
+from f5_worker.cancellation import JobControl
+from f5_worker.errors import FetchRefused, JobCancelled, JobTimeout, StorageFailed
 from f5_worker.settings import Settings
 from f5_worker.storage import s3 as module
 from f5_worker.storage.s3 import Bucket
@@ -230,10 +232,22 @@ def test_a_wrong_clock_is_measured(ahead_s: float, words: str) -> None:
 
 def test_a_web_page_is_not_taken_for_a_bucket() -> None:
     with gate(s3_server.page()) as before:
-        for act in (lambda: connect(before).get("a", LIMIT), lambda: connect(before).head("a")):
-            assert "does not answer as S3 does" in failure(act)
-        assert "check the endpoint" in failure(lambda: list(connect(before).list("a")))
-        assert "check the endpoint" in failure(connect(before).probe)
+        assert "does not answer as S3 does" in failure(lambda: connect(before).head("a"))
+    for fault in (s3_server.page(), s3_server.page(**{"Content-Type": "application/xml"})):
+        with gate(fault) as before:
+            for act in (
+                lambda: connect(before).get("a", LIMIT),
+                lambda: list(connect(before).list("a")),
+                connect(before).probe,
+            ):
+                before.seen.clear()
+                assert "answers with a web page (status 200) instead of as S3 does; check the endpoint" in failure(act)
+                assert len(before.seen) == 1
+
+
+def test_a_web_page_that_is_stored_in_the_bucket_is_a_file(bucket: Bucket) -> None:
+    bucket.put("page", b"<!DOCTYPE html><html></html>", "text/html")
+    assert bucket.get("page", LIMIT) == b"<!DOCTYPE html><html></html>"
 
 
 def test_a_server_that_forgets_is_found_by_the_probe() -> None:
@@ -306,6 +320,38 @@ def test_a_server_that_stalls_or_drips_costs_no_more_than_the_time_allowed(fault
             begun = time.monotonic()
             assert "longer than 0.5 s (F5_S3_TIMEOUT_S)" in failure(act)
             assert time.monotonic() - begun < 10  # without the bound: for as long as the gate stands
+
+
+@pytest.mark.parametrize("fault", [s3_server.stall, s3_server.drip])
+def test_an_operation_ends_with_its_job(fault: Callable[[Any], None]) -> None:
+    with gate(fault) as before:
+        slow = connect(before)
+        for timeout_s, error in ((0.5, JobTimeout), (60.0, JobCancelled)):
+            control = JobControl(timeout_s)
+            cancel = threading.Timer(0.5 if error is JobCancelled else 20.0, control.cancel)
+            cancel.start()
+            begun = time.monotonic()
+            with pytest.raises(error):
+                control.run(lambda: slow.put("a", CLIP, "audio/wav"))
+            assert time.monotonic() - begun < 10
+            cancel.cancel()
+
+
+def test_a_name_that_is_not_looked_up_ends_with_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+
+    def hang(*args: Any, **kwargs: Any) -> list[Any]:
+        answered.wait(60)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    slow = connect(s3_server.environ("https://s3.example.com"))
+    with pytest.raises(JobTimeout):
+        JobControl(0.5).run(lambda: slow.put("a", CLIP, "audio/wav"))
+    assert "longer than 0.5 s" in failure(
+        lambda: connect(s3_server.environ("https://s3.example.com"), s3_timeout_s=0.5).probe()
+    )
+    answered.set()
 
 
 def test_the_right_region_is_learned_and_urls_are_signed_for_it() -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
-from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, UnknownVoice
+from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, TextUnspeakable, UnknownVoice
 from f5_worker.schema.requests import DubInput, parse_input
 from f5_worker.schema.responses import DubResponse
+from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
+from f5_worker.synthesis.dub import read_cues, select_spoken
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak
 
@@ -113,3 +115,40 @@ def test_the_same_seed_gives_the_same_track(worker: Worker) -> None:
 def test_nothing_moves_the_lines_from_their_times(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="would move the lines from their times"):
         parse_input({"action": "dub", "subtitles": VTT, "voice": "joe", **fields})
+
+
+def srt(*lines: str) -> str:
+    cues = (f"{n}\n00:00:0{2 * n - 2},500 --> 00:00:0{2 * n},000\n{line}\n" for n, line in enumerate(lines, start=1))
+    return "\n".join(cues)
+
+
+@pytest.mark.parametrize("silent", ["♪ ♪", "...", "-", "🎉"])
+def test_a_cue_without_words_is_silence_and_named(worker: Worker, silent: str) -> None:
+    reply = dub(worker, subtitles=srt("Hello there.", silent))
+    assert [line.text for line in reply.lines] == ["Hello there."]
+    assert "cue 2 has no letter and no digit: silent" in reply.warnings
+    sound = samples_of(reply)
+    assert len(sound) == 4 * 24_000
+    assert not sound[round(reply.lines[0].end_s * 24_000) + 10 :].any()
+
+
+def test_sounds_and_music_are_silence_unless_they_are_to_be_spoken(worker: Worker) -> None:
+    lines = ("[door slams]", "[sighs] Hello there.", "♪ la la ♪", "[Ann]: Good bye.")
+    reply = dub(worker, subtitles=srt(*lines), voices={"Ann": "joe"})
+    assert [(line.speaker, line.text) for line in reply.lines] == [(None, "Hello there."), ("Ann", "Good bye.")]
+    assert any(warning.startswith("cues 1, 3 have sounds or music only: silent") for warning in reply.warnings)
+    spoken = dub(worker, subtitles=srt(*lines), non_speech="speak")
+    assert [line.text for line in spoken.lines] == ["[door slams]", "[sighs] Hello there.", "♪ la la ♪", "Good bye."]
+
+
+def test_a_speaker_of_silent_cues_needs_no_voice(worker: Worker) -> None:
+    subtitles = srt("[Ann]: Hello there.", "[Bob]: (sighs)")
+    assert dub(worker, subtitles=subtitles, voices={"Ann": "joe", "Bob": "joe"}, voice=None).lines
+
+
+def test_a_track_of_silence_is_refused() -> None:
+    cues = read_cues(srt("...", "[door slams]"), Settings())
+    with pytest.raises(TextUnspeakable, match=r"none of the 2 cues .* only sounds and music; send non_speech"):
+        select_spoken(cues, "skip")
+    with pytest.raises(TextUnspeakable, match=r"none of the 1 cues .* only signs; send words"):
+        select_spoken(cues[:1], "speak")

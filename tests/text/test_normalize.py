@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.errors import TextUnspeakable
-from f5_worker.text.normalize import ensure_speakable, normalize
+from f5_worker.text.normalize import ensure_speakable, normalize, normalize_transcript
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,39 @@ from f5_worker.text.normalize import ensure_speakable, normalize
 )
 def test_what_is_written_and_what_is_read(written: str, read: str) -> None:
     assert normalize(written, expand=False).text == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The old keeper, who's 40, said: “No.” (He meant it!) Why?",
+        "Über den Wolken; dort oben. Où est-il?",
+        "Утренний свет медленно поднимался.",
+        "你好，世界。今天天气很好！",
+        "سلام دنیا۔ می\u200cروم",
+        "नमस्ते दुनिया। क्\u200dष",
+        "wait… what — no",
+        "Wait!! «What?!»",
+        "안녕하세요, 세계.",
+    ],
+)
+def test_a_good_transcript_stays_as_it_is(text: str) -> None:
+    assert normalize_transcript(text) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("T\u200bh\u00ade\u2060 o\ufe0fl\u034fd", "The old"),
+        ("a\u200cb\u200dc", "abc"),
+        ("The old. . . . keeper , , came", "The old. keeper, came"),
+        ('Who " " " " " " " "', 'Who "'),
+        ("The * old _ keeper", "The  old  keeper"),
+        ("cafe\u0301 🎉", "café "),
+    ],
+)
+def test_what_has_no_sound_in_a_transcript_has_no_length(written: str, read: str) -> None:
+    assert normalize_transcript(written) == read
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "?!", "🙂🙂", "— « »", "\u200b", "***"])

@@ -47,27 +47,29 @@ def test_clauses_of_a_long_text() -> None:
 
 
 def test_marks_of_pauses() -> None:
-    text = "One, 3.5 two. Three—four 五。六"
+    text = "One, 3.5 two. Three—four 五。六 ﾊｲ､ हाँ॥ "
     assert [(text[:end][-1], is_stop) for end, is_stop in pause_marks(text)] == [
         (",", False),
         (".", True),
         ("—", False),
         ("。", True),
+        ("､", False),
+        ("॥", True),
     ]
 
 
-@pytest.mark.parametrize("text", ["So.", 'So?" ', "So…)", "好。", "ｿｳ｡", "ہاں۔", "Mr."])
+@pytest.mark.parametrize("text", ["So.", 'So?" ', "So…)", "好。", "ｿｳ｡", "ہاں۔", "So॥", "Mr."])
 def test_full_stops_at_the_end(text: str) -> None:
     assert ends_with_full_stop(text)
 
 
-@pytest.mark.parametrize("text", ["", "So", "So,", "So -", "So॥"])
+@pytest.mark.parametrize("text", ["", "So", "So,", "So -"])
 def test_no_full_stop_at_the_end(text: str) -> None:
     assert not ends_with_full_stop(text)
 
 
 def test_any_mark_at_the_end() -> None:
-    assert all(map(ends_with_pause_mark, ["a,", "a;”", "a -", "a—", "a.", "好、 "]))
+    assert all(map(ends_with_pause_mark, ["a,", "a;”", "a -", "a—", "a.", "好、 ", "ﾊｲ､", "ﾊｲ｡", "ہاں۔", "हाँ॥"]))
     assert not any(map(ends_with_pause_mark, ["", "a", "a%", "a1"]))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.errors import SubtitlesUnreadable
-from f5_worker.transcripts.parse import Cue, decode_transcript, parse_transcript
+from f5_worker.transcripts.parse import Cue, parse_transcript
 
 
 def cue(start_s: float, end_s: float, text: str, speaker: str | None = None) -> Cue:
@@ -194,18 +194,6 @@ def test_an_error_names_the_line(text: str, reason: str) -> None:
     with pytest.raises(SubtitlesUnreadable, match=reason) as caught:
         parse_transcript(text)
     assert "Hello" not in str(caught.value)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_encodings(encoding: str) -> None:
-    text = "Où est “Müller”?"
-    assert decode_transcript(text.encode(encoding)) == text
-
-
-def test_bytes_in_no_encoding_are_still_decoded() -> None:
-    assert decode_transcript(b"a\x81\xe9") == "a\ufffdé"
-    assert decode_transcript(b"\xff\xfea") == "\ufffd"
-    assert decode_transcript(b"") == ""
 
 
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=40).map(lambda text: " ".join(text.split()))

@@ -16,6 +16,7 @@ from f5_worker.errors import ReferenceSilent, TranscriptNeeded, UnknownVoice, Vo
 from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
 from f5_worker.settings import Settings
+from f5_worker.transcripts.encodings import decode_transcript
 from f5_worker.voices.info import NewVoice
 from f5_worker.voices.library import Library
 from f5_worker.voices.store import FileStat, Store, StoredFile, VoiceSource, too_large_error
@@ -48,13 +49,14 @@ def report(**changes: Any) -> VoiceReport:
     return good.model_copy(update=changes)
 
 
-def prepare(data: bytes, transcript: str | None, settings: Settings) -> Reference:
+def prepare(data: bytes, transcript: str | bytes | None, settings: Settings) -> Reference:
     """Return a reference whose samples are the clip's bytes and whose transcript is the one given."""
     if data == SILENCE:
         raise ReferenceSilent("the recording is silent")
     if transcript is None:
         raise TranscriptNeeded("send its transcript")
-    return Reference(np.frombuffer(data, np.uint8).astype(np.float32), transcript, 4.0, (), report())
+    words = decode_transcript(transcript).text if isinstance(transcript, bytes) else transcript
+    return Reference(np.frombuffer(data, np.uint8).astype(np.float32), words, 4.0, (), report())
 
 
 def new(name: str = "ada", content: str = "one", **changes: Any) -> NewVoice:

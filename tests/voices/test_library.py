@@ -37,7 +37,7 @@ from tests.voices.stores import CONSENT, SILENCE, MemoryStore, churn, clip, clip
 PROCESSES, CHURNS = 8, 25
 
 
-def examine(data: bytes, transcript: str | None, settings: Settings) -> VoiceReport:
+def examine(data: bytes, transcript: str | bytes | None, settings: Settings) -> VoiceReport:
     return report(verdict="poor", reasons=(f"{transcript}",))
 
 
@@ -219,7 +219,7 @@ def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Li
     (kept / "ada.txt").write_text("one")
     begun, deleted = threading.Event(), threading.Event()
 
-    def slow(data: bytes, transcript: str | None, settings: Settings) -> Reference:
+    def slow(data: bytes, transcript: str | bytes | None, settings: Settings) -> Reference:
         begun.set()
         deleted.wait()
         return prepare(data, transcript, settings)
@@ -483,3 +483,13 @@ def test_a_voice_that_an_earlier_version_uploaded_is_found_by_its_files_name(lib
     library.add(new("nn"))
     with pytest.raises(UnknownVoice):
         library.load("аnn.wav")
+
+
+def test_a_voice_of_exactly_the_name_comes_before_one_of_another_spelling(library: Library, kept: Path) -> None:
+    put(kept, "Jöe")
+    put(kept, "JOE Smith")
+    assert library.names() == ["Jöe", "joe", "joe_smith"]
+    assert library.load("joe").name == "joe"
+    assert clip_bytes(reference_of(library, "joe")) == clip("joe")  # ships with the model
+    with pytest.raises(VoiceExists):
+        library.add(new("joe", replace=True))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from f5_worker import process
 from f5_worker.storage import files
+from f5_worker.storage.staging import staging_directory
 
 TIMEOUT_S = 180.0
 SPARE_BYTES = 64 << 20
@@ -39,16 +40,14 @@ def install(
     Raises:
         InstallFailed: there is no space, the file is damaged, or pip refuses it.
     """
-    staging_dir = files.temporary_beside(overlay)
     try:
-        (staging_dir / "tmp").mkdir(parents=True)
-        _check_space(wheel, staging_dir)
-        _pip(wheel, staging_dir, python, timeout_s, on_tick)
-        _publish(staging_dir / "site", overlay)
+        with staging_directory(overlay, on_tick) as staging:
+            (staging.path / "tmp").mkdir()
+            _check_space(wheel, staging.path)
+            _pip(wheel, staging.path, python, timeout_s, staging.heartbeat)
+            _publish(staging.path / "site", overlay)
     except OSError as error:
         raise InstallFailed(files.explain(error)) from error
-    finally:
-        files.remove_tree(staging_dir)
 
 
 def _check_space(wheel: Path, staging_dir: Path) -> None:

@@ -12,6 +12,7 @@ from f5_worker.boot.flash_attn import build, download, verify
 from f5_worker.boot.flash_attn.wheels import WheelManifest
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.storage import files
+from f5_worker.storage.staging import sweep
 
 Mode = Literal["auto", "off", "require"]
 BuildMode = Literal["auto", "background", "always", "never"]
@@ -101,8 +102,8 @@ class InstallRun:
             shared = self.overlay_dir / "cache"
             shared.mkdir(exist_ok=True)
         self.cache_dir = shared
-        files.sweep(self.cache_dir)
-        files.sweep(self.overlay_dir)
+        sweep(self.cache_dir)
+        sweep(self.overlay_dir)
 
 
 def use_sdpa(reason: str) -> FlashAttnOutcome:

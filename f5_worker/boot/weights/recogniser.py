@@ -17,6 +17,7 @@ from f5_worker.boot.weights.recipes import SourceProblem, Tools
 from f5_worker.boot.weights.weights import WAIT_S, WeightRoots, WeightsSource
 from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
 from f5_worker.storage import files
+from f5_worker.storage.staging import staging_directory, sweep
 
 OFF = "off"
 COMPLETE_MARKER = ".whole"  # written last: a copy without it is incomplete
@@ -136,22 +137,19 @@ def _download(published: PublishedRecogniser, target: Path, tools: Tools, wait_s
     target.parent.mkdir(parents=True, exist_ok=True)
     if (free := files.free_bytes(target.parent)) < needed:
         raise OSError(f"{free:,} bytes free, {needed:,} bytes needed")
-    files.sweep(target.parent)
+    sweep(target.parent)
     with files.lease(target.parent / ".lease", wait_s=wait_s, done=(target / COMPLETE_MARKER).exists) as lease:
         if (target / COMPLETE_MARKER).exists():
             return
-        temporary = files.temporary_beside(target)
-        try:
-            temporary.mkdir()
+        with staging_directory(target, lease.heartbeat) as staging:
+            temporary = staging.path
             for file in published.files:
-                _check_content(tools.fetch(file, temporary, lease.heartbeat), file)
+                _check_content(tools.fetch(file, temporary, staging.heartbeat), file)
             shutil.rmtree(temporary / ".cache", ignore_errors=True)  # the hub client's own records
             for path in temporary.iterdir():
                 sync(path)
             (temporary / COMPLETE_MARKER).touch()
             _publish(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _publish(temporary: Path, target: Path) -> None:

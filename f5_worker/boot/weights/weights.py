@@ -6,8 +6,8 @@ on the volume > the hub. Each source that cannot be used leaves a note, and the 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from f5_worker.boot.weights.recipes import UNPINNED, Recipe, SourceProblem, Tool
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import Checkpoint, published
 from f5_worker.storage import files
+from f5_worker.storage.staging import staging_directory, sweep
 
 WeightsSource = Literal["shipped", "runpod-cache", "baked", "volume", "hub"]
 CopyPrecision = Literal["fp16", "fp32"]
@@ -128,6 +129,8 @@ class _Search:
 
     def run(self) -> FoundModel:
         """Try all sources in order."""
+        if not self.dry:
+            self._sweep()
         found = (
             self._in_named_directory()
             or self._in_hub_cache()
@@ -140,6 +143,13 @@ class _Search:
         if warning := unpinned_copy(found.directory):
             self.notes.append(warning)
         return replace(found, notes=tuple(dict.fromkeys(self.notes)))
+
+    def _sweep(self) -> None:
+        """Remove the unfinished copies of starts that were killed: gigabytes each, of this model or of another."""
+        for place in self.roots.caches:
+            with suppress(OSError):
+                for directory in place.iterdir():
+                    sweep(directory)
 
     @cached_property
     def _checkpoint(self) -> Checkpoint | None:
@@ -292,7 +302,6 @@ class _Search:
             return FoundModel(target, source, recipe.revision)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            files.sweep(target.parent)
             with files.lease(target.parent / ".lease", wait_s=self.wait_s, done=lambda: _is_usable(target)) as lease:
                 made = not _is_usable(target, deep=self.deep)
                 if made:
@@ -302,23 +311,20 @@ class _Search:
         return FoundModel(target, source, recipe.revision, made=made)
 
     def _build(self, recipe: Recipe, source: WeightsSource, target: Path, heartbeat: recipes.Heartbeat) -> None:
-        temporary = files.temporary_beside(target)
-        try:
-            temporary.mkdir()
+        with staging_directory(target, heartbeat) as staging:
+            temporary = staging.path
             origin = recipes.build_model_dir(
                 recipe,
                 temporary,
                 hub_caches=self._hub_caches,
                 offline=self.offline,
                 tools=self.tools,
-                heartbeat=heartbeat,
+                heartbeat=staging.heartbeat,
             )
             copies.write_manifest(
                 temporary, source=source, revision=recipe.revision, precision=recipe.precision, origin=origin
             )
             copies.publish(temporary, target, deep=self.deep)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _failure_message(self) -> str:
         known = ", ".join(sorted(published()))

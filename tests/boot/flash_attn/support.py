@@ -143,7 +143,7 @@ class Container:
         return sorted(path.name for path in self.overlays.iterdir()) if self.overlays.exists() else []
 
     def temporaries(self) -> list[Path]:
-        return [path for path in self.root.rglob("*") if path.name.endswith((".part", ".lease"))]
+        return [path for path in self.root.rglob("*") if path.name.endswith((".part", ".staging", ".lease"))]
 
 
 def with_python(facts: ProbeResult, version: str, tag: str) -> ProbeResult:

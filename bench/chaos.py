@@ -29,8 +29,7 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).resolve().parent.parent
-# Not bench/ itself, which Python puts first: its responses.py hides a package of that name, which moto imports.
-sys.path[:] = [str(ROOT), *(path for path in sys.path if Path(path).resolve() != ROOT / "bench")]
+sys.path.insert(0, str(ROOT))
 
 from bench.chaos_scenes import SAY, encoded, run_scenes  # noqa: E402 - the repository is not an installed package
 from bench.record import record  # noqa: E402

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.record import record  # noqa: E402 - the repository is not an installed package
-from bench.responses import REQUESTS  # noqa: E402
+from bench.recorded_requests import REQUESTS  # noqa: E402
 from f5_worker.api.contracts import contract_of  # noqa: E402
 from f5_worker.audio.isolated import DecoderPool  # noqa: E402
 from f5_worker.errors import FetchError, WorkerError  # noqa: E402

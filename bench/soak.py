@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.record import record  # noqa: E402 - the repository is not an installed package
-from bench.responses import LONGEST_CHARS, VARYING  # noqa: E402
+from bench.recorded_requests import LONGEST_CHARS, VARYING  # noqa: E402
 from bench.soak_jobs import Kind, added, files_server, kinds  # noqa: E402
 from tests.e2e.fake_api import Body, FakeApi  # noqa: E402
 from tests.e2e.worker_process import WorkerProcess  # noqa: E402

@@ -101,7 +101,7 @@ def test_the_local_api_answers(start_worker: Callable[[Sequence[str]], WorkerPro
             elsewhere.accept()
 
     # A caller that disconnects cancels its job.
-    body = json.dumps({"input": JOB | {"text": JOB["text"] * 200}}).encode()
+    body = json.dumps({"input": JOB | {"text": JOB["text"] * 200, "format": "opus"}}).encode()
     head = f"POST /runsync HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as caller:
         caller.sendall(head.encode() + body)

@@ -242,7 +242,9 @@ FOREIGN = {
         0. Klasse -> null. Klasse
         am 3.10.2023, 3.10.2023 -> am dritten Oktober zweitausenddreiundzwanzig, \
             dritter Oktober zweitausenddreiundzwanzig
-        2003-03-02, 3.10.23 -> zweiter März zweitausenddrei, dritter Oktober dreiundzwanzig
+        2003-03-02, 3.10.23, 3.10.03 -> zweiter März zweitausenddrei, dritter Oktober dreiundzwanzig, \
+            dritter Oktober null drei
+        der 1. FC Köln, 1. FC Köln -> der erste FC Köln, erster FC Köln
         45.13.2020 -> fünfundvierzig dreizehn zweitausendzwanzig
         am 3.10. kam er, vom 3.10. bis 5.11. -> am dritten Oktober kam er, vom dritten Oktober bis fünften November.
         17:02:51, 01:00:01 -> siebzehn Uhr zwei und einundfünfzig Sekunden, ein Uhr null und eine Sekunde

@@ -1,4 +1,4 @@
-"""Times of day of languages other than English: seventeen, colon, zero two is no time in any of them."""
+"""Times of day of languages other than English: siebzehn Uhr zwei, not siebzehn: zwei."""
 
 from __future__ import annotations
 
@@ -169,9 +169,9 @@ _CLOCKS = {
     "vi": ClockRules("{} giờ", "{} phút", "{} giây"),
 }
 
-_DURATION = r" ?(?:min|Min|Std|Stunden)"  # after a time it is none
+_DURATION = r" ?(?:min|Min|Std|Stunden)"  # 1:30 min is how long something takes
 _SHORT = re.compile(r"\d+:\d+")
-# Juan 3:16 is no time; in German, with capitals and another sign in verses, Abfahrt 3:16 is one.
+# Juan 3:16 is a verse; in German, with capitals on all nouns and another sign in verses, Abfahrt 3:16 is a time.
 _VERSE = re.compile(r"(?<![^\W_])[A-ZÀ-ÞА-Я][^\W\d_]+\.? $")
 
 

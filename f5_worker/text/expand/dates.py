@@ -52,7 +52,7 @@ _DATES = {
 }
 
 
-def date(match: re.Match[str], code: str, read_year: Callable[[int], str]) -> str | None:
+def date(match: re.Match[str], code: str, read_year: Callable[[str], str]) -> str | None:
     """Read what DATE matched, the day before the month; None if it is no date, or the months are not known."""
     rules = _DATES.get(code)
     if rules is None:
@@ -63,7 +63,7 @@ def date(match: re.Match[str], code: str, read_year: Callable[[int], str]) -> st
         month, day = day, month
     if not (1 <= int(month) <= len(rules.months) and 1 <= int(day) <= _LAST_DAY):
         return None
-    return rules.frame.format(_day(match, int(day), code), rules.months[int(month) - 1], read_year(int(year)))
+    return rules.frame.format(_day(match, int(day), code), rules.months[int(month) - 1], read_year(year))
 
 
 def _day(match: re.Match[str], day: int, code: str) -> str:

@@ -182,13 +182,12 @@ def _number(match: re.Match[str], digits: str, converter: str, in_hundreds: bool
     is_bare = digits == match.group()
     if is_bare and len(digits) >= _LONG_DIGITS:
         return spelled(digits, converter)
-    if is_bare and in_hundreds and len(digits) == 4 and int(digits) in _YEARS:
-        return year_in(int(digits), converter)
-    return whole(digits, converter)
+    return _year(digits, converter, in_hundreds) if is_bare else whole(digits, converter)
 
 
-def _year(year: int, converter: str, in_hundreds: bool) -> str:
-    return year_in(year, converter) if in_hundreds and year in _YEARS else cardinal(year, converter)
+def _year(digits: str, converter: str, in_hundreds: bool) -> str:
+    is_in_hundreds = in_hundreds and len(digits) == 4 and int(digits) in _YEARS
+    return year_in(int(digits), converter) if is_in_hundreds else whole(digits, converter)
 
 
 def _indic_money(digits: str, decimals: str, coin: Coin, code: str) -> str:

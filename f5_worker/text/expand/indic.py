@@ -43,14 +43,14 @@ def indic_cardinal(value: int, language: str) -> str:
         words: str = num2words(value, lang=language)
         return unicodedata.normalize("NFC", words.replace(_WIDTHLESS, ""))
     crore = num2words(2 * _CRORE, lang=language).split()[-1]
-    return " ".join(filter(None, [indic_cardinal(crores, language), crore, rest and indic_cardinal(rest, language)]))
+    return _with_rest(f"{indic_cardinal(crores, language)} {crore}", rest, language)
 
 
 def year_in_hundreds(value: int, language: str) -> str:
     """Write a year as nineteen hundred ninety-nine."""
     century, rest = divmod(value, 100)
     hundred = indic_cardinal(200, language).split()[-1]
-    return " ".join(filter(None, [indic_cardinal(century, language), hundred, rest and indic_cardinal(rest, language)]))
+    return _with_rest(f"{indic_cardinal(century, language)} {hundred}", rest, language)
 
 
 def hindi_ordinal(written: str) -> str:
@@ -59,3 +59,7 @@ def hindi_ordinal(written: str) -> str:
     if last != "व":
         return _HINDI_STEMS[value]
     return (year_in_hundreds(value, "hi") if value in _HUNDREDS else indic_cardinal(value, "hi")) + last
+
+
+def _with_rest(words: str, rest: int, language: str) -> str:
+    return f"{words} {indic_cardinal(rest, language)}" if rest else words

@@ -38,6 +38,7 @@ _RANKED = frozenset(
     Jan Feb Mär Apr Jun Jul Aug Sep Sept Okt Nov Dez
     Jahrhundert Jahrtausend Klasse Stock Stockwerk Etage Obergeschoss Platz Geburtstag Jahrestag Mal Kapitel
     Auflage Weltkrieg Liga Bundesliga Semester Quartal Runde Spieltag Lebensjahr Halbzeit Akt Szene Staffel Advent
+    FC SC
     """.split()
 )
 _FIRST_IN_SENTENCES = frozenset(

@@ -4,6 +4,11 @@
 # make serve  RunPod's local API on port 8000
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
+# make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
+# make hostile  inputs made to harm, two at a time beside honest jobs
+# make fuzz     everything that reads what a caller sent
+# make chaos    kills at random moments; disks, APIs, clocks and GPUs that fail
+# make mutants  mutation testing of the critical files: half an hour
 # make lock       the locked requirements from pyproject.toml
 # make sbom       the bill of materials of the image -> out/sbom.json (CycloneDX)
 # make audit      the locks against a database of vulnerabilities; Error 3 where none can be reached
@@ -17,6 +22,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch serve quality bench-gpu lock sbom audit pin-base docs clean
+.PHONY: soak hostile fuzz chaos mutants
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -35,6 +41,16 @@ quality: $(VENV)/.test
 bench-gpu: $(VENV)/.test
 	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
+	$(PY) scripts/document.py
+
+soak hostile fuzz chaos: $(VENV)/.test
+	$(PY) bench/$@.py
+	$(PY) scripts/document.py
+
+# mutmut is in no lock: only this uses it.
+mutants: $(VENV)/.test
+	$(UV) pip install -q --python $(PY) mutmut==3.8.1
+	$(PY) bench/mutants.py
 	$(PY) scripts/document.py
 
 test: lint types

@@ -19,7 +19,7 @@ from pathlib import Path
 from f5_worker.settings import REPOSITORY
 
 BASE = ("torch", "numpy")
-OPTIONAL = ("flash_attn", "flash_attn.bert_padding")  # boot installs or finds it, on a GPU
+OPTIONAL = ("flash_attn", "flash_attn.bert_padding", "flash_attn_interface")  # boot installs or finds it, on a GPU
 # Modules of the libraries that they import only when they run.
 AT_RUN_TIME = (
     "runpod.serverless.modules.rp_fastapi",  # --rp_serve_api

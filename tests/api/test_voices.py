@@ -127,6 +127,7 @@ def job(worker: Worker, tmp_path: Path) -> Callable[[dict[str, Any]], dict[str, 
     return lambda value: dict(asyncio.run(config["handler"]({"id": "j", "input": value})))
 
 
+@pytest.mark.slow
 def test_callers_of_every_contract_are_apart(job: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     new = {"action": "voices.add", "audio": CLIP, "transcript": WORDS, "consent": CONSENT}
     assert job(new | {"name": "ann"})["error"].startswith("INVALID_INPUT: voices_key is missing")

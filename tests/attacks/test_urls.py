@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from f5_worker.errors import FetchFailed, FetchRefused
 from f5_worker.settings import Settings
+from f5_worker.storage import addresses
 from f5_worker.storage import fetch as module
 from f5_worker.storage.addresses import is_public
 from f5_worker.storage.fetch import fetch
@@ -232,6 +234,39 @@ def test_other_tricks_are_refused(url: str, connected: list[Any]) -> None:
         fetch(url, SETTINGS, max_bytes=100)
     assert connected == []
     assert not any(word in str(caught.value) for word in ("passwd", "pass@", "meta-data", "docker"))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://good.example/" + "a" * 8_172, "the URL has more than 8192 characters, or holds spaces, control "
+         "characters or backslashes; send it percent-encoded"),
+        ("https://[::1", "the URL cannot be understood; send https://host/path"),
+        ("ftp://good.example/", "only https and http URLs with a host are opened; send the clip inline"),
+        ("https://user@good.example/", "the URL holds credentials; send one that needs none, such as a signed URL"),
+        ("https://good.example:22/", "port 22 of good.example is not opened, only 443 and 80; use one of these"),
+    ],
+)  # fmt: skip
+def test_what_to_do_is_said(url: str, words: str, connected: list[Any]) -> None:
+    with pytest.raises(FetchRefused) as caught:
+        fetch(url, SETTINGS, max_bytes=100)
+    assert caught.value.message == words
+
+
+def test_the_longest_url_is_taken(connected: list[Any]) -> None:
+    with pytest.raises(FetchFailed, match="does not answer on port"):
+        fetch("https://good.example/" + "a" * 8_171, SETTINGS, max_bytes=100)
+    assert module.check_url("https://good.example", SETTINGS).path == "/"
+
+
+@pytest.mark.parametrize("objection", ["private", "loopback", "link_local", "multicast", "reserved", "unspecified"])
+def test_every_objection_of_python_counts(objection: str) -> None:
+    def address(*objections: str) -> Any:
+        kinds = ("global", "private", "loopback", "link_local", "multicast", "reserved", "unspecified")
+        return SimpleNamespace(**{f"is_{kind}": kind in ("global", *objections) for kind in kinds})
+
+    assert addresses._is_plainly_global(address())
+    assert not addresses._is_plainly_global(address(objection))
 
 
 def test_http_needs_the_setting(connected: list[Any]) -> None:

@@ -154,6 +154,7 @@ def test_a_decoder_that_dies_refuses_its_file_only(pool: DecoderPool) -> None:
     assert pool.decode(file(tone(1.0)), **LIMITS).duration_s == 1.0
 
 
+@pytest.mark.slow
 def test_an_idle_decoder_that_died_is_replaced(pool: DecoderPool) -> None:
     pool.warm_up(LIMITS["max_bytes"])
     os.kill(pid_of(pool), signal.SIGKILL)
@@ -202,6 +203,7 @@ def test_a_decoder_that_says_too_much_is_not_believed(pool: DecoderPool) -> None
     theirs.close()
 
 
+@pytest.mark.slow
 def test_many_threads_share_few_processes(pool: DecoderPool) -> None:
     files = [file(tone(0.5 + 0.1 * i)) for i in range(12)]
     with ThreadPoolExecutor(6) as threads:

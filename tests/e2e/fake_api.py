@@ -11,13 +11,14 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from aiohttp import web
 
 Body = dict[str, Any]
+Fault = Callable[[web.Request], Awaitable[web.Response | None]]  # None: the request is then served as always
 
 MAX_BODY_BYTES = 200 * 2**20
 # The SDK leaves on SIGTERM only when its open polls end, so this is also how long a worker takes to stop.
@@ -43,6 +44,7 @@ class FakeApi:
         self.pings: list[dict[str, str]] = []
         self.streamed: list[tuple[str, Body]] = []
         self.posted: list[str] = []  # every body of a result, as it came
+        self.faults: deque[Fault] = deque()  # played one for each request, before it is looked at
         self.url = ""
         self._hold_s = hold_s
         self._waiting: deque[Body] = deque()
@@ -57,7 +59,7 @@ class FakeApi:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop_serving(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -92,7 +94,12 @@ class FakeApi:
         asyncio.run_coroutine_threadsafe(apply(), self._loop).result(10)
 
     async def _start(self) -> web.AppRunner:
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        @web.middleware
+        async def play_fault(request: web.Request, handler: Any) -> Any:
+            answer = await self.faults.popleft()(request) if self.faults else None
+            return answer or await handler(request)
+
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[play_fault])
         app.add_routes(
             [
                 web.get("/v2/ep/job-take/{worker}", self._take),
@@ -109,6 +116,13 @@ class FakeApi:
         host, port = runner.addresses[0][:2]
         self.url = f"http://{host}:{port}/v2/ep"
         return runner
+
+    async def _stop_serving(self) -> None:
+        await self._runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # requests of a worker that was killed
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _held(self, there: Callable[[], object]) -> bool:
         """Wait until there is something to hand out; False when the poll has to be answered without."""

@@ -18,6 +18,7 @@ from tests.e2e.fake_api import FakeApi
 API_KEY = "test-key"
 START_S = 90.0  # loading takes seconds; a busy machine may take many times that
 STOP_S = 30.0
+MAX_SHOWN_CHARS = 20_000  # of the log, in a failure
 
 
 def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -> dict[str, str]:
@@ -56,25 +57,26 @@ def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -
 
 
 class WorkerProcess:
-    """A context manager around `python -u handler.py`; `lines` is its log so far."""
+    """A context manager around `python -u handler.py`, killed at the end; `lines` is its log so far."""
 
     def __init__(
         self,
         home: Path,
         api: FakeApi | None = None,
         *,
+        program: Sequence[str] = ("-u", "handler.py"),
         arguments: Sequence[str] = (),
         overrides: Mapping[str, str] | None = None,
     ) -> None:
         self.lines: list[str] = []
-        self._arguments = arguments
+        self._command = [sys.executable, *program, *arguments]
         self._environment = environment(home, api, overrides or {})
         self._changed = threading.Condition()
         self._ended = False
 
     def __enter__(self) -> WorkerProcess:
         self._process = subprocess.Popen(
-            [sys.executable, "-u", "handler.py", *self._arguments],
+            self._command,
             cwd=ROOT,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -99,6 +101,26 @@ class WorkerProcess:
     def log(self) -> str:
         return "\n".join(self.lines)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def rss_mib(self) -> float:
+        """The memory that it holds, without its children's."""
+        pages = int(Path("/proc", str(self.pid), "statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+    def count_children(self, part: str) -> int:
+        """How many of its children have `part` in their command line."""
+        found = 0
+        for task in Path("/proc", str(self.pid), "task").glob("*/children"):
+            with contextlib.suppress(OSError):  # a thread that ended
+                for child in task.read_text().split():
+                    with contextlib.suppress(OSError):
+                        found += part in Path("/proc", child, "cmdline").read_text()
+        return found
+
     def ready(self) -> WorkerProcess:
         """Wait until the model is loaded."""
         self.wait_for_line("ready", timeout=START_S)
@@ -110,7 +132,7 @@ class WorkerProcess:
         with self._changed:
             while not any(all(part in line for part in parts) for line in self.lines):
                 left_s = 0.0 if self._ended else deadline - time.monotonic()
-                assert left_s > 0, f"no line with {parts}; the log:\n{self.log}"
+                assert left_s > 0, f"no line with {parts}; the log:\n{self.log[-MAX_SHOWN_CHARS:]}"
                 self._changed.wait(left_s)
 
     def wait(self, timeout: float = STOP_S) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.errors import InvalidInput, UnknownAction
-from f5_worker.schema.requests import ACTIONS, HealthInput, SynthesizeInput, parse_input
+from f5_worker.schema.requests import ACTIONS, HealthInput, SynthesizeInput, parse_input, show
 
 JOB: dict[str, Any] = {"text": "Hello.", "voice": "joe"}
 
@@ -151,6 +151,33 @@ def test_names_that_could_be_paths_or_confuse(name: str) -> None:
 def test_a_report_is_of_one_thing() -> None:
     assert "give either name" in refusal({"action": "voices.report"})
     assert "give either name" in refusal({"action": "voices.report", "name": "joe", "reference": {"audio": "x"}})
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ((1,), 'input is not an object; send a JSON object such as {"text": "Hello.", "voice": "joe"}'),
+        (JOB | {"quality": "fast", "nfe_step": 8}, "give either quality or nfe_step"),
+        (JOB | {"zzzz": 1}, "unknown field 'zzzz'"),
+        (JOB | {"text": {"a": 1}, "speedx": 1}, "text: input should be a valid string; unknown field 'speedx', "
+         "did you mean 'speed'?"),
+    ],
+)  # fmt: skip
+def test_the_whole_message(value: object, words: str) -> None:
+    assert refusal(value) == f"INVALID_INPUT: {words}"
+
+
+def test_the_whole_message_of_an_unknown_action() -> None:
+    with pytest.raises(UnknownAction) as caught:
+        parse_input(JOB | {"action": "helth"})
+    assert caught.value.message.startswith(
+        "action 'helth' does not exist, did you mean 'health'?; use synthesize, dub, "
+    )
+
+
+def test_a_long_value_is_cut_in_messages() -> None:
+    assert show("x" * 38) == f"'{'x' * 38}'"
+    assert show("x" * 39) == f"'{'x' * 36}..."
 
 
 def test_the_name_of_a_speakers_voice_is_valid_unicode() -> None:

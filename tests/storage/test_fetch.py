@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import FetchFailed, JobCancelled, JobTimeout
 from f5_worker.settings import Settings
-from f5_worker.storage.fetch import MAX_REDIRECTS, fetch
+from f5_worker.storage.fetch import CONNECT_TIMEOUT_S, MAX_REDIRECTS, CheckedUrl, FetchLimits, connect, fetch
 
 CLIP = bytes(range(256)) * 40
 SETTINGS = Settings(fetch_http=True, fetch_private=True, fetch_timeout_s=5)
@@ -87,6 +88,20 @@ class Site(http.server.BaseHTTPRequestHandler):
     def page_malformed(self) -> None:
         self.reply(b"", status=301, Location="http://[::1/")
 
+    def page_hops(self) -> None:
+        left = int(self.path.rpartition("/")[2])
+        self.reply(b"", status=308, Location=f"/hops/{left - 1}") if left else self.reply(CLIP)
+
+    def page_silent(self) -> None:
+        self.close_connection = True
+
+    def page_reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def page_babble(self) -> None:
+        self.wfile.write(b"Welcome\r\n\r\n")
+
     def page_html(self) -> None:
         self.reply(b"\n<!doctype HTML><html><body>Download</body></html>", Content_Type="text/html")
 
@@ -150,6 +165,9 @@ def test_a_body_arrives(site: str, page: str) -> None:
         ("packed", "compressed"),
         ("loop", f"redirects more than {MAX_REDIRECTS} times"),
         ("malformed", "malformed URL"),
+        ("silent", r"did not deliver \(RemoteDisconnected\); try again later"),
+        ("reset", r"did not deliver \(Connection reset by peer\); try again later"),
+        ("babble", r"did not deliver \(BadStatusLine\); try again later"),
         ("html", r"answered with a web page \(HTML\), not with a file; send the link of the file itself"),
         ("disguised", r"answered with a web page \(HTML\), not with a file"),
     ],
@@ -161,11 +179,23 @@ def test_each_failure_is_named(site: str, page: str, words: str) -> None:
     assert not any(part in str(caught.value) for part in ("tok", "sig"))
 
 
+def test_redirects_are_followed_five_times(site: str) -> None:
+    assert fetch(f"{site}/hops/{MAX_REDIRECTS}", SETTINGS, max_bytes=len(CLIP)) == CLIP
+    with pytest.raises(FetchFailed, match="redirects more than 5 times"):
+        fetch(f"{site}/hops/{MAX_REDIRECTS + 1}", SETTINGS, max_bytes=len(CLIP))
+
+
+def test_what_can_be_done_about_a_large_file_is_said(site: str) -> None:
+    with pytest.raises(FetchFailed) as caught:
+        fetch(f"{site}/announced", SETTINGS, max_bytes=20_000)
+    assert caught.value.message.endswith("; send a shorter or compressed recording")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["dripbody", "driphead", "stuck"])
 def test_a_slow_drip_ends_at_the_deadline(site: str, page: str) -> None:
     begun = time.monotonic()
-    with pytest.raises(FetchFailed, match=r"took longer than 0\.25 s \(F5_FETCH_TIMEOUT_S\)"):
+    with pytest.raises(FetchFailed, match=r"took longer than 0\.25 s \(F5_FETCH_TIMEOUT_S\); send a smaller"):
         fetch(f"{site}/{page}", IMPATIENT, max_bytes=10**6)
     assert 0.25 <= time.monotonic() - begun < 5.0  # the drip itself goes on for 10 s
 
@@ -224,6 +254,31 @@ def test_the_request_reveals_little(site: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     path, _, headers = fetch(f"{site}/echo/a b%20ü".replace(" ", "%20"), SETTINGS, max_bytes=10**4).partition(b"\n")
     assert path == b"/echo/a%20b%20%C3%BC"
+    assert b"User-Agent: f5-worker\nAccept: */*\nConnection: close\n" in headers
     names = {line.split(b":")[0] for line in headers.split(b"\n") if line}
     assert names == {b"Host", b"User-Agent", b"Accept", b"Connection", b"Accept-Encoding"}
     assert f"Host: {site.removeprefix('http://')}".encode() in headers
+
+
+def test_the_query_is_sent_as_it_came(site: str) -> None:
+    path = fetch(f"{site}/echo?a=b/c:d&e=%20ü~", SETTINGS, max_bytes=10**4).partition(b"\n")[0]
+    assert path == b"/echo?a=b/c:d&e=%20%C3%BC~"
+    assert fetch(f"{site}/echo", SETTINGS, max_bytes=10**4).startswith(b"/echo\n")
+
+
+@pytest.mark.parametrize(("left_s", "timeout_s"), [(100.0, CONNECT_TIMEOUT_S), (2.0, 2.0)])
+def test_each_address_is_tried_for_a_while(left_s: float, timeout_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[object, float]] = []
+
+    def dial(address: object, timeout: float) -> socket.socket:
+        tried.append((address, timeout))
+        if len(tried) == 1:
+            raise ConnectionRefusedError
+        return socket.socket()
+
+    monkeypatch.setattr(socket, "create_connection", dial)
+    limits = FetchLimits(100, total_s=7.0, deadline=time.monotonic() + left_s)
+    with connect(CheckedUrl("https", "host.example", 443, "/"), ["192.0.2.1", "192.0.2.2"], limits) as sock:
+        assert sock.gettimeout() == 7.0
+    assert [address for address, _ in tried] == [("192.0.2.1", 443), ("192.0.2.2", 443)]
+    assert all(timeout == pytest.approx(timeout_s, abs=1.0) for _, timeout in tried)

@@ -14,6 +14,7 @@ from f5_worker.errors import InvalidInput, ResultTooLarge
 from f5_worker.schema.requests import DubInput, SpeechRequest, SynthesizeInput
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.server.limits import JsonLimit
+from f5_worker.subtitles.formats import SUBTITLE_FORMATS
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.synthesis.job import Job
@@ -95,9 +96,12 @@ def test_a_track_is_measured_by_its_length(worker: Worker, device: ToneDevice) -
     assert device.segments == []
 
 
-@pytest.mark.parametrize("text", [ENGLISH, CHINESE])
-@pytest.mark.parametrize("timings", [None, "words", "characters"])
-@pytest.mark.parametrize("formats", [[], ["srt"], ["srt", "vtt", "ass", "csv", "json"]])
+@pytest.mark.parametrize("text", [ENGLISH, pytest.param(CHINESE, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("timings", [pytest.param(None, marks=pytest.mark.slow), "words", "characters"])
+@pytest.mark.parametrize(
+    "formats",
+    [pytest.param([], marks=pytest.mark.slow), pytest.param(["srt"], marks=pytest.mark.slow), list(SUBTITLE_FORMATS)],
+)
 def test_what_the_text_takes_is_bounded(worker: Worker, text: str, timings: str | None, formats: list[str]) -> None:
     captions = {"formats": formats, "style": {"mode": "word"}} if formats else None
     asked = request(text=text, timings=timings, captions=captions)

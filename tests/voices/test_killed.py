@@ -162,6 +162,7 @@ def test_a_worker_that_dies_at_any_operation_leaves_the_old_voice_or_the_new_one
     assert found.index(after) == len(found) - found.count(after)  # once changed it stays so
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dying", [("add",), ("delete",), ("add", "delete")], ids=" and ".join)
 @pytest.mark.parametrize("there", [False, True])
 def test_a_worker_that_dies_beside_another_leaves_no_voice_that_cannot_be_spoken(

@@ -292,3 +292,97 @@ def test_build_estimate(cores: float, memory_gib: int, jobs: int, minutes: float
 )
 def test_build_arch(capability: str | None, arch: str | None) -> None:
     assert build_arch(capability) == arch
+
+
+NOT_PUBLISHED = "no official flash-attn wheel for CUDA {}, torch 2.{}, ABI {}, cp3{}, {}: {}"
+BUILT = "; it can be built from the source distribution"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"cuda": None}, "torch is built without CUDA"),
+        ({"capability": None}, "no GPU is visible"),
+        ({"capability": "7.5"}, "flash-attn 2 needs compute capability 8.0 or newer; this GPU has 7.5"),
+        ({"glibc": None}, "no glibc was found (musl?), and torch's CUDA builds need it"),
+        ({"glibc": "musl"}, "no glibc was found (musl?), and torch's CUDA builds need it"),
+        ({"python": "3.8"}, "flash-attn 2 needs Python 3.9 or newer; this is 3.8"),
+        ({"python": "4.0"}, "flash-attn 2 needs Python 3.9 or newer; this is 4.0"),
+        ({"torch": "2.1.2"}, "flash-attn 2.7 and newer need torch 2.2 or newer; this is 2.1.2"),
+        ({"torch": "3.0.0"}, "flash-attn 2.7 and newer need torch 2.2 or newer; this is 3.0.0"),
+        ({"capability": "10.0"}, "compute capability 10.0 needs a torch with CUDA 12.8; this one has 12.4"),
+        ({"torch": "2.13.0"}, NOT_PUBLISHED.format(12, 13, "false", 11, "x86_64", "they end at torch 2.10")
+         + ", and it cannot be built: the source distribution is C++17 and does not compile against torch 2.13.0"),
+        ({"torch": "2.5.1", "cuda": "11.6", "python": "3.14"}, NOT_PUBLISHED.format(
+            11, 5, "false", 14, "x86_64", "they end at Python 3.13")
+         + ", and it cannot be built: the source distribution needs CUDA 11.7; torch has 11.6"),
+        ({"torch": "2.6.0", "cuda": "11.8"}, NOT_PUBLISHED.format(
+            11, 6, "false", 11, "x86_64", "for CUDA 11 they end at torch 2.5") + BUILT),
+        ({"torch": "2.5.0", "cuda": "11.7", "python": "3.14"}, NOT_PUBLISHED.format(
+            11, 5, "false", 14, "x86_64", "they end at Python 3.13") + BUILT),
+        ({"torch": "2.8.0", "cuda": "13.0"}, NOT_PUBLISHED.format(
+            13, 8, "false", 11, "x86_64", "for CUDA 13 they begin at torch 2.9") + BUILT),
+        ({"torch": "2.9.0", "cuda": "13.0"}, NOT_PUBLISHED.format(
+            13, 9, "false", 11, "x86_64", "from torch 2.9 on they exist with ABI true only") + BUILT),
+        ({"cuda": "14.0"}, NOT_PUBLISHED.format(
+            14, 4, "false", 11, "x86_64", "they exist for CUDA 11, 12 and 13") + BUILT),
+        ({"torch": "2.10.0", "abi": True, "python": "3.11"}, NOT_PUBLISHED.format(
+            12, 10, "true", 11, "x86_64", "from torch 2.9 on there are few, for cp312 and cp313") + BUILT),
+        ({"torch": "2.8.0", "abi": True, "machine": "aarch64"}, NOT_PUBLISHED.format(
+            12, 8, "true", 11, "aarch64", "for aarch64 there are few, for cp312 and torch 2.8 to 2.10") + BUILT),
+        ({"torch": "2.8.0", "machine": "aarch64"}, NOT_PUBLISHED.format(
+            12, 8, "false", 11, "aarch64", "for aarch64 there are few, for cp312 and torch 2.8 to 2.10") + BUILT),
+        ({"torch": "2.6.0"}, "flash-attn 2.7.4.post1 for CUDA 12, torch 2.6, ABI false, cp311, x86_64, because the "
+         "2.8.x files of that name are really ABI true (flash-attention #1783); no hash is published for it"),
+        ({}, "flash-attn 2.8.3 for CUDA 12, torch 2.4, ABI false, cp311, x86_64, listed with its sha256"),
+    ],
+)  # fmt: skip
+def test_the_reason_in_full(changes: dict[str, object], reason: str) -> None:
+    assert resolve(replace(IMAGE, **changes)).reason == reason  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "decision"),
+    [
+        ({"capability": "8.0"}, "wheel"),
+        ({"python": "3.9"}, "wheel"),
+        ({"torch": "2.2.0"}, "wheel"),
+        ({"capability": "10.0", "cuda": "12.8"}, "wheel"),
+        ({"glibc": "2.32"}, "wheel"),
+    ],
+)
+def test_the_oldest_that_is_supported(changes: dict[str, object], decision: str) -> None:
+    assert resolve(replace(IMAGE, **changes)).decision == decision  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("glibc", "version"), [("2.31", "2.7.4.post1"), ("2.32", "2.8.3")])
+def test_the_newest_that_a_glibc_loads(glibc: str, version: str) -> None:
+    assert resolve(replace(IMAGE, glibc=glibc)).candidates[0].version == version
+
+
+@pytest.mark.parametrize(
+    ("torch", "decision"),
+    [("2.6.0", "wheel"), ("2.7.0", "source"), ("2.8.0", "source")],
+)
+def test_an_old_glibc_gets_what_was_built_on_an_older_one(torch: str, decision: str) -> None:
+    assert resolve(replace(IMAGE, torch=torch, glibc="2.31", abi=False)).decision == decision
+
+
+def test_the_name_of_an_environment() -> None:
+    long = replace(IMAGE, python="3.11.7", torch="2.4.0 (own/build)" + "x" * 100)
+    name, _, digest = fingerprint(long).rpartition("-")
+    assert len(name) == 100
+    assert name.startswith("cp311-torch2.4.0__own_build_xxx")
+    assert re.fullmatch(r"[0-9a-f]{12}", digest)
+    assert fingerprint(IMAGE).startswith("cp311-torch2.4.0-cu12.4-abi0-x86_64-sm8.9-")
+
+
+def test_a_file_that_is_only_in_the_matrix_has_an_address() -> None:
+    wheel = resolve(replace(IMAGE, torch="2.6.0")).candidates[0]
+    assert wheel.sha256 is None
+    assert wheel.url == f"{load_manifest().base_url}/v2.7.4.post1/{wheel.filename.replace('+', '%2B')}"
+
+
+def test_half_a_core_takes_twice_as_long() -> None:
+    assert estimate_build(0.5, 64 * 2**30).seconds == 90 + 1_500 / 0.5
+    assert estimate_build(64, 1_000 * 2**30).seconds == 90 + 490

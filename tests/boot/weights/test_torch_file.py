@@ -334,6 +334,7 @@ def test_deep_nesting_ends_in_an_answer(program: bytes) -> None:
     assert type(value) in (list, tuple, dict)
 
 
+@pytest.mark.slow
 def test_deeply_nested_values_do_not_recurse() -> None:
     assert isinstance(interpret(b"]" * 20_000 + b"a" * 19_999 + b"."), list)
     assert isinstance(interpret(b")" + b"\x85" * 20_000 + b"."), tuple)

@@ -1,7 +1,7 @@
 """Record the responses to a fixed set of requests, so that two versions of the worker can be compared.
 
-    python bench/responses.py out/before.json       in the one tree
-    python bench/responses.py out/after.json        in the other
+    python bench/recorded_requests.py out/before.json       in the one tree
+    python bench/recorded_requests.py out/after.json        in the other
     diff out/before.json out/after.json
 
 Each request is sent to the queue's server with f5-tiny in fp32 and a fixed seed, whole and streamed; audio is recorded

@@ -251,6 +251,14 @@ FOREIGN = {
         17:02 Uhr, 17.02 Uhr, 17:02 h -> siebzehn Uhr zwei, siebzehn Uhr zwei, siebzehn Uhr zwei
         8:00 Uhr, 1 Uhr, um 10:30 -> acht Uhr, ein Uhr, um zehn Uhr dreißig
         3:2 und 16:9 -> drei: zwei und sechzehn: neun
+        17:00-18:30 Uhr -> siebzehn Uhr - achtzehn Uhr dreißig
+        Das kostet 9.99. 50.000 Leute -> Das kostet neun Komma neun neun. fünfzigtausend Leute
+        (am 3.) und "der 3." am 3.! -> (am dritten.) und "der dritte." am dritten.!
+        am 3./4. Oktober -> am dritten/vierten Oktober
+        am 31. 12. 2023, am 1. 4. um zwei -> am einunddreißigsten Dezember zweitausenddreiundzwanzig, \
+            am ersten April um zwei
+        3. fertig, 3. oktober -> drei. fertig, dritter oktober
+        unser 1. Auto -> unser erstes Auto
         25:00, 1:30 Stunden -> fünfundzwanzig null, eins dreißig Stunden
         10:75 -> zehn: fünfundsiebzig
     """,
@@ -270,6 +278,7 @@ FOREIGN = {
         1h, 00:15, 21:21 -> une heure, zéro heure quinze, vingt et une heures vingt et une
         17:30:05 -> dix-sept heures trente minutes et cinq secondes
         1/5/2024 -> premier mai deux mille vingt-quatre
+        8h30-9h45 -> huit heures trente - neuf heures quarante-cinq
         1,5 h -> un virgule cinq h
     """,
     "gu": """
@@ -279,7 +288,7 @@ FOREIGN = {
         आज 23 मार्च, 2023 है। -> आज तेईस मार्च, दो हज़ार तेईस है।
         आज २३ मार्च, २०२३ है। -> आज तेईस मार्च, दो हज़ार तेईस है।
         12,34,567 और 3.14 -> बारह लाख चौंतीस हज़ार पाँच सौ सरसठ और तीन दशमलव एक चार
-        -5, 50% -> माइनस पाँच, पचास प्रतिशत
+        -5, +5, 50% -> माइनस पाँच, प्लस पाँच, पचास प्रतिशत
         ₹500, ₹1, ₹5.50 -> पाँच सौ रुपए, एक रुपया, पाँच रुपए पचास पैसे
         ₹0.05, ₹0, $2.5 -> पाँच पैसे, शून्य रुपए, दो डॉलर पचास सेंट
         1,00,00,00,005 -> एक सौ करोड़ पाँच

@@ -9,7 +9,10 @@ from typing import NamedTuple
 from f5_worker.text.expand.numbers import cardinal
 from f5_worker.text.expand.ordinals import GERMAN_MONTHS, day_ordinal, german_day
 
-DATE = r"\d{1,2}(?P<joint>[./-])\d{1,2}(?P=joint)\d{2,4}|\d{4}(?P<jointed>[./-])\d{1,2}(?P=jointed)\d{1,2}"
+DATE = (
+    r"\d{1,2}(?P<joint>[./-])\d{1,2}(?P=joint)\d{2,4}|\d{1,2}\. \d{1,2}\. \d{4}"
+    r"|\d{4}(?P<jointed>[./-])\d{1,2}(?P=jointed)\d{1,2}"
+)
 _LAST_DAY = 31
 
 

@@ -55,6 +55,7 @@ class LanguageRules(NamedTuple):
     currencies: str = ""
     converter: str = ""
     in_hundreds: bool = False
+    plus: str = "plus"
 
 
 # Without Amharic, where num2words 0.5.14 fails or hangs above a hundred, Kannada, where it ends at 10^10, and
@@ -62,7 +63,7 @@ class LanguageRules(NamedTuple):
 LANGUAGES = {
     "ar": LanguageRules(".", ",", "سالب", "فاصلة", "{} بالمئة"),
     "az": LanguageRules(",", ".", "mənfi", "vergül", "{} faiz"),
-    "be": LanguageRules(",", " ", "мінус", "коска", "{} працэнтаў", "EUR USD"),
+    "be": LanguageRules(",", " ", "мінус", "коска", "{} працэнтаў", "EUR USD", plus="плюс"),
     "bn": LanguageRules(".", ",", "ঋণাত্মক", "দশমিক", "{} শতাংশ"),
     "ca": LanguageRules(",", ".", "menys", "coma", "{} per cent", "EUR USD GBP"),
     "ce": LanguageRules(",", " ", "минус", "запятая", "{} процент"),
@@ -75,9 +76,9 @@ LANGUAGES = {
     "fa": LanguageRules(".", ",", "منفی", "ممیز", "{} درصد"),
     "fi": LanguageRules(",", " ", "miinus", "pilkku", "{} prosenttia", "EUR USD GBP"),
     "fr": LanguageRules(",", " ", "moins", "virgule", "{} pour cent", "EUR USD"),
-    "gu": LanguageRules(".", ",", "માઈનસ", "દશાંશ", "{} ટકા"),
+    "gu": LanguageRules(".", ",", "માઈનસ", "દશાંશ", "{} ટકા", plus="પ્લસ"),
     "he": LanguageRules(".", ",", "מינוס", "נקודה", "{} אחוז", "EUR USD"),
-    "hi": LanguageRules(".", ",", "माइनस", "दशमलव", "{} प्रतिशत", in_hundreds=True),
+    "hi": LanguageRules(".", ",", "माइनस", "दशमलव", "{} प्रतिशत", in_hundreds=True, plus="प्लस"),
     "hu": LanguageRules(",", " ", "mínusz", "egész", "{} százalék"),
     "id": LanguageRules(",", ".", "minus", "koma", "{} persen"),
     "is": LanguageRules(",", ".", "mínus", "komma", "{} prósent"),
@@ -85,25 +86,25 @@ LANGUAGES = {
     "kk": LanguageRules(",", " ", "минус", "бүтін", "{} пайыз", "USD", "kz"),
     "lt": LanguageRules(",", " ", "minus", "kablelis", "{} procentų", "EUR USD GBP"),
     "lv": LanguageRules(",", " ", "mīnus", "komats", "{} procenti", "EUR USD"),
-    "ml": LanguageRules(".", ",", "മൈനസ്", "ദശാംശം", "{} ശതമാനം"),
-    "mr": LanguageRules(".", ",", "उणे", "दशांश", "{} टक्के"),
+    "ml": LanguageRules(".", ",", "മൈനസ്", "ദശാംശം", "{} ശതമാനം", plus="പ്ലസ്"),
+    "mr": LanguageRules(".", ",", "उणे", "दशांश", "{} टक्के", plus="प्लस"),
     "nl": LanguageRules(",", ".", "min", "komma", "{} procent", "EUR USD GBP", in_hundreds=True),
     "no": LanguageRules(",", " ", "minus", "komma", "{} prosent", in_hundreds=True),
     "pl": LanguageRules(",", " ", "minus", "przecinek", "{} procent", "EUR USD"),
     "pt": LanguageRules(",", ".", "menos", "vírgula", "{} por cento", "EUR USD"),
     "ro": LanguageRules(",", ".", "minus", "virgulă", "{} la sută"),
-    "ru": LanguageRules(",", " ", "минус", "запятая", "{} процент/{} процента/{} процентов", "EUR USD"),
+    "ru": LanguageRules(",", " ", "минус", "запятая", "{} процент/{} процента/{} процентов", "EUR USD", plus="плюс"),
     "sk": LanguageRules(",", " ", "mínus", "celých", "{} percent", "EUR"),
     "sl": LanguageRules(",", ".", "minus", "celih", "{} odstotkov"),
     "sr": LanguageRules(",", ".", "minus", "zapeta", "{} posto", "EUR"),
     "sv": LanguageRules(",", " ", "minus", "komma", "{} procent"),
-    "ta": LanguageRules(".", ",", "மைனஸ்", "புள்ளி", "{} சதவீதம்"),
-    "te": LanguageRules(".", ",", "మైనస్", "దశాంశం", "{} శాతం"),
+    "ta": LanguageRules(".", ",", "மைனஸ்", "புள்ளி", "{} சதவீதம்", plus="பிளஸ்"),
+    "te": LanguageRules(".", ",", "మైనస్", "దశాంశం", "{} శాతం", plus="ప్లస్"),
     "tet": LanguageRules(",", ".", "menus", "vírgula", "{} porsentu"),
     "tg": LanguageRules(",", " ", "минус", "вергул", "{} фоиз", "EUR USD"),
     "th": LanguageRules(".", ",", "ลบ", "จุด", "{} เปอร์เซ็นต์"),
     "tr": LanguageRules(",", ".", "eksi", "virgül", "yüzde {}"),
-    "uk": LanguageRules(",", " ", "мінус", "кома", "{} відсоток/{} відсотки/{} відсотків", "EUR USD GBP"),
+    "uk": LanguageRules(",", " ", "мінус", "кома", "{} відсоток/{} відсотки/{} відсотків", "EUR USD GBP", plus="плюс"),
     "vi": LanguageRules(",", ".", "âm", "phẩy", "{} phần trăm"),
 }
 _ALIASES = {"nb": "no", "nn": "no"}
@@ -132,7 +133,7 @@ def _pattern(code: str) -> re.Pattern[str]:
     sign = r"(?:(?<![^\s(\[\"'“‘«])(?P<sign>[-+]))?"
     coins = "€$£₹" if code in INDIC else "€$£"
     before, after = rf"(?:(?P<before>[{coins}]) ?)?", rf"(?: ?(?P<after>[%{coins}])(?!\d))?"
-    clock = rf"(?P<clock>{clock_pattern(code) or _NEVER})"
+    clock = rf"(?P<clock>{clock_pattern(code) or _NEVER})(?P<until>-(?=\d))?"
     parts = rf"(?P<parts>(?P<date>{DATE})|\d{{1,2}}:[0-5]\d)(?![^\W_]|[.,:/-]\d)"
     ordinal = rf"(?P<ordinal>{HINDI_ORDINAL if code == 'hi' else ordinal_pattern(code) or _NEVER})"
     # Small letters after the full stop tell an ordinal, which is not read in every language, from a sentence's end.
@@ -157,13 +158,14 @@ def _read_ordinal(match: re.Match[str], code: str) -> Reading | None:
 def _read(match: re.Match[str], code: str) -> str:
     rules, converter = LANGUAGES[code], LANGUAGES[code].converter or code
     if match["clock"]:
-        return time_of_day(match[0], match.string[max(0, match.start() - _BEFORE_CHARS) : match.start()], code)
+        before = match.string[max(0, match.start() - _BEFORE_CHARS) : match.start()]
+        return time_of_day(match["clock"], before, code) + " -" * bool(match["until"])
     if match["parts"]:
         words = date(match, code, lambda year: _year(year, converter, rules.in_hundreds)) if match["date"] else None
         return words or " ".join(cardinal(int(part), converter) for part in re.findall(r"\d+", match["parts"]))
     digits = "".join(char for char in match["n"] if char.isdecimal())
     decimals = match["d"] or match["o"] or ""
-    minus = {"-": f"{rules.minus} ", "+": "plus "}.get(match["sign"] or "", "")
+    minus = {"-": f"{rules.minus} ", "+": f"{rules.plus} "}.get(match["sign"] or "", "")
     coin = match["before"] or match["after"] or ""
     if _CURRENCIES.get(coin) in rules.currencies.split() and len(digits) <= MAX_DIGITS and len(decimals) <= 2:
         return minus + money(Decimal(f"{int(digits)}.{decimals or 0}"), _CURRENCIES[coin], converter)

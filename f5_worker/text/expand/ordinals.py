@@ -17,9 +17,9 @@ _MISSPELLED = {("da", 30): "tredivte", ("da", 31): "enogtredivte", ("no", 13): "
 # Before a word, a comma or another ordinal; in German, where the words around decide, also at the end.
 _GERMAN_DATE = (
     r"(?:(?<=\b[Aa]m )|(?<=\b[Vv]om )|(?<=\b[Zz]um )|(?<=\b[Bb]is ))"
-    r"(?:0?[1-9]|[12]\d|3[01])\.(?:0?[1-9]|1[0-2])\.(?!\d)"
+    r"(?:0?[1-9]|[12]\d|3[01])\. ?(?:0?[1-9]|1[0-2])\.(?! ?\d)"
 )
-_GERMAN = rf"{_GERMAN_DATE}|\d{{1,3}}\.(?= ?[^\W\d_]|,| ?-? ?\d{{1,2}}\. |\s*$|\n)"
+_GERMAN = rf"{_GERMAN_DATE}|\d{{1,3}}\.(?= ?[^\W\d_]|[,!?)\"”“»]|(?: | ?[-/] ?)\d{{1,2}}\. |\s*$|\n)"
 _SMALL = r"\d{1,2}\.(?= [a-zà-ÿğışřűő])"
 _HUNGARIAN_MONTHS = "január február március április május június július augusztus szeptember október november december"
 _PATTERNS = {
@@ -63,7 +63,8 @@ _FEMININE = re.compile(
 )
 _NEUTER = re.compile(
     r"(?:jahr|hundert|tausend|kapitel|kind|mal|buch|spiel|tor|semester|quartal|geschoss|werk|haus|drittel|viertel|bein"
-    r"|chen|lein|album|lied|bild|gebot|reich|treffen|ziel)$"
+    r"|chen|lein|album|lied|bild|gebot|reich|treffen|ziel|auto|foto|team|thema|stück|heft|blatt|wort|tier|land|dorf|zimmer"
+    r"|fenster|konzert|projekt|ment|ium|eum|datum|zentrum)$"
 )
 _ENDED = frozenset("am beim dem den des im vom zum zur".split())  # the third is dritten after these
 _PLAIN = frozenset("ans aufs das die durchs fürs ins ums diese dieses jede jedes jene jenes welche welches".split())
@@ -72,7 +73,7 @@ _POSSESSIVE = re.compile(r"(?:k?ein|mein|dein|sein|ihr|unser|eue?r)(e|em|en|er|e
 _DETERMINED = re.compile(r"(?:dies|jed|jen|welch)(er|em|en)")
 # The determiner and the word before it; ordinals of the same noun may stand between: vom 1. bis 5. Mai.
 _DETERMINER = re.compile(
-    r"(?:([^\W\d_]+),? )?(?<![^\W_])([^\W\d_]+) (?:\d{1,3}\.(?:,| -|-| und| oder| bis| bzw\.)? ?)*$"
+    r"(?:([^\W\d_]+),? )?(?<![^\W_])([^\W\d_]+) (?:\d{1,3}\.(?:,| -|-|/| und| oder| bis| bzw\.)? ?)*$"
 )
 _ABBREVIATIONS = {month[:3].lower(): month for month in GERMAN_MONTHS} | {"sept": "September"}
 _ABBREVIATED_MONTH = re.compile(rf" ({'|'.join(_ABBREVIATIONS)})\.(?= \d| [a-zäöü])", re.IGNORECASE)
@@ -124,7 +125,10 @@ def _german(text: str, begin: int, end: int) -> tuple[str, int] | None:
         return f"{said} {_ABBREVIATIONS[abbreviated[1].lower()]}", abbreviated.end()
     if until := _UNTIL.match(text, end):
         return f"{said} bis", until.end()
-    if noun in _RANKED or noun[:1].islower() or text[end : end + 1] == ",":
+    is_item = not begin or text[begin - 1] == "\n"  # 1. kaufen
+    if noun.capitalize() in _RANKED or noun in _RANKED or text[end : end + 1] in (",", "/"):
+        return said, end
+    if noun[:1].islower() and not is_item:
         return said, end
     if ending and noun and noun not in _FIRST_IN_SENTENCES:
         return said, end

@@ -15,16 +15,7 @@ from typing import NamedTuple
 from f5_worker.text.expand.clock import clock_pattern, time_of_day
 from f5_worker.text.expand.dates import DATE, date
 from f5_worker.text.expand.indic import COINS, HINDI_ORDINAL, INDIC, Coin, hindi_ordinal
-from f5_worker.text.expand.numbers import (
-    MAX_DIGITS,
-    Reading,
-    agreeing,
-    cardinal,
-    money,
-    spelled,
-    whole,
-    year_in,
-)
+from f5_worker.text.expand.numbers import MAX_DIGITS, Reading, agreeing, cardinal, money, spelled, whole, year_in
 from f5_worker.text.expand.ordinals import ordinal_pattern, point_ordinal
 
 _LONG_DIGITS = 7  # this long and without separators it is not an amount, but a number to dial or to type
@@ -32,7 +23,6 @@ _YEARS = range(1100, 2000)
 _BEFORE_CHARS = 16  # before a time
 _NEVER = r"(?!)"
 _IN_LAKHS = (*INDIC, "bn")  # 12,34,567
-_EAST_SLAVIC = "ru"  # of those languages whose percent has forms, all
 _CURRENCIES = {"€": "EUR", "$": "USD", "£": "GBP"}
 
 
@@ -41,7 +31,7 @@ class LanguageRules(NamedTuple):
 
     decimal: the sign before decimals.
     thousands: what may separate groups of three digits.
-    percent: with {} for the number.
+    percent: with {} for the number; forms for one, few and many.
     currencies: those that num2words names in this language.
     converter: the library's own code where it differs.
     in_hundreds: years are nineteen hundred, not a thousand nine hundred.
@@ -175,7 +165,7 @@ def _read(match: re.Match[str], code: str) -> str:
     if decimals:
         words += f" {rules.point} {spelled(decimals, converter)}"
     if match["after"] == "%":
-        words = _percent(rules.percent, digits, bool(decimals)).format(words)
+        words = _percent(code, digits, bool(decimals)).format(words)
     return " ".join(filter(None, [match["before"], words, coin if match["after"] == coin != "%" else ""]))
 
 
@@ -202,6 +192,6 @@ def _indic_money(digits: str, decimals: str, coin: Coin, code: str) -> str:
     return " ".join(said) or coin.whole.split("/")[-1].format(cardinal(0, code))
 
 
-def _percent(forms: str, digits: str, has_decimals: bool) -> str:
+def _percent(code: str, digits: str, has_decimals: bool) -> str:
     """Return the percent phrase. East Slavic nouns follow the number: decimals have that of two to four."""
-    return agreeing(forms, 2 if has_decimals else int(digits[-2:]), _EAST_SLAVIC)
+    return agreeing(LANGUAGES[code].percent, 2 if has_decimals else int(digits[-2:]), code)

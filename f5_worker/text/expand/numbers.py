@@ -12,9 +12,9 @@ from f5_worker.text.expand.indic import INDIC, indic_cardinal, year_in_hundreds
 Reading = tuple[int, int, str]  # begin, end, what is said instead
 
 MAX_DIGITS = 15  # of an amount; longer ones are read digit by digit
-_ONE_WITH_TENS = ("be", "ru", "uk")  # двадцать одна секунда
-_FEW_ONLY_AS_UNITS = ("cs", "sk")
 YEARS = range(1100, 2100)
+_ONE_WITH_TENS = ("ru", "uk")  # двадцать одна секунда
+_FEW_ONLY_AS_UNITS = ("cs", "sk")  # dvacet dva hodin
 _GROUP_DIGITS = 3
 _converting = Lock()  # some of the library's converters keep the current number in an attribute
 

@@ -32,6 +32,7 @@ _PATTERNS = {
     "tr": _SMALL,
 }
 
+# Nouns that have a rank before them, also without an article.
 _RANKED = frozenset(
     """
     Januar Februar März April Mai Juni Juli August September Oktober November Dezember
@@ -39,7 +40,7 @@ _RANKED = frozenset(
     Jahrhundert Jahrtausend Klasse Stock Stockwerk Etage Obergeschoss Platz Geburtstag Jahrestag Mal Kapitel
     Auflage Weltkrieg Liga Bundesliga Semester Quartal Runde Spieltag Lebensjahr Halbzeit Akt Szene Staffel Advent
     FC SC
-    """.split()
+    """.lower().split()
 )
 _FIRST_IN_SENTENCES = frozenset(
     """
@@ -126,7 +127,7 @@ def _german(text: str, begin: int, end: int) -> tuple[str, int] | None:
     if until := _UNTIL.match(text, end):
         return f"{said} bis", until.end()
     is_item = not begin or text[begin - 1] == "\n"  # 1. kaufen
-    if noun.capitalize() in _RANKED or noun in _RANKED or text[end : end + 1] in (",", "/"):
+    if noun.lower() in _RANKED or text[end : end + 1] in (",", "/"):
         return said, end
     if noun[:1].islower() and not is_item:
         return said, end
@@ -151,7 +152,7 @@ def _determiner(text: str, begin: int) -> tuple[str, str]:
 def _ending(text: str, begin: int, noun: str) -> str:
     """Return how an ordinal ends after the words before it; empty if they are no determiner."""
     before, determiner = _determiner(text, begin)
-    if determiner in _ENDED or (determiner in _BEFORE_DATES and noun in _RANKED):
+    if determiner in _ENDED or (determiner in _BEFORE_DATES and noun.lower() in _RANKED):
         return "en"
     if determiner in _PLAIN:
         return "e"

@@ -172,8 +172,8 @@ def test_left_alone(text: str) -> None:
         ("de", "1.234,5", "eintausendzweihundertvierunddreißig Komma fünf"),
         ("de", "-5 und 50 %", "minus fünf und fünfzig Prozent"),
         ("de", "5,20 € oder €20", "fünf Euro und zwanzig Cent oder zwanzig Euro"),
-        ("de", "1999, am 3. Mai, 1er", "neunzehnhundertneunundneunzig, am 3. Mai, 1er"),
-        ("de", "um 10:30 am 01.05.2024", "um zehn dreißig am eins fünf zweitausendvierundzwanzig"),
+        ("de", "1999, 1er", "neunzehnhundertneunundneunzig, 1er"),
+        ("lt", "10:30, 01.05.2024", "dešimt trisdešimt, vienas penki du tūkstančiai dvidešimt keturi"),
         ("fr", "1 234,5", "mille deux cent trente-quatre virgule cinq"),
         ("fr", "5 %, 5 €, le 1er", "cinq pour cent, cinq euros, le 1er"),
         ("fr", "£4", "£ quatre"),
@@ -185,6 +185,7 @@ def test_left_alone(text: str) -> None:
         ("pt", "-2,5%", "menos dois vírgula cinco por cento"),
         ("ru", "1 234", "одна тысяча двести тридцать четыре"),
         ("ru", "1%, 2%, 5%, 11%", "один процент, два процента, пять процентов, одиннадцать процентов"),
+        ("uk", "1,5%, 21%, 12%", "один кома п'ять відсотки, двадцять один відсоток, дванадцять відсотків"),
         ("ru", "5 €", "пять евро"),
         ("pl", "-5", "minus pięć"),
         ("pl", "$5", "pięć dolarów amerykańskich"),
@@ -200,7 +201,190 @@ def test_other_languages(language: str, written: str, said: str) -> None:
     assert read(written, language) == said
 
 
-@pytest.mark.parametrize("language", ["zh", "ja", "ko", "am", "hi", "xx", "que"])
+FOREIGN = {
+    "bn": """
+        ২৩, 12,34,567 -> তেইশ, বারো লাখ চৌত্রিশ হাজার পাঁচশত সাতষট্টি
+    """,
+    "ca": """
+        a les 22:00, 1:21:05 -> a les vint-i-dues, una i vint-i-un minuts i cinc segons
+    """,
+    "cs": """
+        v 17:02, 8:00, 2:00, 8:00 hodin -> v sedmnáct nula dva, osm hodin, dvě hodiny, osm hodin
+        3. místo -> 3. místo
+    """,
+    "da": """
+        kl. 17.02 den 3. oktober og 31. maj -> kl. sytten nul to den tredje oktober og enogtredivte maj
+        3.10.2023 -> tredje oktober totusinde og treogtyve
+        Vi var 3. Så gik vi. -> Vi var tre. Så gik vi.
+        45. plads -> 45. plads
+    """,
+    "de": """
+        Das ist der 3. Mann im Haus. -> Das ist der dritte Mann im Haus.
+        am 3. Oktober, der 21. Tag -> am dritten Oktober, der einundzwanzigste Tag
+        vom 1. bis 5. Mai -> vom ersten bis fünften Mai
+        vom 1.-5. Mai, 3. - 4. Juni -> vom ersten bis fünften Mai, dritter bis vierter Juni
+        der 1. und 2. Mann, am 3., 4. und 5. Mai -> der erste und zweite Mann, am dritten, vierten und fünften Mai
+        im 19. Jahrhundert, 19. Jahrhundert -> im neunzehnten Jahrhundert, neunzehntes Jahrhundert
+        3. Oktober 2023, bis 5. Mai -> dritter Oktober zweitausenddreiundzwanzig, bis fünften Mai
+        am 3. Okt. 2023 -> am dritten Oktober zweitausenddreiundzwanzig
+        ein 2. Versuch, mein 1. Kind, seine 4. Frau -> ein zweiter Versuch, mein erstes Kind, seine vierte Frau
+        Ihr 2. Buch, ihres 2. Buches, einem 3. Mann -> Ihr zweites Buch, ihres zweiten Buches, einem dritten Mann
+        die 3. Klasse, in der 3. Klasse, Schüler der 3. Klasse -> die dritte Klasse, in der dritten Klasse, \
+            Schüler der dritten Klasse
+        jede 2. Woche, jeder 3. Deutsche, dieses 5. Jahr -> jede zweite Woche, jeder dritte Deutsche, dieses fünfte Jahr
+        aus jedem 6. Haus -> aus jedem sechsten Haus
+        Sie wurde 2. im Lauf. -> Sie wurde zweiter im Lauf.
+        Wir waren zu 3. Dann gingen wir. -> Wir waren zu drei. Dann gingen wir.
+        Es waren 20. Peter kam. -> Es waren zwanzig. Peter kam.
+        Wir kommen am 3. Dann essen wir. -> Wir kommen am dritten. Dann essen wir.
+        Heute ist der 3. -> Heute ist der dritte.
+        Es sind 3. -> Es sind drei.
+        3. -> dritter.
+        0. Klasse -> null. Klasse
+        am 3.10.2023, 3.10.2023 -> am dritten Oktober zweitausenddreiundzwanzig, \
+            dritter Oktober zweitausenddreiundzwanzig
+        2003-03-02, 3.10.23, 3.10.03 -> zweiter März zweitausenddrei, dritter Oktober dreiundzwanzig, \
+            dritter Oktober null drei
+        der 1. FC Köln, 1. FC Köln -> der erste FC Köln, erster FC Köln
+        45.13.2020 -> fünfundvierzig dreizehn zweitausendzwanzig
+        am 3.10. kam er, vom 3.10. bis 5.11. -> am dritten Oktober kam er, vom dritten Oktober bis fünften November.
+        17:02:51, 01:00:01 -> siebzehn Uhr zwei und einundfünfzig Sekunden, ein Uhr null und eine Sekunde
+        17:02 Uhr, 17.02 Uhr, 17:02 h -> siebzehn Uhr zwei, siebzehn Uhr zwei, siebzehn Uhr zwei
+        8:00 Uhr, 1 Uhr, um 10:30 -> acht Uhr, ein Uhr, um zehn Uhr dreißig
+        3:2 und 16:9 -> drei: zwei und sechzehn: neun
+        17:00-18:30 Uhr -> siebzehn Uhr - achtzehn Uhr dreißig
+        Das kostet 9.99. 50.000 Leute -> Das kostet neun Komma neun neun. fünfzigtausend Leute
+        (am 3.) und "der 3." am 3.! -> (am dritten.) und "der dritte." am dritten.!
+        am 3./4. Oktober -> am dritten/vierten Oktober
+        am 31. 12. 2023, am 1. 4. um zwei -> am einunddreißigsten Dezember zweitausenddreiundzwanzig, \
+            am ersten April um zwei
+        3. fertig, 3. oktober -> drei. fertig, dritter oktober
+        unser 1. Auto -> unser erstes Auto
+        25:00, 1:30 Stunden -> fünfundzwanzig null, eins dreißig Stunden
+        10:75 -> zehn: fünfundsiebzig
+    """,
+    "es": """
+        a las 17:02, 1:30, 21:00 -> a las diecisiete y dos, una y treinta, veintiuna
+        17:30:21 -> diecisiete y treinta minutos y veintiún segundos
+        Juan 3:16 -> Juan tres dieciséis
+        1/5/2024, 2.3.2003 -> primero de mayo de dos mil veinticuatro, dos de marzo de dos mil tres
+    """,
+    "fi": """
+        klo 17.02, 8:00 -> klo seitsemäntoista nolla kaksi, kahdeksan
+        3. lokakuuta, 3. kerros, 3. kerroksessa -> kolmas lokakuuta, kolmas kerros, 3. kerroksessa
+    """,
+    "fr": """
+        à 17:02, 17h02, 17 h 02, 17h -> à dix-sept heures deux, dix-sept heures deux, dix-sept heures deux, \
+            dix-sept heures
+        1h, 00:15, 21:21 -> une heure, zéro heure quinze, vingt et une heures vingt et une
+        17:30:05 -> dix-sept heures trente minutes et cinq secondes
+        1/5/2024 -> premier mai deux mille vingt-quatre
+        8h30-9h45 -> huit heures trente - neuf heures quarante-cinq
+        1,5 h -> un virgule cinq h
+    """,
+    "gu": """
+        ૨૩, 50%, ₹500 -> ત્રેવીસ, પચાસ ટકા, પાંચ સો રૂપિયા
+    """,
+    "hi": """
+        आज 23 मार्च, 2023 है। -> आज तेईस मार्च, दो हज़ार तेईस है।
+        आज २३ मार्च, २०२३ है। -> आज तेईस मार्च, दो हज़ार तेईस है।
+        12,34,567 और 3.14 -> बारह लाख चौंतीस हज़ार पाँच सौ सरसठ और तीन दशमलव एक चार
+        -5, +5, 50% -> माइनस पाँच, प्लस पाँच, पचास प्रतिशत
+        ₹500, ₹1, ₹5.50 -> पाँच सौ रुपए, एक रुपया, पाँच रुपए पचास पैसे
+        ₹0.05, ₹0, $2.5 -> पाँच पैसे, शून्य रुपए, दो डॉलर पचास सेंट
+        1,00,00,00,005 -> एक सौ करोड़ पाँच
+        1999 में -> उन्नीस सौ निन्यानवे में
+        7:21, ७:२१, 8:00 बजे -> सात बजकर इक्कीस मिनट, सात बजकर इक्कीस मिनट, आठ बजे
+        3:18:43 -> तीन बजकर अट्ठारह मिनट तैंतालीस सेकंड
+        25-03-2020 -> पच्चीस मार्च दो हज़ार बीस
+        1ला, 2री, ३रे, 4था, 6ठा -> पहला, दूसरी, तीसरे, चौथा, छठा
+        21वां, 7वीं, 1782वें -> इक्कीसवां, सातवीं, सत्रह सौ बयासीवें
+        5वर्ष -> 5वर्ष
+    """,
+    "hu": """
+        17:02, 3. osztály -> tizenhét óra két perc, harmadik osztály
+        október 3. napja -> október 3. napja
+    """,
+    "id": """
+        pukul 17.02, 17:30:05 -> pukul tujuh belas lewat dua, tujuh belas lewat tiga puluh menit lima detik
+    """,
+    "it": """
+        alle 17:02, 1:30, 21:00 -> alle diciassette e due, una e trenta, ventuno
+        17:15:01 -> diciassette e quindici minuti e un secondo
+        1/5/2024 -> primo maggio duemilaventiquattro
+    """,
+    "ml": """
+        23, 50% -> ഇരുപത്തി മൂന്ന്, അമ്പത് ശതമാനം
+    """,
+    "mr": """
+        २३, 50%, ₹500 -> तेवीस, पन्नास टक्के, पाचशे रुपये
+    """,
+    "nl": """
+        om 17:02 uur, 17.02 uur, 8 uur -> om zeventien uur twee, zeventien uur twee, acht uur
+        2-3-2003 -> twee maart tweeduizenddrie
+    """,
+    "no": """
+        kl. 17.02, den 13. mai -> kl. sytten null to, den trettende mai
+    """,
+    "pl": """
+        o 17:02, 20:21, 8:00, 0:15 -> o siedemnastej zero dwa, dwudziesta dwadzieścia jeden, ósma, zero piętnaście
+        17:30:22, 3:00, o 2:00 -> siedemnasta trzydzieści minut i dwadzieścia dwie sekundy, trzecia, o drugiej
+    """,
+    "pt": """
+        14:30, 6h05, 2:00, 1h -> catorze horas e trinta, seis horas e cinco, duas horas, uma hora
+        14:30:05 -> catorze horas e trinta minutos e cinco segundos
+        15/03/2024 e 03/15/2024 -> quinze de março de dois mil e vinte e quatro e \
+            quinze de março de dois mil e vinte e quatro
+    """,
+    "ro": """
+        ora 17:02, 12:00 -> ora șaptesprezece și două, douăsprezece
+    """,
+    "ru": """
+        в 17:02, 8:00 -> в семнадцать ноль две, восемь ноль ноль
+        17:01:21 -> семнадцать одна минута двадцать одна секунда
+    """,
+    "sk": """
+        17:02, 1:00 -> sedemnásť nula dva, jedna hodina
+    """,
+    "sv": """
+        kl. 17.02, 8:00 -> kl. sjutton noll två, åtta
+        20/3/2024 -> tjugonde mars tvåtusentjugofyra
+    """,
+    "ta": """
+        23, 50%, ₹500 -> இருபத்து மூன்று, ஐம்பது சதவீதம், ஐநூறு ரூபாய்
+    """,
+    "te": """
+        23, 50%, ₹1 -> ఇరవై మూడు, యాభై శాతం, ఒకటి రూపాయి
+    """,
+    "th": """
+        17:02 น. -> สิบเจ็ด นาฬิกา สอง นาที
+    """,
+    "tr": """
+        17:02, 3. kat, 17:30:20 -> onyedi sıfır iki, üçüncü kat, onyedi otuz dakika yirmi saniye
+    """,
+    "uk": """
+        17:02 -> сімнадцять два
+    """,
+    "vi": """
+        17:02, 8:00 -> mười bảy giờ hai phút, tám giờ
+    """,
+}
+FOREIGN_CASES = [
+    (language, written.strip(), " ".join(said.split()))
+    for language, lines in FOREIGN.items()
+    for written, arrow, said in (line.partition(" -> ") for line in lines.splitlines())
+    if arrow
+]
+
+
+@pytest.mark.parametrize(("language", "written", "said"), FOREIGN_CASES)
+def test_ordinals_times_and_dates_of_other_languages_and_numbers_of_indian_ones(
+    language: str, written: str, said: str
+) -> None:
+    assert read(written, language) == said
+
+
+@pytest.mark.parametrize("language", ["zh", "ja", "ko", "am", "kn", "xx", "que"])
 def test_languages_without_rules_are_left_alone(language: str) -> None:
     assert expansions("我有5个, 1,234.5 $5 5% -7", language) == []
 
@@ -220,7 +404,7 @@ def test_num2words_reads_what_the_table_promises(language: str) -> None:
 
 FRAGMENTS = (
     "1 12 1999 1,234 3.5 007 $ € % °C km m / - – : . , + # & @ ( ) st nd pm a.m. May Jan. I IV Henry etc. No. "
-    "example.com www. x v code 5551234567"
+    "example.com www. x v code 5551234567 am der 3. 10:30 3.10.2023 Uhr २३ वां"
 )
 WRITTEN = st.one_of(
     st.text(alphabet=string.printable + "€£–°½²é中", max_size=60),
@@ -231,7 +415,7 @@ WRITTEN = st.one_of(
 )
 
 
-@given(WRITTEN, st.sampled_from(["en", "de", "fr", "tr", "zh"]))
+@given(WRITTEN, st.sampled_from(["en", "de", "fr", "hi", "tr", "zh"]))
 def test_spans_are_in_order_and_nothing_touches(text: str, language: str) -> None:
     at = 0
     for begin, end, said in expansions(text, language):
@@ -272,12 +456,29 @@ HOSTILE = (
         "(",
         "-",
     ),
-    *("http://a", "May 1 ", "etc. ", "1.1.1a", "1/", "½", "&", "IV ", "a.com/", "\"'"),
+    *(
+        "http://a",
+        "May 1 ",
+        "etc. ",
+        "1.1.1a",
+        "1/",
+        "½",
+        "&",
+        "IV ",
+        "a.com/",
+        "\"'",
+        "1. ",
+        "am 3. ",
+        "1. und ",
+        "3.10. ",
+        "1:11 ",
+        "1वा",
+    ),
 )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("language", ["en", "de"])
+@pytest.mark.parametrize("language", ["en", "de", "hi", "hu"])
 def test_hostile_text_takes_linear_time(language: str) -> None:
     """Four times the text may take ten times as long."""
     for unit in HOSTILE:

@@ -1,7 +1,8 @@
 """Numbers, signs and abbreviations written out as they are read aloud: the model garbles digits.
 
-English is read in full (`english`); other languages have integers, decimals, percentages and amounts of money
-(`foreign`). Text that neither knows stays as it is. Time is linear in the length of the text, whatever it holds.
+English is read in full (`english`); other languages have integers, decimals, percentages, amounts of money, dates,
+times and, where they are written with a full stop, ordinals (`foreign`). Text that neither knows stays as it is. Time
+is linear in the length of the text, whatever it holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write numbers as words, with num2words: without its commas, which would be read as pauses."""
+"""Write numbers as words, with num2words and `indic`; without commas, which would be read as pauses."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from decimal import Decimal
 from functools import lru_cache
 from threading import Lock
 
+from f5_worker.text.expand.indic import INDIC, indic_cardinal, year_in_hundreds
+
 Reading = tuple[int, int, str]  # begin, end, what is said instead
 
 MAX_DIGITS = 15  # of an amount; longer ones are read digit by digit
 YEARS = range(1100, 2100)
+_ONE_WITH_TENS = ("ru", "uk")  # двадцать одна секунда
+_FEW_ONLY_AS_UNITS = ("cs", "sk")  # dvacet dva hodin
 _GROUP_DIGITS = 3
 _converting = Lock()  # some of the library's converters keep the current number in an attribute
 
@@ -20,9 +24,20 @@ def cardinal(value: int, language: str = "en") -> str:
     return _without_and(_converted(value, language, "cardinal"), language)
 
 
-def ordinal(value: int) -> str:
-    """Write `22` as twenty-second; English."""
-    return _without_and(_converted(value, "en", "ordinal"), "en")
+def ordinal(value: int, language: str = "en") -> str:
+    """Write `22` as twenty-second, in languages whose ordinals num2words has."""
+    return _without_and(_converted(value, language, "ordinal"), language)
+
+
+def agreeing(forms: str, value: int, language: str) -> str:
+    """Choose what goes with a number out of `one/others` or, in Slavic languages, `one/few/many`."""
+    one, *others = forms.split("/")
+    if not others or value == 1 or (language == "fr" and value == 0):
+        return one
+    last, tens = (value, 0) if language in _FEW_ONLY_AS_UNITS else (value % 10, value // 10 % 10)
+    if last == 1 and tens != 1 and language in _ONE_WITH_TENS:
+        return one
+    return others[0] if 2 <= last <= 4 and tens != 1 else others[-1]
 
 
 def whole(digits: str, language: str = "en") -> str:
@@ -83,6 +98,8 @@ def money(amount: Decimal, currency: str, language: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _converted(value: int, language: str, to: str) -> str:
+    if language in INDIC:
+        return year_in_hundreds(value, language) if to == "year" else indic_cardinal(value, language)
     from num2words import num2words
 
     with _converting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -43,6 +44,18 @@ def test_a_source_may_be_base64(prefix: str) -> None:
     assert read_audio_source(prefix + base64.encodebytes(CLIP).decode(), SETTINGS) == CLIP
 
 
+@pytest.mark.parametrize("n_bytes", [1, 2, 3, 30, 31, 32, 100])
+def test_it_is_decoded_in_slices(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "SLICE_CHARS", 10)
+    data = bytes(range(n_bytes))
+    text = base64.b64encode(data).decode()
+    for sent in (text, " \n".join(text), text + "\n", base64.encodebytes(data).decode()):
+        assert read_audio_source(sent, SETTINGS) == data
+    for broken in (text + "=", text[:-1] + "*", "=" + text, text[:2] + "*" + text[2:], text.rstrip("=") + "==="):
+        with pytest.raises(InvalidInput, match="neither base64"):
+            read_audio_source(broken, SETTINGS)
+
+
 @pytest.mark.parametrize("size", [999, 1_000, 1_001, 1_002])
 def test_the_size_is_known_before_decoding(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(reference_max_bytes=1_000)
@@ -80,3 +93,11 @@ def test_other_schemes_are_refused(source: str) -> None:
 def test_any_text_is_bytes_or_an_error_of_the_caller(text: str) -> None:
     with suppress(InvalidInput, FetchRefused):
         assert read_audio_source(text, SETTINGS)
+
+
+def test_a_long_text_holds_the_interpreter_only_in_slices() -> None:
+    """An address that was searched in 33 million letters held every thread for 0.4 s."""
+    started = time.thread_time()
+    with pytest.raises(ReferenceTooLarge):
+        read_audio_source("A" * 40_000_000, SETTINGS)
+    assert time.thread_time() - started < 0.25

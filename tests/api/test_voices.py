@@ -188,6 +188,7 @@ def test_consent_is_not_shown_where_callers_share_the_voices(ask: Ask) -> None:
     assert refused.startswith("CONSENT_MISSING: consent has 0 visible characters of 20")
 
 
+@pytest.mark.slow
 def test_uploads_of_different_names_are_different_voices(worker: Worker, tmp_path: Path) -> None:
     settings = worker.settings.model_copy(update={"require_consent": False})
     library = Library(TINY / "voices", settings, stores=[DirectoryStore(tmp_path)])

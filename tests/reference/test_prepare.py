@@ -281,6 +281,7 @@ class TestCut:
         shorter = prepare(file(clip), " ".join(sentences), Settings(reference_max_s=5.0))
         assert shorter.transcript == sentences[0] + " "
 
+    @pytest.mark.slow
     @hypothesis.settings(max_examples=12)
     @given(st.lists(st.tuples(st.floats(2.0, 6.0), st.floats(0.2, 0.8), st.floats(0.9, 1.1)), min_size=3, max_size=5))
     def test_text_and_audio_always_agree(self, plan: list[tuple[float, float, float]]) -> None:

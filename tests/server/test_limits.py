@@ -47,7 +47,7 @@ def test_a_reply_that_the_platform_would_drop_is_refused() -> None:
 
 
 @given(st.dictionaries(st.text(max_size=5), FIELDS, min_size=1, max_size=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_parts_of_an_item_fit_and_merge_to_it(item: dict[str, Any]) -> None:
     parts = split_item(item, max_bytes=400)
     assert all(len(json.dumps(part)) <= 400 for part in parts)

@@ -11,8 +11,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from typing import Any, Literal, TypeAlias
 
+from f5_worker import cancellation
 from f5_worker.audio.sandbox import ROOT, child_environment
 from f5_worker.errors import InternalError, SubtitlesUnreadable
 from f5_worker.transcripts.cues import Cue, check_cue_count, checked_span_s, line_error
@@ -102,27 +104,29 @@ def parse_player_format(text: str, kind: PlayerFormat) -> list[Cue]:
 
 
 def _run(text: str, kind: PlayerFormat) -> dict[str, Any]:
-    """Return the answer of a process of library_child.py."""
+    """Return the answer of a process of library_child.py, which is killed when the job has to stop."""
     arguments = [sys.executable, "-m", "f5_worker.transcripts.library_child", kind, str(MEMORY_BYTES), str(CPU_S)]
+    until = time.monotonic() + WALL_S
     try:
-        done = subprocess.run(  # noqa: S603 - our own program
+        process = subprocess.Popen(  # noqa: S603 - our own program
             arguments,
-            input=text.encode(errors="replace"),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=ROOT,
             env=child_environment(),
-            timeout=WALL_S,
-            check=False,
         )
-    except subprocess.TimeoutExpired:
-        raise _refused(kind, f"takes more than {WALL_S:g} s to read") from None
     except OSError as error:
         raise InternalError(f"the process that reads captions could not be started ({error.strerror})") from None
-    if done.returncode == -signal.SIGPROF:
+    with process, cancellation.abort_after(WALL_S, process.kill):
+        output, _ = process.communicate(text.encode(errors="replace"))
+    cancellation.check()
+    if time.monotonic() >= until:
+        raise _refused(kind, f"takes more than {WALL_S:g} s to read")
+    if process.returncode == -signal.SIGPROF:
         raise _refused(kind, f"takes more than {CPU_S:g} s of processor time to read")
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
+        answer: dict[str, Any] = json.loads(output)
     except ValueError:
         raise _refused(kind, "cannot be read: its reader ended, or needed too much memory") from None
     return check_answer(answer, kind)

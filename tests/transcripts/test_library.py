@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pysubs2
 import pytest
 
-from f5_worker.errors import SubtitlesUnreadable
+from f5_worker.cancellation import JobControl
+from f5_worker.errors import JobCancelled, JobTimeout, SubtitlesUnreadable
 from f5_worker.transcripts.library_child import read_captions
 from f5_worker.transcripts.parse import parse_transcript
 
@@ -135,3 +137,14 @@ def test_a_harmful_file_is_refused_and_ends_its_process_only(name: str, reason: 
     with pytest.raises(SubtitlesUnreadable, match=reason):
         parse_transcript(HARMFUL[name])
     assert time.monotonic() - started < 20.0
+
+
+def test_a_reader_is_killed_when_its_job_has_to_stop() -> None:
+    with pytest.raises(JobTimeout):
+        JobControl(0.02).run(lambda: parse_transcript(ASS))
+    cancelled = JobControl(60)
+    timer = threading.Timer(0.02, cancelled.cancel)
+    timer.start()
+    with pytest.raises(JobCancelled):
+        cancelled.run(lambda: parse_transcript(ASS))
+    timer.join()

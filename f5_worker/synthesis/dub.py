@@ -62,8 +62,8 @@ class Line:
 
     @property
     def end_s(self) -> float:
-        """Return when it is spoken and its slot has passed."""
-        return max(self.cue.start_s + self.duration_s, self.cue.end_s)
+        """Return when it has been spoken, in the track."""
+        return self.cue.start_s + self.duration_s
 
     @property
     def overlap_s(self) -> float:
@@ -221,19 +221,18 @@ def plan_lines(
     return lines
 
 
-def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None, until_s: float = 0.0) -> Samples:
-    """Return the track: each line's audio at its time, added where lines overlap; it reaches the last slot's end.
+def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None, until_s: float) -> Samples:
+    """Return the track: each line's audio at its time, added where lines overlap.
 
     Args:
-        until_s: when the last cue ends, which may be a silent one.
+        until_s: when the last cue ends, which may be a silent one: the track reaches it.
 
     Raises:
         InvalidInput: the lines need more than `track_s`.
     """
     starts = [round(line.cue.start_s * SAMPLE_RATE) for line in lines]
     needed = max(start + len(samples) for start, samples in zip(starts, audio, strict=True))
-    slots = max(round(end_s * SAMPLE_RATE) for end_s in (until_s, *(line.cue.end_s for line in lines)))
-    length = max(needed, slots) if track_s is None else round(track_s * SAMPLE_RATE)
+    length = max(needed, round(until_s * SAMPLE_RATE)) if track_s is None else round(track_s * SAMPLE_RATE)
     if needed > length:
         raise InvalidInput(
             f"track_s={track_s:g}: the lines end at {needed / SAMPLE_RATE:.2f} s; raise track_s or max_speed"
@@ -278,7 +277,7 @@ def _report(lines: Sequence[Line]) -> list[LineResponse]:
             slot_start_s=line.cue.start_s,
             slot_end_s=line.cue.end_s,
             start_s=line.cue.start_s,
-            end_s=round(line.cue.start_s + line.duration_s, 6),
+            end_s=round(line.end_s, 6),
             speed=round(line.speed, 4),
             overlap_s=round(line.overlap_s, 3),
         )

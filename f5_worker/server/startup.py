@@ -96,7 +96,7 @@ def load_worker(settings: Settings) -> Worker:
 
 
 def tune_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
-    """Measure what is fastest on the model's GPU and capture its CUDA graphs in a thread, while jobs run already; return the thread.
+    """Measure what is fastest on the model's GPU and capture its CUDA graphs, in the thread returned, while jobs run.
 
     Args:
         limit_s: longest time for the graphs.

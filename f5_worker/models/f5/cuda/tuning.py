@@ -24,7 +24,7 @@ TimeUs = Callable[[Call], float]
 """Returns the microseconds that the device takes for a call."""
 
 DRIVER = Path("/proc/driver/nvidia/version")
-N_CALLS, N_ROUNDS = 10, 5  # the fastest round is the measurement
+N_CALLS, N_ROUNDS = 10, 3  # the fastest round is the measurement
 
 
 def cuda_time_us(call: Call) -> float:

@@ -193,6 +193,10 @@ class Settings(BaseModel):
         300.0, ge=1, le=86_400, description="The recogniser is unloaded after this long without use."
     )
 
+    asr_preload: bool = Field(
+        False, description="Load the recogniser at start and keep it, for workers most of whose jobs use it."
+    )
+
     # boot
     alloc_conf_policy: Literal["repair", "drop", "fail"] = Field(
         "repair",

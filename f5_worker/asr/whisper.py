@@ -1,33 +1,33 @@
-"""Speech recognition: a Whisper model on the CPU, loaded when first needed and unloaded when idle.
+"""Speech recognition: a Whisper model, loaded when first needed and unloaded when idle.
 
-The GPU has one owner, the engine; for a few seconds of a reference a CPU takes about as long.
+Beside models on a GPU it runs there too, as work of the engine, which owns the device. On a CPU it is faster-whisper's,
+whose int8 kernels are the faster ones there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import numpy as np
 import soxr
 
 from f5_worker import cancellation
+from f5_worker.asr.loaded import WHISPER_RATE, LoadedModel
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
+from f5_worker.models.whisper.config import CTRANSLATE2_WEIGHTS, is_hugging_face
 from f5_worker.settings import REPOSITORY, Settings
 
-if TYPE_CHECKING:
-    from faster_whisper import WhisperModel
-
 OFF = "off"
-WHISPER_RATE = 16_000
 ENGLISH = "en"
 BEAM_SIZE = 5
 MAX_THREADS = 8  # more gain nothing for models this small
@@ -61,27 +61,43 @@ class Transcription:
         return sum(probabilities) / len(probabilities) if probabilities else 0.0
 
 
-class Recogniser:
-    """Whisper in CTranslate2's format, from a directory; never downloads. Safe to use from many threads."""
+RunOnDevice: TypeAlias = Callable[[Callable[[], Any]], Any]
+"""Calls a function in the thread that owns the device, and returns its result: `Engine.run`."""
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
+
+class Recogniser:
+    """Whisper from a directory, in Hugging Face's or CTranslate2's layout; never downloads. Many threads may use it.
+
+    Args:
+        device: `cpu` or `cuda`.
+        run_on_device: runs what uses the device, a short piece at a time.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        device: str = "cpu",
+        run_on_device: RunOnDevice = lambda work: work(),
+    ) -> None:
         """
         Raises:
             ModelUnavailable: a file is missing.
         """
         _check_files(directory)
         self._directory = directory
+        self._device, self._run_on_device = device, run_on_device
         self._threads = settings.cpu_threads or min(MAX_THREADS, os.cpu_count() or 1)
-        self._idle_s = settings.asr_idle_s
+        self._idle_s = math.inf if settings.asr_preload else settings.asr_idle_s
         self._max_samples = round(settings.reference_decode_max_s * WHISPER_RATE)
         self._lock = threading.Lock()
-        self._model: WhisperModel | None = None
+        self._model: LoadedModel | None = None
         self._n_users = 0
         self._idle_timer: threading.Timer | None = None
         self._cache: OrderedDict[tuple[str, str | None], Transcription] = OrderedDict()
 
     @contextmanager
-    def loaded_model(self) -> Iterator[WhisperModel]:
+    def loaded_model(self) -> Iterator[LoadedModel]:
         """Load the model if necessary and keep it loaded at least until the end of the block.
 
         Raises:
@@ -100,7 +116,7 @@ class Recogniser:
         finally:
             with self._lock:
                 self._n_users -= 1
-                if not self._n_users:
+                if not self._n_users and self._idle_s < math.inf:
                     self._idle_timer = threading.Timer(self._idle_s, self._unload)
                     self._idle_timer.daemon = True
                     self._idle_timer.start()
@@ -162,11 +178,24 @@ class Recogniser:
         text = "".join(segment.text for segment in segments).strip()
         return Transcription(text, info.language, tuple(words))
 
-    def _load(self) -> WhisperModel:
-        from faster_whisper import WhisperModel
+    def preload(self) -> None:
+        """Load the model now.
+
+        Raises:
+            ModelUnavailable: the files are not a Whisper model.
+        """
+        with self.loaded_model():
+            pass
+
+    def _load(self) -> LoadedModel:
+        if self._device != "cpu" or is_hugging_face(self._directory):
+            from f5_worker.asr.device import DeviceWhisper
+
+            return DeviceWhisper.load(self._directory, self._device, self._run_on_device)
+        from f5_worker.asr.cpu import CpuWhisper
 
         try:
-            return WhisperModel(str(self._directory), device="cpu", compute_type="int8", cpu_threads=self._threads)
+            return CpuWhisper(str(self._directory), device="cpu", compute_type="int8", cpu_threads=self._threads)
         except (RuntimeError, ValueError) as error:
             raise ModelUnavailable(
                 f"the recogniser cannot be loaded ({type(error).__name__}); fetch it again or set F5_ASR_MODEL=off"
@@ -179,8 +208,13 @@ class Recogniser:
                 self._model = None
 
 
-def recogniser_from(settings: Settings) -> Recogniser | None:
+def recogniser_from(
+    settings: Settings, device: str = "cpu", run_on_device: RunOnDevice = lambda work: work()
+) -> Recogniser | None:
     """Open the recogniser that the settings name, as boot found it; return None if it is off or not there.
+
+    Args:
+        device, run_on_device: as those of `Recogniser`.
 
     Raises:
         ModelUnavailable: a directory is named that lacks a file.
@@ -188,10 +222,10 @@ def recogniser_from(settings: Settings) -> Recogniser | None:
     if settings.asr_model == OFF:
         return None
     if settings.asr_dir is not None:
-        return Recogniser(settings.asr_dir, settings)
+        return Recogniser(settings.asr_dir, settings, device, run_on_device)
     candidates = (place / settings.asr_model for place in (Path(), REPOSITORY / "models", settings.models_dir))
     directory = next((candidate for candidate in candidates if candidate.is_dir()), None)
-    return Recogniser(directory, settings) if directory else None
+    return Recogniser(directory, settings, device, run_on_device) if directory else None
 
 
 def _check_files(directory: Path) -> None:
@@ -200,10 +234,11 @@ def _check_files(directory: Path) -> None:
     Raises:
         ModelUnavailable: with the file's name. It may be tokenizer.json, or faster-whisper would download one.
     """
-    for name in ("config.json", "model.bin", "tokenizer.json"):
+    own = "generation_config.json" if is_hugging_face(directory) else CTRANSLATE2_WEIGHTS
+    for name in ("config.json", own, "tokenizer.json"):
         if not (directory / name).is_file():
             raise ModelUnavailable(f"the recogniser has no {name}; fetch it again or set F5_ASR_MODEL=off")
-    if not any((directory / f"vocabulary.{kind}").is_file() for kind in ("json", "txt")):
+    if own == CTRANSLATE2_WEIGHTS and not any((directory / f"vocabulary.{kind}").is_file() for kind in ("json", "txt")):
         raise ModelUnavailable("the recogniser has no vocabulary; fetch it again or set F5_ASR_MODEL=off")
 
 

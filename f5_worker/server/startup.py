@@ -65,9 +65,11 @@ def load_worker(settings: Settings) -> Worker:
             runner.name, runner.device, runner.precision, loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
-    recogniser = recogniser_from(settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
+    recogniser = recogniser_from(settings, runner.device_type, engine.run)
+    if recogniser is not None and settings.asr_preload:
+        recogniser.preload()
 
     def load_model(name: str, directory: Path) -> F5Runner:
         """Load a further model while jobs run."""

@@ -87,6 +87,11 @@ class F5Runner:
         return torch.cuda.get_device_name(self.model.device) if self.model.device.type == "cuda" else "cpu"
 
     @property
+    def device_type(self) -> str:
+        """Return `cpu` or `cuda`."""
+        return self.model.device.type
+
+    @property
     def precision(self) -> str:
         """Return the model's precision: `fp32`, `fp16` or `bf16`."""
         return next(name for name, dtype in _PRECISIONS.items() if dtype == self.model.dtype)

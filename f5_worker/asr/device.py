@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from f5_worker.asr.loaded import FRAME_SAMPLES, STEP_S, TokenTimes
 from f5_worker.audio.levels import Samples
@@ -25,7 +25,7 @@ class DeviceWhisper:
 
     def __init__(self, tokenizer: Tokenizer, runner: WhisperRunner, run_on_device: RunOnDevice) -> None:
         self.hf_tokenizer = tokenizer
-        self._runner = runner
+        self.runner, self.run_on_device = runner, run_on_device
         self._batcher = AlignmentBatcher(runner, run_on_device)
         tokens = self.hf_tokenizer.get_vocab()
         codes = sorted(match[1] for token in tokens if (match := _LANGUAGE.fullmatch(token)))
@@ -54,10 +54,23 @@ class DeviceWhisper:
         found = self._batcher.align(audio, ForcedText(prompt, tuple(tokens), self.token("endoftext"), steps))
         return TokenTimes(found.starts * STEP_S, found.probabilities)
 
+    def transcribe(self, audio: Samples, **options: Any) -> tuple[Iterable[Any], Any]:
+        """Transcribe as faster-whisper does; see `LoadedModel.transcribe`."""
+        from f5_worker.asr.windows import WindowedWhisper
+
+        found: tuple[Iterable[Any], Any] = WindowedWhisper(self).transcribe(audio, **options)
+        return found
+
+    @property
+    def no_speech(self) -> int:
+        """Return the id of the token for sound without speech, which has two names."""
+        vocabulary: int | None = self.hf_tokenizer.token_to_id("<|nospeech|>")
+        return self.token("nocaptions") if vocabulary is None else vocabulary
+
     def prompt(self, language: str) -> tuple[int, ...]:
         """Return the tokens that begin a transcript in a language."""
         start = self.token("startoftranscript")
-        if not self._runner.model.arch.is_multilingual:
+        if not self.runner.model.arch.is_multilingual:
             return (start,)
         return start, self.token(language), self.token("transcribe")
 

@@ -33,31 +33,41 @@ def n_frames(n_samples: int) -> int:
     return -(-n_samples // HOP_SAMPLES)
 
 
+def log_mel(recording: Samples, mels: int, device: torch.device) -> Tensor:
+    """Return the log-mel frames `[m, f]` fp32 of a recording `[nw]` of any length, the last of them of its end."""
+    return _log_mels([recording], mels, device)[0]
+
+
 def log_mels(clips: Sequence[Samples], mels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the log-mel frames `[b, m, f]` fp32 of clips `[nw]`, and how many `[b]` each has.
 
     Their number is even, since the encoder takes two at a time; what is behind a clip's end is zero.
     """
+    logs = _log_mels(clips, mels, device)
+    counts = [n_frames(len(clip)) for clip in clips]
+    length = max(2, max(counts) + max(counts) % 2)
+    logs = functional.pad(logs, (0, max(0, length - logs.shape[-1])))[..., :length]
+    frames = upload(torch.tensor(counts), device)
+    is_behind = torch.arange(length, device=device) >= frames[:, None]
+    return logs.masked_fill(is_behind[:, None], 0.0), (frames + frames % 2).clamp(min=2)
+
+
+def _log_mels(clips: Sequence[Samples], mels: int, device: torch.device) -> Tensor:
+    """Return `[b, m, f]` of clips, which have `nw // HOP_SAMPLES + 1` frames each."""
     waves = [np.pad(np.pad(clip, (0, SILENCE_SAMPLES)), N_FFT // 2, mode="reflect") for clip in clips]
     padded = np.zeros((len(waves), max(map(len, waves))), np.float32)
     for row, wave in zip(padded, waves, strict=True):
         row[: len(wave)] = wave
-    counts = [n_frames(len(clip)) for clip in clips]
-    measured = [len(clip) // HOP_SAMPLES + 1 for clip in clips]  # the last may be of silence only
-    frames, taken = upload(torch.tensor([counts, measured]), device)
     spectrum = torch.stft(
         upload(torch.from_numpy(padded), device), N_FFT, HOP_SAMPLES, window=_window(device), center=False,
         return_complex=True,
     )  # fmt: skip
-    powers = _filters(mels, device) @ spectrum.abs().square()
+    powers = _filters(mels, device) @ spectrum[..., :-1].abs().square()
     logs = powers.clamp(min=POWER_FLOOR).log10()
-    columns = torch.arange(logs.shape[-1], device=device)
-    loudest = logs.masked_fill((columns >= taken[:, None])[:, None], -torch.inf).amax((1, 2), keepdim=True)
-    logs = (torch.maximum(logs, loudest - RANGE) + 4.0) / 4.0
-    length = max(2, max(counts) + max(counts) % 2)
-    logs = functional.pad(logs, (0, max(0, length - logs.shape[-1])))[..., :length]
-    is_behind = torch.arange(length, device=device) >= frames[:, None]
-    return logs.masked_fill(is_behind[:, None], 0.0), (frames + frames % 2).clamp(min=2)
+    frames = upload(torch.tensor([len(clip) // HOP_SAMPLES + 1 for clip in clips]), device)
+    is_behind = torch.arange(logs.shape[-1], device=device) >= frames[:, None]
+    loudest = logs.masked_fill(is_behind[:, None], -torch.inf).amax((1, 2), keepdim=True)
+    return (torch.maximum(logs, loudest - RANGE) + 4.0) / 4.0
 
 
 @lru_cache(maxsize=4)

@@ -23,7 +23,7 @@ from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
 from f5_worker.models.whisper.config import SAMPLE_RATE, DecodingConfig, WhisperArch, read_decoding
-from f5_worker.models.whisper.mel import log_mels
+from f5_worker.models.whisper.mel import log_mel, log_mels
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
 
@@ -77,6 +77,12 @@ class WhisperRunner:
     def __init__(self, model: Whisper, decoding: DecodingConfig) -> None:
         self.model = model
         self.decoding = decoding
+
+    def log_mel(self, recording: Samples) -> NDArray[np.float32]:
+        """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
+        with _inference():
+            mel: NDArray[np.float32] = log_mel(recording, self.model.arch.mels, self.model.device).cpu().numpy()
+            return mel
 
     def encode(self, mel: NDArray[np.float32]) -> Sound:
         """Return what the decoder attends to of one log-mel `[m, f]`, f even."""

@@ -84,9 +84,9 @@ class StandInTokenizer:
         names = ("endoftext", "startoftranscript", "en", "transcribe", "notimestamps")
         return {f"<|{name}|>": 50_257 + index for index, name in enumerate(names)}
 
-    def token_to_id(self, token: str) -> int:
+    def token_to_id(self, token: str) -> int | None:
         """Return the id of a special token."""
-        return self.get_vocab()[token]
+        return self.get_vocab().get(token)
 
 
 class CertainWhisper(DeviceWhisper):

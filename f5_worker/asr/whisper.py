@@ -24,7 +24,7 @@ from f5_worker import cancellation
 from f5_worker.asr.loaded import WHISPER_RATE, LoadedModel
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
-from f5_worker.models.whisper.config import CTRANSLATE2_WEIGHTS, is_hugging_face
+from f5_worker.models.whisper.config import is_hugging_face, required_files
 from f5_worker.settings import REPOSITORY, Settings
 
 OFF = "off"
@@ -234,11 +234,12 @@ def _check_files(directory: Path) -> None:
     Raises:
         ModelUnavailable: with the file's name. It may be tokenizer.json, or faster-whisper would download one.
     """
-    own = "generation_config.json" if is_hugging_face(directory) else CTRANSLATE2_WEIGHTS
-    for name in ("config.json", own, "tokenizer.json"):
+    for name in required_files(directory):
         if not (directory / name).is_file():
             raise ModelUnavailable(f"the recogniser has no {name}; fetch it again or set F5_ASR_MODEL=off")
-    if own == CTRANSLATE2_WEIGHTS and not any((directory / f"vocabulary.{kind}").is_file() for kind in ("json", "txt")):
+    if is_hugging_face(directory):
+        return
+    if not any((directory / f"vocabulary.{kind}").is_file() for kind in ("json", "txt")):
         raise ModelUnavailable("the recogniser has no vocabulary; fetch it again or set F5_ASR_MODEL=off")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from faster_whisper import WhisperModel
@@ -17,14 +17,12 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.utils import get_logger
 from numpy.typing import NDArray
 
+from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
 from f5_worker.models.whisper.config import HOP_SAMPLES, MAX_TOKENS, SAMPLE_RATE, STEP_S
 from f5_worker.models.whisper.network import Sound
-from f5_worker.models.whisper.runner import ForcedText
+from f5_worker.models.whisper.runner import ForcedText, RunOnDevice, WhisperRunner
 from f5_worker.models.whisper.search import SearchOptions
-
-if TYPE_CHECKING:
-    from f5_worker.asr.device import DeviceWhisper
 
 STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
 
@@ -32,12 +30,14 @@ STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the 
 class WindowedWhisper(WhisperModel):  # type: ignore[misc]
     """faster-whisper's `WhisperModel` on our own inference; not constructed as such, which would load CTranslate2's."""
 
-    def __init__(self, whisper: DeviceWhisper) -> None:
+    def __init__(
+        self, tokenizer: Any, vocabulary: WhisperVocabulary, runner: WhisperRunner, run_on_device: RunOnDevice
+    ) -> None:
         self.logger = get_logger()
-        self.model = _DeviceModel(whisper)
-        self.hf_tokenizer = whisper.hf_tokenizer
-        self.feat_kwargs: Mapping[str, Any] = {"feature_size": whisper.runner.model.arch.mels}
-        self.feature_extractor = _DeviceFeatures(whisper, **self.feat_kwargs)
+        self.model = _DeviceModel(vocabulary, runner, run_on_device)
+        self.hf_tokenizer = tokenizer
+        self.feat_kwargs: Mapping[str, Any] = {"feature_size": runner.model.arch.mels}
+        self.feature_extractor = _DeviceFeatures(runner, run_on_device, **self.feat_kwargs)
         self.input_stride = 2
         self.num_samples_per_token = HOP_SAMPLES * self.input_stride
         self.frames_per_second = SAMPLE_RATE // HOP_SAMPLES
@@ -53,35 +53,33 @@ class WindowedWhisper(WhisperModel):  # type: ignore[misc]
 class _DeviceFeatures(FeatureExtractor):  # type: ignore[misc]
     """faster-whisper's spectrogram, computed on the device."""
 
-    def __init__(self, whisper: DeviceWhisper, **options: Any) -> None:
+    def __init__(self, runner: WhisperRunner, run_on_device: RunOnDevice, **options: Any) -> None:
         super().__init__(**options)
-        self._whisper = whisper
+        self._runner, self._run_on_device = runner, run_on_device
 
     def __call__(self, waveform: Samples, padding: int = 160, chunk_length: int | None = None) -> NDArray[np.float32]:
         assert padding == 160 and chunk_length is None  # noqa: S101, PT018 - as `transcribe` calls it
-        mel: NDArray[np.float32] = self._whisper.run_on_device(partial(self._whisper.runner.log_mel, waveform))
+        mel: NDArray[np.float32] = self._run_on_device(partial(self._runner.log_mel, waveform))
         return mel
 
 
 class _DeviceModel:
     """The methods of `ctranslate2.models.Whisper` that faster-whisper calls, for one window."""
 
-    def __init__(self, whisper: DeviceWhisper) -> None:
-        self._whisper = whisper
-        self.is_multilingual = whisper.runner.model.arch.is_multilingual
+    def __init__(self, vocabulary: WhisperVocabulary, runner: WhisperRunner, run_on_device: RunOnDevice) -> None:
+        self._vocabulary, self._runner, self._run_on_device = vocabulary, runner, run_on_device
+        self.is_multilingual = vocabulary.is_multilingual
 
     def encode(self, features: NDArray[np.float32]) -> Sound:
-        sound: Sound = self._whisper.run_on_device(
-            partial(self._whisper.runner.encode, np.ascontiguousarray(features, np.float32))
-        )
+        mel = np.ascontiguousarray(features, np.float32)
+        sound: Sound = self._run_on_device(partial(self._runner.encode, mel))
         return sound
 
     def detect_language(self, sound: Sound) -> list[list[tuple[str, float]]]:
-        whisper, names = self._whisper, [f"<|{code}|>" for code in self._whisper.supported_languages]
-        ids = [whisper.token(code) for code in whisper.supported_languages]
-        probabilities = whisper.run_on_device(
-            partial(whisper.runner.token_probabilities, sound, whisper.token("startoftranscript"), ids)
-        )
+        vocabulary = self._vocabulary
+        ids = [vocabulary.token(code) for code in vocabulary.languages]
+        probabilities = self._run_on_device(partial(self._runner.token_probabilities, sound, vocabulary.start, ids))
+        names = [f"<|{code}|>" for code in vocabulary.languages]
         return [sorted(zip(names, probabilities, strict=True), key=lambda pair: -pair[1])]
 
     def generate(
@@ -95,34 +93,32 @@ class _DeviceModel:
         max_initial_timestamp_index: int,
         **_: Any,
     ) -> list[Any]:
-        whisper = self._whisper
-        first_timestamp = whisper.token("notimestamps") + 1
+        vocabulary, runner = self._vocabulary, self._runner
+        first_timestamp = vocabulary.no_timestamps + 1
         options = SearchOptions(
             prompt=tuple(prompts[0]),
             beams=beam_size,
-            end=whisper.token("endoftext"),
-            no_speech=whisper.no_speech,
+            end=vocabulary.end,
+            no_speech=vocabulary.no_speech,
             suppress=tuple(suppress_tokens),
-            suppress_at_start=whisper.runner.decoding.suppress_at_start if suppress_blank else (),
+            suppress_at_start=runner.decoding.suppress_at_start if suppress_blank else (),
             first_timestamp=first_timestamp,
             last_initial_timestamp=first_timestamp + max_initial_timestamp_index,
         )
-        search = whisper.run_on_device(partial(whisper.runner.search, sound, options))
+        search = self._run_on_device(partial(runner.search, sound, options))
         while not search.done:
-            whisper.run_on_device(partial(whisper.runner.advance, search, STEPS_AT_ONCE))
+            self._run_on_device(partial(runner.advance, search, STEPS_AT_ONCE))
         best, no_speech = search.results[0], search.no_speech_probabilities[0]
         return [SimpleNamespace(sequences_ids=[list(best.tokens)], scores=[best.score], no_speech_prob=no_speech)]
 
     def align(
         self, sound: Sound, prompt: Sequence[int], texts: Sequence[Sequence[int]], num_frames: int, **_: Any
     ) -> list[Any]:
-        whisper = self._whisper
+        vocabulary, runner = self._vocabulary, self._runner
         found = []
         for tokens in texts:
-            text = ForcedText(
-                (*prompt, whisper.token("notimestamps")), tuple(tokens), whisper.token("endoftext"), num_frames // 2
-            )
-            pending = whisper.run_on_device(partial(whisper.runner.align_encoded, sound, text))
+            text = ForcedText((*prompt, vocabulary.no_timestamps), tuple(tokens), vocabulary.end, num_frames // 2)
+            pending = self._run_on_device(partial(runner.align_encoded, sound, text))
             alignment = pending.result(0)
             steps = list(enumerate(alignment.starts.tolist()))
             found.append(SimpleNamespace(alignments=steps, text_token_probs=alignment.probabilities.tolist()))

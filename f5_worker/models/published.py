@@ -82,7 +82,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class PublishedRecogniser:
-    """A published Whisper model in CTranslate2's format: its files and licence."""
+    """A published Whisper model, in Hugging Face's layout or CTranslate2's: its files and licence."""
 
     name: str
     files: tuple[HubFile, ...]
@@ -91,7 +91,7 @@ class PublishedRecogniser:
     @property
     def weights(self) -> HubFile:
         """Return the file that holds the weights."""
-        return next(file for file in self.files if file.path == "model.bin")
+        return next(file for file in self.files if file.path in ("model.safetensors", "model.bin"))
 
 
 @lru_cache(maxsize=1)

@@ -69,6 +69,13 @@ def is_hugging_face(directory: Path) -> bool:
     return (directory / HUGGING_FACE_WEIGHTS).is_file()
 
 
+def required_files(directory: Path) -> tuple[str, ...]:
+    """Return the names of the files that loading needs, in the layout that a directory has."""
+    if is_hugging_face(directory):
+        return "config.json", "generation_config.json", HUGGING_FACE_WEIGHTS, "tokenizer.json"
+    return "config.json", CTRANSLATE2_WEIGHTS, "tokenizer.json"
+
+
 def read_arch(directory: Path) -> WhisperArch:
     """Read the sizes of a checkpoint in Hugging Face's layout.
 

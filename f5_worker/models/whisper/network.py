@@ -37,7 +37,7 @@ class EncoderLayer(nn.Module):
         return x + self.down(functional.gelu(self.up(self.ffn_norm(x))))
 
 
-class Encoder(nn.Module):
+class WhisperEncoder(nn.Module):
     """Log-mel frames to the states that the decoder attends to."""
 
     def __init__(self, arch: WhisperArch) -> None:
@@ -116,7 +116,7 @@ class Sound:
 class TokenCache:
     """Keys and values of the tokens so far, `[2, b, h, MAX_TOKENS, d / h]` for each layer."""
 
-    def __init__(self, decoder: Decoder, rows: int) -> None:
+    def __init__(self, decoder: WhisperDecoder, rows: int) -> None:
         weight = decoder.embedding.weight
         heads = decoder.layers[0].heads
         shape = (2, rows, heads, MAX_TOKENS, weight.shape[1] // heads)
@@ -129,7 +129,7 @@ class TokenCache:
             layer[:, :, :, : self.length] = layer[:, :, :, : self.length].index_select(1, rows)
 
 
-class Decoder(nn.Module):
+class WhisperDecoder(nn.Module):
     """Tokens and sound to the logits of the next token."""
 
     def __init__(self, arch: WhisperArch) -> None:
@@ -187,8 +187,8 @@ class Whisper(nn.Module):
     def __init__(self, arch: WhisperArch) -> None:
         super().__init__()
         self.arch = arch
-        self.encoder = Encoder(arch)
-        self.decoder = Decoder(arch)
+        self.encoder = WhisperEncoder(arch)
+        self.decoder = WhisperDecoder(arch)
 
     @property
     def device(self) -> torch.device:

@@ -69,7 +69,7 @@ class ForcedAlignment:
 
 
 class WhisperRunner:
-    """Runs one network. `align` only begins the work: the caller waits for it elsewhere, not in the device's thread.
+    """Runs one network. Alignments are only begun: the caller waits for them elsewhere, not in the device's thread.
 
     Raises from all methods: OutOfMemory when the device is full, GpuLost when its context is broken for good.
     """
@@ -91,12 +91,12 @@ class WhisperRunner:
             return self._encode(upload(torch.from_numpy(mel)[None], self.model.device), frames)
 
     def align(self, clips: Sequence[Samples], texts: Sequence[ForcedText]) -> PendingAlignment:
-        """Begin to decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""
+        """Decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""
         with _inference():
             return self._align(self._encode(*log_mels(clips, self.model.arch.mels, self.model.device)), texts)
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
-        """Begin to decode a text against sound that is encoded."""
+        """Decode a text against sound that is encoded."""
         with _inference():
             return self._align(sound, [text])
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.whisper.config import MAX_TOKENS
-from f5_worker.models.whisper.network import Decoder, Sound, TokenCache
+from f5_worker.models.whisper.network import Sound, TokenCache, WhisperDecoder
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class BeamSearch:
         no_speech_probabilities: of each clip, after the first step.
     """
 
-    def __init__(self, decoder: Decoder, sound: Sound, options: SearchOptions) -> None:
+    def __init__(self, decoder: WhisperDecoder, sound: Sound, options: SearchOptions) -> None:
         n_clips, self._device = len(sound.layers[0][0]), sound.layers[0][0].device
         self._decoder, self._options = decoder, options
         self._sound = sound.repeat(options.beams)

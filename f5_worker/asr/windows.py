@@ -91,6 +91,7 @@ class _DeviceModel:
         suppress_blank: bool,
         suppress_tokens: Sequence[int],
         max_initial_timestamp_index: int,
+        max_length: int,
         **_: Any,
     ) -> list[Any]:
         vocabulary, runner = self._vocabulary, self._runner
@@ -104,6 +105,7 @@ class _DeviceModel:
             suppress_at_start=runner.decoding.suppress_at_start if suppress_blank else (),
             first_timestamp=first_timestamp,
             last_initial_timestamp=first_timestamp + max_initial_timestamp_index,
+            max_length=max_length,
         )
         search = self._run_on_device(partial(runner.search, sound, options))
         while not search.done:

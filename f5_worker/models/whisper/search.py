@@ -29,6 +29,7 @@ class SearchOptions:
         suppress_at_start: not sampled as the first token.
         first_timestamp: the id of `<|0.00|>`; None for a transcript without timestamps.
         last_initial_timestamp: the latest that a transcript may begin with.
+        max_length: of prompt and transcript together, which may have half of it.
     """
 
     prompt: tuple[int, ...]
@@ -39,11 +40,12 @@ class SearchOptions:
     suppress_at_start: tuple[int, ...] = ()
     first_timestamp: int | None = None
     last_initial_timestamp: int = 0
+    max_length: int = MAX_TOKENS
 
     @property
     def max_tokens(self) -> int:
-        """Return the length of the longest transcript: half the decoder's positions, as in OpenAI's."""
-        return min(MAX_TOKENS // 2, MAX_TOKENS - len(self.prompt) + 1)
+        """Return the length of the longest transcript."""
+        return min(self.max_length // 2, self.max_length - len(self.prompt) + 1)
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,9 @@ class BeamSearch:
 
 def _next_timestamp(tokens: Sequence[int], first: int) -> tuple[bool, int]:
     """Return whether text may not follow the tokens of a beam, and the earliest timestamp that may."""
-    earliest = next((token for token in reversed(tokens) if token >= first), first)
-    if tokens[-1] < first:
-        return False, earliest
-    if len(tokens) < 2 or tokens[-2] >= first:
-        return False, 2**31  # after a pair, or the first one of all: text
-    return True, earliest
+    if tokens[-1] >= first:
+        if len(tokens) < 2 or tokens[-2] >= first:
+            return False, 2**31  # after a pair, or the first one of all: text
+        return True, tokens[-1]  # the second of a pair may be the same
+    last = next((token for token in reversed(tokens) if token >= first), None)
+    return False, first if last is None else last + 1  # a segment takes time, or the next might begin where it did

@@ -34,6 +34,8 @@ class State:
 class FakeRunner:
     """Gives each segment's seed as its audio; can be held before a step and made to fail, and has `max_frames`."""
 
+    whole_segments = False
+
     def __init__(self) -> None:
         self.finished: list[int] = []
         self.forwards: list[list[tuple[int, int]]] = []  # (seed, step) of the segments in each

@@ -84,7 +84,7 @@ class UpstreamRunner:
         return UpstreamState(segment)
 
     def step(self, states: Sequence[UpstreamState]) -> None:
-        """Sample each segment, with all its steps."""
+        """Take each segment, which is one at a time under the engine, through all its steps."""
         for state in states:
             with translate_cuda_errors(), torch.inference_mode():
                 state.target = self._sample(state.segment)

@@ -19,7 +19,7 @@ from f5_worker import cancellation, log
 from f5_worker.api.call import Call, ServerStatus
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import NoLimit, ResponseLimit
-from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, WorkerError
+from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, JobTimeout, WorkerError
 from f5_worker.server.admission import Admission, Place
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 GRACE_S = 0.5  # for a thread to come to its next check and name its stage; after it the job is answered all the same
 MAX_UNREAD_ITEMS = 4  # of a stream, until its caller takes them: 4 MB
+MAX_UNREAD_S = 60.0  # in which a caller takes none of them
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class JobRunner:
         self.settings = worker.settings if worker else Settings()
         self._stop_worker = stop_worker
         self._failure = failure
-        self._threads = ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="job")
+        # A thread for each job that runs, and for each that lent its place; they start when they are needed.
+        n_threads = self.settings.concurrency + self.settings.queue_jobs
+        self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="job")
         self._admission = Admission(self.settings)
         self._started = time.monotonic()
 
@@ -105,10 +108,12 @@ class JobRunner:
     async def iterate(self, ticket: JobTicket, work: Callable[[Call], Iterator[T]]) -> AsyncGenerator[T, None]:
         """Yield the items of `work`, a generator that runs in a thread; it waits while too many of them are unread.
 
-        Closing this iterator, or cancelling the task that reads it, stops the thread.
+        Another job runs in its place meanwhile, and the time does not count as the job's. Closing this iterator, or
+        cancelling the task that reads it, stops the thread.
 
         Raises:
-            WorkerError: as `answer`; items that were yielded stay valid.
+            WorkerError: as `answer`; items that were yielded stay valid. JobTimeout also after MAX_UNREAD_S in which
+                none was read.
         """
         with self._cancelling(ticket) as call:
             place = await self._admission.enter(ticket.caller, ticket.n_chars)
@@ -172,7 +177,9 @@ class JobRunner:
         def run() -> None:
             try:
                 for item in work():
-                    cancellation.acquire(room)
+                    if not room.acquire(blocking=False):
+                        loop.call_soon_threadsafe(self._admission.lend, place)
+                        _wait_for_reader(call.control, room)
                     loop.call_soon_threadsafe(items.put_nowait, item)
             finally:
                 with suppress(RuntimeError):  # the loop has ended
@@ -189,3 +196,11 @@ class JobRunner:
             raise
         finally:
             place.is_answered = True
+
+
+def _wait_for_reader(control: JobControl, room: threading.Semaphore) -> None:
+    try:
+        with control.paused():
+            cancellation.acquire(room, MAX_UNREAD_S)
+    except TimeoutError:
+        raise JobTimeout(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None

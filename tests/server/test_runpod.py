@@ -333,6 +333,25 @@ def test_a_stream_that_is_read_slowly_is_not_made_ahead(worker: Worker, made: li
     asyncio.run(read())
 
 
+def test_a_stream_that_is_not_read_lends_its_place_and_ends_in_time(
+    worker: Worker, made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_UNREAD_S", 0.2)
+
+    async def read() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=1))
+        slow = queue.stream({"id": "s", "input": {"text": "a" * 40, "voice": "joe"}})
+        await anext(slow)
+        others = [item async for item in queue.stream({"id": "o", "input": {"text": "a" * 4, "voice": "joe"}})]
+        assert len(others) == 4
+        await asyncio.sleep(0.5)
+        *rest, last = [item async for item in slow]
+        assert len(rest) <= jobs.MAX_UNREAD_ITEMS + 1
+        assert last["error"].startswith("JOB_TIMEOUT: nothing of the stream was read for 0.2 s")  # type: ignore[index]
+
+    asyncio.run(read())
+
+
 def test_a_stream_whose_caller_leaves_ends_and_frees_its_place(worker: Worker, made: list[int]) -> None:
     async def leave() -> None:
         queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=0))

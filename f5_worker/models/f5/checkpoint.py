@@ -63,7 +63,10 @@ def read_transformer(directory: Path, vocabulary_size: int) -> dict[str, Tensor]
     weights = {name.removeprefix("ema_model."): tensor for name, tensor in weights.items()}
     kept = {name: tensor for name, tensor in weights.items() if not name.startswith(_IGNORED_PREFIXES)}
     kept = {name.removeprefix("transformer."): tensor for name, tensor in kept.items()}
-    embedding_size = len(kept.get("text_embed.text_embed.weight", ())) - 1
+    embedding = kept.get("text_embed.text_embed.weight")
+    if embedding is None:
+        raise ModelUnavailable(f"model {directory.name!r}: model.safetensors is not of f5-tts: it embeds no text")
+    embedding_size = len(embedding) - 1  # row 0 is the padding token
     if embedding_size != vocabulary_size:
         raise ModelUnavailable(
             f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with "

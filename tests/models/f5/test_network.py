@@ -149,6 +149,12 @@ def test_a_vocabulary_of_another_model_is_rejected(checkpoint: Path) -> None:
         load_model(checkpoint, VOCABULARY + 1)
 
 
+def test_weights_of_another_program_are_rejected(checkpoint: Path) -> None:
+    save_file({"unet.weight": torch.zeros(2)}, checkpoint / "model.safetensors")
+    with pytest.raises(ModelUnavailable, match=r"model.safetensors is not of f5-tts: it embeds no text"):
+        load_model(checkpoint, VOCABULARY)
+
+
 def test_weights_of_another_architecture_are_rejected(checkpoint: Path) -> None:
     arch = json.loads((checkpoint / "arch.json").read_text())
     (checkpoint / "arch.json").write_text(json.dumps(arch | {"depth": 4}))

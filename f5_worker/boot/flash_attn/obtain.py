@@ -20,12 +20,8 @@ REJECTED_TTL_S = 7 * 86_400.0
 GetWheel = Callable[[files.Lease], Path]
 
 
-def obtain(run: InstallRun, build_mode: BuildMode, wanted: bool) -> FlashAttnOutcome:
-    """Install the first flash-attn that passes verification, or return the reason why there is none.
-
-    Args:
-        wanted: whether flash-attn is to be installed; if false, nothing is downloaded or built.
-    """
+def obtain(run: InstallRun, build_mode: BuildMode) -> FlashAttnOutcome:
+    """Install the first flash-attn that passes verification, or return the reason why there is none."""
     env = run.facts.environment()
     if env is None:
         return use_sdpa(run.facts.torch_error or "the probe learned too little about torch")
@@ -34,8 +30,6 @@ def obtain(run: InstallRun, build_mode: BuildMode, wanted: bool) -> FlashAttnOut
     resolution = resolve(env, run.manifest)
     if resolution.decision == "sdpa":
         return use_sdpa(resolution.reason)
-    if not wanted:
-        return use_sdpa("the engine gains nothing from flash-attn on this GPU")
     try:
         run.make_directories(fingerprint(env))
     except OSError as error:
@@ -67,7 +61,7 @@ def _try_wheel(run: InstallRun, filename: str, get_wheel: GetWheel) -> FlashAttn
         if error.damaged:
             (run.cache_dir / filename).unlink(missing_ok=True)
         return None
-    verification = run.run_verification(overlay)
+    verification = run.run_verification(run.proof_of(overlay), overlay)
     if verification.ok:
         run.note(filename, "passed verification")
         return FlashAttnOutcome(

@@ -135,7 +135,7 @@ def test_after_a_404_the_file_is_not_requested_until_the_note_expires(container:
         (replace(FACTS, torch=None, torch_error="torch is not installed"), {}, "torch is not installed"),
         (replace(FACTS, cuda_available=False, devices=(), cuda_error="no driver"), {}, "no driver"),
         (replace(FACTS, devices=(replace(FACTS.devices[0], capability="7.5"),)), {}, "this GPU has 7.5"),
-        (FACTS, {"wanted": False}, "gains nothing"),
+        (FACTS, {"unused": "F5_ATTENTION=triton does not use it"}, "F5_ATTENTION=triton"),
         (FACTS, {"mode": "off"}, "off"),
         (FACTS, {"seconds_left": 10.0}, "no time is left"),
     ],

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -21,21 +19,16 @@ from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
 from f5_worker.boot.probe.probe import Device, Installed, installed
 from f5_worker.settings import REPOSITORY
 from tests.boot.flash_attn.release_server import ABORTS, RAISES, RIGHT, WRONG, Releases, make_wheel
-from tests.boot.flash_attn.support import FACTS, FAKE_VERIFIER, Container, filename, import_of, needs_pip, wheel
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a separate environment, with the pip of this one."""
-    home = tmp_path_factory.mktemp("scratch")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    if (pip := importlib.util.find_spec("pip")) is not None:
-        (site_packages(home) / "pip.pth").write_text(str(Path(str(pip.origin)).parents[1]))
-    return home / "bin" / "python"
-
-
-def site_packages(home: Path) -> Path:
-    return next((home / "lib").glob("python3*")) / "site-packages"
+from tests.boot.flash_attn.support import (
+    FACTS,
+    FAKE_VERIFIER,
+    Container,
+    filename,
+    import_of,
+    needs_pip,
+    site_packages,
+    wheel,
+)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from f5_worker import __version__
+from f5_worker.boot import starts
 from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, resolve_environment
 from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
@@ -24,27 +25,35 @@ from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings,
 from f5_worker.storage import files
 from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
-INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
-RESERVE_S = 120.0  # the part of it that is reserved for loading and warming up after boot
+RESERVE_S = 120.0  # the part of a cold start's time that is reserved for loading and warming up after boot
 
 
-def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
+def boot(environ: MutableMapping[str, str] = os.environ, report: BootReport | None = None) -> BootReport:
     """Run the steps that are needed to serve, and change `environ` to the environment for the handler.
 
-    Findings never raise; they are in the report. A worker that will not serve downloads nothing, because the time
-    of its start is billed.
+    Findings never raise; they are in the report, which is also filled while the steps run. A worker that will not serve
+    downloads nothing, because the time of its start is billed.
     """
-    started = time.monotonic()
-    report = BootReport(__version__)
+    report = report or BootReport(__version__)
+    _prepare(environ, report, time.monotonic())
+    failure = report.error or (report.host_fault and f"HOST_UNFIT: {report.host_fault}")
+    starts.note(report.to_json(), "failed" if failure else "loading", failure, environ)
+    return report
+
+
+def _prepare(environ: MutableMapping[str, str], report: BootReport, started: float) -> None:
+    """Run the steps; the first error ends them."""
     settings = check_environment(environ, report)
+    limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", starts.INIT_TIMEOUT_S, report)
+    report.starts = starts.begin(environ, limit_s)
     if settings is None:
-        return report
+        return
     with report.phase("probe"):
         facts = run_probe(settings, report, import_flash_attn=False)
     check_gpu(environ, settings, facts, report)
     if report.serves:
         with report.phase("flash_attn"):
-            ensure_flash_attn(environ, settings, facts, report, started)
+            ensure_flash_attn(environ, settings, facts, report, started + limit_s - RESERVE_S)
     if report.serves:
         with report.phase("weights"):
             ensure_weights(environ, settings, report)
@@ -52,7 +61,6 @@ def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
         with report.phase("extras"):
             ensure_extras(environ, settings, report)
             keep_compiled_kernels(environ, settings, report)
-    return report
 
 
 def diagnose(environ: MutableMapping[str, str]) -> BootReport:
@@ -60,6 +68,7 @@ def diagnose(environ: MutableMapping[str, str]) -> BootReport:
     report = BootReport(__version__)
     copy = dict(environ)
     settings = check_environment(copy, report)
+    report.starts = starts.look(copy)
     facts = run_probe(settings or Settings(), report)
     check_gpu(copy, settings or Settings(), facts, report)
     if facts.flash_attn is not None and facts.flash_attn.importable is False:
@@ -95,7 +104,7 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
 
 def run_probe(settings: Settings, report: BootReport, *, import_flash_attn: bool = True) -> ProbeResult:
     """Probe the machine and the directories that the settings name."""
-    paths = dict.fromkeys([shared_cache(settings), settings.cache_dir, settings.overlay_dir, settings.models_dir])
+    paths = dict.fromkeys([settings.shared_cache, settings.cache_dir, settings.overlay_dir, settings.models_dir])
     facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths), import_flash_attn=import_flash_attn)
     report.facts = asdict(facts)
     return facts
@@ -111,24 +120,23 @@ def check_gpu(environ: MutableMapping[str, str], settings: Settings, facts: Prob
 
 
 def ensure_flash_attn(
-    environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport, started: float
+    environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport, until_s: float
 ) -> None:
     """Keep, install, build or remove flash-attn; one that is kept was verified by running it.
 
     Where the model can be loaded without it, the handler verifies an installed one meanwhile.
 
     Args:
-        started: when boot began, by `time.monotonic()`.
+        until_s: when it has to be done, by `time.monotonic()`.
     """
-    limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", INIT_TIMEOUT_S, report)
     setting = settings.flash_attn_unused if settings.flash_attn == "auto" else None
     outcome = ensure(
         facts,
         mode=settings.flash_attn,
         build=settings.flash_attn_build,
-        cache_dir=shared_cache(settings) / "flash-attn",
+        cache_dir=settings.shared_cache / "flash-attn",
         overlay_dir=settings.overlay_dir,
-        seconds_left=limit_s - RESERVE_S - (time.monotonic() - started),
+        seconds_left=until_s - time.monotonic(),
         unused=f"{setting} does not use flash-attn" if setting else None,
         defer=settings.attention_backend == "auto",
     )
@@ -136,11 +144,6 @@ def ensure_flash_attn(
     environ.update(outcome.environment(environ))
     if outcome.fatal:
         report.error = f"FLASH_ATTN_REQUIRED: F5_FLASH_ATTN=require, but {outcome.reason}"
-
-
-def shared_cache(settings: Settings) -> Path:
-    """Return the directory for files that all workers share: on the volume, if one is mounted."""
-    return VOLUME / "f5-worker" if VOLUME.is_dir() else settings.cache_dir
 
 
 def ensure_weights(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
@@ -165,7 +168,7 @@ def keep_compiled_kernels(environ: MutableMapping[str, str], settings: Settings,
 
     The names in Triton's cache are hashes of source, compiler and GPU, so that different workers can share it.
     """
-    directory = shared_cache(settings) / "triton"
+    directory = settings.shared_cache / "triton"
     if environ.get("TRITON_CACHE_DIR"):
         return
     try:

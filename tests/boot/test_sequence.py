@@ -12,6 +12,7 @@ from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome, use_sdpa
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.boot.sequence import boot, check_environment, check_gpu, diagnose
+from f5_worker.boot.starts import StartLog
 from f5_worker.settings import Settings, load_settings
 from tests.conftest import TINY
 
@@ -116,6 +117,26 @@ def test_a_model_that_is_not_available_is_a_fault_of_the_endpoint(environ: dict[
     assert report.error is not None
     assert report.error.startswith("MODEL_UNAVAILABLE: F5_MODEL='unknown'")
     assert report.host_fault is None
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_starts_are_counted_and_the_report_of_the_next_one_tells_a_crash_loop(environ: dict[str, str]) -> None:
+    for _ in range(2):
+        boot(environ | {"F5_MODEL": "unknown"})
+    boot(environ | {"F5_DEVICE": "tpu"})
+    report = boot(environ)
+    assert report.starts is not None
+    assert report.starts["verdict"] == (
+        "3 of the last 3 starts of the last hour died before they were ready: MODEL_UNAVAILABLE (2), SETTINGS_INVALID"
+    )
+    assert [error["error"].partition(":")[0] for error in report.starts["errors"]] == [
+        "MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE", "SETTINGS_INVALID"
+    ]  # fmt: skip
+    assert [start.state for start in StartLog.of(environ).read()] == ["failed"] * 3 + ["loading"]
+    seen = diagnose(environ)
+    assert seen.table().count("start died") == 3
+    assert seen.starts is not None
+    assert seen.starts["verdict"].startswith("3 of the last 4 starts")
 
 
 @pytest.mark.usefixtures("no_torch")

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 # First: where imports nest deeply, CPython takes twice as long for each (its stack crosses chunks), 25 ms in all.
@@ -56,13 +57,10 @@ def main() -> None:
     host_fault = boot.get("host_fault")
     try:
         reason = boot.get("error") or host_fault
-        config = failed_config(reason) if reason else sdk_config(_load())
-        if not reason:
-            starts.note(boot, "ready", wait_s=0.0)
+        config = failed_config(reason) if reason else sdk_config(_load(boot))
     except WorkerError as error:
         if not boot:  # started by hand: the line is seen on the terminal
             sys.exit(str(error))
-        starts.note(boot, "failed", str(error))
         host_fault = str(error) if isinstance(error, GpuLost | HostUnfit) else None
         config = failed_config(str(error))
     import runpod
@@ -77,12 +75,13 @@ def main() -> None:
         runpod.serverless.start(config)
 
 
-def _load() -> Worker:
-    settings = load_settings()
-    log.configure(settings.log_level)
-    for warning in unknown_variables():
-        log.logger.warning(warning)
-    return load_worker(settings)
+def _load(boot: Mapping[str, Any]) -> Worker:
+    with starts.loading(boot):
+        settings = load_settings()
+        log.configure(settings.log_level)
+        for warning in unknown_variables():
+            log.logger.warning(warning)
+        return load_worker(settings)
 
 
 def _unfit(reason: str) -> Any:

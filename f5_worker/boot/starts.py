@@ -16,12 +16,13 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from f5_worker.errors import WorkerError
 from f5_worker.settings import VOLUME, Settings, variable
 from f5_worker.storage import files
 
@@ -90,11 +91,17 @@ class StartLog:
         return start.id
 
     def note(self, id_: str, state: State, error: str | None = None) -> None:
-        """Write what became of a start. Paths, addresses and what goes on for more than a line are left out."""
+        """Write what became of a start, unless it is ready or has failed already.
+
+        Of an error, paths, addresses and what goes on for more than a line are left out.
+        """
         text = None if error is None else _PATH.sub("...", error.partition("\n")[0])[:MAX_ERROR_CHARS]
 
         def changed(starts: Sequence[Start]) -> list[Start]:
-            return [replace(start, state=state, error=text) if start.id == id_ else start for start in starts]
+            return [
+                replace(start, state=state, error=text) if start.id == id_ and start.state in DIED else start
+                for start in starts
+            ]
 
         self._change(changed)
 
@@ -141,6 +148,17 @@ def note(
     """Write what became of the start that a boot report names; wait no longer than `wait_s` for the disk."""
     if id_ := own_id(boot):
         _within(wait_s, lambda: StartLog.of(environ).note(id_, state, error))
+
+
+@contextmanager
+def loading(boot: Mapping[str, Any]) -> Iterator[None]:
+    """Write that the start of a boot report is ready when the block ends, or the error that ends it."""
+    try:
+        yield
+    except WorkerError as error:
+        note(boot, "failed", str(error))
+        raise
+    note(boot, "ready", wait_s=0.0)
 
 
 def end_at_sigterm(boot: Callable[[], Mapping[str, Any]]) -> None:

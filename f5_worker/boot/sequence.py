@@ -21,7 +21,7 @@ from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
-from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables
+from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables, variable
 from f5_worker.storage import files
 from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
@@ -129,7 +129,6 @@ def ensure_flash_attn(
     Args:
         until_s: when it has to be done, by `time.monotonic()`.
     """
-    setting = settings.flash_attn_unused if settings.flash_attn == "auto" else None
     outcome = ensure(
         facts,
         mode=settings.flash_attn,
@@ -137,13 +136,23 @@ def ensure_flash_attn(
         cache_dir=settings.shared_cache / "flash-attn",
         overlay_dir=settings.overlay_dir,
         seconds_left=until_s - time.monotonic(),
-        unused=f"{setting} does not use flash-attn" if setting else None,
+        unused=why_flash_attn_unused(settings),
         defer=settings.attention_backend == "auto",
     )
     report.flash_attn = asdict(outcome)
     environ.update(outcome.environment(environ))
     if outcome.fatal:
         report.error = f"FLASH_ATTN_REQUIRED: F5_FLASH_ATTN=require, but {outcome.reason}"
+
+
+def why_flash_attn_unused(settings: Settings) -> str | None:
+    """Return which setting leaves a flash-attn that is not required without use, or None if it may be used."""
+    if settings.flash_attn == "require":
+        return None
+    for name, value in (("attention", "triton"), ("attention", "torch"), ("device", "cpu"), ("precision", "fp32")):
+        if getattr(settings, name) == value:
+            return f"{variable(name)}={value} does not use flash-attn"
+    return None
 
 
 def ensure_weights(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:

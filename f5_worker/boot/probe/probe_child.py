@@ -104,6 +104,19 @@ def has_gpu() -> bool:
     return "torch" in sys.modules and bool(sys.modules["torch"].cuda.is_available())
 
 
+def owners_of_flash_attn(location: str) -> list[str]:
+    """Return the packages that installed `flash_attn` in a directory.
+
+    flash-attn-4 installs one, too, without the functions that are called. The search through all packages takes longer.
+    """
+    names = [
+        name
+        for name in ("flash-attn", "flash-attn-4")
+        if any(importlib.metadata.distributions(name=name, path=[location]))
+    ]
+    return names or sorted(set(importlib.metadata.packages_distributions().get("flash_attn", [])))
+
+
 def probe_flash_attn(always_import: bool) -> None:
     """Emit what is installed as `flash_attn`, and whether F5-TTS's own import of it works.
 
@@ -117,8 +130,7 @@ def probe_flash_attn(always_import: bool) -> None:
         emit(flash_attn=None)
         return
     folder = next(iter(spec.submodule_search_locations or []), spec.origin or "")
-    # Not only the package `flash-attn`: flash-attn-4 installs a `flash_attn` without functions of these names.
-    owners = sorted(set(importlib.metadata.packages_distributions().get("flash_attn", [])))
+    owners = owners_of_flash_attn(os.path.dirname(folder))
     found: dict[str, Any] = {"location": os.path.dirname(folder), "distributions": owners, "version": None}
     if owners:
         found["version"] = importlib.metadata.version(owners[0])

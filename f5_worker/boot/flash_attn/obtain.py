@@ -11,11 +11,10 @@ from pathlib import Path
 from f5_worker.boot.flash_attn import build as source
 from f5_worker.boot.flash_attn import download, install
 from f5_worker.boot.flash_attn.install_run import VERIFY_S, BuildMode, FlashAttnOutcome, InstallRun, use_sdpa
+from f5_worker.boot.flash_attn.proof import REJECTED_TTL_S
 from f5_worker.boot.flash_attn.wheels import Wheel, estimate_build, fingerprint, resolve, why_no_build
 from f5_worker.boot.probe.probe import Environment
 from f5_worker.storage import files
-
-REJECTED_TTL_S = 7 * 86_400.0
 
 GetWheel = Callable[[files.Lease], Path]
 

@@ -35,10 +35,14 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Boot, print the report as one line, and become the handler, which answers jobs with the error if there is one."""
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # PID 1 ignores it otherwise
-    from f5_worker.boot.report import REPORT_VARIABLE
+    from f5_worker import __version__
+    from f5_worker.boot import starts
+    from f5_worker.boot.report import REPORT_VARIABLE, BootReport
     from f5_worker.boot.sequence import boot
 
-    report = boot(os.environ)
+    report = BootReport(__version__)
+    starts.end_at_sigterm(report.to_json)
+    boot(os.environ, report)
     os.environ[REPORT_VARIABLE] = str(REPORT)
     report.write(REPORT)
     print(report.line(), flush=True)

@@ -254,6 +254,11 @@ class Settings(BaseModel):
     )
 
     @property
+    def shared_cache(self) -> Path:
+        """Return the directory for files that all workers share: on the volume, if one is mounted."""
+        return VOLUME / "f5-worker" if VOLUME.is_dir() else self.cache_dir
+
+    @property
     def attention_backend(self) -> Literal["auto", "triton", "flash", "torch"]:
         """Return `attention`; flash-attn where it is required and nothing else is named."""
         return "flash" if self.attention == "auto" and self.flash_attn == "require" else self.attention

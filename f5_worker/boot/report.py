@@ -28,6 +28,7 @@ class BootReport:
     error: str | None = None
     host_fault: str | None = None
     problems: list[str] = field(default_factory=list)
+    starts: dict[str, Any] | None = None
     allocator: dict[str, Any] | None = None
     facts: dict[str, Any] | None = None
     flash_attn: dict[str, Any] | None = None
@@ -93,6 +94,7 @@ class BootReport:
         }
         lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]
         lines += [_path_row(path) for path in facts.get("paths", ())]
+        lines += _start_rows(self.starts)
         lines += [f"{'problem':<14} {problem}" for problem in self.problems]
         lines += [f"{kind:<14} {text}" for kind, text in (("ERROR", self.error), ("HOST", self.host_fault)) if text]
         return "\n".join(lines)
@@ -114,6 +116,13 @@ def _recogniser_row(recogniser: Mapping[str, Any] | None) -> str | None:
     if recogniser is None:
         return None
     return f"{recogniser['name']} from {recogniser['source']}" if recogniser["source"] else "none"
+
+
+def _start_rows(starts: Mapping[str, Any] | None) -> list[str]:
+    if starts is None:
+        return []
+    errors = [f"{'start died':<14} {error['at']}: {error['error']}" for error in starts["errors"]]
+    return [f"{'starts':<14} {starts['verdict']}", *errors]
 
 
 def _gigabytes(size: int | None) -> str | None:

@@ -127,6 +127,10 @@ class Settings(BaseModel):
         examples=["KEY or ann:KEY1,bob:KEY2"],
         description="Keys of the HTTP server's callers, separated by commas, each with a name for the log if you like.",
     )
+    http_jobs_s: float = Field(3_600.0, ge=1, le=86_400, description="How long a finished job of `/v1/jobs` is kept.")
+    http_jobs_mb: int = Field(
+        256, ge=1, le=100_000, description="Memory for the results of those; the oldest go first."
+    )
     cors_origins: str = Field(
         "",
         examples=["https://studio.example.com or *"],

@@ -15,12 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from f5_worker.errors import BodyTooLarge, Forbidden, InvalidInput, Unauthorized, WorkerError
 from f5_worker.http.errors import error_response
+from f5_worker.http.metrics import Metrics
 from f5_worker.log import logger
 from f5_worker.settings import Settings, variable
 
 REQUEST_ID = "X-Request-Id"
 PIECE_TIMEOUT_S = 60.0  # for the next piece of a body
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _OPEN = ("/ping", "/health")  # answered without a key
 
 
@@ -42,15 +43,17 @@ def cors_origins(settings: Settings) -> list[str]:
 class AccessLog:
     """Gives each request an id, `scope["state"]["id"]`, which its response names, and logs one line when it ends."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         given = Headers(scope=scope).get(REQUEST_ID, "")
         state = scope.setdefault("state", {})
-        state |= {"id": given if _ID.fullmatch(given) else secrets.token_hex(8), "caller": _address(scope)}
+        # Never the given one alone: results are stored under it, and must not replace another request's.
+        own = secrets.token_hex(8)
+        state |= {"id": f"{given}-{own}" if _ID.fullmatch(given) else own, "caller": _address(scope)}
         started, status, n_bytes = time.monotonic(), 0, 0
 
         async def send_counted(message: Message) -> None:
@@ -66,6 +69,8 @@ class AccessLog:
         except Exception:  # noqa: BLE001, S110 - answered and logged by the application's handler, which raises again
             pass
         finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.count_request(route, scope.get("method", "WEBSOCKET"), status)
             if scope["path"] not in _OPEN:
                 logger.info(
                     "%s %s %s %d bytes %.0f ms, caller %s",

@@ -17,7 +17,7 @@ from f5_worker.api.call import Call
 from f5_worker.api.native import Contract, Json
 from f5_worker.delivery.inline import NoLimit, ResponseLimit
 from f5_worker.errors import JobTimeout, WorkerError
-from f5_worker.http.progress import Progress, ProgressFeed, with_progress
+from f5_worker.http.progress import JobProgress, ProgressFeed, with_progress
 from f5_worker.http.service import service_of
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.server.connection import while_connected
@@ -26,7 +26,7 @@ from f5_worker.server.limits import JsonLimit
 from f5_worker.synthesis.encoding import AudioChunk
 
 Items: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse, None]
-ItemsAndProgress: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse | Progress, None]
+ItemsAndProgress: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse | JobProgress, None]
 
 
 async def answer(request: Request, contract: Contract) -> Json:

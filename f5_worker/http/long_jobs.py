@@ -80,7 +80,7 @@ class LongJobs:
         work: Coroutine[Any, Any, Json],
         told: Callable[[str, Exception], WorkerError],
     ) -> LongJob:
-        """Begin a job.
+        """Start a job.
 
         Raises:
             WorkerError: what `work` raises at once.

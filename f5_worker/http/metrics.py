@@ -5,26 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from f5_worker.boot.report import read_report
+from f5_worker.server.jobs import JobRunner
 
-if TYPE_CHECKING:
-    from f5_worker.http.service import Service
-
-disable_created_metrics()  # a time beside each counter, which Prometheus does not use
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter, which Prometheus does not use
 _LATENCY_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 _RTF = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-class Metrics:
-    """The metrics of one server."""
+class ServerMetrics:
+    """The metrics of one server.
 
-    def __init__(self, service: Service) -> None:
+    Args:
+        look_up: returns whether requests are served, and what runs jobs.
+    """
+
+    def __init__(self, look_up: Callable[[], tuple[bool, JobRunner]]) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "f5_http_requests",
@@ -47,7 +49,7 @@ class Metrics:
         self._rtf = Histogram(
             "f5_real_time_factor", "Seconds of the device for a second of audio.", buckets=_RTF, registry=registry
         )
-        registry.register(_State(service))
+        registry.register(_State(look_up))
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -80,13 +82,13 @@ class ObservedJob:
         self._began, self._heard = time.monotonic(), False
 
     def chunk(self, duration_s: float) -> None:
-        """Note a chunk of a stream."""
+        """Record a chunk of a stream."""
         if duration_s and not self._heard:
             self._heard = True
             self._first(time.monotonic() - self._began)
 
     def end(self, audio: Mapping[str, Any] | None, metrics: Mapping[str, Any] | None) -> None:
-        """Note the response, if it is one of speech: its fields `audio` and `metrics`."""
+        """Record the response, if it is one of speech: its fields `audio` and `metrics`."""
         if audio and metrics:
             self._finish(time.monotonic() - self._began, audio["duration_s"], metrics["rtf"])
 
@@ -94,19 +96,18 @@ class ObservedJob:
 class _State(Collector):
     """What is looked up when it is asked for."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, look_up: Callable[[], tuple[bool, JobRunner]]) -> None:
+        self._look_up = look_up
         self._phases_ms: Mapping[str, float] = (read_report() or {}).get("phases_ms", {})
 
     def collect(self) -> Iterator[Metric]:
         """Yield the state of the server, of the engine, of the caches and of boot."""
-        service = self._service
-        yield GaugeMetricFamily("f5_ready", "1 while requests are served.", float(service.state == "ready"))
+        is_ready, runner = self._look_up()
+        yield GaugeMetricFamily("f5_ready", "1 while requests are served.", float(is_ready))
         phases = GaugeMetricFamily("f5_boot_phase_seconds", "How long each phase of boot took.", labels=["phase"])
         for name, ms in self._phases_ms.items():
             phases.add_metric([name], ms / 1e3)
         yield phases
-        runner = service.any_runner
         yield GaugeMetricFamily("f5_jobs_running", "Jobs that run.", runner.n_running)
         yield GaugeMetricFamily("f5_jobs_waiting", "Jobs that wait for their turn.", runner.n_jobs - runner.n_running)
         worker = runner.worker

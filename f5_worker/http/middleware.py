@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from f5_worker.errors import BodyTooLarge, Forbidden, InvalidInput, Unauthorized, WorkerError
 from f5_worker.http.errors import error_response
-from f5_worker.http.metrics import Metrics
+from f5_worker.http.metrics import ServerMetrics
 from f5_worker.log import logger
 from f5_worker.settings import Settings, variable
 
@@ -43,7 +43,7 @@ def cors_origins(settings: Settings) -> list[str]:
 class AccessLog:
     """Gives each request an id, `scope["state"]["id"]`, which its response names, and logs one line when it ends."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """The share of a job's work that is done, 0..1."""
 
     share: float
@@ -37,20 +37,20 @@ class ProgressFeed:
         self.is_begun = False
 
     def __call__(self, share: float) -> None:
-        """Tell it to the event loop, if the last time was long enough ago."""
+        """Pass it to the event loop, if the last time was long enough ago."""
         self.share, self.is_begun, now = share, True, time.monotonic()
         if now - self._told_at >= EVERY_S:
             self._told_at = now
             self._loop.call_soon_threadsafe(self._changed.set)
 
-    async def next(self) -> Progress:
+    async def next(self) -> JobProgress:
         """Wait for progress, and return it."""
         await self._changed.wait()
         self._changed.clear()
-        return Progress(round(self.share, 3))
+        return JobProgress(round(self.share, 3))
 
 
-async def with_progress(items: AsyncGenerator[T, None], feed: ProgressFeed) -> AsyncGenerator[T | Progress, None]:
+async def with_progress(items: AsyncGenerator[T, None], feed: ProgressFeed) -> AsyncGenerator[T | JobProgress, None]:
     """Yield the items of a job, and its progress while the next one is awaited."""
     async with aclosing(items):
         item, progress = asyncio.ensure_future(anext(items)), asyncio.ensure_future(feed.next())

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from f5_worker.errors import GpuLost, NotReady, WorkerError
 from f5_worker.http.long_jobs import LongJobs
-from f5_worker.http.metrics import Metrics
+from f5_worker.http.metrics import ServerMetrics
 from f5_worker.server.jobs import JobRunner
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
@@ -27,7 +27,7 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.state: State = "loading"
-        self.metrics = Metrics(self)
+        self.metrics = ServerMetrics(lambda: (self.state == "ready", self.any_runner))
         self.long_jobs = LongJobs(settings)
         self._runner: JobRunner | None = None
 

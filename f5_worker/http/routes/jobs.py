@@ -23,7 +23,7 @@ router = APIRouter(tags=["jobs"])
 
 @router.post("/v1/jobs", status_code=202)
 async def begin(request: Request) -> Json:
-    """Begin a job: the body of any action, with its `action`. The response has its id at once."""
+    """Start a job: the body of any action, with its `action`. The response has its id at once."""
     body = await read_json(request)
     kind = ACTIONS.get(str(body.get("action", "synthesize")))
     contract = Contract(body if kind is None else with_key(request, kind, body), request.state.id)
@@ -59,7 +59,7 @@ async def get_audio(request: Request, job_id: str) -> Response:
 
 @router.get("/v1/jobs/{job_id}/events")
 async def follow(request: Request, job_id: str) -> Response:
-    """Follow a job as server-sent events, until it ends."""
+    """Send the state of a job whenever it changes, as server-sent events, until it ends."""
     return StreamedBody(request, _events(request, _find(request, job_id)), media_type=MIME)
 
 

@@ -22,7 +22,7 @@ from f5_worker.http.exchange import (
     open_stream,
     open_stream_with_progress,
 )
-from f5_worker.http.progress import Progress
+from f5_worker.http.progress import JobProgress
 from f5_worker.http.sse import MIME, error_event, event
 from f5_worker.schema.requests import ACTIONS, show
 from f5_worker.synthesis.encoding import AudioChunk
@@ -94,7 +94,7 @@ async def _events(contract: Contract, items: ItemsAndProgress) -> AsyncIterator[
             if isinstance(item, AudioChunk):
                 yield event("chunk", contract.chunk(index, item))
                 index += 1
-            elif isinstance(item, Progress):
+            elif isinstance(item, JobProgress):
                 yield event("progress", {"progress": item.share})
             else:
                 yield event("result", contract.response(item.to_json()))

@@ -14,6 +14,7 @@ from f5_worker import __version__
 from f5_worker.errors import InvalidInput
 from f5_worker.http.errors import error_response, http_error_response
 from f5_worker.http.middleware import REQUEST_ID, AccessLog, BodyLimit, Keys, api_keys, cors_origins
+from f5_worker.http.openapi import describe
 from f5_worker.http.routes import jobs, native, openai, status
 from f5_worker.http.service import Service, service_of
 from f5_worker.schema.requests import MAX_FAULTS
@@ -32,6 +33,7 @@ def create_app(service: Service) -> ASGIApp:
         swagger_ui_parameters={"validatorUrl": None},  # a page of another host
     )
     app.state.service = service
+    app.openapi = describe(app, native.POSTED, needs_key=service.settings.api_key is not None)  # type: ignore[method-assign]
     for router in ROUTERS:
         app.include_router(router)
     app.add_exception_handler(Exception, _answer_error)

@@ -130,11 +130,13 @@ async def diagnose(request: Request) -> Json:
     return await ask(request, "diagnose", {})
 
 
-# Further actions are at POST /v1/NAME, such as /v1/voices/report for `voices.report`.
-PATHS = {"voices.add": "/v1/voices"}
-ELSEWHERE = ("voices.list", "voices.get", "voices.delete", "health", "diagnose")
-for _action, _kind in ACTIONS.items():
-    if _action not in ELSEWHERE:
-        _path = PATHS.get(_action, f"/v1/{_action.replace('.', '/')}")
-        _endpoint = asking(_action) if WORK[_kind].stream is None else speaking(_action)
-        router.add_api_route(_path, _endpoint, methods=["POST"], name=_action)
+# The others take their fields in a body: at POST /v1/NAME, such as /v1/voices/report for `voices.report`.
+_OTHERS = ("voices.list", "voices.get", "voices.delete", "health", "diagnose")
+POSTED = {
+    "/v1/voices" if action == "voices.add" else f"/v1/{action.replace('.', '/')}": action
+    for action in ACTIONS
+    if action not in _OTHERS
+}
+for _path, _action in POSTED.items():
+    _endpoint = asking(_action) if WORK[ACTIONS[_action]].stream is None else speaking(_action)
+    router.add_api_route(_path, _endpoint, methods=["POST"], name=_action)

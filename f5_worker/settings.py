@@ -83,7 +83,7 @@ class Settings(BaseModel):
         64,
         ge=0,
         le=10_000,
-        description="Jobs that may wait beside those, in the local API; more are refused. Short ones come first.",
+        description="Jobs that may wait beside those, over HTTP or in the local API; more are refused. Short ones first.",
     )
     job_timeout_s: float = Field(
         600.0,
@@ -99,7 +99,7 @@ class Settings(BaseModel):
         9_500_000,
         ge=1_000,
         le=100_000_000,
-        description="Largest response; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
+        description="Largest response in JSON; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
     )
 
     batch_frames: int = Field(

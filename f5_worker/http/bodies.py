@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from f5_worker.errors import InvalidInput
+from f5_worker.http.service import service_of
 from f5_worker.schema.voices import KEY_FIELD
 from f5_worker.transcripts.encodings import decode_transcript
 
@@ -26,7 +27,7 @@ _IN_MEMORY = 2**40  # bytes: the body is bounded before (middleware.py), so that
 
 
 async def read_body(request: Request, kind: type[BaseModel]) -> dict[str, Any]:
-    """Return the body as the fields of a request of that kind, with the key of the header X-Voices-Key.
+    """Return the body as the fields of a request of that kind; see `with_key`.
 
     Raises:
         InvalidInput: the body is neither a JSON object nor a form.
@@ -39,8 +40,13 @@ async def read_body(request: Request, kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def with_key(request: Request, kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a request of that kind, with the key of the header X-Voices-Key if there is one."""
+    """Return the fields of a request of that kind, with the caller's `voices_key`.
+
+    It is the one in the fields, else the header X-Voices-Key; else, where voices belong to keys, the key of the server.
+    """
     key = request.headers.get(KEY_HEADER)
+    if key is None and service_of(request).settings.voices_scope == "per_key":
+        key = request.state.key
     return {KEY_FIELD: key, **fields} if key and KEY_FIELD in kind.model_fields else fields
 
 

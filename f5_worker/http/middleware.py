@@ -53,15 +53,17 @@ class AccessLog:
         state = scope.setdefault("state", {})
         # Never the given one alone: results are stored under it, and must not replace another request's.
         own = secrets.token_hex(8)
-        state |= {"id": f"{given}-{own}" if _ID.fullmatch(given) else own, "caller": _address(scope)}
+        state |= {"id": f"{given}-{own}" if _ID.fullmatch(given) else own, "caller": _address(scope), "key": None}
         started, status, n_bytes = time.monotonic(), 0, 0
 
         async def send_counted(message: Message) -> None:
             nonlocal status, n_bytes
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):  # also of a WebSocket that is refused
                 status = message["status"]
                 MutableHeaders(raw=message["headers"])[REQUEST_ID] = state["id"]
-            n_bytes += len(message.get("body", b""))
+            elif message["type"] == "websocket.accept":
+                status = 101
+            n_bytes += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
             await send(message)
 
         try:
@@ -82,6 +84,8 @@ class AccessLog:
 class Keys:
     """Refuses requests to /v1/ and /metrics without one of the keys; with one, the caller is the key's name.
 
+    The key itself is `scope["state"]["key"]`, under which its caller's voices are with F5_VOICES_SCOPE=per_key.
+
     A browser sends requests for any page that it shows, also to a worker on this machine or network, which needs no
     key. So pages of other origins are refused, but for those that the operator allows.
 
@@ -101,7 +105,8 @@ class Keys:
         try:
             self._check_origin(headers)
             if self._keys and scope["path"].startswith(("/v1/", "/metrics")):
-                scope["state"]["caller"] = self._name_of(headers)
+                name = self._name_of(headers)
+                scope["state"] |= {"caller": name, "key": self._keys[name].decode()}
         except WorkerError as error:
             return await error_response(error)(scope, receive, send)
         await self._app(scope, receive, send)

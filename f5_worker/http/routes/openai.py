@@ -10,14 +10,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from f5_worker.api.native import Contract, Json
-from f5_worker.api.openai import ROUTE, OpenAIContract
+from f5_worker.api.openai import ROUTE, OpenAIContract, SpeechInput
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import UnknownModel
-from f5_worker.http.bodies import KEY_HEADER, read_json
+from f5_worker.http.bodies import read_json, with_key
 from f5_worker.http.exchange import Items, StreamedBody, answer, open_stream
 from f5_worker.http.routes.native import ask, audio
 from f5_worker.http.sse import MIME, error_event
-from f5_worker.schema.voices import KEY_FIELD
 from f5_worker.synthesis.encoding import AudioChunk
 
 WARNINGS = "X-Warnings"
@@ -32,9 +31,7 @@ async def speech(request: Request) -> Response:
 
     What has no effect here is named in the header X-Warnings.
     """
-    body = await read_json(request)
-    if key := request.headers.get(KEY_HEADER):
-        body = {KEY_FIELD: key, **body}
+    body = with_key(request, SpeechInput, await read_json(request))
     contract = OpenAIContract({"openai_route": ROUTE, "openai_input": body}, request.state.id)
     items = await open_stream(request, contract)
     headers = _warnings(contract.warnings)

@@ -83,7 +83,7 @@ class Settings(BaseModel):
         64,
         ge=0,
         le=10_000,
-        description="Jobs that may wait beside those, over HTTP or in the local API; more are refused. Short ones first.",
+        description="Jobs that may wait, over HTTP and in the local API; more are refused. Short ones come first.",
     )
     job_timeout_s: float = Field(
         600.0,

@@ -88,7 +88,7 @@ class Settings(BaseModel):
         64,
         ge=0,
         le=10_000,
-        description="Jobs that may wait beside those, in the local API; more are refused. Short ones come first.",
+        description="Jobs that may wait, over HTTP and in the local API; more are refused. Short ones come first.",
     )
     job_timeout_s: float = Field(
         600.0,
@@ -104,7 +104,7 @@ class Settings(BaseModel):
         9_500_000,
         ge=1_000,
         le=100_000_000,
-        description="Largest response; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
+        description="Largest response in JSON; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
     )
 
     batch_frames: int = Field(
@@ -131,6 +131,10 @@ class Settings(BaseModel):
         None,
         examples=["KEY or ann:KEY1,bob:KEY2"],
         description="Keys of the HTTP server's callers, separated by commas, each with a name for the log if you like.",
+    )
+    http_jobs_s: float = Field(3_600.0, ge=1, le=86_400, description="How long a finished job of `/v1/jobs` is kept.")
+    http_jobs_mb: int = Field(
+        256, ge=1, le=100_000, description="Memory for the results of those; the oldest go first."
     )
     cors_origins: str = Field(
         "",

@@ -89,6 +89,7 @@ class ToneDevice:
         self.vocabulary = Vocabulary.load(TINY / "vocab.txt")
         self.segments: list[Segment] = []
         self.attention: dict[str, Any] = {}
+        self.device_bytes: tuple[int, int] | None = None
         self.before: Callable[[Segment, int], None] = lambda segment, step: None
 
     def begin(self, segment: Segment) -> ToneState:

@@ -227,7 +227,7 @@ def test_main_ends_with_one_line_when_settings_are_wrong(monkeypatch: pytest.Mon
 
 
 def test_importing_the_handler_loads_no_model_code() -> None:
-    heavy = ("torch", "f5_tts", "torchaudio", "transformers", "runpod")
+    heavy = ("torch", "f5_tts", "torchaudio", "transformers", "runpod", "fastapi", "uvicorn", "f5_worker.http")
     check = f"import sys, handler; sys.exit(str([name for name in {heavy} if name in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""

@@ -102,6 +102,14 @@ class F5Runner:
         modules = (self.model, self.vocoder)
         return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
 
+    @property
+    def device_bytes(self) -> tuple[int, int] | None:
+        """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
+        if self.model.device.type != "cuda":
+            return None
+        total = torch.cuda.get_device_properties(self.model.device).total_memory
+        return torch.cuda.memory_reserved(self.model.device), total
+
     def begin(self, segment: Segment) -> FlowState:
         """Return the state of a segment before its first step, with all that no step changes computed."""
         with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():

@@ -57,11 +57,32 @@ COPY handler.py model_cache_init.py env_validation.py test_input.json ./
 COPY f5_worker/ f5_worker/
 
 # Bytecode: a user without write access here could not create it. If the base lacks a package, the imports fail now
-# and not on an endpoint. The overlay directory is where boot installs flash-attn, under any user.
+# and not on an endpoint. The overlay directory is where boot installs flash-attn, under any user. Boot starts as root
+# and continues as the user 1000, unless only root may use the volume (f5_worker/boot/user.py); --user works too.
 RUN python -m compileall -q f5_worker handler.py model_cache_init.py env_validation.py \
     && python -c 'import handler, f5_worker.models.f5.runner' \
-    && mkdir -p /opt/f5-overlay && chmod 1777 /opt/f5-overlay
+    && mkdir -p /opt/f5-overlay && chmod 1777 /opt/f5-overlay \
+    && { id 1000 > /dev/null 2>&1 || useradd --uid 1000 --create-home --shell /usr/sbin/nologin worker; }
 
 # Exec form: Python is PID 1 and gets the signals. The base's entrypoint, if it has one, is left out.
 ENTRYPOINT []
 CMD ["python", "-u", "model_cache_init.py"]
+STOPSIGNAL SIGTERM
+
+# The start may take RunPod's 7 minutes. RunPod itself asks the queue's SDK; this is for Docker and Compose.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=480s --retries=3 \
+    CMD ["python", "-m", "f5_worker.server.liveness"]
+
+# Last, so that a new revision makes no layer again: docs/deploy.md.
+ARG BASE_IMAGE
+ARG REVISION=""
+ARG CREATED=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.title="f5-worker" \
+      org.opencontainers.image.description="F5-TTS voice cloning as a RunPod worker" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE_IMAGE}"

@@ -17,10 +17,10 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-REPORT = Path("/tmp/f5-worker-boot.json")  # noqa: S108 - on the container's disk, for the handler
 HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
 
 
@@ -33,12 +33,14 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Boot, print the report as one line, and become the handler, which answers jobs with the error if there is one."""
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # PID 1 ignores it otherwise
-    from f5_worker.boot.report import REPORT_VARIABLE
     from f5_worker.boot.sequence import boot
+    from f5_worker.boot.user import become, choose_user
 
+    user = choose_user(os.environ)
+    become(user, os.environ)
     report = boot(os.environ)
-    os.environ[REPORT_VARIABLE] = str(REPORT)
-    report.write(REPORT)
+    report.user = asdict(user)
+    report.hand_over(os.environ)
     print(report.line(), flush=True)
     command = arguments.then or HANDLER
     os.execvp(command[0], command)  # noqa: S606 - the command is the operator's
@@ -47,8 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the findings of boot and return the severity: 0 all is well, 1 there are problems, 2 it does not serve."""
     from f5_worker.boot.sequence import diagnose
+    from f5_worker.boot.user import choose_user
 
     report = diagnose(dict(os.environ))
+    report.user = asdict(choose_user(os.environ))
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return report.severity
 

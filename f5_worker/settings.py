@@ -23,6 +23,7 @@ FORMER_NAMES = {"F5_PACKS": "extra_models", "F5_PACK_DIRS": "extra_model_dirs"}
 # Names of the SDK for the same thing.
 SDK_NAMES = {"RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "fetch_private"}
 VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models (docs: serverless/storage)
+VOICES_FOLDER = "f5-voices"  # on the volume
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PIN = r"[\w.-]+@[0-9a-f]{40}:[0-9a-f]{64}"
 
@@ -215,6 +216,9 @@ class Settings(BaseModel):
     )
     overlay_dir: Path = Field(
         Path("/opt/f5-overlay"), description="Directory of this container in which boot installs flash-attn."
+    )
+    user: Literal["auto", "root"] = Field(
+        "auto", description="`auto`: continue as a user without rights, unless only root may use the volume; or root."
     )
     boot_report: Path | None = Field(None, description="File with boot's report for the handler; set by boot.")
     probe_timeout_s: float = Field(60.0, ge=1, le=600, description="Longest time for probing torch and the GPU.")

@@ -117,6 +117,25 @@ def attention() -> str:
     return "\n\n".join(tables)
 
 
+def image() -> str:
+    """Return what scripts/image_test.py measured: a row for each base."""
+    path = ROOT / "bench" / "results" / "image.json"
+    if not path.is_file():
+        return ""
+    rows = [
+        "| base | our layers | build | `doctor` | ready after | SIGTERM ends it after |",
+        "|---|---|---|---|---|---|",
+    ]
+    for base in json.loads(path.read_text(encoding="utf-8"))["bases"].values():
+        seconds, ready, stop = base["seconds"], base["ready_s"].values(), base["stop_s"].values()
+        rows.append(
+            f"| torch {base['torch']}{', f5-tts' if base['has_f5_tts'] else ''} | {base['layers_mb']:.0f} MB | "
+            f"{seconds['build']:.0f} s | {seconds['doctor']:.0f} s | {min(ready):.0f} to {max(ready):.0f} s | "
+            f"{max(stop):.1f} s or less |"
+        )
+    return "\n".join(rows)
+
+
 def _on_gpu(result: Mapping[str, Any]) -> str:
     rows = [
         f"{result['device']}, torch {result['torch']}, f5-tts {result['f5_tts']}, {result['precision']}, "
@@ -254,6 +273,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "attention": attention,
     "speed": speed,
     "reliability": reliability,
+    "image": image,
 }
 
 

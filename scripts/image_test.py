@@ -61,6 +61,7 @@ class ImageTest:
             self._step(name, partial(check, self))
         return {
             "torch": self._base.torch,
+            "has_f5_tts": self._base.has_f5_tts,
             "layers_mb": round(sum(layer.n_bytes for layer in layers) / 1e6, 1),
             "seconds": self._seconds,
             "ready_s": self._ready_s,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -80,9 +80,8 @@ def _wanted(settings: Settings) -> Iterator[tuple[Path, Access]]:
         writes += [VOLUME / "f5-worker", VOLUME / VOICES_FOLDER]
     for directory in filter(None, writes):
         yield _nearest(directory), "write"
-        for child in _children(directory):
-            if child.is_dir():
-                yield child, "write"
+        for child in _subdirectories(directory):
+            yield child, "write"
     models = [settings.model, *settings.extra_model_names, settings.asr_model]
     reads = [Path(model) for model in models if os.path.isabs(model)]
     for directory in (*reads, settings.models_dir, VOLUME / "huggingface-cache"):
@@ -99,11 +98,12 @@ def _below(directory: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
-def _children(directory: Path) -> Sequence[Path]:
+def _subdirectories(directory: Path) -> list[Path]:
     try:
-        return [*islice(directory.iterdir(), MAX_FILES)]
+        with os.scandir(directory) as entries:
+            return [Path(entry) for entry in islice(entries, MAX_FILES) if entry.is_dir()]
     except OSError:
-        return ()
+        return []
 
 
 def _nearest(directory: Path) -> Path:

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,12 +28,22 @@ sys.path.insert(0, str(ROOT))
 from bench.record import record  # noqa: E402 - the repository is not an installed package
 from scripts.image.bases import BASES, SYMBOL, Base, plant_broken_flash_attn  # noqa: E402
 from scripts.image.containers import AS_IT_IS, BuildFailed, Container, Images, Options  # noqa: E402
-from scripts.image.worker import START_S, CheckFailed, Worker, boot_report, expect, free_port, stop  # noqa: E402
+from scripts.image.worker import START_S, CheckFailed, Worker, await_ping, boot_report, expect, free_port, stop  # noqa: E402
 
 PROGRAMS = ("buildah", "runc", "debootstrap")
 USER = 1000  # that the image has
 ENVIRONMENT = {"F5_MODEL": "f5-tiny", "HF_HUB_OFFLINE": "1"}
-SERVE = ("run", "--then", "python", "-u", "handler.py", "--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port")
+LOCAL_API = (
+    "run",
+    "--then",
+    "python",
+    "-u",
+    "handler.py",
+    "--rp_serve_api",
+    "--rp_api_host",
+    "127.0.0.1",
+    "--rp_api_port",
+)
 
 
 class ImageTest:
@@ -82,24 +92,28 @@ class ImageTest:
     def _container(
         self, *command: str, options: Options = AS_IT_IS, plant: Callable[[Path], None] | None = None
     ) -> Iterator[Container]:
-        """Run a container of the image, with `command` after the image's own, and files that `plant` adds before."""
+        """Run a command in a container of the image, with files that `plant` adds before."""
         config = self._images.config(self._image)
         options = replace(options, environment=ENVIRONMENT | options.environment)
         with tempfile.TemporaryDirectory(dir=self._scratch) as bundle, self._images.mounted(self._image) as files:
             if plant is not None:
                 plant(files)
-            with Container(Path(bundle), files, config, [*config["Cmd"], *command], options) as container:
+            with Container(Path(bundle), files, config, command, options) as container:
                 try:
                     yield container
                 except Exception:
                     print(container.log[-6000:], file=sys.stderr)
                     raise
 
+    def _boot(self, *arguments: str, **options: Any) -> AbstractContextManager[Container]:
+        """Run the image's own command with arguments."""
+        return self._container(*self._images.config(self._image)["Cmd"], *arguments, **options)
+
     @contextmanager
     def _worker(self, options: Options = AS_IT_IS) -> Iterator[Worker]:
         """Run a worker until the block ends, then stop it."""
         port = free_port()
-        with self._container(*SERVE, str(port), options=options) as container:
+        with self._boot(*LOCAL_API, str(port), options=options) as container:
             worker = Worker(container, port)
             self._ready_s[self._name] = round(worker.await_ready(), 1)
             yield worker
@@ -115,7 +129,7 @@ class ImageTest:
 
     def doctor(self) -> None:
         """`doctor` finds the base's torch, and a worker that serves."""
-        with self._container("doctor", "--json") as container:
+        with self._boot("doctor", "--json") as container:
             code = container.wait(START_S)
             report = json.loads(container.log)
             expect(code <= 1 and report["error"] is None, f"doctor ended with {code}: {report['error']}")
@@ -156,9 +170,16 @@ class ImageTest:
                 worker.speak()
             expect((volume / "f5-worker").stat().st_uid == USER, "nothing was written to the volume")
 
+    def http_server(self) -> None:
+        """`docker run IMAGE serve` answers the health check of a load-balancing endpoint."""
+        port = free_port()
+        with self._container("serve", options=Options(environment={"PORT": str(port)})) as container:
+            self._ready_s[self._name] = round(await_ping(container, port), 1)
+            self._stop_s[self._name] = round(stop(container), 1)
+
     def stop_during_start(self) -> None:
         """SIGTERM ends a container that is not ready yet."""
-        with self._container(*SERVE, str(free_port())) as container:
+        with self._boot(*LOCAL_API, str(free_port())) as container:
             time.sleep(1)
             self._stop_s[self._name] = round(stop(container), 1)
 
@@ -166,7 +187,7 @@ class ImageTest:
         """A flash-attn that does not load is removed from the base, or hidden, and f5-tts can be imported."""
         imported = "f5_tts.model.modules" if self._base.has_f5_tts else "importlib.util"
         program = f"import importlib.util, {imported}; assert importlib.util.find_spec('flash_attn') is None"
-        with self._container("run", "--then", "python", "-c", program, plant=plant_broken_flash_attn) as container:
+        with self._boot("run", "--then", "python", "-c", program, plant=plant_broken_flash_attn) as container:
             code = container.wait(START_S)
             expect(code == 0, f"`{program}` ended with {code}")
             decision = boot_report(container.log)["flash_attn"]

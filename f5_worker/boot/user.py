@@ -21,6 +21,7 @@ from f5_worker.settings import VOICES_FOLDER, VOLUME, Settings, load_settings
 
 WORKER_ID = 1000  # user and group; the Dockerfile gives them a name
 MAX_FILES = 1_000  # looked at in one directory: a volume takes about a millisecond for each
+FIRST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 Access = Literal["read", "write"]
@@ -45,6 +46,9 @@ def choose_user(environ: Mapping[str, str]) -> RunAs:
         settings = Settings()
     if settings.user == "root":
         return RunAs(0, "F5_USER=root")
+    ports = (settings.http_port, settings.http_health_port)
+    if privileged := [port for port in ports if port and port < _first_port_of_users()]:
+        return RunAs(0, f"only root may listen on port {privileged[0]}")
     wanted = [*_wanted(settings)]
     allowed = [_has_access(path, access) for path, access in wanted]
     try:
@@ -90,6 +94,14 @@ def _wanted(settings: Settings) -> Iterator[tuple[Path, Access]]:
     for device in Path("/dev").glob("nvidia*"):
         if device.is_char_device():
             yield device, "read"
+
+
+def _first_port_of_users() -> int:
+    """Return the first port that a user may listen on; in Docker's own network that is any."""
+    try:
+        return int(FIRST_PORT.read_text())
+    except (OSError, ValueError):
+        return 1024
 
 
 def _below(directory: Path) -> Iterator[Path]:

@@ -74,6 +74,20 @@ class Worker:
         return boot_report(self.container.log)
 
 
+def await_ping(container: Container, port: int) -> float:
+    """Wait until `/ping` answers 200, not 204 as during the start; return the seconds since the container's start."""
+    while True:
+        expect(not container.has_ended, "the container ended")
+        expect(container.age_s < START_S, f"/ping is not 200 within {START_S:.0f} s")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=START_S) as response:
+                if response.status == 200:
+                    return container.age_s
+        except (urllib.error.URLError, ConnectionError):
+            pass
+        time.sleep(0.2)
+
+
 def check_audio(audio: dict[str, Any]) -> None:
     """Raise CheckFailed unless the audio decodes to speech of the length that the response states."""
     with wave.open(io.BytesIO(base64.b64decode(audio["base64"]))) as spoken:

@@ -78,6 +78,19 @@ def test_a_model_that_only_root_may_read_counts(environ: dict[str, str], disk: P
 
 
 @as_root
+def test_root_stays_for_a_port_that_only_root_may_listen_on(
+    environ: dict[str, str], disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The port of load-balancing endpoints is 80."""
+    monkeypatch.setattr("f5_worker.boot.user.FIRST_PORT", disk / "first")
+    (disk / "first").write_text("1024\n")
+    assert choose_user(environ | {"PORT": "80"}) == RunAs(0, "only root may listen on port 80")
+    assert choose_user(environ | {"PORT": "8000", "PORT_HEALTH": "81"}).reason.endswith("port 81")
+    (disk / "first").write_text("0\n")
+    assert choose_user(environ | {"PORT": "80"}).uid == WORKER_ID
+
+
+@as_root
 def test_root_can_be_asked_for(environ: dict[str, str]) -> None:
     assert choose_user(environ | {"F5_USER": "root"}) == RunAs(0, "F5_USER=root")
 

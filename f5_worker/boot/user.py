@@ -18,6 +18,7 @@ from typing import Literal
 
 from f5_worker.errors import SettingsInvalid
 from f5_worker.settings import VOICES_FOLDER, VOLUME, Settings, load_settings
+from f5_worker.storage.files import temporary_directory
 
 WORKER_ID = 1000  # user and group; the Dockerfile gives them a name
 MAX_FILES = 1_000  # looked at in one directory: a volume takes about a millisecond for each
@@ -25,7 +26,7 @@ FIRST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 Access = Literal["read", "write"]
-_MODES: dict[Access, int] = {"read": os.R_OK, "write": os.W_OK | os.X_OK}
+_MODES: dict[Access, int] = {"read": os.R_OK, "write": os.W_OK}
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ def _wanted(settings: Settings) -> Iterator[tuple[Path, Access]]:
         yield _nearest(directory), "write"
         for child in _subdirectories(directory):
             yield child, "write"
+    for path in temporary_directory().glob("f5-worker*"):  # of an earlier start in this container
+        yield path, "write"
     models = [settings.model, *settings.extra_model_names, settings.asr_model]
     reads = [Path(model) for model in models if os.path.isabs(model)]
     for directory in (*reads, settings.models_dir, VOLUME / "huggingface-cache"):

@@ -15,6 +15,7 @@ import pytest
 
 from f5_worker.boot.user import WORKER_ID, RunAs, choose_user
 from f5_worker.settings import REPOSITORY
+from f5_worker.storage.files import temporary_directory
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
@@ -29,8 +30,12 @@ def disk() -> Iterator[Path]:
 
 
 @pytest.fixture
-def environ(disk: Path) -> dict[str, str]:
-    """Settings whose directories the user may write to."""
+def environ(disk: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Settings whose directories the user may write to, and a directory for temporary files."""
+    (disk / "tmp").mkdir()
+    (disk / "tmp").chmod(0o1777)
+    monkeypatch.setattr("tempfile.tempdir", str(disk / "tmp"))
+    monkeypatch.setenv("TMPDIR", str(disk / "tmp"))
     names = {"F5_CACHE_DIR": "cache", "F5_OVERLAY_DIR": "overlay", "F5_VOICES_DIR": "voices", "F5_MODELS_DIR": "models"}
     for name in names.values():
         (disk / name).mkdir()
@@ -64,6 +69,13 @@ def test_a_directory_that_is_not_there_yet_is_judged_by_the_one_above(environ: d
 def test_what_a_worker_that_ran_as_root_left_counts(environ: dict[str, str], disk: Path) -> None:
     (disk / "voices" / "by-key").mkdir()
     assert choose_user(environ) == RunAs(0, f"only root may write {disk / 'voices' / 'by-key'}")
+
+
+@as_root
+def test_files_of_an_earlier_start_in_the_container_count(environ: dict[str, str]) -> None:
+    path = temporary_directory() / "f5-worker-alive"
+    path.touch(0o644)
+    assert choose_user(environ) == RunAs(0, f"only root may write {path}")
 
 
 @as_root

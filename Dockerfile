@@ -30,10 +30,16 @@ RUN python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "requir
 RUN command -v gcc > /dev/null \
     || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; }
 
-# A flash-attn wheel for this base: URL#sha256=SUM. Without one, boot decides. The engine does not need it.
-ARG FLASH_ATTN_WHEEL=""
-# hadolint ignore=DL3013
-RUN if [ -n "${FLASH_ATTN_WHEEL}" ]; then python -m pip install --no-cache-dir --no-deps "${FLASH_ATTN_WHEEL}"; fi
+# The flash-attn wheel that fits the base's Python, torch, CUDA and C++ ABI, if there is one (auto); or URL#sha256=SUM; or
+# wheels/NAME, a file; or none. It is run at the first start on a GPU: a build has none.
+ARG FLASH_ATTN_WHEEL=auto
+COPY f5_worker/__init__.py f5_worker/process.py f5_worker/
+COPY f5_worker/storage/__init__.py f5_worker/storage/files.py f5_worker/storage/staging.py f5_worker/storage/
+COPY f5_worker/boot/__init__.py f5_worker/boot/bake_flash_attn.py f5_worker/boot/
+COPY f5_worker/boot/probe/ f5_worker/boot/probe/
+COPY f5_worker/boot/flash_attn/__init__.py f5_worker/boot/flash_attn/install.py f5_worker/boot/flash_attn/wheels.py f5_worker/boot/flash_attn/flash_attn_wheels.json f5_worker/boot/flash_attn/
+RUN --mount=type=bind,source=wheels,target=/wheels \
+    python -m f5_worker.boot.bake_flash_attn "${FLASH_ATTN_WHEEL}" /wheels
 
 # Models to put into the image, by name: F5TTS_v1_Base, or "F5TTS_v1_Base F5TTS_Spanish faster-whisper-base". The
 # settings about pins (docs/settings.md) count here as well. Only the code that this step runs is copied before it, so

@@ -258,6 +258,15 @@ class Settings(BaseModel):
         return "flash" if self.attention == "auto" and self.flash_attn == "require" else self.attention
 
     @property
+    def flash_attn_unused(self) -> str | None:
+        """Return the setting that leaves flash-attn without use, as `NAME=value`; None if it may be used."""
+        if self.attention_backend in ("triton", "torch"):
+            return f"F5_ATTENTION={self.attention}"
+        if self.device == "cpu" or self.precision == "fp32":
+            return "F5_DEVICE=cpu" if self.device == "cpu" else "F5_PRECISION=fp32"
+        return None
+
+    @property
     def extra_model_names(self) -> tuple[str, ...]:
         """Return `extra_models` as names, each once."""
         return tuple(dict.fromkeys(name.strip() for name in self.extra_models.split(",") if name.strip()))

@@ -26,8 +26,6 @@ from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
 INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
 RESERVE_S = 120.0  # the part of it that is reserved for loading and warming up after boot
-# The engine has its own attention kernel and gains nothing from flash-attn, so none is downloaded for it.
-ENGINE_USES_FLASH_ATTN = False
 
 
 def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
@@ -42,7 +40,7 @@ def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
     if settings is None:
         return report
     with report.phase("probe"):
-        facts = run_probe(settings, report)
+        facts = run_probe(settings, report, import_flash_attn=False)
     check_gpu(environ, settings, facts, report)
     if report.serves:
         with report.phase("flash_attn"):
@@ -64,7 +62,7 @@ def diagnose(environ: MutableMapping[str, str]) -> BootReport:
     settings = check_environment(copy, report)
     facts = run_probe(settings or Settings(), report)
     check_gpu(copy, settings or Settings(), facts, report)
-    if facts.flash_attn is not None and not facts.flash_attn.importable:
+    if facts.flash_attn is not None and facts.flash_attn.importable is False:
         report.problems.append(f"flash-attn is installed and broken: {facts.flash_attn.error}; `run` removes it")
     if settings is not None:
         find_weights(copy, settings, report, dry=True)
@@ -95,10 +93,10 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
     return None if report.error else settings
 
 
-def run_probe(settings: Settings, report: BootReport) -> ProbeResult:
+def run_probe(settings: Settings, report: BootReport, *, import_flash_attn: bool = True) -> ProbeResult:
     """Probe the machine and the directories that the settings name."""
     paths = dict.fromkeys([shared_cache(settings), settings.cache_dir, settings.overlay_dir, settings.models_dir])
-    facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths))
+    facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths), import_flash_attn=import_flash_attn)
     report.facts = asdict(facts)
     return facts
 
@@ -117,10 +115,13 @@ def ensure_flash_attn(
 ) -> None:
     """Keep, install, build or remove flash-attn; one that is kept was verified by running it.
 
+    Where the model can be loaded without it, the handler verifies an installed one meanwhile.
+
     Args:
         started: when boot began, by `time.monotonic()`.
     """
     limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", INIT_TIMEOUT_S, report)
+    setting = settings.flash_attn_unused if settings.flash_attn == "auto" else None
     outcome = ensure(
         facts,
         mode=settings.flash_attn,
@@ -128,7 +129,8 @@ def ensure_flash_attn(
         cache_dir=shared_cache(settings) / "flash-attn",
         overlay_dir=settings.overlay_dir,
         seconds_left=limit_s - RESERVE_S - (time.monotonic() - started),
-        wanted=ENGINE_USES_FLASH_ATTN,
+        unused=f"{setting} does not use flash-attn" if setting else None,
+        defer=settings.attention_backend == "auto",
     )
     report.flash_attn = asdict(outcome)
     environ.update(outcome.environment(environ))

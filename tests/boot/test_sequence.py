@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from f5_worker.boot import sequence
+from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome, use_sdpa
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.boot.sequence import boot, check_environment, check_gpu, diagnose
@@ -136,6 +137,38 @@ def test_flash_attn_that_is_required_and_absent_is_fatal(environ: dict[str, str]
     report = boot(environ | {"F5_FLASH_ATTN": "require", "F5_FLASH_ATTN_BUILD": "never"})
     assert report.error is not None
     assert report.error.startswith("FLASH_ATTN_REQUIRED: ")
+
+
+@pytest.mark.usefixtures("no_torch")
+@pytest.mark.parametrize(
+    ("variables", "unused", "deferred"),
+    [
+        ({}, None, True),
+        ({"F5_FLASH_ATTN": "require"}, None, False),  # the model cannot be loaded without it
+        ({"F5_ATTENTION": "flash"}, None, False),
+        ({"F5_ATTENTION": "triton"}, "F5_ATTENTION=triton does not use flash-attn", False),
+        ({"F5_ATTENTION": "torch"}, "F5_ATTENTION=torch does not use flash-attn", False),
+        ({"F5_DEVICE": "cpu"}, "F5_DEVICE=cpu does not use flash-attn", True),
+        ({"F5_PRECISION": "fp32"}, "F5_PRECISION=fp32 does not use flash-attn", True),
+        ({"F5_FLASH_ATTN": "require", "F5_DEVICE": "cpu"}, None, False),
+    ],
+)
+def test_flash_attn_is_fetched_and_verified_only_where_the_settings_use_it(
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    unused: str | None,
+    deferred: bool,
+) -> None:
+    asked = {}
+
+    def ensured(facts: ProbeResult, **options: object) -> FlashAttnOutcome:
+        asked.update(options)
+        return use_sdpa("test")
+
+    monkeypatch.setattr(sequence, "ensure", ensured)
+    boot(environ | variables)
+    assert (asked["unused"], asked["defer"]) == (unused, deferred)
 
 
 @pytest.mark.parametrize(

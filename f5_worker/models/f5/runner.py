@@ -26,6 +26,7 @@ from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
     ChosenAttention,
     Measured,
+    installed_flash_attn,
     unmeasured,
 )
 from f5_worker.models.f5.cuda.backend import choose_backend
@@ -145,6 +146,12 @@ class F5Runner:
         """Return the measured attention of each class of rows; empty where there is no choice, or not yet."""
         attend = self.model.backend.attend
         return dict(attend.chosen) if isinstance(attend, ChosenAttention) else {}
+
+    def add_flash_attn(self) -> None:
+        """Let `tune` choose a flash-attn that could not be found when the model was loaded."""
+        attend = self.model.backend.attend
+        if isinstance(attend, ChosenAttention):
+            attend.backends = {**attend.backends, **installed_flash_attn()}
 
     def tune(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
         """Measure which attention and which sizes of graphs are fastest on this device, unless an earlier start did.

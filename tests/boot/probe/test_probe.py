@@ -22,7 +22,8 @@ def _init():
     if {error!r}: raise RuntimeError({error!r} + "\\nmore")
 _device = types.SimpleNamespace(name="{gpu}", major={major}, minor=9, total_memory=24 << 30)
 cuda = types.SimpleNamespace(
-    init=_init, device_count=lambda: 2, get_device_properties=lambda i: _device, mem_get_info=lambda i: (5, 6)
+    init=_init, is_available=lambda: not {error!r}, device_count=lambda: 2,
+    get_device_properties=lambda i: _device, mem_get_info=lambda i: (5, 6),
 )
 print("hello from torch", end="")
 """

@@ -2,18 +2,17 @@
 
 buildah builds and runc starts, without a daemon. Bases and images are stored under out/image, or F5_IMAGE_DIR: 25 GB.
 The bases are made once. Each check starts a container of its own; the first that fails ends the program.
-Needs root, buildah, runc and debootstrap; no GPU. Writes bench/results/image.json.
+FLASH_ATTN_WHEEL is passed on; without it the image has no flash-attn. Needs root, buildah, runc and debootstrap; no GPU.
+Writes bench/results/image.json.
 """
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -26,24 +25,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.record import record  # noqa: E402 - the repository is not an installed package
-from scripts.image.bases import BASES, SYMBOL, Base, plant_broken_flash_attn  # noqa: E402
+from scripts.image.bases import BASES, SYMBOL, Base, plant_broken_flash_attn, write_wheel  # noqa: E402
 from scripts.image.containers import AS_IT_IS, BuildFailed, Container, Images, Options  # noqa: E402
 from scripts.image.worker import START_S, CheckFailed, Worker, await_ping, boot_report, expect, free_port, stop  # noqa: E402
 
 PROGRAMS = ("buildah", "runc", "debootstrap")
+WHEEL = os.environ.get("FLASH_ATTN_WHEEL", "none")  # auto needs GitHub
 USER = 1000  # that the image has
 ENVIRONMENT = {"F5_MODEL": "f5-tiny", "HF_HUB_OFFLINE": "1"}
-LOCAL_API = (
-    "run",
-    "--then",
-    "python",
-    "-u",
-    "handler.py",
-    "--rp_serve_api",
-    "--rp_api_host",
-    "127.0.0.1",
-    "--rp_api_port",
-)
+LOCAL_API = tuple("run --then python -u handler.py --rp_serve_api --rp_api_host 127.0.0.1 --rp_api_port".split())
 
 
 class ImageTest:
@@ -85,17 +75,27 @@ class ImageTest:
         self._seconds[name] = round(time.monotonic() - started, 1)
         print(f"{self._base.name}: {name}: {self._seconds[name]} s", flush=True)
 
-    def _build(self, **arguments: str) -> None:
-        self._images.build(self._image, ROOT, {"BASE_IMAGE": self._base_image, **arguments})
+    def _build(self) -> None:
+        self._images.build(self._image, ROOT, {"BASE_IMAGE": self._base_image, "FLASH_ATTN_WHEEL": WHEEL})
+
+    def _build_with_wheel(self, wheel: str) -> None:
+        """Build an image with a flash-attn wheel in wheels/."""
+        arguments = {"BASE_IMAGE": self._base_image, "FLASH_ATTN_WHEEL": f"wheels/{wheel}"}
+        self._images.build(f"{self._image}-with-wheel", ROOT, arguments)
 
     @contextmanager
     def _container(
-        self, *command: str, options: Options = AS_IT_IS, plant: Callable[[Path], None] | None = None
+        self,
+        *command: str,
+        image: str | None = None,
+        options: Options = AS_IT_IS,
+        plant: Callable[[Path], None] | None = None,
     ) -> Iterator[Container]:
         """Run a command in a container of the image, with files that `plant` adds before."""
-        config = self._images.config(self._image)
+        image = image or self._image
+        config = self._images.config(image)
         options = replace(options, environment=ENVIRONMENT | options.environment)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as bundle, self._images.mounted(self._image) as files:
+        with tempfile.TemporaryDirectory(dir=self._scratch) as bundle, self._images.mounted(image) as files:
             if plant is not None:
                 plant(files)
             with Container(Path(bundle), files, config, command, options) as container:
@@ -193,15 +193,23 @@ class ImageTest:
             decision = boot_report(container.log)["flash_attn"]
             expect(SYMBOL in json.dumps(decision), f"the report does not tell: {decision}")
 
+    def local_wheel(self) -> None:
+        """A flash-attn wheel for the base, as a file, is in the image. This one has no kernels: the route is tried."""
+        with local_wheel(self._base.flash_attn) as wheel:
+            self._build_with_wheel(wheel)
+        program = "import importlib.metadata as m, flash_attn; print(m.version('flash-attn'), flash_attn.__file__)"
+        image = f"{self._image}-with-wheel"
+        with self._container("python", "-c", program, image=image) as container:
+            expect(container.wait(START_S) == 0, "it does not import")
+            expect(self._base.flash_attn in container.log, f"the image has {container.log}")
+
     def wrong_wheel(self) -> None:
         """A flash-attn wheel for another Python fails the build, by name."""
-        wheel = "flash_attn-2.8.3+cu12torch2.4cxx11abiFALSE-cp310-cp310-linux_x86_64.whl"
-        with tempfile.TemporaryDirectory(dir=self._scratch) as directory, serve_files(Path(directory)) as address:
-            (Path(directory) / wheel).write_bytes(b"PK")
+        with local_wheel(self._base.flash_attn, python="310") as wheel:
             try:
-                self._build(FLASH_ATTN_WHEEL=f"{address}/{wheel.replace('+', '%2B')}")
+                self._build_with_wheel(wheel)
             except BuildFailed as error:
-                expect(f"{wheel} is not a supported wheel on this platform" in str(error), str(error)[-500:])
+                expect(f"{wheel} is for Python 3.10, this base has 3.11" in str(error), str(error)[-500:])
             else:
                 raise CheckFailed("a wheel for Python 3.10 was installed")
 
@@ -210,13 +218,13 @@ CHECKS = {name: check for name, check in vars(ImageTest).items() if not name.sta
 
 
 @contextmanager
-def serve_files(directory: Path) -> Iterator[str]:
-    """Serve a directory on a loopback address; yield the address."""
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(directory))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+def local_wheel(build: str, python: str = "311") -> Iterator[str]:
+    """Write a wheel into wheels/, yield its name, and remove it."""
+    name = write_wheel(ROOT / "wheels", build, python)
+    try:
+        yield name
+    finally:
+        (ROOT / "wheels" / name).unlink()
 
 
 def missing() -> str | None:

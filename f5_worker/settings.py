@@ -338,16 +338,6 @@ def accepted(field: FieldInfo) -> str:
     return "a path" if "Path" in str(field.annotation) else "text"
 
 
-def table() -> str:
-    """Return the settings as a Markdown table; docs/settings.md holds it, and a test keeps it current."""
-    rows = ["| variable | accepted | default | what it is |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default)
-        choices = accepted(field).replace("|", "\\|")
-        rows.append(f"| `{variable(name)}` | {choices} | {default} | {field.description} |")
-    return "\n".join(rows)
-
-
 def _describe(item: Mapping[str, Any]) -> str:
     name = str(item["loc"][0])
     field = Settings.model_fields[name]

@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from f5_worker import errors, settings  # noqa: E402 - found only once the path is set
+from env_validation import settings_table  # noqa: E402 - found only once the path is set
+from f5_worker import errors  # noqa: E402
 from f5_worker.models.published import published  # noqa: E402
 from f5_worker.schema import requests as schema  # noqa: E402 - found only once the path is set
 from f5_worker.schema.captions import SubtitleStyle  # noqa: E402
@@ -285,7 +286,7 @@ RELIABILITY: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "mutants": _mutants,
 }
 TABLES: Mapping[str, Callable[[], str]] = {
-    "settings": settings.table,
+    "settings": settings_table,
     "synthesize": lambda: fields(schema.SynthesizeInput),
     "reference": lambda: fields(schema.ReferenceInput, "reference."),
     "captions": lambda: fields(schema.CaptionsInput, "captions."),

@@ -1,8 +1,8 @@
 """Build the image on two stand-in bases and start it as Docker would: `make image-test`.
 
 buildah builds and runc starts, without a daemon. Bases and images are stored under out/image, or F5_IMAGE_DIR: 25 GB.
-The bases are made once. Each check starts a container of its own; the first that fails ends the program.
-FLASH_ATTN_WHEEL is passed on; without it the image has no flash-attn. Needs root, buildah, runc and debootstrap; no GPU.
+The bases are made once. Each check starts a container of its own; the first that fails ends the program. Needs root,
+buildah, runc and debootstrap; no GPU. FLASH_ATTN_WHEEL is passed on; without it the image has no flash-attn.
 Writes bench/results/image.json.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -242,13 +243,15 @@ def main(names: Sequence[str]) -> int:
         return 1
     directory = Path(os.environ.get("F5_IMAGE_DIR") or ROOT / "out" / "image").resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    results = {}
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # so that containers end too
+    images, results = Images(directory), {}
+    images.remove_containers()  # of a run that was killed
     for base in BASES:
         if names and base.name not in names:
             continue
         with tempfile.TemporaryDirectory(dir=directory) as scratch:
             try:
-                results[base.name] = ImageTest(Images(directory), base, Path(scratch)).run()
+                results[base.name] = ImageTest(images, base, Path(scratch)).run()
             except (BuildFailed, CheckFailed) as error:
                 print(f"image-test: on {base.name}: {str(error)[-3000:]}", file=sys.stderr)
                 return 1

@@ -73,6 +73,10 @@ class Images:
         sizes = [int(layer["size"]) for layer in json.loads(found["Manifest"])["layers"]]
         return [Layer(step, n_bytes) for step, n_bytes in zip(made_by, sizes, strict=True)]
 
+    def remove_containers(self) -> None:
+        """Remove the working containers that builds and copies have left."""
+        self._buildah("rm", "--all")
+
     @contextmanager
     def mounted(self, name: str) -> Iterator[Path]:
         """Yield a directory with a writable copy of an image's files; the copy is removed afterwards."""

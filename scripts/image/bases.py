@@ -86,7 +86,7 @@ def _flash_attn(version: str, module: str, tag: str = "py3-none-any") -> dict[st
     info = f"flash_attn-{version}.dist-info"
     files = {
         "flash_attn/__init__.py": module,
-        "flash_attn/bert_padding.py": "",
+        "flash_attn/bert_padding.py": "def pad_input(): ...\ndef unpad_input(): ...\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: flash-attn\nVersion: {version}\n",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: {tag}\n",
         f"{info}/INSTALLER": "pip\n",

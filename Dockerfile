@@ -78,7 +78,7 @@ ENTRYPOINT []
 CMD ["python", "-u", "model_cache_init.py"]
 STOPSIGNAL SIGTERM
 
-# The start may take RunPod's 7 minutes. RunPod itself asks the queue's SDK; this is for Docker and Compose.
+# For Docker and Compose; RunPod does not use it. A start may take the 7 minutes that RunPod allows.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=480s --retries=3 \
     CMD ["python", "-m", "f5_worker.server.liveness"]
 

@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import os
+import re
+import subprocess
 import sys
 import wave
 from pathlib import Path
@@ -13,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from f5_worker.boot.bake_flash_attn import why_not
+from f5_worker.boot.probe.probe import Environment
 from scripts import image_test
+from scripts.image.bases import BASES, PACKAGES, SYMBOL, Base, plant_broken_flash_attn, write_wheel
 from scripts.image.containers import CAPABILITIES, BuildFailed, Images, Layer, Options, runtime_spec
 from scripts.image.worker import CheckFailed, boot_report, check_audio
 
@@ -134,3 +139,24 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(
 def test_the_checks_are_those_of_the_class() -> None:
     assert list(image_test.CHECKS)[:2] == ["doctor", "serve"]
     assert all(check.__doc__ for check in image_test.CHECKS.values())
+
+
+@pytest.mark.parametrize("base", BASES, ids=lambda base: base.name)
+def test_wheels_are_named_for_the_base(base: Base, tmp_path: Path) -> None:
+    _, cuda, torch, abi = re.split(r"\+cu|torch|cxx11abi", base.flash_attn)
+    assert base.torch.startswith(torch + ".")
+    here = Environment("3.11.2", base.torch, cuda + ".1", abi == "TRUE", "x86_64", "2.36", None)
+    assert why_not(write_wheel(tmp_path, base.flash_attn), here) is None
+    other = write_wheel(tmp_path, base.flash_attn, python="310")
+    assert why_not(other, here) == f"{other} is for Python 3.10, this base has 3.11"
+
+
+def test_the_planted_flash_attn_does_not_load(tmp_path: Path) -> None:
+    plant_broken_flash_attn(tmp_path)
+    program = "import importlib.metadata as m; print(m.version('flash-attn'))\nimport flash_attn"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(tmp_path / PACKAGES)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout == "2.8.3\n"
+    assert f"ImportError: undefined symbol: {SYMBOL}" in done.stderr

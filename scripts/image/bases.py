@@ -67,7 +67,7 @@ def plant_broken_flash_attn(files: Path) -> None:
     """Add a flash-attn to a base's files whose library was built for another torch."""
     for name, text in _flash_attn("2.8.3", f'raise ImportError("undefined symbol: {SYMBOL}")\n').items():
         path = files / PACKAGES / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 

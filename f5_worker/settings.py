@@ -27,6 +27,7 @@ SDK_NAMES = {
     "PORT_HEALTH": "http_health_port",
 }
 VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models (docs: serverless/storage)
+VOICES_FOLDER = "f5-voices"  # on the volume
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PIN = r"[\w.-]+@[0-9a-f]{40}:[0-9a-f]{64}"
 
@@ -246,6 +247,9 @@ class Settings(BaseModel):
     overlay_dir: Path = Field(
         Path("/opt/f5-overlay"), description="Directory of this container in which boot installs flash-attn."
     )
+    user: Literal["auto", "root"] = Field(
+        "auto", description="`auto`: continue as a user without rights, unless only root may use the volume; or root."
+    )
     boot_report: Path | None = Field(None, description="File with boot's report for the handler; set by boot.")
     probe_timeout_s: float = Field(60.0, ge=1, le=600, description="Longest time for probing torch and the GPU.")
 
@@ -337,16 +341,6 @@ def accepted(field: FieldInfo) -> str:
     if field.examples:
         return f"such as {field.examples[0]}"
     return "a path" if "Path" in str(field.annotation) else "text"
-
-
-def table() -> str:
-    """Return the settings as a Markdown table; docs/settings.md holds it, and a test keeps it current."""
-    rows = ["| variable | accepted | default | what it is |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default)
-        choices = accepted(field).replace("|", "\\|")
-        rows.append(f"| `{variable(name)}` | {choices} | {default} | {field.description} |")
-    return "\n".join(rows)
 
 
 def _describe(item: Mapping[str, Any]) -> str:

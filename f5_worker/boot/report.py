@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from f5_worker.storage import files
 
 REPORT_VARIABLE = "F5_BOOT_REPORT"
+FILE_NAME = "f5-worker-boot.json"
 
 
 @dataclass
@@ -29,6 +30,7 @@ class BootReport:
     host_fault: str | None = None
     problems: list[str] = field(default_factory=list)
     starts: dict[str, Any] | None = None
+    user: dict[str, Any] | None = None
     allocator: dict[str, Any] | None = None
     facts: dict[str, Any] | None = None
     flash_attn: dict[str, Any] | None = None
@@ -66,9 +68,15 @@ class BootReport:
         """Return the report as one line for the log."""
         return "BOOT " + json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
 
+    def hand_over(self, environ: MutableMapping[str, str]) -> None:
+        """Write the report to a file on the container's disk, and name it in the handler's environment."""
+        directory = files.temporary_directory()
+        environ.setdefault("TMPDIR", str(directory))
+        environ[REPORT_VARIABLE] = str(directory / FILE_NAME)
+        self.write(directory / FILE_NAME)
+
     def write(self, path: Path) -> None:
         """Write the report to a file, as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, json.dumps(self.to_json()).encode())
 
     def table(self) -> str:
@@ -76,6 +84,7 @@ class BootReport:
         facts, flash = self.facts or {}, self.flash_attn or {}
         device = (facts.get("devices") or [{}])[0]
         rows = {
+            "user": f"{self.user['uid']}: {self.user['reason']}" if self.user else None,
             "python": facts.get("python"),
             "torch": facts.get("torch") or facts.get("torch_error"),
             "CUDA of torch": facts.get("cuda"),

@@ -23,6 +23,7 @@ from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
 from f5_worker.models.f5.tokenizer import tokenize
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
+from f5_worker.server import liveness
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
@@ -88,6 +89,7 @@ def load_worker(settings: Settings) -> Worker:
 
     if runner.engine == "own":
         tune_in_background(runner, engine, settings.warm_up_s, flash_attn)
+    liveness.start(engine)
     return Worker(
         settings=settings,
         models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),

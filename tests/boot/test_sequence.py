@@ -238,11 +238,33 @@ def test_a_platform_value_that_is_not_a_number_is_reported(environ: dict[str, st
 
 
 def test_a_report_is_one_line_and_can_be_read_back(tmp_path: Path) -> None:
-    report = BootReport("1", error="A: b\nc", problems=["ä"])
+    report = BootReport("1", error="A: b\nc", problems=["ä"], user={"uid": 1000, "reason": "root is not needed"})
     line = report.line()
     assert "\n" not in line
     assert json.loads(line.removeprefix("BOOT ")) == report.to_json()
+    assert "user           1000: root is not needed" in report.table().splitlines()
     report.write(tmp_path / "boot.json")
     assert read_report({REPORT_VARIABLE: str(tmp_path / "boot.json")}) == report.to_json()
     assert read_report({}) is None
     assert read_report({REPORT_VARIABLE: str(tmp_path / "absent")}) is None
+
+
+def test_a_report_is_handed_over_where_files_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    environ = {"TMPDIR": "/elsewhere"}
+    BootReport("1").hand_over(environ)
+    assert environ["TMPDIR"] == "/elsewhere"
+    assert read_report(environ) == BootReport("1").to_json()
+
+
+def test_temporary_files_of_a_read_only_container_go_to_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    environ: dict[str, str] = {}
+    BootReport("1").hand_over(environ)
+    assert environ["TMPDIR"] == "/dev/shm"
+    path = Path(environ[REPORT_VARIABLE])
+    assert path.parent == Path("/dev/shm")
+    path.unlink()

@@ -2,6 +2,7 @@
 # make test   everything that CI runs
 # make fast   the tests that need no model, in seconds
 # make serve  RunPod's local API on port 8000
+# make serve-http  the HTTP server on port 8000: docs/http.md
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
@@ -12,17 +13,20 @@
 # make lock       the locked requirements from pyproject.toml
 # make sbom       the bill of materials of the image -> out/sbom.json (CycloneDX)
 # make audit      the locks against a database of vulnerabilities; Error 3 where none can be reached
+# make image-test  build the image on stand-in bases and start it: buildah, runc and debootstrap; 40 minutes
 # make pin-base   the digest of the base image into the Dockerfile, from its registry (docker buildx)
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 VENV_OLD := .venv-torch24
 UV := $(VENV)/bin/uv
+# The Hub builds one image for all its GPUs, and those of the Blackwell generation need CUDA 12.8.
+HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch serve quality bench-gpu lock sbom audit pin-base docs clean
-.PHONY: soak hostile fuzz chaos mutants
+.PHONY: help demo test fast lint types old-torch serve serve-http quality bench-gpu lock sbom audit pin-base docs clean
+.PHONY: soak hostile fuzz chaos mutants image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -32,6 +36,9 @@ demo: $(VENV)/.local
 
 serve: $(VENV)/.local
 	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) -u handler.py --rp_serve_api --rp_api_host 127.0.0.1
+
+serve-http: $(VENV)/.local
+	F5_MODEL=$${F5_MODEL:-f5-tiny} F5_HTTP_HOST=$${F5_HTTP_HOST:-127.0.0.1} $(PY) -u http_server.py
 
 quality: $(VENV)/.test
 	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) bench/quality.py
@@ -71,8 +78,11 @@ types: $(VENV)/.test
 old-torch: $(VENV_OLD)/.installed
 	$(VENV_OLD)/bin/python -m pytest -q -n 2 -m "not model and not e2e and not slow and not gpu" -p no:cacheprovider
 
-docs: $(VENV)/.local
+docs: $(VENV)/.local .runpod/Dockerfile
 	$(PY) scripts/document.py
+
+.runpod/Dockerfile: Dockerfile Makefile
+	sed 's|^ARG BASE_IMAGE=.*|ARG BASE_IMAGE=$(HUB_BASE)|' Dockerfile > $@
 
 lock: $(UV)
 	scripts/lock.sh $(UV)
@@ -82,6 +92,10 @@ sbom: $(VENV)/.test
 
 audit: $(VENV)/.test
 	@$(PY) scripts/audit.py
+
+image-test: $(VENV)/.test
+	$(PY) scripts/image_test.py
+	$(PY) scripts/document.py
 
 pin-base:
 	@scripts/pin_base.sh $(BASE_IMAGE)

@@ -1,6 +1,7 @@
 """The container's entry point: prepare, then become the worker.
 
     python -u model_cache_init.py                        check, repair, download; then handler.py in this process
+    python model_cache_init.py serve                      the same; then http_server.py
     python model_cache_init.py run --then CMD ...         the same, then another program
     python model_cache_init.py doctor [--json]            run the same checks and change nothing
     python model_cache_init.py resolve --python 3.11 ...  choose the flash-attn that fits an environment
@@ -17,11 +18,12 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-REPORT = Path("/tmp/f5-worker-boot.json")  # noqa: S108 - on the container's disk, for the handler
 HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
+HTTP_SERVER = [sys.executable, "-u", str(ROOT / "http_server.py")]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,12 +35,18 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Boot, print the report as one line, and become the handler, which answers jobs with the error if there is one."""
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # PID 1 ignores it otherwise
-    from f5_worker.boot.report import REPORT_VARIABLE
+    from f5_worker import __version__
+    from f5_worker.boot import starts
+    from f5_worker.boot.report import BootReport
     from f5_worker.boot.sequence import boot
+    from f5_worker.boot.user import become, choose_user
 
-    report = boot(os.environ)
-    os.environ[REPORT_VARIABLE] = str(REPORT)
-    report.write(REPORT)
+    user = choose_user(os.environ)
+    become(user, os.environ)
+    report = BootReport(__version__, user=asdict(user))
+    starts.end_at_sigterm(report.to_json)
+    boot(os.environ, report)
+    report.hand_over(os.environ)
     print(report.line(), flush=True)
     command = arguments.then or HANDLER
     os.execvp(command[0], command)  # noqa: S606 - the command is the operator's
@@ -47,8 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the findings of boot and return the severity: 0 all is well, 1 there are problems, 2 it does not serve."""
     from f5_worker.boot.sequence import diagnose
+    from f5_worker.boot.user import choose_user
 
     report = diagnose(dict(os.environ))
+    report.user = asdict(choose_user(os.environ))
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return report.severity
 
@@ -93,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="prepare, then become the worker (the default)")
     command.add_argument("--then", nargs=argparse.REMAINDER, help="the program to run in place of handler.py")
     command.set_defaults(run_command=run)
+    command = commands.add_parser("serve", help="prepare, then serve HTTP")
+    command.set_defaults(run_command=run, then=HTTP_SERVER)
     command = commands.add_parser("doctor", help="report problems and change nothing")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run_command=doctor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine import engine as engine_module
 from f5_worker.engine.engine import Engine
-from f5_worker.engine.scheduler import EngineJob, RunningSegment
+from f5_worker.engine.scheduler import MAX_UNREAD, EngineJob, RunningSegment
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, JobCancelled, JobTimeout, OutOfMemory
 from f5_worker.models.f5.config import make_segment
@@ -33,6 +34,8 @@ class State:
 
 class FakeRunner:
     """Gives each segment's seed as its audio; can be held before a step and made to fail, and has `max_frames`."""
+
+    whole_segments = False
 
     def __init__(self) -> None:
         self.finished: list[int] = []
@@ -57,7 +60,7 @@ class FakeRunner:
             state.step += 1
 
     def finish(self, states: Sequence[State]) -> list[Samples]:
-        assert all(state.step == state.segment.nfe for state in states)
+        assert all(state.step == (1 if self.whole_segments else state.segment.nfe) for state in states)
         self.finished += [state.segment.seed for state in states]
         return [np.full(4, state.segment.seed, np.float32) for state in states]
 
@@ -141,6 +144,21 @@ def test_each_job_runs_on_its_own_model_and_models_step_alternately(engine: Engi
     assert seeds(ours) == [0]
     assert other.forwards == [[(2, step)] for step in range(4)]
     assert device.forwards[1:] == [[(0, step)] for step in range(4)]
+
+
+def test_a_model_of_whole_segments_has_one_at_a_time_and_each_once(engine: Engine, device: FakeRunner) -> None:
+    """Even where a batch of all of them would fit; the segment with the least work comes first."""
+    hold(device, engine)
+    device.whole_segments = True
+    shares: list[float] = []
+    jobs = [
+        engine.submit([segment(0, nfe=8), segment(1, nfe=8)], JobControl(60, shares.append)),
+        engine.submit([segment(2, nfe=2)], JobControl(60)),
+    ]
+    device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0, 1], [2]]
+    assert device.forwards[1:] == [[(2, 0)], [(0, 0)], [(1, 0)]]
+    assert set(shares) == {0.0, 0.5}
 
 
 def test_other_work_may_use_the_device_between_steps(engine: Engine) -> None:
@@ -283,6 +301,27 @@ def test_closing_the_results_early_drops_the_rest(engine: Engine, device: FakeRu
     device.gate.set()
     assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
     assert device.finished == [0, 1, 2, 3, 99]
+
+
+def test_a_stream_that_is_not_read_holds_up_no_other_job(engine: Engine, device: FakeRunner) -> None:
+    stream = engine.submit([segment(i) for i in range(40)], JobControl(60), early=True)
+    assert float(next(stream).samples[0]) == 0
+    assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
+    deadline = time.monotonic() + 10
+    while len(device.finished) < 1 + MAX_UNREAD + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert seeds(engine.submit([segment(98)], JobControl(60))) == [98]  # the device thread still takes jobs
+    assert sum(seed < 40 for seed in device.finished) == 1 + MAX_UNREAD
+    assert seeds(stream) == list(range(1, 40))
+
+
+def test_a_stream_that_is_left_unread_is_dropped(engine: Engine) -> None:
+    stream = engine.submit([segment(i) for i in range(40)], JobControl(60), early=True)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
+    assert engine._scheduler.jobs == []
 
 
 def test_progress_covers_the_whole_job(engine: Engine) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -22,10 +23,12 @@ import runpod  # noqa: F401 - before a thread of handler.main imports it over a 
 import handler
 from f5_worker.api.actions import Action
 from f5_worker.api.call import Call
+from f5_worker.boot import starts
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
 from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.server import jobs
 from f5_worker.server import runpod as server
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk
@@ -210,21 +213,21 @@ def test_main_hands_the_sdk_a_loaded_worker(worker: Worker, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "runpod", sdk)
     monkeypatch.delenv("F5_BOOT_REPORT", raising=False)
     monkeypatch.setattr(handler, "load_worker", lambda settings: worker)
-    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(handler.starts, "end_at_sigterm", lambda boot: None)
     handler.main()
     assert "audio" in asyncio.run(given[0]["handler"](JOB))
 
 
 def test_main_ends_with_one_line_when_settings_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("F5_CONCURRENCY", "many")
-    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(handler.starts, "end_at_sigterm", lambda boot: None)
     with pytest.raises(SystemExit) as caught:
         handler.main()
     assert str(caught.value) == "SETTINGS_INVALID: F5_CONCURRENCY='many' is not accepted (1..64)"
 
 
 def test_importing_the_handler_loads_no_model_code() -> None:
-    heavy = ("torch", "f5_tts", "torchaudio", "transformers", "runpod")
+    heavy = ("torch", "f5_tts", "torchaudio", "transformers", "runpod", "fastapi", "uvicorn", "f5_worker.http")
     check = f"import sys, handler; sys.exit(str([name for name in {heavy} if name in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
@@ -248,7 +251,7 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     sdk = types.SimpleNamespace(configs=[], checks=[])
     sdk.start, sdk.register_fitness_check = sdk.configs.append, sdk.checks.append
     monkeypatch.setitem(sys.modules, "runpod", types.SimpleNamespace(serverless=sdk))
-    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(handler.starts, "end_at_sigterm", lambda boot: None)
     return sdk
 
 
@@ -294,6 +297,40 @@ def test_a_load_that_fails_after_boot_is_told_the_same_way(
     assert bool(sdk.checks) is of_the_host
 
 
+@pytest.mark.parametrize(
+    ("fault", "state", "error"),
+    [(None, "ready", None), (ModelUnavailable("/opt/models/x: no"), "failed", "MODEL_UNAVAILABLE: ...: no")],
+)
+def test_what_became_of_the_start_is_counted(
+    boot_report: Callable[..., None],
+    sdk: types.SimpleNamespace,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fault: Exception | None,
+    state: str,
+    error: str | None,
+) -> None:
+    def load(settings: object) -> Worker:
+        if fault is not None:
+            raise fault
+        return worker
+
+    monkeypatch.setenv("F5_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(handler, "load_worker", load)
+    log = starts.StartLog.of(os.environ)
+    log.note(log.begin({"RUNPOD_POD_ID": "another"}), "failed", "SETTINGS_INVALID: a")
+    boot_report(starts=starts.begin(os.environ, 420.0))
+    handler.main()
+    asyncio.run(until(lambda: log.read()[-1].state == state))
+    assert log.read()[-1].error == error
+    diagnosis = asyncio.run(sdk.configs[0]["handler"]({"id": "d", "input": {"action": "diagnose"}}))
+    assert diagnosis["boot"]["starts"]["verdict"] == (
+        "the one start of the last hour died before it was ready: SETTINGS_INVALID"
+    )
+    assert str(tmp_path) not in json.dumps(diagnosis["boot"]["starts"])
+
+
 def test_diagnose_returns_the_boot_report(worker: Worker, boot_report: Callable[..., None]) -> None:
     boot_report(problems=["one thing"])
     assert answer(worker, {"id": "d", "input": {"action": "diagnose"}})["boot"]["problems"] == ["one thing"]
@@ -325,9 +362,28 @@ def test_a_stream_that_is_read_slowly_is_not_made_ahead(worker: Worker, made: li
         items = server.QueueServer(worker).stream({"id": "s", "input": {"text": "a" * 40, "voice": "joe"}})
         for n_read in range(1, 30):
             await anext(items)
-            await until(lambda n_read=n_read: len(made) >= n_read + server.MAX_UNREAD_ITEMS + 1)
-            assert len(made) == n_read + server.MAX_UNREAD_ITEMS + 1, "one more waits to be sent"
+            await until(lambda n_read=n_read: len(made) >= n_read + jobs.MAX_UNREAD_ITEMS + 1)
+            assert len(made) == n_read + jobs.MAX_UNREAD_ITEMS + 1, "one more waits to be sent"
         assert len([item async for item in items]) == 40 - n_read
+
+    asyncio.run(read())
+
+
+def test_a_stream_that_is_not_read_lends_its_place_and_ends_in_time(
+    worker: Worker, made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_UNREAD_S", 0.2)
+
+    async def read() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=1))
+        slow = queue.stream({"id": "s", "input": {"text": "a" * 40, "voice": "joe"}})
+        await anext(slow)
+        others = [item async for item in queue.stream({"id": "o", "input": {"text": "a" * 4, "voice": "joe"}})]
+        assert len(others) == 4
+        await asyncio.sleep(0.5)
+        *rest, last = [item async for item in slow]
+        assert len(rest) <= jobs.MAX_UNREAD_ITEMS + 1
+        assert last["error"].startswith("JOB_TIMEOUT: nothing of the stream was read for 0.2 s")  # type: ignore[index]
 
     asyncio.run(read())
 
@@ -339,7 +395,7 @@ def test_a_stream_whose_caller_leaves_ends_and_frees_its_place(worker: Worker, m
             items = queue.stream({"id": "s", "input": {"text": "a" * 1_000, "voice": "joe"}})
             assert "error" not in await anext(items)
             await items.aclose()
-            await until(lambda: not queue._admission.n_jobs)
+            await until(lambda: not queue._runner.n_jobs)
         assert len(made) < 50
 
     asyncio.run(leave())
@@ -388,7 +444,7 @@ def test_a_job_is_answered_in_time_also_where_its_thread_comes_to_no_check(
         yield AudioChunk(b"sound", 0, 1)
         hang(request, call)
 
-    monkeypatch.setattr(server, "GRACE_S", 0.0)
+    monkeypatch.setattr(jobs, "GRACE_S", 0.0)
     monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(hang, stream)})
 
     async def ask() -> None:
@@ -397,9 +453,9 @@ def test_a_job_is_answered_in_time_also_where_its_thread_comes_to_no_check(
         assert len(items) == 1 + streams
         error = items[-1]["error"]  # type: ignore[index]
         assert error.startswith("JOB_TIMEOUT: the job was stopped after 0.2 s of work (F5_JOB_TIMEOUT_S) while prep")
-        assert queue._admission.n_jobs == 1, "its place is not free yet"
+        assert queue._runner.n_jobs == 1, "its place is not free yet"
         free.set()
-        await until(lambda: not queue._admission.n_jobs)
+        await until(lambda: not queue._runner.n_jobs)
 
     asyncio.run(ask())
 

@@ -162,6 +162,19 @@ def sizes() -> str:
     return "\n\n".join(tables)
 
 
+def word_times() -> str:
+    """Return what bench/asr_gpu.py measured, a table for each GPU."""
+    tables = []
+    for path in sorted((ROOT / "bench" / "results").glob("asr-*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        rows = ["| Whisper | 60 s aligned | throughput with word times |", "|---|---|---|"]
+        for shape, cases in result["cases"].items():
+            shares = (f"{name}: {case['share_of_throughput']:.1%}" for name, case in cases.items() if "shares" in case)
+            rows.append(f"| {shape} | {cases['60 s aligned']['at_once_ms']:.0f} ms | {'; '.join(shares)} |")
+        tables.append(f"{result['device']}, torch {result['torch']}, {result['f5']}\n\n" + "\n".join(rows))
+    return "\n\n".join(tables)
+
+
 def _on_gpu(result: Mapping[str, Any]) -> str:
     rows = [
         f"{result['device']}, torch {result['torch']}, f5-tts {result['f5_tts']}, {result['precision']}, "
@@ -301,6 +314,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "speed": speed,
     "reliability": reliability,
     "image": image,
+    "word_times": word_times,
 }
 
 

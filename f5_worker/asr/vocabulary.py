@@ -26,7 +26,8 @@ class WhisperVocabulary:
         self.languages = codes if is_multilingual else [ENGLISH]
         self.start, self.end = self.token("startoftranscript"), self.token("endoftext")
         self.no_timestamps = self.token("notimestamps")
-        self.no_speech = self._tokenizer.token_to_id("<|nospeech|>") or self._tokenizer.token_to_id("<|nocaptions|>")
+        has_new_name = tokenizer.token_to_id("<|nospeech|>") is not None
+        self.no_speech = self.token("nospeech" if has_new_name else "nocaptions")
 
     def prompt(self, language: str) -> tuple[int, ...]:
         """Return the tokens that begin a transcript in a language."""

@@ -77,7 +77,7 @@ def load_worker(settings: Settings) -> Worker:
         bucket_state = _bucket_state(checked, settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
-    recogniser = recogniser_from(settings, runner.device_type, engine.run)
+    recogniser = recogniser_from(settings, "cpu" if runner.device == "cpu" else "cuda", engine.run)
     if recogniser is not None and settings.asr_preload:
         recogniser.preload()
 

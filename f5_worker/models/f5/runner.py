@@ -92,11 +92,6 @@ class F5Runner:
         return name_device(self.model.device)
 
     @property
-    def device_type(self) -> str:
-        """Return `cpu` or `cuda`."""
-        return self.model.device.type
-
-    @property
     def precision(self) -> str:
         """Return the model's precision: `fp32`, `fp16` or `bf16`."""
         return name_precision(self.model.dtype)

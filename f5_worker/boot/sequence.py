@@ -20,6 +20,7 @@ from f5_worker.boot.report import BootReport
 from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
+from f5_worker.boot.user import choose_user
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
 from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables, variable
 from f5_worker.storage import files
@@ -65,7 +66,7 @@ def _prepare(environ: MutableMapping[str, str], report: BootReport, started: flo
 
 def diagnose(environ: MutableMapping[str, str]) -> BootReport:
     """Run the same checks and change nothing: neither packages nor files nor `environ`."""
-    report = BootReport(__version__)
+    report = BootReport(__version__, user=asdict(choose_user(environ)))
     copy = dict(environ)
     settings = check_environment(copy, report)
     report.starts = starts.look(copy)

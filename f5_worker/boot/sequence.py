@@ -17,10 +17,10 @@ from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, 
 from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
+from f5_worker.boot.user import choose_user
 from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
-from f5_worker.boot.user import choose_user
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
 from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables, variable
 from f5_worker.storage import files

@@ -81,7 +81,7 @@ class StandInTokenizer:
 
     def get_vocab(self) -> dict[str, int]:
         """Return the special tokens of English."""
-        names = ("endoftext", "startoftranscript", "en", "transcribe", "notimestamps")
+        names = ("endoftext", "startoftranscript", "en", "transcribe", "nospeech", "notimestamps")
         return {f"<|{name}|>": 50_257 + index for index, name in enumerate(names)}
 
     def token_to_id(self, token: str) -> int | None:
@@ -144,7 +144,7 @@ def batch_of(sounds: Sequence[tuple[Samples, str]]) -> tuple[list[Samples], list
     """Return what the network is given of each segment."""
     clips = [np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32) for samples, _ in sounds]
     texts = [
-        ForcedText((50_258, 50_261), tuple(StandInTokenizer().encode(text).ids), 50_257, len(clip) // 320)
+        ForcedText((50_258, 50_262), tuple(StandInTokenizer().encode(text).ids), 50_257, len(clip) // 320)
         for clip, (_, text) in zip(clips, sounds, strict=True)
     ]
     return clips, texts

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from f5_worker.asr.loaded import FRAME_SAMPLES, STEP_S, TokenTimes
 from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
@@ -53,7 +55,7 @@ class DeviceWhisper:
         prompt = (*vocabulary.prompt(language), vocabulary.no_timestamps)
         steps = -(-len(audio) // FRAME_SAMPLES) // 2
         found = self._batcher.align(audio, ForcedText(prompt, tuple(tokens), vocabulary.end, steps))
-        return TokenTimes(found.starts * STEP_S, found.probabilities)
+        return TokenTimes(np.asarray(found.starts * STEP_S, np.float64), found.probabilities.astype(np.float64))
 
     def transcribe(self, audio: Samples, **options: Any) -> tuple[Iterable[Any], Any]:
         """Transcribe as faster-whisper does; see `LoadedModel.transcribe`."""

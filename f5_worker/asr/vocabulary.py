@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from f5_worker.errors import ModelUnavailable
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -36,6 +38,12 @@ class WhisperVocabulary:
         return self.start, self.token(language), self.token("transcribe")
 
     def token(self, name: str) -> int:
-        """Return the id of a special token, `<|name|>`."""
-        token: int = self._tokenizer.token_to_id(f"<|{name}|>")
+        """Return the id of a special token, `<|name|>`.
+
+        Raises:
+            ModelUnavailable: there is none.
+        """
+        token = self._tokenizer.token_to_id(f"<|{name}|>")
+        if token is None:
+            raise ModelUnavailable(f"the recogniser's tokenizer.json has no <|{name}|>; fetch it again")
         return token

@@ -128,6 +128,8 @@ def test_a_multilingual_vocabulary_has_the_languages_prompts_and_both_names_of_s
     assert vocabulary.prompt("de") == (1, 3, 5)
     assert vocabulary.no_speech == 6
     assert WhisperVocabulary(tokenizer, is_multilingual=False).prompt("en") == (1,)
+    with pytest.raises(ModelUnavailable, match=r"no <\|fr\|>"):
+        vocabulary.prompt("fr")
 
 
 @pytest.fixture(scope="module")

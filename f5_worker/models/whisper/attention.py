@@ -29,7 +29,7 @@ def attention_matrix(queries: Tensor, keys: Tensor, tokens: Tensor, steps: Tenso
     """
     rows, heads, n_tokens, _ = queries.shape
     n_heads = max(1, MAX_ELEMENTS // (rows * n_tokens * keys.shape[2]))
-    parts = zip(queries.split(n_heads, 1), keys.split(n_heads, 1), strict=True)
+    parts = zip(torch.split(queries, n_heads, 1), torch.split(keys, n_heads, 1), strict=True)
     total = sum(_smoothed(*part, tokens, steps).sum(1) for part in parts)
     assert isinstance(total, Tensor)  # noqa: S101 - there is a head
     return total / heads

@@ -8,7 +8,9 @@ Legend: b rows, m mel bands, f mel frames, n encoder steps (f / 2), t tokens, h 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,8 @@ class EncoderLayer(nn.Module):
         """Return `x [b, n, d]` after the layer. mask: `[b, 1, 1, n]`, True where there is sound."""
         query, key, value = _split_heads(self.qkv(self.attention_norm(x)), 3, self.heads)
         x = x + self.out(_merge_heads(functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)))
-        return x + self.down(functional.gelu(self.up(self.ffn_norm(x))))
+        result: Tensor = x + self.down(functional.gelu(self.up(self.ffn_norm(x))))
+        return result
 
 
 class WhisperEncoder(nn.Module):
@@ -61,7 +64,8 @@ class WhisperEncoder(nn.Module):
         mask = inside[:, None, None, ::2] if len(mel) > 1 else None
         for layer in self.layers:
             x = layer(x, mask)
-        return self.norm(x)
+        states: Tensor = self.norm(x)
+        return states
 
 
 class DecoderLayer(nn.Module):
@@ -94,7 +98,8 @@ class DecoderLayer(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """Return `x` after the feed-forward network."""
-        return x + self.down(functional.gelu(self.up(self.ffn_norm(x))))
+        result: Tensor = x + self.down(functional.gelu(self.up(self.ffn_norm(x))))
+        return result
 
 
 @dataclass(eq=False)
@@ -118,8 +123,7 @@ class TokenCache:
 
     def __init__(self, decoder: WhisperDecoder, rows: int) -> None:
         weight = decoder.embedding.weight
-        heads = decoder.layers[0].heads
-        shape = (2, rows, heads, MAX_TOKENS, weight.shape[1] // heads)
+        shape = (2, rows, decoder.heads, MAX_TOKENS, weight.shape[1] // decoder.heads)
         self.layers = [weight.new_empty(shape) for _ in decoder.layers]
         self.length = 0
 
@@ -137,6 +141,7 @@ class WhisperDecoder(nn.Module):
         self.embedding = nn.Embedding(arch.vocabulary, arch.width)
         self.positions = nn.Parameter(torch.empty(MAX_TOKENS, arch.width))
         self.layers = nn.ModuleList(DecoderLayer(arch.width, arch.decoder_heads) for _ in range(arch.decoder_layers))
+        self.heads = arch.decoder_heads
         self.norm = nn.LayerNorm(arch.width)
 
     def project_sound(self, states: Tensor, steps: Tensor | None) -> Sound:
@@ -144,7 +149,7 @@ class WhisperDecoder(nn.Module):
         mask = None
         if steps is not None and len(states) > 1:
             mask = (torch.arange(states.shape[1], device=states.device) < steps[:, None])[:, None, None]
-        return Sound([layer.project_sound(states) for layer in self.layers], mask)
+        return Sound([layer.project_sound(states) for layer in self._layers], mask)
 
     def forward(
         self, tokens: Tensor, sound: Sound, cache: TokenCache | None = None, queries: list[Tensor] | None = None
@@ -158,7 +163,7 @@ class WhisperDecoder(nn.Module):
         before = cache.length if cache else 0
         n_tokens = tokens.shape[1]
         x = self.embedding(tokens) + self.positions[before : before + n_tokens]
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._layers):
             query, key, value = _split_heads(layer.qkv(layer.attention_norm(x)), 3, layer.heads)
             if cache:
                 stored = cache.layers[index]
@@ -174,7 +179,12 @@ class WhisperDecoder(nn.Module):
             x = layer.feed_forward(x)
         if cache:
             cache.length += n_tokens
-        return self.norm(x)
+        states: Tensor = self.norm(x)
+        return states
+
+    @property
+    def _layers(self) -> Iterator[DecoderLayer]:
+        return cast("Iterator[DecoderLayer]", iter(self.layers))
 
     def logits(self, states: Tensor) -> Tensor:
         """Return logits `[..., v]` in fp32 of states `[..., d]`."""

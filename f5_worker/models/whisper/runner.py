@@ -142,7 +142,7 @@ class WhisperRunner:
 
     def _token_probabilities(self, states: Tensor, tokens: Tensor, end: int) -> Tensor:
         """Return the probability `[b, t]` of each token after its state `[b, t, d]`, among those below `end`."""
-        parts = zip(states.split(MAX_LOGIT_COLUMNS, 1), tokens.split(MAX_LOGIT_COLUMNS, 1), strict=True)
+        parts = zip(*(torch.split(x, MAX_LOGIT_COLUMNS, 1) for x in (states, tokens)), strict=True)
         found = []
         for part, following in parts:
             logits = self.model.decoder.logits(part)[..., :end]

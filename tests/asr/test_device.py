@@ -38,6 +38,8 @@ OPTIONS = {
 class SlowSteps:
     """A model whose steps take a while and whose audio is silent: what the device does besides."""
 
+    whole_segments = False
+
     def __init__(self) -> None:
         self.n_steps = 0
         self.threads: set[str] = set()

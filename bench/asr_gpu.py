@@ -4,7 +4,7 @@ Whisper has random weights of published shapes: their values do not change how l
 probability then, which would end an alignment early, so each counts as certain here. The sound is synthetic: syllables
 with pauses, of the length that the text has when it is spoken.
 
-Cases: equality of fp16 on the GPU with fp32 on the CPU; 60 s of sound aligned; the rate of the engine for 32 jobs that
+Cases: equality of fp16 on the GPU with fp32 on the CPU; 60 s of sound aligned, and transcribed; the rate of the engine for 32 jobs that
 all ask for word times against the same jobs without. Writes bench/results/asr-<device>-<torch>.json after each case.
 """
 
@@ -45,7 +45,8 @@ from f5_worker.models.f5.config import HOP_SAMPLES, mel_frames  # noqa: E402
 from f5_worker.models.f5.runner import load_runner  # noqa: E402
 from f5_worker.models.whisper.config import DecodingConfig, WhisperArch  # noqa: E402
 from f5_worker.models.whisper.network import Whisper  # noqa: E402
-from f5_worker.models.whisper.runner import ForcedText, WhisperRunner  # noqa: E402
+from f5_worker.models.whisper.runner import STEPS_AT_ONCE, ForcedText, WhisperRunner  # noqa: E402
+from f5_worker.models.whisper.search import SearchOptions  # noqa: E402
 from f5_worker.settings import load_settings  # noqa: E402
 
 # Width, heads and layers as OpenAI published them, with the alignment heads of openai/whisper's table.
@@ -211,6 +212,20 @@ def measure_minute(aligner: WhisperAligner, runner: WhisperRunner, engine: Engin
     }
 
 
+def measure_search(runner: WhisperRunner, engine: Engine, rounds: int) -> dict[str, Any]:
+    """Measure the search for transcripts of 60 s of sound in segments, all at once; random weights never end early."""
+    clips, texts = batch_of(pieces(MINUTE_S))
+    n_tokens = max(len(text.tokens) for text in texts)
+
+    def search(beams: int) -> None:
+        options = SearchOptions((50_258, 50_262), beams, 50_257, 50_261, max_length=2 * n_tokens)
+        found = engine.run(lambda: runner.search(runner.encode_clips(clips), options))
+        while not found.done:
+            engine.run(lambda: runner.advance(found, STEPS_AT_ONCE))
+
+    return {"tokens": n_tokens, **{f"beams_{n}_ms": median_ms(lambda n=n: search(n), rounds) for n in (1, 5)}}
+
+
 def run_jobs(engine: Engine, jobs: Sequence[Sequence[Segment]], early: bool, aligner: WhisperAligner | None) -> Any:
     """Run jobs at once, each in its thread; return when the first segment of each, and its last, was there with its
     times, and the seconds of audio.
@@ -293,6 +308,7 @@ def main() -> None:
             save("equality", shape, measure_equality(shape, device))
         aligner, runner = aligner_of(shape, engine, device)
         save("60 s aligned", shape, measure_minute(aligner, runner, engine, args.minute_rounds))
+        save("60 s transcribed", shape, measure_search(runner, engine, args.minute_rounds // 3))
         for load in TINY_CASES if args.tiny_load else loads[: 1 if shape == "large-v3-turbo" else None]:
             save(load.name, shape, measure_load(engine, load, aligner, args.rounds))
         if device == "cuda":

@@ -21,10 +21,8 @@ from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
 from f5_worker.models.whisper.config import HOP_SAMPLES, MAX_TOKENS, SAMPLE_RATE, STEP_S
 from f5_worker.models.whisper.network import Sound
-from f5_worker.models.whisper.runner import ForcedText, RunOnDevice, WhisperRunner
+from f5_worker.models.whisper.runner import STEPS_AT_ONCE, ForcedText, RunOnDevice, WhisperRunner
 from f5_worker.models.whisper.search import SearchOptions
-
-STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
 
 
 class WindowedWhisper(WhisperModel):  # type: ignore[misc]

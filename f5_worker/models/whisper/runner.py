@@ -30,6 +30,7 @@ from f5_worker.models.whisper.search import BeamSearch, SearchOptions
 RunOnDevice = Callable[[Callable[[], Any]], Any]
 """Calls a function in the thread that owns the device, and returns its result: `Engine.run`."""
 
+STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
 MAX_LOGIT_COLUMNS = 64  # whose logits, of the whole vocabulary, are in memory at once
 
 
@@ -90,10 +91,15 @@ class WhisperRunner:
             frames = upload(torch.tensor([mel.shape[1]]), self.model.device)
             return self._encode(upload(torch.from_numpy(mel)[None], self.model.device), frames)
 
+    def encode_clips(self, clips: Sequence[Samples]) -> Sound:
+        """Return what the decoder attends to of clips, each `[nw]` at 16 kHz and at most 30 s."""
+        with _inference():
+            return self._encode(*log_mels(clips, self.model.arch.mels, self.model.device))
+
     def align(self, clips: Sequence[Samples], texts: Sequence[ForcedText]) -> PendingAlignment:
         """Decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""
         with _inference():
-            return self._align(self._encode(*log_mels(clips, self.model.arch.mels, self.model.device)), texts)
+            return self._align(self.encode_clips(clips), texts)
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
         """Decode a text against sound that is encoded."""

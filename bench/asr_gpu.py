@@ -4,8 +4,9 @@ Whisper has random weights of published shapes: their values do not change how l
 probability then, which would end an alignment early, so each counts as certain here. The sound is synthetic: syllables
 with pauses, of the length that the text has when it is spoken.
 
-Cases: equality of fp16 on the GPU with fp32 on the CPU; 60 s of sound aligned, and transcribed; the rate of the engine for 32 jobs that
-all ask for word times against the same jobs without. Writes bench/results/asr-<device>-<torch>.json after each case.
+Cases: equality of fp16 on the GPU with fp32 on the CPU; 60 s of sound aligned, and transcribed; the rate of the engine
+for 32 jobs that all ask for word times against the same jobs without. Writes bench/results/asr-<device>-<torch>.json
+after each case.
 """
 
 from __future__ import annotations

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from f5_worker.asr.loaded import FRAME_SAMPLES, STEP_S, TokenTimes
+from f5_worker.asr.loaded import BEAM_SIZE, FRAME_SAMPLES, STEP_S, ClipTranscript, TokenTimes
 from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
 from f5_worker.errors import ModelUnavailable
-from f5_worker.models.whisper.batching import AlignmentBatcher
+from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
 from f5_worker.models.whisper.runner import ForcedText, RunOnDevice, WhisperRunner, load_whisper_runner
+from f5_worker.models.whisper.search import SearchOptions
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,7 +26,8 @@ class DeviceWhisper:
     def __init__(self, tokenizer: Tokenizer, runner: WhisperRunner, run_on_device: RunOnDevice) -> None:
         self.hf_tokenizer = tokenizer
         self._runner, self._run_on_device = runner, run_on_device
-        self._batcher = AlignmentBatcher(runner, run_on_device)
+        self._alignments = AlignmentBatcher(runner, run_on_device)
+        self._transcripts = TranscriptBatcher(runner, run_on_device)
         self._vocabulary = WhisperVocabulary(tokenizer, is_multilingual=runner.model.arch.is_multilingual)
 
     @classmethod
@@ -54,8 +56,23 @@ class DeviceWhisper:
         vocabulary = self._vocabulary
         prompt = (*vocabulary.prompt(language), vocabulary.no_timestamps)
         steps = -(-len(audio) // FRAME_SAMPLES) // 2
-        found = self._batcher.align(audio, ForcedText(prompt, tuple(tokens), vocabulary.end, steps))
+        found = self._alignments.align(audio, ForcedText(prompt, tuple(tokens), vocabulary.end, steps))
         return TokenTimes(np.asarray(found.starts * STEP_S, np.float64), found.probabilities.astype(np.float64))
+
+    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+        """Transcribe a clip as a whole; see `LoadedModel.transcribe_clip`."""
+        vocabulary, decoding = self._vocabulary, self._runner.decoding
+        options = SearchOptions(
+            prompt=(*vocabulary.prompt(language), vocabulary.no_timestamps),
+            beams=BEAM_SIZE,
+            end=vocabulary.end,
+            no_speech=vocabulary.no_speech,
+            suppress=decoding.suppress,
+            suppress_at_start=decoding.suppress_at_start,
+        )
+        found = self._transcripts.transcribe(audio, options)
+        text = self.hf_tokenizer.decode(found.tokens).strip()
+        return ClipTranscript(text, found.score, found.no_speech_probability)
 
     def transcribe(self, audio: Samples, **options: Any) -> tuple[Iterable[Any], Any]:
         """Transcribe as faster-whisper does; see `LoadedModel.transcribe`."""

@@ -15,6 +15,7 @@ WHISPER_RATE = 16_000
 FRAME_SAMPLES = 160  # of Whisper's spectrogram at 16 kHz; its encoder halves the rate
 MAX_FRAMES = 3_000  # 30 s: Whisper's window
 STEP_S = 0.020  # of the encoder
+BEAM_SIZE = 5
 MAX_TEXT_TOKENS = 440  # of the 448 that Whisper can decode, less those that start the decoding
 
 
@@ -29,6 +30,20 @@ class TokenTimes:
 
     starts_s: NDArray[np.float64]
     probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClipTranscript:
+    """What is spoken in a clip of at most 30 s, by one search, however unlikely.
+
+    Attributes:
+        mean_log_probability: of its tokens.
+        no_speech_probability: that nothing is spoken.
+    """
+
+    text: str
+    mean_log_probability: float
+    no_speech_probability: float
 
 
 class LoadedModel(Protocol):
@@ -48,6 +63,14 @@ class LoadedModel(Protocol):
         Args:
             audio: `[nw]` at 16 kHz, at most MAX_FRAMES of it.
             tokens: at most MAX_TEXT_TOKENS, and at most one for each encoder step.
+            language: one that the model knows.
+        """
+
+    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+        """Transcribe a clip as a whole, without timestamps.
+
+        Args:
+            audio: `[nw]` at 16 kHz, at most MAX_FRAMES of it.
             language: one that the model knows.
         """
 

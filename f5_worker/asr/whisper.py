@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 
 from f5_worker import cancellation
-from f5_worker.asr.loaded import WHISPER_RATE, LoadedModel
+from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, ClipTranscript, LoadedModel
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.whisper.config import is_hugging_face, required_files
@@ -29,7 +29,6 @@ from f5_worker.settings import REPOSITORY, Settings
 
 OFF = "off"
 ENGLISH = "en"
-BEAM_SIZE = 5
 MAX_THREADS = 8  # more gain nothing for models this small
 MAX_COMPRESSION = 2.4  # text that repeats itself more is made up; Whisper's own limit
 SILENCE_SKIPPED_S = 2.0  # longer silences in which improbable words are recognised are skipped
@@ -152,6 +151,16 @@ class Recogniser:
             while len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         return transcription
+
+    def transcribe_clip(self, samples: Samples, language: str) -> ClipTranscript:
+        """Transcribe a clip `[nw]` at 24 kHz of at most 30 s as a whole; clips of many threads share the device's work.
+
+        Args:
+            language: one that it understands.
+        """
+        audio = np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32)
+        with self.loaded_model() as model:
+            return model.transcribe_clip(audio, _language_code(language) or ENGLISH)
 
     def _transcribe(self, samples: Samples, language: str | None) -> Transcription:
         audio = soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE)[: self._max_samples]

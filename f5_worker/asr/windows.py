@@ -108,8 +108,12 @@ class _DeviceModel:
         search = self._run_on_device(partial(runner.search, sound, options))
         while not search.done:
             self._run_on_device(partial(runner.advance, search, STEPS_AT_ONCE))
-        best, no_speech = search.results[0], search.no_speech_probabilities[0]
-        return [SimpleNamespace(sequences_ids=[list(best.tokens)], scores=[best.score], no_speech_prob=no_speech)]
+        (best,) = search.transcripts
+        return [
+            SimpleNamespace(
+                sequences_ids=[list(best.tokens)], scores=[best.score], no_speech_prob=best.no_speech_probability
+            )
+        ]
 
     def align(
         self, sound: Sound, prompt: Sequence[int], texts: Sequence[Sequence[int]], num_frames: int, **_: Any

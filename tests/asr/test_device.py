@@ -15,8 +15,9 @@ import soxr
 
 from f5_worker.alignment.align import WhisperAligner
 from f5_worker.asr.device import DeviceWhisper
+from f5_worker.asr.loaded import BEAM_SIZE
 from f5_worker.asr.vocabulary import WhisperVocabulary
-from f5_worker.asr.whisper import BEAM_SIZE, SILENCE_SKIPPED_S, Recogniser, recogniser_from
+from f5_worker.asr.whisper import SILENCE_SKIPPED_S, Recogniser, recogniser_from
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
@@ -25,7 +26,7 @@ from f5_worker.errors import ModelUnavailable
 from f5_worker.models.f5.config import make_segment
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
-from tests.listen import cpu_whisper, whisper_directory
+from tests.listen import cpu_whisper, whisper_directory, word_error_rate
 from tests.models.whisper.small import small_whisper, write_ctranslate2, write_hugging_face
 
 SETTINGS = Settings(model="f5-tiny", device="cpu")
@@ -176,6 +177,17 @@ class TestReal:
         assert len(samples) > 30 * SAMPLE_RATE
         ours, theirs = words(device_whisper, samples), words(cpu_whisper(), samples)
         assert [word[:3] for word in ours] == [word[:3] for word in theirs]
+
+    def test_the_same_transcript_of_a_clip(self, device_whisper: DeviceWhisper) -> None:
+        from tests.speak import speak
+
+        text = "Of the two men, one was late."
+        audio = np.asarray(soxr.resample(speak(text).samples, SAMPLE_RATE, 16_000), np.float32)
+        ours, theirs = (model.transcribe_clip(audio, "en") for model in (device_whisper, cpu_whisper()))
+        assert ours.text == theirs.text
+        assert word_error_rate([text], [ours.text]) == 0.0
+        assert ours.mean_log_probability == pytest.approx(theirs.mean_log_probability, abs=1e-3)
+        assert ours.no_speech_probability == pytest.approx(theirs.no_speech_probability, abs=1e-4)
 
     @pytest.mark.parametrize("samples", [silence(3.0), noise(3.0, 0.05), silence(0.0), silence(0.01)])
     def test_the_same_of_what_is_no_speech(self, device_whisper: DeviceWhisper, samples: Samples) -> None:

@@ -1,23 +1,28 @@
-"""Alignments of all jobs in common batches, each a short piece of work of the thread that owns the device."""
+"""Alignments and transcripts of all jobs in common batches, as short pieces of work of the device's one owner."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
 
 from f5_worker.audio.levels import Samples
 from f5_worker.errors import OutOfMemory
 from f5_worker.models.whisper.runner import (
+    STEPS_AT_ONCE,
     ForcedAlignment,
     ForcedText,
     PendingAlignment,
     RunOnDevice,
     WhisperRunner,
 )
+from f5_worker.models.whisper.search import BeamSearch, SearchOptions, DecodedClip
 
 # Of a batch, its rows padded to the longest one: 120 s of sound. A text alone is always taken.
 MAX_BATCH_STEPS, MAX_BATCH_TOKENS = 6_000, 2_048
+MAX_SEARCH_CLIPS = 8  # of a search: padded to 30 s each, as in Whisper's training
 
 
 class _Request:
@@ -93,3 +98,72 @@ def _take_batch(waiting: deque[_Request]) -> list[_Request]:
             break
         batch.append(waiting.popleft())
     return batch
+
+
+class _Wanted(NamedTuple):
+    """A clip that waits for its transcript."""
+
+    clip: Samples
+    options: SearchOptions
+    found: Future[DecodedClip]
+
+
+class TranscriptBatcher:
+    """Transcribes clips for many threads; those that wait when a search begins, and want the same, share it.
+
+    One of the waiting threads at a time has the device go on, so that other work of the device comes between.
+    """
+
+    def __init__(self, runner: WhisperRunner, run_on_device: RunOnDevice) -> None:
+        self._runner = runner
+        self._run_on_device = run_on_device
+        self._max_clips = MAX_SEARCH_CLIPS  # fewer after the device ran out of memory
+        self._turn = threading.Lock()
+        self._waiting: deque[_Wanted] = deque()
+        self._batch: list[_Wanted] = []
+        self._search: BeamSearch | None = None
+
+    def transcribe(self, clip: Samples, options: SearchOptions) -> DecodedClip:
+        """Return the transcript of a clip, `[nw]` at 16 kHz and at most 30 s.
+
+        Raises:
+            OutOfMemory, GpuLost: errors of the device.
+        """
+        wanted = _Wanted(clip, options, Future())
+        self._waiting.append(wanted)
+        while not wanted.found.done():
+            with self._turn:
+                if not wanted.found.done():
+                    self._run_on_device(self._advance)
+        return wanted.found.result()
+
+    def _advance(self) -> None:
+        try:
+            if self._search is None:
+                self._begin()
+            else:
+                self._runner.advance(self._search, STEPS_AT_ONCE)
+        except Exception as error:  # noqa: BLE001 - raised again in the threads of its clips
+            self._fail(error)
+        if self._search is not None and self._search.done:
+            for wanted, found in zip(self._batch, self._search.transcripts, strict=True):
+                wanted.found.set_result(found)
+            self._search = None
+
+    def _begin(self) -> None:
+        options = self._waiting[0].options
+        self._batch = []
+        while self._waiting and len(self._batch) < self._max_clips and self._waiting[0].options == options:
+            self._batch.append(self._waiting.popleft())
+        sound = self._runner.encode_windows([wanted.clip for wanted in self._batch])
+        self._search = self._runner.search(sound, options)
+
+    def _fail(self, error: Exception) -> None:
+        """Try again with half of the clips if all had no room, else tell all of the error."""
+        self._search = None
+        if isinstance(error, OutOfMemory) and len(self._batch) > 1:
+            self._max_clips = len(self._batch) // 2
+            self._waiting.extendleft(reversed(self._batch))
+            return
+        for wanted in self._batch:
+            wanted.found.set_exception(error)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from f5_worker.audio.levels import Samples
@@ -22,7 +23,7 @@ from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
-from f5_worker.models.whisper.config import SAMPLE_RATE, DecodingConfig, WhisperArch, read_decoding
+from f5_worker.models.whisper.config import MAX_FRAMES, SAMPLE_RATE, DecodingConfig, WhisperArch, read_decoding
 from f5_worker.models.whisper.mel import log_mel, log_mels
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
@@ -95,6 +96,12 @@ class WhisperRunner:
         """Return what the decoder attends to of clips, each `[nw]` at 16 kHz and at most 30 s."""
         with _inference():
             return self._encode(*log_mels(clips, self.model.arch.mels, self.model.device))
+
+    def encode_windows(self, clips: Sequence[Samples]) -> Sound:
+        """Return the same of clips padded to Whisper's window, as it was trained."""
+        with _inference():
+            mel, frames = log_mels(clips, self.model.arch.mels, self.model.device)
+            return self._encode(functional.pad(mel, (0, MAX_FRAMES - mel.shape[-1])), torch.full_like(frames, MAX_FRAMES))
 
     def align(self, clips: Sequence[Samples], texts: Sequence[ForcedText]) -> PendingAlignment:
         """Decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""

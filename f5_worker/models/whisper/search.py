@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -49,19 +50,26 @@ class SearchOptions:
 
 
 @dataclass(frozen=True)
-class Hypothesis:
-    """A transcript of one clip. `score`: the mean log-probability of its tokens and of its end."""
+class DecodedClip:
+    """What is spoken in a clip.
+
+    Attributes:
+        tokens: of the text, and timestamps if they were asked for.
+        score: the mean log-probability of its tokens and of its end.
+        no_speech_probability: that nothing is spoken.
+    """
 
     tokens: tuple[int, ...]
     score: float
+    no_speech_probability: float
 
 
 @dataclass(eq=False)
 class _Clip:
-    """The beams of one clip: their tokens so far and the finished hypotheses."""
+    """The beams of one clip: their tokens so far, and the finished ones with their scores."""
 
     beams: list[list[int]]
-    finished: list[Hypothesis] = field(default_factory=list)
+    finished: list[tuple[float, tuple[int, ...]]] = field(default_factory=list)
     done: bool = False
 
 
@@ -70,7 +78,6 @@ class BeamSearch:
 
     Attributes:
         done: all clips have their transcript.
-        no_speech_probabilities: of each clip, after the first step.
     """
 
     def __init__(self, decoder: WhisperDecoder, sound: Sound, options: SearchOptions) -> None:
@@ -84,12 +91,14 @@ class BeamSearch:
         self._tokens = upload(torch.tensor([options.prompt] * (n_clips * options.beams)), self._device)
         self._n_steps = 0
         self.done = False
-        self.no_speech_probabilities: list[float] = []
+        self._no_speech: list[float] = []
 
     @property
-    def results(self) -> list[Hypothesis]:
-        """Return the best hypothesis of each clip."""
-        return [max(clip.finished, key=lambda hypothesis: hypothesis.score) for clip in self._clips]
+    def transcripts(self) -> list[DecodedClip]:
+        """Return the best one of each clip, once the search is done."""
+        best = [max(clip.finished, key=itemgetter(0)) for clip in self._clips]
+        pairs = zip(best, self._no_speech, strict=True)
+        return [DecodedClip(tokens, score, no_speech) for (score, tokens), no_speech in pairs]
 
     def advance(self, n_steps: int) -> None:
         """Take up to so many steps, one token each."""
@@ -103,7 +112,7 @@ class BeamSearch:
         beams = self._options.beams
         if not self._n_steps:
             first = self._decoder.logits(states[::beams, 0]).softmax(-1)
-            self.no_speech_probabilities = first[:, self._options.no_speech].tolist()
+            self._no_speech = first[:, self._options.no_speech].tolist()
         log_probabilities = self._masked(self._decoder.logits(states[:, -1])).log_softmax(-1)
         totals = (log_probabilities + self._scores[:, None]).view(len(self._clips), -1)
         # Twice as many as go on: half of them may be ends.
@@ -134,7 +143,7 @@ class BeamSearch:
             score, origin, token = candidate
             if token == options.end or is_last:
                 tokens = clip.beams[origin] + ([] if token == options.end else [token])
-                clip.finished.append(Hypothesis(tuple(tokens), score / len(tokens) if tokens else -math.inf))
+                clip.finished.append((score / len(tokens) if tokens else -math.inf, tuple(tokens)))
                 candidate = next(others, candidate)
             chosen.append(candidate)
         clip.done = is_last or len(clip.finished) >= beams

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,14 @@ import torch
 
 from f5_worker.errors import OutOfMemory
 from f5_worker.models.whisper import batching
-from f5_worker.models.whisper.batching import AlignmentBatcher
+from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
 from f5_worker.models.whisper.runner import ForcedAlignment, PendingAlignment, WhisperRunner, load_whisper_runner
+from f5_worker.models.whisper.search import SearchOptions
 from tests.models.whisper.small import (
+    END,
+    NO_TIMESTAMPS,
+    SPECIAL_IDS,
+    START,
     clip,
     forced,
     small_runner,
@@ -143,6 +149,74 @@ class TestBatches:
             batcher.align(CLIPS[0], TEXTS[0])
         runner.max_rows = 1
         assert len(batcher.align(CLIPS[0], TEXTS[0]).starts) == TOKENS[0] + 1
+
+
+class TestTranscripts:
+    OPTIONS = SearchOptions((START, NO_TIMESTAMPS), 2, END, SPECIAL_IDS["nospeech"], max_length=16)
+    SHORT = replace(OPTIONS, max_length=8)
+
+    class Runner(WhisperRunner):
+        """Has room for so many clips; counts the clips of its searches and the pieces of its work."""
+
+        def __init__(self, max_clips: int = 100) -> None:
+            super().__init__(small_whisper(), small_runner().decoding)
+            self.max_clips = max_clips
+            self.searches: list[int] = []
+            self.n_pieces = 0
+
+        def encode_windows(self, clips: Any) -> Any:
+            self.searches.append(len(clips))
+            if len(clips) > self.max_clips:
+                raise OutOfMemory("full")
+            return super().encode_clips(clips)  # shorter than windows, for the sake of time
+
+        def advance(self, search: Any, n_steps: int) -> None:
+            self.n_pieces += 1
+            super().advance(search, 3)
+
+    def alone(self, options: SearchOptions) -> list[tuple[int, ...]]:
+        batcher = TranscriptBatcher(self.Runner(), lambda work: work())
+        return [batcher.transcribe(samples, options).tokens for samples in CLIPS]
+
+    def together(self, runner: Runner, options: Sequence[SearchOptions]) -> list[tuple[int, ...]]:
+        """Transcribe all clips at once: all wait before the device has time for the first."""
+        batcher = TranscriptBatcher(runner, TestBatches.Device().run)
+        with ThreadPoolExecutor(len(CLIPS)) as threads:
+            with batcher._turn:
+                pending = [threads.submit(batcher.transcribe, *pair) for pair in zip(CLIPS, options, strict=True)]
+                while len(batcher._waiting) < len(CLIPS):
+                    pass
+            return [future.result(20).tokens for future in pending]
+
+    def test_clips_that_wait_together_share_a_search(self) -> None:
+        runner = self.Runner()
+        assert self.together(runner, [self.OPTIONS] * 4) == self.alone(self.OPTIONS)
+        assert runner.searches == [4]
+        assert runner.n_pieces == 3  # eight tokens, three at a time
+
+    def test_what_is_asked_for_in_another_way_has_its_own(self) -> None:
+        runner = self.Runner()
+        found = self.together(runner, [self.OPTIONS, self.SHORT] * 2)
+        assert found[::2] == self.alone(self.OPTIONS)[::2]
+        assert found[1::2] == self.alone(self.SHORT)[1::2]
+
+    def test_what_does_not_fit_is_tried_in_halves(self) -> None:
+        runner = self.Runner(max_clips=1)
+        assert self.together(runner, [self.OPTIONS] * 4) == self.alone(self.OPTIONS)
+        assert runner.searches == [4, 2, 1, 1, 1, 1]
+
+    def test_an_error_is_raised_and_the_next_clip_is_served(self) -> None:
+        runner = self.Runner(max_clips=0)
+        batcher = TranscriptBatcher(runner, TestBatches.Device().run)
+        with pytest.raises(OutOfMemory):
+            batcher.transcribe(CLIPS[0], self.OPTIONS)
+        runner.max_clips = 1
+        assert batcher.transcribe(CLIPS[0], self.OPTIONS).tokens == self.alone(self.OPTIONS)[0]
+
+    def test_a_window_is_thirty_seconds(self) -> None:
+        sound = small_runner().encode_windows(CLIPS[:2])
+        assert sound.layers[0][0].shape[2] == 1_500
+        assert sound.mask is None or bool(sound.mask.all())
 
 
 @pytest.mark.gpu

@@ -12,7 +12,7 @@ import torch
 
 from f5_worker.models.whisper.network import Whisper
 from f5_worker.models.whisper.runner import WhisperRunner
-from f5_worker.models.whisper.search import Hypothesis, SearchOptions
+from f5_worker.models.whisper.search import SearchOptions, DecodedClip
 from tests.models.whisper.small import (
     END,
     NO_TIMESTAMPS,
@@ -47,11 +47,11 @@ def options(beams: int, *, timestamps: bool, max_length: int = 40) -> SearchOpti
     )
 
 
-def found(runner: WhisperRunner, seed: int, wanted: SearchOptions) -> tuple[Hypothesis, float]:
+def found(runner: WhisperRunner, seed: int, wanted: SearchOptions) -> DecodedClip:
     search = runner.search(runner.encode(mel_of(runner, seed)), wanted)
     while not search.done:
         runner.advance(search, 7)
-    return search.results[0], search.no_speech_probabilities[0]
+    return search.transcripts[0]
 
 
 @pytest.fixture(scope="module", params=[0, 1])
@@ -70,7 +70,7 @@ def test_equal_to_ctranslate2s(pair: tuple[WhisperRunner, Any], seed: int, times
 
     runner, reference = pair
     wanted = options(5, timestamps=timestamps)
-    ours, no_speech = found(runner, seed, wanted)
+    ours = found(runner, seed, wanted)
     features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel_of(runner, seed)[None]))
     (theirs,) = reference.generate(
         features, [list(wanted.prompt)], beam_size=5, max_length=40, return_scores=True, return_no_speech_prob=True,
@@ -78,12 +78,12 @@ def test_equal_to_ctranslate2s(pair: tuple[WhisperRunner, Any], seed: int, times
     )  # fmt: skip
     assert list(ours.tokens) == theirs.sequences_ids[0]
     assert ours.score == pytest.approx(theirs.scores[0], abs=1e-4)
-    assert no_speech == pytest.approx(theirs.no_speech_prob, abs=1e-5)
+    assert ours.no_speech_probability == pytest.approx(theirs.no_speech_prob, abs=1e-5)
 
 
 def test_the_rules_for_timestamps_hold_for_each_transcript() -> None:
     for seed in range(4):
-        tokens = found(small_runner(seed), seed, options(3, timestamps=True))[0].tokens
+        tokens = found(small_runner(seed), seed, options(3, timestamps=True)).tokens
         stamps = [token for token in tokens if token >= FIRST]
         assert stamps == sorted(stamps)
         assert FIRST <= tokens[0] <= FIRST + 50
@@ -100,14 +100,14 @@ def test_several_clips_at_once_have_the_transcripts_of_each_alone() -> None:
     search = runner.search(sound, wanted)
     while not search.done:
         runner.advance(search, 50)
-    assert [result.tokens for result in search.results] == [
-        found(runner, seed, wanted)[0].tokens for seed in range(3)
+    assert [result.tokens for result in search.transcripts] == [
+        found(runner, seed, wanted).tokens for seed in range(3)
     ]
 
 
 def test_a_transcript_that_does_not_end_is_cut() -> None:
     runner = endless(small_whisper())
-    result = found(runner, 0, options(2, timestamps=False))[0]
+    result = found(runner, 0, options(2, timestamps=False))
     assert len(result.tokens) == 20
     assert math.isfinite(result.score)
     assert options(1, timestamps=True, max_length=448).max_tokens == 224

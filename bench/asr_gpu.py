@@ -220,7 +220,7 @@ def measure_search(runner: WhisperRunner, engine: Engine, rounds: int) -> dict[s
 
     def search(beams: int) -> None:
         options = SearchOptions((50_258, 50_262), beams, 50_257, 50_261, max_length=2 * n_tokens)
-        found = engine.run(lambda: runner.search(runner.encode_clips(clips), options))
+        found = engine.run(lambda: runner.search(runner.encode_windows(clips), options))
         while not found.done:
             engine.run(lambda: runner.advance(found, STEPS_AT_ONCE))
 

@@ -51,17 +51,19 @@ class WhisperEncoder(nn.Module):
         self.layers = nn.ModuleList(EncoderLayer(arch.width, arch.encoder_heads) for _ in range(arch.encoder_layers))
         self.norm = nn.LayerNorm(arch.width)
 
-    def forward(self, mel: Tensor, frames: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, frames: Tensor | None) -> Tensor:
         """Return states `[b, n, d]` of `mel [b, m, f]`, f even and at most 3000.
 
         Args:
-            frames: `[b]` of each row; its mel is zero behind them.
+            frames: `[b]` of each row, even; its mel is zero behind them. None where all rows are full.
         """
-        inside = torch.arange(mel.shape[-1], device=mel.device) < frames[:, None]
-        x = functional.gelu(self.conv1(mel)) * inside[:, None]
+        x = functional.gelu(self.conv1(mel))
+        mask = None
+        if frames is not None and len(mel) > 1:
+            inside = torch.arange(mel.shape[-1], device=mel.device) < frames[:, None]
+            x, mask = x * inside[:, None], inside[:, None, None, ::2]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
         x = x + self.positions[: x.shape[1]]
-        mask = inside[:, None, None, ::2] if len(mel) > 1 else None
         for layer in self.layers:
             x = layer(x, mask)
         states: Tensor = self.norm(x)

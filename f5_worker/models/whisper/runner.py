@@ -89,8 +89,7 @@ class WhisperRunner:
     def encode(self, mel: NDArray[np.float32]) -> Sound:
         """Return what the decoder attends to of one log-mel `[m, f]`, f even."""
         with _inference():
-            frames = upload(torch.tensor([mel.shape[1]]), self.model.device)
-            return self._encode(upload(torch.from_numpy(mel)[None], self.model.device), frames)
+            return self._encode(upload(torch.from_numpy(mel)[None], self.model.device), None)
 
     def encode_clips(self, clips: Sequence[Samples]) -> Sound:
         """Return what the decoder attends to of clips, each `[nw]` at 16 kHz and at most 30 s."""
@@ -100,8 +99,8 @@ class WhisperRunner:
     def encode_windows(self, clips: Sequence[Samples]) -> Sound:
         """Return the same of clips padded to Whisper's window, as it was trained."""
         with _inference():
-            mel, frames = log_mels(clips, self.model.arch.mels, self.model.device)
-            return self._encode(functional.pad(mel, (0, MAX_FRAMES - mel.shape[-1])), torch.full_like(frames, MAX_FRAMES))
+            mel, _ = log_mels(clips, self.model.arch.mels, self.model.device)
+            return self._encode(functional.pad(mel, (0, MAX_FRAMES - mel.shape[-1])), None)
 
     def align(self, clips: Sequence[Samples], texts: Sequence[ForcedText]) -> PendingAlignment:
         """Decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""
@@ -131,9 +130,9 @@ class WhisperRunner:
             chosen: list[float] = logits[upload(torch.tensor(choices), self.model.device)].softmax(-1).tolist()
             return chosen
 
-    def _encode(self, mel: Tensor, frames: Tensor) -> Sound:
+    def _encode(self, mel: Tensor, frames: Tensor | None) -> Sound:
         states = self.model.encoder(mel.to(self.model.dtype), frames)
-        return self.model.decoder.project_sound(states, frames // 2)
+        return self.model.decoder.project_sound(states, None if frames is None else frames // 2)
 
     def _align(self, sound: Sound, texts: Sequence[ForcedText]) -> PendingAlignment:
         heads, device, end = self.decoding.alignment_heads, self.model.device, texts[0].end

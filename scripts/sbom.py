@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from f5_worker import __version__  # noqa: E402 - found only once the path is set
 from f5_worker.models.published import HubFile, published, recognisers  # noqa: E402
 
-PACKAGE = re.compile(r"^([\w-]+)==([^\s;]+)((?:\s*\\\n\s*--hash=\S+)*)", re.MULTILINE)
+PACKAGE = re.compile(r"^([\w-]+)==(\S+)(?: ;[^\\\n]*)?((?:\s*\\\n\s*--hash=\S+)*)", re.MULTILINE)
 LICENCES = LicenseFactory()
 VOCODER_LICENCE = "MIT"  # as its card on the hub states
 

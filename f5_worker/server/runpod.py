@@ -102,7 +102,7 @@ class QueueServer:
             done = asyncio.wrap_future(self._start(call, place, work))
             try:
                 return await asyncio.wait_for(done, call.control.left_s() + GRACE_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 call.control.check()
                 raise
             finally:
@@ -183,7 +183,7 @@ class QueueServer:
                 room.release()
                 yield item
             await asyncio.wrap_future(done)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             call.control.check()
             raise
         finally:

@@ -42,6 +42,7 @@ MACHINES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 # How this machine reaches its network, where it has its own ways: the new one gets the same.
 NETWORK_FILES = ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
+LOCAL_AUTHORITIES = "usr/local/share/ca-certificates"  # what the package ca-certificates adds to its own
 NETWORK_VARIABLES = re.compile(r"(?i)\w+_proxy|(ssl|pip|requests|curl)\w*_(cert|file|dir|bundle)")
 MOUNTED = ("proc", "sys", "dev")
 USER = "newcomer"
@@ -61,7 +62,11 @@ class Machine:
         print(f"{self.directory.name}$ {command}", flush=True)
         home = "/root" if user == "root" else f"/home/{user}"
         environ = {name: value for name, value in os.environ.items() if NETWORK_VARIABLES.fullmatch(name)}
-        environ |= {"HOME": home, "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        environ |= {
+            "HOME": home,
+            "DEBIAN_FRONTEND": "noninteractive",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }
         chroot = ["chroot", f"--userspec={user}:{user}", str(self.directory), "/bin/bash", "-c"]
         inside = f"cd {home}/f5-worker 2> /dev/null || cd; {command}"
         process = subprocess.Popen(
@@ -84,6 +89,7 @@ def make(name: str, directory: Path) -> Machine:
         if Path("/", path).is_file():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path("/", path), directory / path)
+    shutil.copytree(Path("/", LOCAL_AUTHORITIES), directory / LOCAL_AUTHORITIES, dirs_exist_ok=True)
     acquire = subprocess.run(["apt-config", "dump", "Acquire"], check=True, capture_output=True, text=True).stdout
     (directory / "etc" / "apt" / "apt.conf.d" / "99machine").write_text(acquire, encoding="utf-8")
     for path in MOUNTED:

@@ -158,6 +158,14 @@ def remove(directory: Path, *, keep: bool) -> None:
         subprocess.run(["rm", "-rf", "--one-file-system", str(directory)], check=True)
 
 
+def add_to_results(name: str, measured: Mapping[str, Any]) -> None:
+    """Write a machine into the results beside those of other runs."""
+    path = RESULTS / f"{NAME}.json"
+    machines = json.loads(path.read_text(encoding="utf-8"))["machines"] if path.is_file() else {}
+    machines[name] = measured
+    record(NAME, {"machines": {name: machines[name] for name in MACHINES if name in machines}})
+
+
 def main() -> int:
     """Measure, write the results, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -166,14 +174,14 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="leave the filesystems there; use those there")
     arguments = parser.parse_args()
     in_own_namespace()
-    path = RESULTS / f"{NAME}.json"
-    machines = json.loads(path.read_text(encoding="utf-8"))["machines"] if path.is_file() else {}
+    n_failed = 0
     for name in arguments.machines:
         directory = (arguments.keep or Path(tempfile.mkdtemp())) / name.lower().replace(" ", "-")
-        machines[name] = measure(name, directory, arguments.run or ["make test"])
+        measured = measure(name, directory, arguments.run or ["make test"])
         remove(directory, keep=arguments.keep is not None)
-        record(NAME, {"machines": {name: machines[name] for name in MACHINES if name in machines}})
-    return sum(not machines[name]["ok"] for name in arguments.machines)
+        add_to_results(name, measured)
+        n_failed += not measured["ok"]
+    return n_failed
 
 
 if __name__ == "__main__":

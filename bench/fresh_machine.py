@@ -44,7 +44,6 @@ MACHINES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 NETWORK_FILES = ("etc/resolv.conf", "etc/hosts", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
 LOCAL_AUTHORITIES = "usr/local/share/ca-certificates"  # what the package ca-certificates adds to its own
 NETWORK_VARIABLES = re.compile(r"(?i)\w+_proxy|(ssl|pip|requests|curl)\w*_(cert|file|dir|bundle)")
-MOUNTED = ("proc", "sys", "dev")
 USER = "newcomer"
 INSTALL = "apt-get install -q -y --no-install-recommends"
 HINT = re.compile(r"^make: .*as root: apt-get install ([a-z0-9. -]+)$", re.MULTILINE)
@@ -92,8 +91,9 @@ def make(name: str, directory: Path) -> Machine:
     shutil.copytree(Path("/", LOCAL_AUTHORITIES), directory / LOCAL_AUTHORITIES, dirs_exist_ok=True)
     acquire = subprocess.run(["apt-config", "dump", "Acquire"], check=True, capture_output=True, text=True).stdout
     (directory / "etc" / "apt" / "apt.conf.d" / "99machine").write_text(acquire, encoding="utf-8")
-    for path in MOUNTED:
-        subprocess.run(["mount", "--rbind", f"/{path}", str(directory / path)], check=True)
+    # The root too: /proc/self/mountinfo lists it on every machine, and in a chroot only if it is a mount.
+    for source, target in ((directory, ""), ("/proc", "proc"), ("/sys", "sys"), ("/dev", "dev")):
+        subprocess.run(["mount", "--rbind", str(source), str(directory / target)], check=True)
     machine = Machine(directory)
     prepare = (
         f"id {USER} > /dev/null 2>&1 || useradd --create-home --shell /bin/bash {USER}; rm -rf /home/{USER}/f5-worker"
@@ -152,8 +152,7 @@ def in_own_namespace() -> None:
 
 def remove(directory: Path, *, keep: bool) -> None:
     """Unmount what `make` mounted and remove the rest, unless it is kept."""
-    for path in MOUNTED:
-        subprocess.run(["umount", "--recursive", "--lazy", str(directory / path)], check=True)
+    subprocess.run(["umount", "--recursive", "--lazy", str(directory)], check=True)
     if not keep:
         subprocess.run(["rm", "-rf", "--one-file-system", str(directory)], check=True)
 

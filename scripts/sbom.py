@@ -71,7 +71,7 @@ def _stated_licences(package: str) -> Iterator[License]:
     classified = [
         line.rsplit(" :: ", 1)[1] for line in stated.get_all("Classifier", []) if line.startswith("License ::")
     ]
-    text = stated["License-Expression"] or ", ".join(classified) or stated["License"]
+    text = stated.get("License-Expression") or ", ".join(classified) or stated.get("License")
     if text and len(text) < 100:  # in older packages, the whole text of a licence
         yield LICENCES.make_from_string(text)
 

@@ -5,7 +5,8 @@ last commit and root installs `make` alone. Then `make demo` is repeated, and af
 its message names, until it speaks; then the other commands run, `make test` unless --run names others. Writes
 bench/results/fresh-machine.json; the exit code is the number of machines with a failure.
 
-Needs root, debootstrap and some 9 GB of disk at a time. All mounts are in a namespace that ends with this program.
+Needs root on Debian or Ubuntu, debootstrap, and 15 GB of disk. All mounts are in a namespace that ends with this
+program.
 """
 
 from __future__ import annotations
@@ -88,17 +89,16 @@ def make(name: str, directory: Path) -> Machine:
         if Path("/", path).is_file():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(Path("/", path), directory / path)
-    shutil.copytree(Path("/", LOCAL_AUTHORITIES), directory / LOCAL_AUTHORITIES, dirs_exist_ok=True)
+    if Path("/", LOCAL_AUTHORITIES).is_dir():
+        shutil.copytree(Path("/", LOCAL_AUTHORITIES), directory / LOCAL_AUTHORITIES, dirs_exist_ok=True)
     acquire = subprocess.run(["apt-config", "dump", "Acquire"], check=True, capture_output=True, text=True).stdout
     (directory / "etc" / "apt" / "apt.conf.d" / "99machine").write_text(acquire, encoding="utf-8")
     # The root too: /proc/self/mountinfo lists it on every machine, and in a chroot only if it is a mount.
     for source, target in ((directory, ""), ("/proc", "proc"), ("/sys", "sys"), ("/dev", "dev")):
         subprocess.run(["mount", "--rbind", str(source), str(directory / target)], check=True)
     machine = Machine(directory)
-    prepare = (
-        f"id {USER} > /dev/null 2>&1 || useradd --create-home --shell /bin/bash {USER}; rm -rf /home/{USER}/f5-worker"
-    )
-    for command in (prepare, "apt-get update -q && apt-get install -q -y --no-install-recommends make"):
+    add_user = f"id {USER} || useradd --create-home --shell /bin/bash {USER}"
+    for command in (add_user, f"rm -rf /home/{USER}/f5-worker", f"apt-get update -q && {INSTALL} make"):
         if machine.run(command)[0]:
             raise SystemExit(f"{name}: {command!r} failed")
     clone = directory / "home" / USER / "f5-worker"
@@ -174,12 +174,15 @@ def main() -> int:
     arguments = parser.parse_args()
     in_own_namespace()
     n_failed = 0
+    home = arguments.keep or Path(tempfile.mkdtemp())
     for name in arguments.machines:
-        directory = (arguments.keep or Path(tempfile.mkdtemp())) / name.lower().replace(" ", "-")
+        directory = home / name.lower().replace(" ", "-")
         measured = measure(name, directory, arguments.run or ["make test"])
         remove(directory, keep=arguments.keep is not None)
         add_to_results(name, measured)
         n_failed += not measured["ok"]
+    if not arguments.keep:
+        home.rmdir()
     return n_failed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.fresh_machine import HINT, outcome
 from f5_worker.settings import REPOSITORY
 
 
@@ -37,6 +37,13 @@ def venv(bin_directory: Path, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+def named(said: str) -> str:
+    """The packages that bench/fresh_machine.py would install."""
+    hint = HINT.search(said)
+    assert hint, said
+    return hint[1]
+
+
 @pytest.mark.parametrize(
     ("minors", "chosen"),
     [([11], "python3.11"), ([13, 12], "python3.12"), ([11, 12, 13], "python3.11"), ([9, 13], "python3.13")],
@@ -61,6 +68,7 @@ def test_a_python_that_is_named_is_taken(tmp_path: Path) -> None:
 def test_no_python(tmp_path: Path) -> None:
     said = "make: Python 3.11 to 3.13 is missing; as root: apt-get install python3 python3-venv\n"
     assert venv(tmp_path) == (1, said)
+    assert named(said) == "python3 python3-venv"
 
 
 @pytest.mark.parametrize("minor", [10, 14])
@@ -72,10 +80,34 @@ def test_another_python(tmp_path: Path, minor: int) -> None:
     program(tmp_path / "apt-cache", '[ "$2" = python3.12-venv ]')
     code, said = venv(tmp_path)
     assert (code, said.count("\n")) == (1, 1)
-    assert re.search(rf"python3 is 3\.{minor}; as root: apt-get install python3\.12-venv$", said)
+    assert f"Python 3.11 to 3.13 is needed, python3 is 3.{minor}; " in said
+    assert named(said) == "python3.12-venv"
+
+
+def test_what_the_trial_on_a_bare_machine_installs_is_what_the_line_names() -> None:
+    said = "installing ...\nmake: git is missing; as root: apt-get install git\nmake: *** [Makefile:1: x] Error 1\n"
+    assert named(said) == "git"
+    recipe = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    assert 'echo "make: git is missing; as root: apt-get install git"; exit 1' in recipe
+    assert HINT.search("make: *** [Makefile:105: .venv/bin/uv] Error 1\n") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [
+        ("1 failed, 3947 passed, 3 skipped, 35 warnings in 256.56s (0:04:16)\n",
+         {"failed": 1, "passed": 3947, "skipped": 3, "warnings": 35}),
+        ("===== 7 passed, 2 deselected in 0.52s =====\nold-torch: SKIPPED, no wheels\n5 passed in 1.20s\n",
+         {"passed": 12, "deselected": 2, "left_out": ["old-torch: SKIPPED, no wheels"]}),
+        ("make: *** Error 1\n", {}),
+    ],
+)  # fmt: skip
+def test_the_outcome_of_a_run_is_read_from_its_lines(said: str, counts: dict[str, object]) -> None:
+    assert outcome(said) == counts
 
 
 def test_no_venv(tmp_path: Path) -> None:
     python(tmp_path / "python3", 13, ensurepip=False)
     said = "make: Python's venv is missing; as root: apt-get install python3.13-venv\n"
     assert venv(tmp_path) == (1, said)
+    assert named(said) == "python3.13-venv"

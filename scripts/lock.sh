@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Write the locked requirements from pyproject.toml: `make lock`. Each lock is complete and has the hash of every file,
 # so installing needs no resolver and takes nothing else (--no-deps --require-hashes). One lock serves every Python that
-# pyproject.toml allows; what only some of them need has a marker. Versions that are locked stay, unless further
-# arguments ask `uv pip compile` for newer ones: --upgrade, or --upgrade-package NAME.
+# pyproject.toml allows, with the same version of a package (fewest forks); what only some of them need has a marker.
+# Versions that are locked stay, unless further arguments ask `uv pip compile` for newer ones: --upgrade, or
+# --upgrade-package NAME.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 uv=${1:-uv}
@@ -13,8 +14,8 @@ trap 'rm -rf "$empty"' EXIT
 lock() { # output, then arguments
   local output=$1
   shift
-  "$uv" pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 \
-    --custom-compile-command "make lock" --no-annotate "${asked[@]}" -o "$output" "$@"
+  "$uv" pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate \
+    --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" "${asked[@]}" -o "$output" "$@"
 }
 
 # Without what faster-whisper and runpod would use onnxruntime and boto3 for: voice detection, uploads. Tests use both.

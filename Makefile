@@ -14,16 +14,19 @@
 # make lock       the locked requirements from pyproject.toml; LOCK="--upgrade-package av": with the newest av
 # make sbom       the bill of materials of the image -> out/sbom.json (CycloneDX)
 # make audit      the locks against a database of vulnerabilities; Error 3 where none can be reached
+# make image-test  build the image on stand-in bases and start it: buildah, runc and debootstrap; 40 minutes
 # make pin-base   the digest of the base image into the Dockerfile, from its registry (docker buildx)
 SHELL := /bin/bash
 VENV := .venv
 VENV_OLD := .venv-torch24
 UV := $(VENV)/bin/uv
+# The Hub builds one image for all its GPUs, and those of the Blackwell generation need CUDA 12.8.
+HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu lock sbom audit
-.PHONY: pin-base docs clean soak hostile fuzz chaos mutants fresh-machine
+.PHONY: pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -84,8 +87,11 @@ old-torch: $(UV)
 on-old-torch: $(VENV_OLD)/.installed
 	$(VENV_OLD)/bin/python -m pytest -q -n 2 -m "not model and not e2e and not slow and not gpu" -p no:cacheprovider
 
-docs: $(VENV)/.local
+docs: $(VENV)/.local .runpod/Dockerfile
 	$(PY) scripts/document.py
+
+.runpod/Dockerfile: Dockerfile Makefile
+	sed 's|^ARG BASE_IMAGE=.*|ARG BASE_IMAGE=$(HUB_BASE)|' Dockerfile > $@
 
 lock: $(UV)
 	scripts/lock.sh $(UV) $(LOCK)
@@ -95,6 +101,10 @@ sbom: $(VENV)/.test
 
 audit: $(VENV)/.test
 	@$(PY) scripts/audit.py
+
+image-test: $(VENV)/.test
+	$(PY) scripts/image_test.py
+	$(PY) scripts/document.py
 
 pin-base:
 	@scripts/pin_base.sh $(BASE_IMAGE)

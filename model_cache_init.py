@@ -18,10 +18,10 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-REPORT = Path("/tmp/f5-worker-boot.json")  # noqa: S108 - on the container's disk, for the handler
 HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
 HTTP_SERVER = [sys.executable, "-u", str(ROOT / "http_server.py")]
 
@@ -35,12 +35,18 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Boot, print the report as one line, and become the handler, which answers jobs with the error if there is one."""
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # PID 1 ignores it otherwise
-    from f5_worker.boot.report import REPORT_VARIABLE
+    from f5_worker import __version__
+    from f5_worker.boot import starts
+    from f5_worker.boot.report import BootReport
     from f5_worker.boot.sequence import boot
+    from f5_worker.boot.user import become, choose_user
 
-    report = boot(os.environ)
-    os.environ[REPORT_VARIABLE] = str(REPORT)
-    report.write(REPORT)
+    user = choose_user(os.environ)
+    become(user, os.environ)
+    report = BootReport(__version__, user=asdict(user))
+    starts.end_at_sigterm(report.to_json)
+    boot(os.environ, report)
+    report.hand_over(os.environ)
     print(report.line(), flush=True)
     command = arguments.then or HANDLER
     os.execvp(command[0], command)  # noqa: S606 - the command is the operator's
@@ -49,8 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the findings of boot and return the severity: 0 all is well, 1 there are problems, 2 it does not serve."""
     from f5_worker.boot.sequence import diagnose
+    from f5_worker.boot.user import choose_user
 
     report = diagnose(dict(os.environ))
+    report.user = asdict(choose_user(os.environ))
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return report.severity
 

@@ -14,6 +14,7 @@ from f5_worker.api.job_bucket import bucket_from_job
 from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
 from f5_worker.api.openai import OpenAISpeech, with_voice
+from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
 from f5_worker.delivery.save import save
 from f5_worker.schema.requests import (
@@ -81,6 +82,7 @@ def health(request: HealthInput, call: Call) -> Json:
         version=__version__,
         model=model.name,
         models=worker.models.names(),
+        engine=model.engine,
         device=model.device,
         precision=model.precision,
         attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},
@@ -94,8 +96,9 @@ def health(request: HealthInput, call: Call) -> Json:
 
 
 def diagnose(request: DiagnoseInput, call: Call) -> Json:
-    """Return the boot report; it is empty where the worker was started without boot."""
-    return {"boot": read_report() or {}}
+    """Return the boot report, with the starts as they are now; empty where the worker was started without boot."""
+    boot = read_report() or {}
+    return {"boot": {**boot, "starts": starts.look(own=starts.own_id(boot))} if boot else {}}
 
 
 def _job(request: SpeechRequest | Translated, call: Call, *, streaming: bool) -> Job:

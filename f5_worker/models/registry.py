@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from f5_worker.engine.types import ModelRunner
 from f5_worker.errors import OutOfMemory, UnknownModel
@@ -30,6 +30,10 @@ class Model(ModelRunner[Any], Protocol):
         """Return the name by which jobs choose it."""
 
     @property
+    def engine(self) -> Literal["own", "upstream"]:
+        """Return what runs it: this worker's own engine, or f5-tts."""
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """Return the tokens that it knows."""
 
@@ -44,6 +48,10 @@ class Model(ModelRunner[Any], Protocol):
     @property
     def n_bytes(self) -> int:
         """Return the memory that its weights take."""
+
+    @property
+    def device_bytes(self) -> tuple[int, int] | None:
+        """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
 
     @property
     def attention(self) -> Mapping[str, Measured]:

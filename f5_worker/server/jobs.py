@@ -82,6 +82,11 @@ class JobRunner:
         """Return how many jobs run and wait."""
         return self._admission.n_jobs
 
+    @property
+    def n_running(self) -> int:
+        """Return how many jobs run."""
+        return self._admission.n_running
+
     async def answer_at_once(self, ticket: JobTicket, work: Callable[[Call], T]) -> T:
         """Return the result of `work`, which needs neither the worker nor a turn."""
         call = self._call(ticket)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,13 +19,13 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
-from f5_worker.errors import HostUnfit
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
     ChosenAttention,
     Measured,
+    installed_flash_attn,
     unmeasured,
 )
 from f5_worker.models.f5.cuda.backend import choose_backend
@@ -46,14 +46,16 @@ from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.sampler import FlowState, Schedule, StepBatch, draw_noise, time_points
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.f5.vocoder import Vocos
+from f5_worker.models.placement import (
+    DTYPES,
+    RunOnDevice,
+    choose_device,
+    fastest_precision,
+    name_device,
+    name_precision,
+)
 from f5_worker.settings import Settings
 
-RunOnDevice = Callable[[Callable[[], Any]], Any]
-"""Calls a function in the thread that owns the device, and returns its result."""
-
-_PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-CPU_INFO = Path("/proc/cpuinfo")
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 MAX_SCHEDULES = 8  # cached; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
 MAX_REFERENCES = 64  # mels cached; one of the longest reference takes 0.5 MB
 
@@ -65,6 +67,9 @@ class F5Runner:
     OutOfMemory when the device is full (fewer segments, or the next job, may fit),
     GpuLost when the CUDA context is broken for good.
     """
+
+    engine: Literal["own"] = "own"
+    whole_segments = False
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
@@ -84,18 +89,26 @@ class F5Runner:
     @property
     def device(self) -> str:
         """Return the name of the device, such as `cpu` or `NVIDIA L4`."""
-        return torch.cuda.get_device_name(self.model.device) if self.model.device.type == "cuda" else "cpu"
+        return name_device(self.model.device)
 
     @property
     def precision(self) -> str:
         """Return the model's precision: `fp32`, `fp16` or `bf16`."""
-        return next(name for name, dtype in _PRECISIONS.items() if dtype == self.model.dtype)
+        return name_precision(self.model.dtype)
 
     @property
     def n_bytes(self) -> int:
         """Return the memory that the weights and their tables take."""
         modules = (self.model, self.vocoder)
         return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
+
+    @property
+    def device_bytes(self) -> tuple[int, int] | None:
+        """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
+        if self.model.device.type != "cuda":
+            return None
+        total = torch.cuda.get_device_properties(self.model.device).total_memory
+        return torch.cuda.memory_reserved(self.model.device), total
 
     def begin(self, segment: Segment) -> FlowState:
         """Return the state of a segment before its first step, with all that no step changes computed."""
@@ -138,13 +151,19 @@ class F5Runner:
 
     def warm_up(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
         """Run each kernel once, because the first run is slow."""
-        run_on_device(lambda: self.generate(_warm_up_segment()))
+        run_on_device(lambda: self.generate(warm_up_segment()))
 
     @property
     def attention(self) -> dict[str, Measured]:
         """Return the measured attention of each class of rows; empty where there is no choice, or not yet."""
         attend = self.model.backend.attend
         return dict(attend.chosen) if isinstance(attend, ChosenAttention) else {}
+
+    def add_flash_attn(self) -> None:
+        """Let `tune` choose a flash-attn that could not be found when the model was loaded."""
+        attend = self.model.backend.attend
+        if isinstance(attend, ChosenAttention):
+            attend.backends = {**attend.backends, **installed_flash_attn()}
 
     def tune(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
         """Measure which attention and which sizes of graphs are fastest on this device, unless an earlier start did.
@@ -259,14 +278,14 @@ def load_checkpoint(
         ModelUnavailable, HostUnfit: as `load_runner`.
         OutOfMemory: the device has no room for it.
     """
-    device = _device(settings)
-    precision = _fastest_precision(device) if settings.precision == "auto" else settings.precision
+    device = choose_device(settings)
+    precision = fastest_precision(device) if settings.precision == "auto" else settings.precision
     vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
     def move_to_device() -> F5Runner:
         with translate_cuda_errors():
-            model.to(device, _PRECISIONS[precision])
+            model.to(device, DTYPES[precision])
             vocoder.to(device)
         choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
         return F5Runner(name, directory, vocabulary, model, vocoder)
@@ -275,26 +294,7 @@ def load_checkpoint(
     return runner
 
 
-def _device(settings: Settings) -> str:
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise HostUnfit("F5_DEVICE=cuda, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _fastest_precision(device: str) -> str:
-    """Return fp16 on CUDA, bf16 on a CPU with native bf16, where it takes 0.7 of the time of fp32, and else fp32."""
-    if device == "cuda":
-        return "fp16"
-    try:
-        flags = CPU_INFO.read_text("ascii", "replace").split()
-    except OSError:  # not Linux
-        return "fp32"
-    return "fp32" if BF16_FLAGS.isdisjoint(flags) else "bf16"
-
-
-def _warm_up_segment() -> Segment:
+def warm_up_segment() -> Segment:
     """Return a segment with a reference of one second of noise and a target of two, in two steps."""
     reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     frames = 3 * SAMPLE_RATE // HOP_SAMPLES

@@ -5,7 +5,7 @@ last commit and root installs `make` alone. Then `make demo` is repeated, and af
 its message names, until it speaks; then the other commands run, `make test` unless --run names others. Writes
 bench/results/fresh-machine.json; the exit code is the number of machines with a failure.
 
-Needs root on Debian or Ubuntu, debootstrap, and 15 GB of disk. All mounts are in a namespace that ends with this
+Needs root on Debian or Ubuntu, debootstrap, and 12 GB of disk. All mounts are in a namespace that ends with this
 program.
 """
 

@@ -20,7 +20,7 @@ WORKDIR /app
 # are wheels, so that no code of a package runs here. It has no torch, and no numpy: f5_tts in the base needs a numba
 # that needs the base's numpy, and the worker runs with 1.26 and later.
 COPY requirements.txt ./
-RUN python3 -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "requirements.txt is locked for Python 3.11, this base has another; see docs/deploy.md")' \
+RUN python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "requirements.txt is locked for Python 3.11 to 3.13, this base has another; see docs/deploy.md")' \
     && python3 -m venv --system-site-packages /opt/venv \
     && python -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r requirements.txt
 

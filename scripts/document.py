@@ -278,12 +278,30 @@ def _mutants(result: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def _fresh_machine(result: Mapping[str, Any]) -> Iterator[str]:
+    figures = []
+    for name, machine in result["machines"].items():
+        done = {step["command"]: step for step in machine["steps"] if "s" in step}  # as each ended at last
+        steps = (f"`{command}` {_outcome(step)}" for command, step in done.items())
+        figures.append(f"{name}, Python {machine['python']}: {', '.join(steps)}")
+    yield (
+        "the README's commands work on a machine that has nothing but its distribution's base, and name what to "
+        f"install | `tests/test_venv.py`, `tests/test_locks.py` | {'; '.join(figures)}"
+    )
+
+
+def _outcome(step: Mapping[str, Any]) -> str:
+    tests = "".join(f", {step[word]:,} {word}" for word in ("passed", "failed", "errors") if word in step)
+    return f"{'ok' if step['exit'] == 0 else 'FAILED'} in {step['s'] / 60:.1f} min{tests}"
+
+
 RELIABILITY: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "soak": _soak,
     "hostile": _hostile,
     "fuzz": _fuzz,
     "chaos": _chaos,
     "mutants": _mutants,
+    "fresh-machine": _fresh_machine,
 }
 TABLES: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,

@@ -5,6 +5,7 @@
 # make serve-http  the HTTP server on port 8000: docs/http.md
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
+# make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
 # make hostile  inputs made to harm, two at a time beside honest jobs
 # make fuzz     everything that reads what a caller sent
@@ -25,8 +26,8 @@ HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu lock sbom audit
-.PHONY: pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test
+.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http lock sbom
+.PHONY: audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -48,6 +49,10 @@ quality: $(VENV)/.test
 bench-gpu: $(VENV)/.test
 	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
+	$(PY) scripts/document.py
+
+bench-http: $(VENV)/.test
+	$(PY) bench/http_load.py
 	$(PY) scripts/document.py
 
 soak hostile fuzz chaos: $(VENV)/.test

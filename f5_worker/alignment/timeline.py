@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 TimingSource = Literal["aligned", "estimated"]
 
@@ -24,12 +24,20 @@ class Word:
     confidence: float | None
 
 
+class SpeakerTurn(NamedTuple):
+    """From `begin` on, in characters of the text, `speaker` speaks; None: one without a name."""
+
+    begin: int
+    speaker: str | None
+
+
 @dataclass(frozen=True)
 class Timeline:
     """A text and its times in the audio, in order, never decreasing, inside the audio.
 
-    text: as the caller sent it. characters: `(start_s, end_s)` for each character of it.
+    text: as the caller sent it, without its markup. characters: `(start_s, end_s)` for each character of it.
     source: `aligned` if every word's time was measured in the sound, else `estimated`.
+    turns: in order; empty where nothing says who speaks.
     """
 
     text: str
@@ -37,6 +45,7 @@ class Timeline:
     characters: tuple[tuple[float, float], ...]
     duration_s: float
     source: TimingSource
+    turns: tuple[SpeakerTurn, ...] = ()
 
 
 def shifted(timeline: Timeline, shift_s: float, duration_s: float) -> Timeline:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from f5_worker.errors import TextUnspeakable
 from f5_worker.text.expand.expand import expansions
+from f5_worker.text.markup.characters import plain_characters
 from f5_worker.text.scripts import WORD_JOINERS, strip_invisible
 from f5_worker.text.sentences import CJK_CLAUSE_MARKS, CJK_STOPS, LATIN_CLAUSE_MARKS
 from f5_worker.text.spans import SourceMappedText
@@ -24,9 +26,6 @@ _PLAIN = str.maketrans(
         "\u2029": "\n\n",
     }
 )
-# Emoji, pictographs and other symbols that are not read aloud; signs such as %, &, + and currency stay.
-_UNSPOKEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "So", "Sk"}
-_SPOKEN_SIGNS = "°™©®№℃℉"
 _LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")
 _LINES = re.compile(r" ?\n[ \n]*")
@@ -50,12 +49,17 @@ def normalize(text: str, *, language: str = "en", expand: bool = True) -> Source
         language: ISO 639-1; says how numbers are read.
         expand: write out numbers, units and abbreviations.
     """
-    plain = SourceMappedText.of(text).compose().sub(_LINE_ENDS, "\n").translate(_PLAIN).filter(_is_spoken)
+    plain = plain_text(SourceMappedText.of(text))
+    return plain.replace(expansions(plain.text, language)) if expand else plain
+
+
+def plain_text(text: SourceMappedText) -> SourceMappedText:
+    """Return a text in plain characters, with one space between two words, as `normalize` does before it expands."""
+    plain = plain_characters(text.compose().sub(_LINE_ENDS, "\n").translate(_PLAIN))
     spoken = plain.sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
     spoken = spoken.sub(_WRAPPED, lambda match: " " if match[1].islower() else match[0])
     spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")
-    spoken = spoken.sub(_SPACE_BEFORE_SIGN, r"\1").strip()
-    return spoken.replace(expansions(spoken.text, language)) if expand else spoken
+    return spoken.sub(_SPACE_BEFORE_SIGN, r"\1").strip()
 
 
 def normalize_transcript(text: str) -> str:
@@ -65,31 +69,25 @@ def normalize_transcript(text: str) -> str:
     as it is written, numbers too.
     """
     composed = unicodedata.normalize("NFC", strip_invisible(text))
-    spoken = "".join(filter(_is_spoken, _LINE_ENDS.sub("\n", composed)))
+    spoken = plain_characters(SourceMappedText.of(_LINE_ENDS.sub("\n", composed))).text
     return _SIGNS.sub(r"\1", _STREWN.sub(r"\1", _LONE_SYMBOL.sub("", spoken)))
 
 
-def ensure_speakable(text: str, sent_chars: int) -> None:
+def ensure_speakable(text: str, sent_chars: int, warnings: Sequence[str] = ()) -> None:
     """Raise if a normalized text has neither a letter nor a digit.
 
     Args:
         sent_chars: length of the text before it was normalized, for the message.
+        warnings: about what of it is not spoken.
 
     Raises:
         TextUnspeakable: only punctuation, symbols or emoji.
     """
     if not has_speech(text):
-        raise TextUnspeakable(
-            f"nothing in the text can be spoken: none of its {sent_chars} characters is a letter or a digit; send words"
-        )
+        why = "; ".join(warnings) or f"none of its {sent_chars} characters is a letter or a digit"
+        raise TextUnspeakable(f"nothing in the text can be spoken: {why}; send words")
 
 
 def has_speech(text: str) -> bool:
     """Return True if a text has a letter or a digit."""
     return any(character.isalnum() for character in text)
-
-
-def _is_spoken(character: str) -> bool:
-    if character in "\n\t" or character in WORD_JOINERS or character in _SPOKEN_SIGNS:
-        return True
-    return unicodedata.category(character) not in _UNSPOKEN_CATEGORIES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -46,6 +47,11 @@ class Timeline:
     duration_s: float
     source: TimingSource
     turns: tuple[SpeakerTurn, ...] = ()
+
+    def speaker_at(self, at: int) -> str | None:
+        """Find who speaks `text[at]`; None where nothing says so."""
+        index = bisect_right(self.turns, at, key=lambda turn: turn.begin)
+        return self.turns[index - 1].speaker if index else None
 
 
 def shifted(timeline: Timeline, shift_s: float, duration_s: float) -> Timeline:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from f5_worker.errors import SettingsInvalid
 from f5_worker.schema.voices import AnyVoiceName
 from f5_worker.text.markup.pronunciations import Pronunciation
 
 LANGUAGE = r"^[a-z]{2,3}$"
 Language = Annotated[str, Field(pattern=LANGUAGE)]
 MAX_PRONUNCIATIONS = 100  # of a request, and of a voice
+MAX_WORKER_PRONUNCIATIONS = 1_000
 MAX_TEXT_VOICES = 32
 
 
@@ -39,6 +42,24 @@ class PronunciationInput(BaseModel):
 
 
 Pronunciations = Annotated[tuple[PronunciationInput, ...], Field(max_length=MAX_PRONUNCIATIONS, strict=False)]
+
+
+def load_pronunciations(path: Path) -> tuple[Pronunciation, ...]:
+    """Load the pronunciations of all jobs, a JSON list of `PronunciationInput`.
+
+    Raises:
+        SettingsInvalid: the file cannot be read, or has what a request may not have.
+    """
+    kind = Annotated[list[PronunciationInput], Field(max_length=MAX_WORKER_PRONUNCIATIONS)]
+    try:
+        entries = TypeAdapter(kind).validate_json(path.read_bytes())
+    except OSError as error:
+        raise SettingsInvalid([f"F5_PRONUNCIATIONS: the file cannot be read ({error.strerror})"]) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise SettingsInvalid([f"F5_PRONUNCIATIONS: {place}: {first['msg']}"]) from None
+    return tuple(entry.to_pronunciation() for entry in entries)
 
 
 class SpokenTextFields(BaseModel):

@@ -118,7 +118,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
             params=params,
             model=model.name,
             warnings=[*reference_warnings(request, first.reference), *silence, *_warnings(lines)],
-            turns=[SpeakerTurn(line.begin, line.cue.speaker) for line in lines if line.cue.speaker],
+            turns=[SpeakerTurn(line.begin, line.cue.speaker) for line in lines],
             lines=_report(lines),
         )
 

@@ -142,5 +142,6 @@ def _event(match: re.Match[str]) -> Event:
     if number:
         seconds = float(number[1].replace(",", ".")) / (1_000 if (number[2] or "").lower() == "ms" else 1)
     if not 0 <= seconds <= MAX_PAUSE_S:
-        raise InvalidInput(f"[{match[1]}:{value[:20]}] is not a pause of 0..{MAX_PAUSE_S:g} s; write [pause:1.5s]")
+        asked = f"{seconds:g} s" if number else "no number of seconds"
+        raise InvalidInput(f"a [pause:...] in the text has {asked}; write [pause:1.5s], with 0..{MAX_PAUSE_S:g} s")
     return Pause(seconds)

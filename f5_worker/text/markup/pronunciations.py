@@ -7,8 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from f5_worker.text.scripts import is_unspaced
+from f5_worker.text.normalize import plain_text
+from f5_worker.text.scripts import UNSPACED, is_unspaced
 from f5_worker.text.spans import SourceMappedText
+
+# A letter of a script without spaces, a word, or one sign.
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+|[^\w\s]|_")
 
 
 @dataclass(frozen=True)
@@ -43,26 +47,34 @@ def apply_pronunciations(text: SourceMappedText, entries: Sequence[Pronunciation
 
 
 def _changes(text: str, entries: tuple[Pronunciation, ...]) -> Iterator[tuple[int, int, str]]:
-    pattern, ordered = _compiled(entries)
-    for match in pattern.finditer(text):
-        yield match.start(), match.end(), ordered[int(match.lastgroup[1:])].spoken if match.lastgroup else match[0]
+    table, line, last = _by_first_word(entries), text.replace("\n", " "), 0
+    for word in _WORD.finditer(text):
+        begin = word.start()
+        if begin < last:
+            continue
+        for written, entry in table.get(word[0].casefold(), ()):
+            end = begin + len(written)
+            found = line[begin:end]
+            is_same = found == written if entry.case_sensitive else found.casefold() == written.casefold()
+            if is_same and not (_is_inside_word(text[end - 1]) and _is_inside_word(text[end : end + 1])):
+                yield begin, end, entry.spoken
+                last = end
+                break
 
 
 @functools.lru_cache(64)
-def _compiled(entries: tuple[Pronunciation, ...]) -> tuple[re.Pattern[str], tuple[Pronunciation, ...]]:
-    """Return a pattern whose groups are the entries, and these in the order of the groups."""
-    ordered = tuple(sorted(entries, key=lambda entry: len(entry.written), reverse=True))  # stable: the first counts
-    return re.compile("|".join(_alternative(index, entry) for index, entry in enumerate(ordered))), ordered
+def _by_first_word(entries: tuple[Pronunciation, ...]) -> dict[str, list[tuple[str, Pronunciation]]]:
+    """Return what is written and its entry by the first word, in small letters; the longest first."""
+    table: dict[str, list[tuple[str, Pronunciation]]] = {}
+    for entry in entries:
+        written = " ".join(plain_text(SourceMappedText.of(entry.written)).text.split())
+        if first := _WORD.match(written):
+            table.setdefault(first[0].casefold(), []).append((written, entry))
+    for found in table.values():
+        found.sort(key=lambda item: len(item[0]), reverse=True)  # stable: of the same words the first counts
+    return table
 
 
-def _alternative(index: int, entry: Pronunciation) -> str:
-    words = r"\s+".join(map(re.escape, entry.written.split()))
-    flags = "" if entry.case_sensitive else "i:"
-    before = r"(?<![^\W_])" if _has_edges(entry.written.strip()[0]) else ""
-    after = r"(?![^\W_])" if _has_edges(entry.written.strip()[-1]) else ""
-    return f"{before}(?P<e{index}>{f'(?{flags}{words})' if flags else words}){after}"
-
-
-def _has_edges(char: str) -> bool:
-    """Return True for a character before and after which a word may end only where there is no letter."""
+def _is_inside_word(char: str) -> bool:
+    """Return True for a character between two of which no word ends."""
     return char.isalnum() and not is_unspaced(char)

@@ -187,10 +187,13 @@ def _break_s(attributes: dict[str, str]) -> float:
     if written is None:
         strength = attributes.get("strength", "medium").lower()
         if strength not in _STRENGTHS_S:
-            raise InvalidInput(f"<break strength={strength[:20]!r}> is none of {', '.join(_STRENGTHS_S)}")
+            raise InvalidInput(f"the strength of a <break> in the text is none of {', '.join(_STRENGTHS_S)}")
         return _STRENGTHS_S[strength]
     match = _BREAK_TIME.fullmatch(written.strip())
     seconds = float(match[1]) / (1_000 if match[2].lower() == "ms" else 1) if match else -1.0
     if not 0 <= seconds <= MAX_PAUSE_S:
-        raise InvalidInput(f'<break time={written[:20]!r}> is not 0..{MAX_PAUSE_S:g} s; write time="1.5s" or "500ms"')
+        asked = f"{seconds:g} s" if match else "no time"
+        raise InvalidInput(
+            f'a <break> in the text has {asked}; write <break time="1.5s"/> or "500ms", with 0..{MAX_PAUSE_S:g} s'
+        )
     return seconds

@@ -13,7 +13,6 @@ from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import PlannedSegment
 from f5_worker.synthesis.prepare import plan_text
 from f5_worker.text.markup.script import Script
-from f5_worker.text.normalize import has_speech
 from f5_worker.text.sentences import sentence_ends
 
 
@@ -67,22 +66,17 @@ def _sentences(script: Script, part: PlannedSegment, index: int) -> Iterator[Sen
 
 
 def _changes(script: Script, part: PlannedSegment, begin: int, end: int) -> Iterator[ChangePreview]:
-    """Yield what is said otherwise than it is written; signs that are only written otherwise are left out."""
-    changed = [not _is_kept(script, part, at) for at in range(begin, end)]
-    for at in range(begin, end):  # a space belongs to a change that goes on behind it
-        if part.text[at] == " ":
-            changed[at - begin] = any(changed[at - begin - 1 : at - begin]) and any(changed[at - begin + 1 :][:1])
+    """Yield the words that are said otherwise than they are written, each with its neighbours that are."""
+    changed: list[bool] = []
+    for at in range(begin, end):
+        origin, char = part.origins[at], part.text[at]
+        if char.isalnum():
+            changed.append(script.text.text[slice(*origin)] != char)
+        else:  # a space or a sign belongs to the words before it if it is from the same place
+            changed.append(at > begin and changed[-1] and origin == part.origins[at - 1])
     for is_changed, group in groupby(range(begin, end), lambda at: changed[at - begin]):
         places = list(group)
-        if not is_changed:
-            continue
-        spoken = "".join(part.text[at] for at in places)
-        first, last = script.written([part.origins[at] for at in places if part.text[at] != " "])
-        written = script.source[first:last]
-        if has_speech(spoken) or has_speech(written):
-            yield ChangePreview(begin=first, end=last, written=written, spoken=spoken)
-
-
-def _is_kept(script: Script, part: PlannedSegment, at: int) -> bool:
-    begin, end = part.origins[at]
-    return script.text.text[begin:end] == part.text[at] or (begin == end and not part.text[at].isalnum())
+        if is_changed:
+            first, last = script.written([part.origins[at] for at in places])
+            spoken = "".join(part.text[at] for at in places).strip()
+            yield ChangePreview(begin=first, end=last, written=script.source[first:last], spoken=spoken)

@@ -59,10 +59,10 @@ def assemble(
         ready = joiner.push(audio.samples, part.pause_s)
         if part.is_exact:
             ready = np.concatenate([ready, joiner.pause(part.pause_s)])
-        segments = alignment.push(ready, joiner.bounds)
+        segments = alignment.push(ready, joiner.bounds, is_final=part.is_exact)
         yield AudioPart(ready if fitter is None else fitter.push(ready), segments, (audio,))
     rest = joiner.finish()
-    segments = alignment.push(rest, joiner.bounds, last=True)
+    segments = alignment.push(rest, joiner.bounds, is_final=True)
     if fitter is not None:
         rest = np.concatenate([fitter.push(rest), fitter.finish()])
     yield AudioPart(rest, segments, ())
@@ -78,12 +78,16 @@ class _SegmentAlignment:
         self._begin = 0
 
     def push(
-        self, ready: Samples, bounds: tuple[tuple[float, float], ...], *, last: bool = False
+        self, ready: Samples, bounds: tuple[tuple[float, float], ...], *, is_final: bool = False
     ) -> tuple[AlignedSegment, ...]:
-        """Take the next final audio and the bounds so far; return the segments that are complete."""
+        """Take the next final audio and the bounds so far; return the segments that are complete.
+
+        Args:
+            is_final: no later segment overlaps the last one.
+        """
         self._pending = np.concatenate([self._pending, ready])
         done = []
-        n_final = len(bounds) if last or not self._overlapping else len(bounds) - 1
+        n_final = len(bounds) if is_final or not self._overlapping else len(bounds) - 1
         for index in range(self._next, n_final):
             begin, end = (round(edge * SAMPLE_RATE) for edge in bounds[index])
             if end > self._begin + len(self._pending):

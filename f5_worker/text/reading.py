@@ -15,6 +15,7 @@ from f5_worker.text.markup.capitals import lower_capitals, spell_letters
 from f5_worker.text.markup.pronunciations import Pronunciation, apply_pronunciations
 from f5_worker.text.markup.script import Passage, Script, ScriptOptions, read_script
 from f5_worker.text.normalize import has_speech, plain_text
+from f5_worker.text.powers import read_powers
 from f5_worker.text.spans import SourceMappedText
 from f5_worker.text.traits import ALL_LEARNED, TextTraits
 
@@ -107,6 +108,7 @@ def _speak(source: SourceMappedText, options: ReadingOptions) -> SourceMappedTex
     if options.traits.lower_capitals:
         text = lower_capitals(text)
     if options.expand:
+        text = read_powers(text, options.language)
         text = text.replace(expansions(text.text, options.language))
     return spell_letters(text) if options.traits.spell_letters and options.language == "en" else text
 

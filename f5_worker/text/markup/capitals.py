@@ -79,7 +79,8 @@ def _lowered(text: str) -> Iterator[tuple[int, int, str]]:
         is_word = _is_word(word, in_capitals) if len(word) > 1 else word == "A" and in_capitals
         if word.isupper() and is_word:
             opens = _OPENING.search(text, max(0, match.start() - 4), match.start()) or not match.start()
-            yield match.start(), match.end(), word.capitalize() if opens else word.lower()
+            is_capital = opens or _APOSTROPHE.split(word)[0] == "I"
+            yield match.start(), match.end(), word.capitalize() if is_capital else word.lower()
 
 
 def spell_letters(text: SourceMappedText) -> SourceMappedText:

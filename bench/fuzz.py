@@ -34,7 +34,8 @@ from f5_worker.settings import Settings  # noqa: E402
 from f5_worker.storage.addresses import is_public  # noqa: E402
 from f5_worker.storage.fetch import FetchLimits, check_url, fetch, resolve  # noqa: E402
 from f5_worker.text.chunk import chunk, origins  # noqa: E402
-from f5_worker.text.normalize import has_speech, normalize  # noqa: E402
+from f5_worker.text.markup.script import read_script  # noqa: E402
+from f5_worker.text.reading import ReadingOptions, read_passages  # noqa: E402
 from f5_worker.transcripts.parse import parse_transcript  # noqa: E402
 from tests.attacks.files import flac_with_comments, m4a_of_many_samples, mp3_with_id3, wav_with_id3  # noqa: E402
 from tests.attacks.test_urls import NOT_PUBLIC_V4, NOT_PUBLIC_V6, PUBLIC, SPELLINGS, URLS  # noqa: E402
@@ -59,6 +60,26 @@ SUBTITLES = (
     "Just words, 10:30 --> and so on.\nA second line.",
 )
 PIECES = (
+    *(
+        "# Title\n",
+        "- item\n",
+        "**bold** ",
+        "*smiles* ",
+        "[laughs] ",
+        "[a](http://b.c) ",
+        "`x` ",
+        "| a | b |\n|---|---|\n",
+    ),
+    *(
+        "[pause:1s] ",
+        "[pause:99s] ",
+        "[voice:ann] ",
+        "[/voice] ",
+        "<break time='1s'/>",
+        "<p>x</p>",
+        "<sub alias='y'>x</sub> ",
+    ),
+    *("<think>", "</think>", "```\n", "&amp;#39;", "2^10 ", "①Ⅳ ", "𝗕𝗼𝗹𝗱 ", "❤️1️⃣ ", "THE BIG DOG. "),
     *("Hello there. ", "Dr. Smith paid $5.50 on 3/4/2024 at 10:30. ", "1,000,000.5 km² ", "No. 5, pp. 3-7; ", "I.e. "),
     *(
         "مرحبا بالعالم ",
@@ -187,16 +208,22 @@ def schema(value: Any) -> None:
 
 
 def text(value: tuple[str, str, bool, int]) -> None:
-    """Normalize and cut a text; every character comes from somewhere in it, and no words are lost."""
+    """Read and cut a text; every character comes from somewhere in it, in order, and no words are lost."""
     source, language, expand, max_bytes = value
-    normalized = normalize(source, language=language, expand=expand)
-    assert len(normalized.text) == len(normalized.origin)
-    assert all(0 <= begin <= end <= len(source) for begin, end in normalized.origin)
-    if has_speech(normalized.text):
-        chunks = chunk(normalized.text, max_bytes, first_bytes=max_bytes // 2)
-        assert all(len(piece.text) == len(origins(piece, normalized)) for piece in chunks)
-        spoken = "".join(piece.text for piece in chunks)
-        assert letters(spoken) == letters(normalized.text)
+    script = read_script(source)
+    reading = read_passages(script, lambda voice: ReadingOptions(language, expand))
+    last = 0
+    for passage in reading.passages:
+        spoken = passage.text
+        assert len(spoken.text) == len(spoken.origin)
+        assert all(last <= begin <= end <= len(script.text.text) for begin, end in spoken.origin)
+        last = max(begin for begin, _ in spoken.origin)
+        begin, end = script.written(spoken.origin)
+        assert 0 <= begin <= end <= len(source)
+        for one_sentence in (False, True):
+            chunks = chunk(spoken.text, max_bytes, max_bytes // 2, one_sentence=one_sentence)
+            assert all(len(piece.text) == len(origins(piece, spoken)) for piece in chunks)
+            assert letters("".join(piece.text for piece in chunks)) == letters(spoken.text)
 
 
 def letters(value: str) -> str:

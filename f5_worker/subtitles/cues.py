@@ -209,10 +209,10 @@ def _must_end(units: Sequence[TextUnit], style: SubtitleStyle) -> list[bool]:
     """
     ends = []
     start_s: float | None = None
-    for unit, after in zip(units, [*units[1:], None], strict=True):
+    for index, unit in enumerate(units):
         start_s = unit.start_s if start_s is None else start_s
         is_readable = unit.end_s + unit.pause_s - start_s >= style.min_duration_s + style.min_gap_s
-        ends_turn = after is not None and after.speaker != unit.speaker
+        ends_turn = any(after.speaker != unit.speaker for after in units[index + 1 : index + 2])
         ends.append(ends_turn or unit.pause_s >= style.new_cue_pause_s or (unit.ends_sentence and is_readable))
         start_s = None if ends[-1] else start_s
     return [*ends[:-1], True]

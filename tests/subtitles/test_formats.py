@@ -440,7 +440,7 @@ def spoken_by_two(**style: object) -> dict[str, str]:
 
 def test_a_cue_ends_with_its_speakers_turn() -> None:
     plain = spoken_by_two()
-    assert [cue.text for cue in parse(plain["srt"], "srt")] == ["Hello there", "Fine, thanks.", "Bye."]
+    assert [cue[2] for cue in parse(plain["srt"], "srt")] == ["Hello there", "Fine, thanks.", "Bye."]
     assert "Ann" not in plain["srt"] + plain["vtt"] + plain["ass"] + plain["csv"]
     phrases = json.loads(plain["json"])["phrases"]
     assert [phrase.get("speaker") for phrase in phrases] == ["Ann", "B <o>, b", None]
@@ -448,7 +448,7 @@ def test_a_cue_ends_with_its_speakers_turn() -> None:
 
 def test_speakers_are_named_as_each_format_does() -> None:
     named = spoken_by_two(speakers=True)
-    assert [cue.text for cue in parse(named["srt"], "srt")] == ["Ann: Hello there", "B <o>, b: Fine, thanks.", "Bye."]
+    assert [cue[2] for cue in parse(named["srt"], "srt")] == ["Ann: Hello there", "B <o>, b: Fine, thanks.", "Bye."]
     assert "\n<v Ann>Hello there\n" in named["vtt"]
     assert "\n<v B &lt;o&gt;, b>Fine, thanks.\n" in named["vtt"]
     assert "\nBye.\n" in named["vtt"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from itertools import groupby, pairwise
+from typing import TYPE_CHECKING
 
 from f5_worker.api.call import Call
 from f5_worker.api.native import Json
@@ -12,8 +14,10 @@ from f5_worker.schema.requests import PreviewInput
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import PlannedSegment
 from f5_worker.synthesis.prepare import plan_text
-from f5_worker.text.markup.script import Script
 from f5_worker.text.sentences import sentence_ends
+
+if TYPE_CHECKING:
+    from f5_worker.text.markup.script import Script
 
 
 def preview(request: PreviewInput, call: Call) -> Json:
@@ -71,7 +75,7 @@ def _changes(script: Script, part: PlannedSegment, begin: int, end: int) -> Iter
     for at in range(begin, end):
         origin, char = part.origins[at], part.text[at]
         if char.isalnum():
-            changed.append(script.text.text[slice(*origin)] != char)
+            changed.append(unicodedata.normalize("NFC", script.text.text[slice(*origin)]) != char)
         else:  # a space or a sign belongs to the words before it if it is from the same place
             changed.append(at > begin and changed[-1] and origin == part.origins[at - 1])
     for is_changed, group in groupby(range(begin, end), lambda at: changed[at - begin]):

@@ -25,7 +25,6 @@ from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
-from f5_worker.text.normalize import normalize
 from f5_worker.voices.library import Library
 from f5_worker.voices.places import open_stores
 
@@ -56,10 +55,11 @@ def load_worker(settings: Settings) -> Worker:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
         from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
+        from f5_worker.text.reading import read
 
         runner = load_runner(settings)
         loaded = time.monotonic()
-        tokenize(normalize("1, 2").text)  # reads dictionaries, once
+        tokenize(read("1, 2").passages[0].text.text)  # reads dictionaries and compiles patterns, once
         runner.warm_up()
         decoder.result()  # without it no recording can be read, the model's own voices included
         ready = time.monotonic()

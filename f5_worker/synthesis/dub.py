@@ -37,11 +37,11 @@ from f5_worker.synthesis.prepare import (
     voice_for,
 )
 from f5_worker.text.normalize import ensure_speakable
-from f5_worker.text.reading import ReadingOptions, read_line
 from f5_worker.text.seed import segment_seed
 from f5_worker.voices.info import LoadedVoice
 
 if TYPE_CHECKING:
+    from f5_worker.text.reading import ReadingOptions
     from f5_worker.transcripts.cues import Cue
 
 MAX_LINES = 2_000
@@ -241,6 +241,8 @@ def _passage(cue: Cue, voice: LoadedVoice, options: ReadingOptions, settings: Se
     Raises:
         TextTooLong: more characters than allowed. TextUnspeakable: no letter and no digit.
     """
+    from f5_worker.text.reading import read_line  # compiles 20 ms of patterns
+
     check_chars(cue.text, settings)
     spoken = read_line(cue.text, options)
     ensure_speakable(spoken.text.text, len(cue.text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from f5_worker import cancellation
 from f5_worker.engine.types import Segment
@@ -14,8 +15,10 @@ from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
 from f5_worker.reference.prepare import Reference
 from f5_worker.settings import Settings
 from f5_worker.text.chunk import byte_budget, chunk, origins
-from f5_worker.text.reading import SpokenPassage
 from f5_worker.text.seed import segment_seed
+
+if TYPE_CHECKING:
+    from f5_worker.text.reading import SpokenPassage
 
 SPEED_RANGE = (0.25, 4.0)  # how far a wanted duration may bend the reference's pace
 

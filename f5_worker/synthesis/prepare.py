@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from f5_worker.alignment.align import Aligned, Aligner, WhisperAligner
 from f5_worker.alignment.timeline import SpeakerTurn
@@ -31,14 +31,15 @@ from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.context import Stopwatch, Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, VoicedPassage, check_chars, make_plan, speed_for
-from f5_worker.text.markup.capitals import capital_sentences
 from f5_worker.text.markup.pronunciations import of_voice
-from f5_worker.text.markup.script import Script, ScriptOptions, read_script
 from f5_worker.text.normalize import ensure_speakable
-from f5_worker.text.reading import Reading, ReadingOptions, read_passages
 from f5_worker.text.scripts import language_by_script
 from f5_worker.voices.info import LoadedVoice, VoiceDefaults
 from f5_worker.voices.library import MAX_TRANSCRIPT_BYTES
+
+if TYPE_CHECKING:
+    from f5_worker.text.markup.script import Script
+    from f5_worker.text.reading import Reading, ReadingOptions
 
 DEFAULT_LANGUAGE = "en"
 _URL = re.compile(r"\s*https?://\S+\s*")
@@ -112,6 +113,9 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False) -> Iterator[
     Raises:
         WorkerError: any that a caller can cause before the device begins.
     """
+    from f5_worker.text.markup.script import ScriptOptions, read_script  # compiles 20 ms of patterns
+    from f5_worker.text.reading import read_passages
+
     settings = job.worker.settings
     check_chars(request.text, settings)
     script = read_script(request.text, ScriptOptions(request.markup, request.directions, request.voices))
@@ -198,6 +202,8 @@ def sampling_params(job: Job, text: str, voice: LoadedVoice, model: Model) -> Sa
 
 def reading_options(job: Job, voice: LoadedVoice, params: SamplingParams, model: Model) -> ReadingOptions:
     """Return how a text is read in a voice; pronunciations of the job come before the voice's and the worker's."""
+    from f5_worker.text.reading import ReadingOptions
+
     request, defaults = job.request, voice.defaults
     named = [entry.to_pronunciation() for entry in (*request.pronunciations, *(defaults.pronunciations or ()))]
     return ReadingOptions(
@@ -269,6 +275,8 @@ def _voiced(request: TextInput, reading: Reading, voices: Mapping[str | None, Lo
 
 
 def _capitals_warning(spoken: str, model: Model) -> list[str]:
+    from f5_worker.text.markup.capitals import capital_sentences
+
     count = 0 if model.traits.lower_capitals else sum(1 for _ in capital_sentences(spoken))
     if not count:
         return []

@@ -74,7 +74,11 @@ def test_several_voices_are_one_job_of_the_engine(worker: Worker, device: ToneDe
     bella, george = (worker.voices.of(None).load(name).reference.samples for name in ("bella", "george"))
     assert [segment.reference is bella for segment in device.segments] == [True, False, False]
     assert [segment.reference is george for segment in device.segments] == [False, True, True]
-    assert [part.text for part in response.segments] == ["Hello Bob, how are you?", "Fine,", "thanks."]
+    assert [(part.text, part.speaker) for part in response.segments] == [
+        ("Hello Bob, how are you?", "Ann"),
+        ("Fine,", "Bob"),
+        ("thanks.", "Bob"),
+    ]
     assert response.timings is not None
     assert [word.text for word in response.timings.words] == "Hello Bob, how are you? Fine, thanks.".split()
     starts = [word.start_s for word in response.timings.words]

@@ -26,6 +26,8 @@ _PLAIN = str.maketrans(
         "\u2029": "\n\n",
     }
 )
+_UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W\d_])|(?<=[^\W\d_])_+(?=[^\W_])")
+_ADDRESS_SIGN, _ADDRESS_CHARS = re.compile(r"[@/]|www\."), 100
 _LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")
 _LINES = re.compile(r" ?\n[ \n]*")
@@ -59,7 +61,14 @@ def plain_text(text: SourceMappedText) -> SourceMappedText:
     spoken = plain.sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
     spoken = spoken.sub(_WRAPPED, lambda match: " " if match[1].islower() else match[0])
     spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")
-    return spoken.sub(_SPACE_BEFORE_SIGN, r"\1").strip()
+    return spoken.sub(_SPACE_BEFORE_SIGN, r"\1").sub(_UNDERSCORES, _underscores).strip()
+
+
+def _underscores(match: re.Match[str]) -> str:
+    """Return a space for what parts the words of `snake_case`; in an address it stays, since it is read there."""
+    before = match.string[max(0, match.start() - _ADDRESS_CHARS) : match.start()].split()[-1]
+    after = match.string[match.end() : match.end() + _ADDRESS_CHARS].split()[0]
+    return match[0] if _ADDRESS_SIGN.search(before + after) else " "
 
 
 def normalize_transcript(text: str) -> str:

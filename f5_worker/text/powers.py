@@ -19,6 +19,7 @@ _WORDS = {
     "ru": ("в степени", "минус"),
     "zh": ("的", "负"),
 }
+_ENGLISH_NAMES = {"2": "squared", "3": "cubed"}
 _AFTER = {"ja": "乗", "zh": "次方"}
 _EXPONENT = r"([+-]?)(\d{1,9}(?:[.,]\d{1,9})?|[A-Za-z])"
 _POWER = re.compile(rf"(?<=[\w)\]])\^(?:\({_EXPONENT}\)|{_EXPONENT}(?![.,]?\d|[A-Za-z]))")
@@ -34,6 +35,8 @@ def read_powers(text: SourceMappedText, language: str) -> SourceMappedText:
 
     def read(match: re.Match[str]) -> str:
         sign, exponent = match[1] or match[3], match[2] or match[4]
+        if language == "en" and sign != "-" and exponent in _ENGLISH_NAMES:
+            return f" {_ENGLISH_NAMES[exponent]}"
         signed = f"{minus}{space}{exponent}" if sign == "-" else exponent
         return f"{space}{between}{space}{signed}{_AFTER.get(language, '')}"
 

@@ -25,7 +25,7 @@ LETTER_NAMES = dict(
 _INITIALS = frozenset(
     """
     USA UAE UK EU UN AI API FAQ FBI CIA IBM IRS ISP URL USB UFO CEO CIO COO CTO CFO IPO ATM IOU DIY GPA GPU CPU SUV VIP
-    ETA ECG EKG EEG ICU ADHD EPA IMF NSA NYU UCLA USSR USAF HIV LED GOP MIT NIH SEC AKA DOB DOA UTC SOS IEEE
+    ETA ECG EKG EEG ICU ADHD EPA IMF NSA NYU UCLA USSR USAF HIV LED GOP MIT NIH SEC AKA DOB DOA UTC SOS IEEE OMG FYI
     """.split()
 )
 _INITIALS_IN_SMALL_TEXT = frozenset("IT US AM ID IQ OS UI LA PA MA AC AI IP".split())  # elsewhere words
@@ -36,6 +36,7 @@ _WORDS = frozenset(
     FLY GUY KEY LAY LIE PAY TEA USE YET EGG EYE AGE AIR ART ICE ADD ARM END FEW NEW NOW WOW LOW BOY TOY JOY BYE
     """.split()
 )
+_TITLES = frozenset("MR MRS MS DR PROF ST JR SR".split())
 _SYLLABLE = re.compile(r"[BCDFGHJKLMNPRSTVWYZ][AEIOU][BCDFGHKLMNPRSTVWXYZ]")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _CAPITAL_WORD = re.compile(r"(?<![\w'’])[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)")
@@ -79,7 +80,7 @@ def _lowered(text: str) -> Iterator[tuple[int, int, str]]:
         is_word = _is_word(word, in_capitals) if len(word) > 1 else word == "A" and in_capitals
         if word.isupper() and is_word:
             opens = _OPENING.search(text, max(0, match.start() - 4), match.start()) or not match.start()
-            is_capital = opens or _APOSTROPHE.split(word)[0] == "I"
+            is_capital = opens or word in _TITLES or _APOSTROPHE.split(word)[0] == "I"
             yield match.start(), match.end(), word.capitalize() if is_capital else word.lower()
 
 
@@ -118,7 +119,7 @@ def _is_word(word: str, in_capitals: bool = False) -> bool:
         in_capitals: it stands in a sentence in capitals, where most short words are words.
     """
     stem = _APOSTROPHE.split(word)[0].upper()
-    if stem in _WORDS or (len(stem) == 1 and stem != word):
+    if stem in _WORDS | _TITLES or (len(stem) == 1 and stem != word):
         return True
     if stem in _INITIALS or (stem in _INITIALS_IN_SMALL_TEXT and not in_capitals):
         return False

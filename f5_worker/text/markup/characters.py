@@ -36,7 +36,10 @@ _SYMBOLS_OF_LETTERS = re.compile(r"[\u2460-\u24ff\u2f00-\u2fdf\u3200-\u33ff\U000
 _NEGATIVE_LETTERS = ((0x1F150, 0x1F169), (0x1F170, 0x1F189))  # white on black, A to Z
 _SMALL_CAPITAL = re.compile(r"LATIN LETTER SMALL CAPITAL ([A-Z])")
 _ROMAN = re.compile(r"[\u2160-\u217f]+")
-_SUPERSCRIPT = re.compile(r"(?<=[\d)])[⁺⁻]?[⁰¹²³⁴-⁹]+|(?<![^\W\d_]{2})(?<=[^\W\d_])(?:[⁺⁻][⁰¹²³⁴-⁹]+|[⁴-⁹])")
+_SUPERSCRIPT = re.compile(
+    r"(?<=[\d)])[⁺⁻]?[⁰¹²³⁴-⁹]+|(?<![^\W\d_]{2})(?<=[^\W\d_])(?:[⁺⁻][⁰¹²³⁴-⁹]+|[⁴-⁹])"
+    r"|(?<![^\W\d_]{2})(?<!/.)(?<=[A-Za-ln-rt-z])[²³]"  # not m², m/s²
+)
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _WIDE_SIGN = re.compile(r"[％＄￥￡￦＋＝＆＃＠]|(?<=\d)[：．，／－](?=\d)")
 _LOOSE_POWER = re.compile(r"(?<![\w)\]])\^|\^(?![\w(+-])")

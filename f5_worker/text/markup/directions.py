@@ -7,6 +7,7 @@ spoken unless its first word is one that directions begin with; at the edge of a
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 _ENGLISH = """
 applauds applause beams beat blinks blows blushes bows breathes breathing chuckle chuckles chuckling claps clapping
@@ -40,28 +41,37 @@ _FUNCTION_WORDS = frozenset(
     "for from with by is was are were not no sic der die das ein eine le la les un une el los las il lo "
     "gli o os as".split()
 )
-_MAX_BRACKET_WORDS, _MAX_ACTION_WORDS = 5, 12
+_PRONOUNS = frozenset(("he", "she", "they", "it"))  # *He smiles.*
+_VERB = re.compile(r"(?<![su])s$|ing$")
+_MAX_BRACKET_WORDS, _MAX_ACTION_WORDS, _MAX_ROUND_WORDS = 5, 12, 3
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_NO_WORDS = re.compile(r"[\d_/=@<>{}|\\]")
 _OPENS_SENTENCE = re.compile(r"(?:^|[.!?…:。！？»”\")\]*\n—–-])\s*$")
 _CLOSES_SENTENCE = re.compile(r"\s*(?:$|[\n.!?…\"“«¿¡(\[*—–]|[A-ZÀ-ÞА-ЯΑ-Ω]|[^\x00-\u024f])")
+_AFTER_COMMA, _BEFORE_COMMA = re.compile(r"[,;]\s*$"), re.compile(r"\s*[,;]")
 _CONTEXT_CHARS = 8
 
 
-def is_direction(content: str, text: str, begin: int, end: int, *, in_brackets: bool) -> bool:
-    """Return True if `content`, marked off by `text[begin:end]`, is a stage direction."""
-    words = _WORD.findall(content)
-    if not words or re.search(r"[\d_/=@<>{}|\\]", content):
+def is_direction(content: str, text: str, begin: int, end: int, *, kind: Literal["stars", "square", "round"]) -> bool:
+    """Return True if `content` is a stage direction.
+
+    Args:
+        begin, end: what `text[begin:end]` is with the signs around it.
+        kind: what these signs are.
+    """
+    words = [word.lower() for word in _WORD.findall(content)]
+    if not words or len(words) > _MAX_ACTION_WORDS or _NO_WORDS.search(content):
         return False
-    first = words[0].lower()
-    if first in _WORDS and (len(words) <= _MAX_ACTION_WORDS):
-        return True
-    at_edge = bool(
-        _OPENS_SENTENCE.search(text[max(0, begin - _CONTEXT_CHARS) : begin])
-        and _CLOSES_SENTENCE.match(text[end : end + _CONTEXT_CHARS])
-    )
-    if not at_edge or not words[0][0].islower() or re.search(r"[.!?,;:]", content):
+    before, after = text[max(0, begin - _CONTEXT_CHARS) : begin], text[end : end + _CONTEXT_CHARS]
+    opens, closes = bool(_OPENS_SENTENCE.search(before)), bool(_CLOSES_SENTENCE.match(after))
+    is_small = content.lstrip()[:1].islower()
+    if words[0] in _WORDS or (words[0] in _PRONOUNS and not _WORDS.isdisjoint(words[1:2])):
+        opens, closes = opens or bool(_AFTER_COMMA.search(before)), closes or bool(_BEFORE_COMMA.match(after))
+        if kind == "stars":
+            return (opens and closes) or (is_small and (opens or closes))
+        return kind == "square" or (len(words) <= _MAX_ROUND_WORDS and (opens or closes))
+    if not (opens and closes and is_small) or kind == "round" or re.search(r"[.!?,;:]", content):
         return False
-    if in_brackets:
-        return len(words) <= _MAX_BRACKET_WORDS and first not in _FUNCTION_WORDS
-    is_verb = len(first) > 3 and first.endswith(("s", "ing")) and not first.endswith(("ss", "us"))
-    return is_verb and len(words) <= _MAX_ACTION_WORDS and first not in _NOT_AN_ACTION
+    if kind == "square":
+        return len(words) <= _MAX_BRACKET_WORDS and words[0] not in _FUNCTION_WORDS
+    return len(words[0]) > 3 and bool(_VERB.search(words[0])) and words[0] not in _NOT_AN_ACTION

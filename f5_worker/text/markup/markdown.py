@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Literal
 
 from f5_worker.text.markup.directions import is_direction
 from f5_worker.text.markup.directives import MARKS
@@ -50,9 +51,10 @@ _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]{1,40}\]")
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:)[^<>\s]{1,2000}|[\w.+-]{1,64}@[\w.-]{1,200})>")
 _ADDRESS = re.compile(r"(?:https?://|www\.)[^\s<>\"]+|[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _DIRECTION = re.compile(
-    r"(?<![\w*\\])(?P<stars>\*{1,2})(?P<action>[^\s*][^*\n]{0,98}[^\s*])(?P=stars)(?![\w*])"
-    r"|(?<!\\)\[(?P<bracketed>[^\[\]\n]{1,100})\]|\((?P<round>[^()\n]{1,100})\)"
+    r"(?<![\w*\\])(?P<sign>\*{1,2})(?P<stars>[^\s*][^*\n]{0,98}[^\s*])(?P=sign)(?![\w*])"
+    r"|(?<!\\)\[(?P<square>[^\[\]\n]{1,100})\]|\((?P<round>[^()\n]{1,100})\)"
 )
+_KINDS: tuple[Literal["stars", "square", "round"], ...] = ("stars", "square", "round")
 _RUN = re.compile(r"\*+|_+|~{2}|={2}")
 _ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+.!|~>=-])")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
@@ -176,15 +178,14 @@ def _read_directions(text: SourceMappedText, *, skip: bool) -> tuple[SourceMappe
     """Remove stage directions, or only the signs around them; return how many were removed, too."""
     changes, skipped, written = list[Change](), 0, text.text
     for match in _DIRECTION.finditer(written):
-        kind = match.lastgroup if match.lastgroup != "stars" else "action"
-        content = match[str(kind)]
-        if not is_direction(content, written, *match.span(), in_brackets=kind == "bracketed"):
+        kind = next(kind for kind in _KINDS if match[kind] is not None)
+        if not is_direction(match[kind], written, *match.span(), kind=kind):
             continue
         if skip:
             changes.append((*_with_space(written, *match.span()), ""))
             skipped += 1
         elif kind != "round":
-            begin, end = match.span(str(kind))
+            begin, end = match.span(kind)
             changes += [(match.start(), begin, ""), (end, match.end(), "")]
     return text.replace(_merged(changes)), skipped
 

@@ -29,6 +29,7 @@ from f5_worker.text.markup.tags import read_tags, remove_hidden
 from f5_worker.text.spans import SourceMappedText, Span
 
 _MARK = re.compile(MARKS)
+_FIRST_SYMBOL = "\u2070"
 _ALL_MARKS = re.compile(f"{MARKS}+")
 
 
@@ -88,8 +89,9 @@ class Script:
         return list(dict.fromkeys(passage.voice for passage in self.passages if self.has_words(passage)))
 
     def has_words(self, passage: Passage) -> bool:
-        """Return whether anything of a passage may be spoken."""
-        return bool(passage.said) or any(map(str.isalnum, self.text.text[passage.begin : passage.end]))
+        """Return whether anything of a passage may be spoken; letters are also among the symbols, `ⓐ`."""
+        shown = self.text.text[passage.begin : passage.end]
+        return bool(passage.said) or any(char.isalnum() or char > _FIRST_SYMBOL for char in shown)
 
     def written(self, spans: Sequence[Span]) -> Span:
         """Return the span in the source that covers spans in `text`."""
@@ -118,8 +120,12 @@ def read_script(text: str, options: ScriptOptions | None = None) -> Script:
     directives = Directives()
     marked, code_blocks = remove_code(remove_hidden(source.sub(_ALL_MARKS, "")))
     marked, warnings = read_tags(read_directives(marked, directives), directives)
-    marked, directions = read_markdown(marked, skip_directions=options.directions == "skip")
-    marked = unescape_entities(read_turns(marked, options.voices, directives))
+    unescaped = unescape_entities(marked)
+    if unescaped is not marked:  # `&lt;b&gt;`: of a page's source
+        unescaped, more = read_tags(unescaped, directives)
+        warnings += more
+    marked, directions = read_markdown(unescaped, skip_directions=options.directions == "skip")
+    marked = read_turns(marked, options.voices, directives)
     if code_blocks:
         warnings.append(f"{_were(code_blocks, 'code block')} not spoken")
     if directions:

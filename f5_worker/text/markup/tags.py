@@ -29,19 +29,21 @@ _NAME = r"[A-Za-z][\w.-]{0,30}(?::[\w.-]{1,30})?"
 _VALUE = r"(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s\"'<>=]+)"
 _TAG = re.compile(rf"<(/?)({_NAME})((?:\s+[\w:.-]{{1,40}}\s*=\s*{_VALUE})*)\s*(/?)>")
 _ATTRIBUTE = re.compile(rf"([\w:.-]{{1,40}})\s*=\s*({_VALUE})")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)|<\?xml[^<>]*>|<!DOCTYPE[^<>]*>", re.DOTALL | re.IGNORECASE)
+# With the tokens of a language model, `<|im_end|>`.
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)|<\?xml[^<>]*>|<!DOCTYPE[^<>]*>|<\|[\w ]{1,40}\|>", re.DOTALL | re.IGNORECASE)
 _HIDDEN_NAMES = "think|thinking|thought|reasoning|reflection|script|style"
 _HIDDEN = re.compile(rf"<(/?)({_HIDDEN_NAMES})(?:\s[^<>]*)?>", re.IGNORECASE)
 
 # What ends a paragraph, a line or a cell.
 _BLOCKS = frozenset(
     "p div li ul ol dl dt dd h1 h2 h3 h4 h5 h6 tr table thead tbody tfoot blockquote section article header footer "
-    "main title hr pre para paragraph figure figcaption aside nav".split()
+    "main details summary title hr pre para paragraph figure figcaption aside nav".split()
 )
 _CELLS = frozenset(("td", "th"))
+_SENTENCES = frozenset(("s", "sentence"))
 # Without a sound of their own: their content is read as it is.
 _SILENT = frozenset(
-    "speak s sentence w token b i u em strong a span font small big mark q cite abbr acronym code kbd samp var del ins "
+    "speak w token b i u em strong a span font small big mark q cite abbr acronym code kbd samp var del ins "
     "strike html body head sub sup img center ruby rb label time dfn bdi bdo wbr answer output response final".split()
 )
 # Ask for what this worker cannot do; their content is read without it.
@@ -82,6 +84,8 @@ class _Reader:
             return "\n\n"
         if name in _CELLS:
             return ", " if closes else ""
+        if name in _SENTENCES:
+            return " " if closes else ""
         if name in VOCAL_TAGS and not attributes:
             return f"[{name}]"  # a stage direction like those in brackets
         if name in _WITHOUT_EFFECT or name.startswith(_VENDORS):

@@ -26,6 +26,7 @@ def spelled(text: str) -> str:
         ("THE CAT SAT ON A MAT. A DOG SAW THE BBC.", "The cat sat on a mat. A dog saw the BBC."),
         ("I said NO to the BIG dog. STOP! Go.", "I said no to the big dog. Stop! Go."),
         ("WARNING", "Warning"),
+        ("MR. SMITH MET DR. WHO", "Mr. Smith met Dr. Who"),
         ("ÜBER DEN WOLKEN", "Über den wolken"),
         ("УТРЕННИЙ СВЕТ", "Утренний свет"),
         ("The BBC, IBM, US, IT and USA stay, NASA does not", "The BBC, IBM, US, IT and USA stay, nasa does not"),

@@ -43,7 +43,8 @@ def test_letters_in_disguise(written: str, read: str) -> None:
         ("aⅣb", "a 4 b"),
         ("H₂O", "H2O"),
         ("10²³ 10⁻³ x⁴ (a)⁵", "10^23 10^-3 x^4 (a)^5"),
-        ("m² 5³ ½ 2½ 1º", "m² 5^3 ½ 2½ 1º"),
+        ("m² m/s² 5³ ½ 2½ 1º", "m² m/s² 5^3 ½ 2½ 1º"),
+        ("x²+y²", "x^2+y^2"),
     ],
 )
 def test_numbers_in_one_sign(written: str, read: str) -> None:

@@ -94,6 +94,7 @@ def test_code_is_left_out_with_a_warning() -> None:
         ("First <think>a<think>b</think>c</think> then", "First \n\n then"),
         ("my thoughts\n</think>\nAnswer.", "\nAnswer."),
         ("Answer. <think>cut off", "Answer. \n\n"),
+        ("<|im_start|>Hi<|im_end|>", " Hi "),
         ("a<!-- comment -->b<script>x()</script>c", "a b\n\nc"),
     ],
 )
@@ -117,6 +118,8 @@ def test_plain_markup_is_read_as_it_is_written() -> None:
     ("written", "read"),
     [
         ("<speak>Hello <b>there</b>.</speak>", "Hello there."),
+        ("<s>One.</s><s>Two.</s>", "One. Two. "),
+        ("&lt;b&gt;Hi&lt;/b&gt; 1 &lt; 2", "Hi 1 < 2"),
         ("<p>One</p><p>Two<br/>three</p>", "\n\nOne\n\n\n\nTwo\nthree\n\n"),
         ("<td>a</td><td>b</td>", "a, b, "),
         ("H<sub>2</sub>O, x<sup>2</sup>, 5<sup>th</sup>", "H2O, x^2, 5th"),
@@ -246,6 +249,8 @@ def test_a_speaker_without_a_line_is_an_error() -> None:
         ("Hello <laugh> you", "Hello you"),
         ("*lacht* Ja. [rires] Oui. *sonríe* Sí.", "Ja. Oui. Sí."),
         ("**sighs** Fine.", "Fine."),
+        ("*He smiles.* Hello. *She laughs out loud* Well.", "Hello. Well."),
+        ("Well, *laughs*, yes. *smiles* hello", "Well,, yes. hello"),
     ],
 )
 def test_stage_directions_are_skipped(written: str, read: str) -> None:
@@ -259,13 +264,15 @@ def test_stage_directions_are_skipped(written: str, read: str) -> None:
     [
         ("I *really* mean it. *Never* do that. *This* is it.", "I really mean it. Never do that. This is it."),
         ("*Perhaps* not. *perhaps* so. *always*", "Perhaps not. perhaps so. always"),
+        ("He *laughs* at him. *Silence* is golden, *cats* too. They *beat* him.", ""),
+        ("Dogs, *cats*, birds and (laughs included) all [1].", ""),
         ("He [the king] said: [he] comes [in 1990].", "He [the king] said: [he] comes [in 1990]."),
         ("The man (my uncle) left. (He smiled.)", "The man (my uncle) left. (He smiled.)"),
     ],
 )
 def test_emphasis_and_additions_are_no_directions(written: str, read: str) -> None:
     script = read_script(written)
-    assert script.text.text == read
+    assert script.text.text == (read or written.replace("*", ""))
     assert script.warnings == ()
 
 

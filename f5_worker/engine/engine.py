@@ -158,12 +158,13 @@ class Engine:
         if self._steps_since_oom >= STEPS_UNTIL_GROWTH:
             self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
             self._steps_since_oom = 0
-        self._attempt(self._scheduler.schedule_step(running, self._forward_frames), _step)
+        max_frames = 0 if running[0].job.runner.whole_segments else self._forward_frames  # 0: one segment
+        self._attempt(self._scheduler.schedule_step(running, max_frames), _step)
 
     def _finish(self) -> None:
         """Turn the segments that took all their steps into audio."""
         self._drop_ended()
-        done = [item for item in self._running if item.step == item.segment.nfe]
+        done = [item for item in self._running if item.is_done]
         for runner in dict.fromkeys(item.job.runner for item in done):
             self._attempt([item for item in done if item.job.runner is runner], _finish)
         for item in done:

@@ -60,7 +60,7 @@ class EngineJob:
         self.n_running = self.n_read = 0
         self.n_segments = len(segments)
         self._waiting = deque(enumerate(segments))
-        self._steps, self._steps_done = sum(segment.nfe for segment in segments), 0
+        self._steps, self._steps_done = sum(self.n_steps(segment) for segment in segments), 0
         self._finished: dict[int, SegmentAudio] = {}
         self._n_sent = 0
 
@@ -88,6 +88,10 @@ class EngineJob:
     def started(self) -> bool:
         """Return whether a segment has begun."""
         return len(self._waiting) < self.n_segments
+
+    def n_steps(self, segment: Segment) -> int:
+        """Return how many calls of the runner's `step` a segment takes."""
+        return 1 if self.runner.whole_segments else segment.nfe
 
     def begin_segment(self) -> RunningSegment:
         """Remove the next segment from the job's queue and return it as running."""
@@ -134,6 +138,11 @@ class RunningSegment:
     begun_at: float = 0.0  # on the scheduler's clock
     state: Any = None
     samples: Samples | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether the segment took all its steps."""
+        return self.step == self.job.n_steps(self.segment)
 
     @property
     def work(self) -> int:

@@ -20,7 +20,7 @@ from f5_worker.synthesis.response import speak, stream
 from f5_worker.text.markup.pronunciations import Pronunciation
 from f5_worker.text.traits import TextTraits
 from f5_worker.voices.library import Library
-from tests.conftest import TINY, ToneDevice
+from tests.conftest import ToneDevice
 
 RATE = 24_000
 DIALOGUE = "Ann: Hello Bob, how are you?\nBob: Fine, [pause:1.25s] thanks."
@@ -159,9 +159,3 @@ def test_a_model_of_single_sentences_gets_them_one_by_one(worker: Worker, device
         "No.",
         "He did not come, since it was late.",
     ]
-
-
-def test_the_small_model_says_what_it_has_not_learned() -> None:
-    from f5_worker.models.f5.config import read_traits
-
-    assert read_traits(TINY) == TextTraits(lower_capitals=True, spell_letters=True, one_sentence=True)

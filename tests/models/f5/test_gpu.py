@@ -26,6 +26,7 @@ from f5_worker.models.f5.cuda.packed import Rows
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
 from f5_worker.models.f5.cuda.size_choice import SIZES, default_frames, unmeasured_frames
 from f5_worker.models.f5.cuda.step_graphs import GraphCapturer, StepGraphs, graph_sizes
+from f5_worker.models.f5.cuda.tuning import cuda_time_us
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.runner import load_runner
 from f5_worker.models.f5.sampler import Advance, FlowState, Schedule, StepBatch, draw_noise, sample, time_points
@@ -239,9 +240,7 @@ def test_attention_is_measured_once_and_then_kept(
     assert again.chosen == attention.chosen
 
 
-def test_sizes_are_measured_once_and_then_kept(
-    full_size: DiT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sizes_are_measured_once_and_then_kept(full_size: DiT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(full_size.half(), "backend", backend_of("triton"))
     frames, again = default_frames(), default_frames()

@@ -120,9 +120,7 @@ def test_a_file_that_cannot_be_used_is_no_choice(content: bytes, tmp_path: Path)
         (32, 8_208, "batch"), (16, 43_000, "large batch"),
     ],
 )  # fmt: skip
-def test_every_size_belongs_to_a_class(
-    n_rows: int, n_frames: int, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_size_belongs_to_a_class(n_rows: int, n_frames: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention_choice, "ROW_CLASSES", ROW_CLASSES)
     assert class_of(n_rows, n_frames).name == name
 

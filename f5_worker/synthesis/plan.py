@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from f5_worker import cancellation
 from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput, TextTooLong
 from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, make_segment, mel_frames
-from f5_worker.models.f5.duration import target_frames
+from f5_worker.models.f5.duration import SHORT_TEXT_BYTES, target_frames
 from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
 from f5_worker.reference.prepare import Reference
 from f5_worker.settings import Settings
@@ -163,21 +163,38 @@ def _cut(passage: VoicedPassage, first_s: float | None, one_sentence: bool) -> I
         )
 
 
-def speed_for(duration_s: float, natural_s: float, pauses_s: float = 0.0) -> float:
-    """Return the speed at which `natural_s` of speech, and the pauses that a text asks for, last `duration_s`.
+def speed_into(duration_s: float, passages: Sequence[VoicedPassage], lead_s: float, one_sentence: bool) -> float:
+    """Return the speed at which passages, with the pauses that their text asks for, last `duration_s`.
+
+    A segment of a word or two has its own pace (`duration.SHORT_TEXT_SPEED`), unless there are no others.
+
+    Raises:
+        InvalidInput: outside SPEED_RANGE; the message has the possible durations.
+    """
+    parts = [part for passage in passages for part in _cut(replace(passage, speed=1.0), None, one_sentence)]
+    pauses_s = lead_s + sum(part.pause_s for part in parts if part.is_exact)
+    short_s = sum(part.estimated_s for part in parts if len(part.text.encode()) < SHORT_TEXT_BYTES)
+    natural_s = sum(part.estimated_s for part in parts)
+    if short_s == natural_s:
+        return speed_for(duration_s, natural_s, pauses_s)
+    return speed_for(duration_s, natural_s - short_s, pauses_s + short_s)
+
+
+def speed_for(duration_s: float, natural_s: float, fixed_s: float = 0.0) -> float:
+    """Return the speed at which `natural_s` of speech, and `fixed_s` that no speed changes, last `duration_s`.
 
     Raises:
         InvalidInput: outside SPEED_RANGE; the message has the possible durations.
     """
     low, high = SPEED_RANGE
-    shortest_s, longest_s = pauses_s + natural_s / high, pauses_s + natural_s / low
+    shortest_s, longest_s = fixed_s + natural_s / high, fixed_s + natural_s / low
     if not shortest_s <= duration_s <= longest_s:
-        with_pauses = f" with {pauses_s:g} s of pauses" if pauses_s else ""
+        with_pauses = f" with {fixed_s:.1f} s of pauses and single words" if fixed_s else ""
         raise InvalidInput(
-            f"fix_duration_s={duration_s:g}: the text takes about {natural_s + pauses_s:.1f} s in this voice"
+            f"fix_duration_s={duration_s:g}: the text takes about {natural_s + fixed_s:.1f} s in this voice"
             f"{with_pauses}; it can be fitted into {shortest_s:.1f}..{longest_s:.1f} s"
         )
-    return natural_s / (duration_s - pauses_s)
+    return natural_s / (duration_s - fixed_s)
 
 
 def _frames(text: str, reference: Reference, speed: float) -> int:

@@ -30,7 +30,7 @@ from f5_worker.schema.text import MAX_TEXT_VOICES
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.context import Stopwatch, Worker
 from f5_worker.synthesis.job import Job
-from f5_worker.synthesis.plan import Plan, SamplingParams, VoicedPassage, check_chars, make_plan, speed_for
+from f5_worker.synthesis.plan import Plan, SamplingParams, VoicedPassage, check_chars, make_plan, speed_into
 from f5_worker.text.markup.pronunciations import of_voice
 from f5_worker.text.normalize import ensure_speakable
 from f5_worker.text.scripts import language_by_script
@@ -132,7 +132,7 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False) -> Iterator[
             spoken = " ".join(passage.text.text for passage in reading.passages)
             ensure_speakable(spoken, len(request.text), script.warnings)
             plan = make_plan(
-                _voiced(request, reading, voices),
+                _voiced(request, reading, voices, model.traits.one_sentence),
                 model.vocabulary,
                 params,
                 settings,
@@ -260,7 +260,9 @@ def _text_voices(job: Job, script: Script) -> dict[str | None, LoadedVoice]:
     return {name: voice_for(job, name) for name in script.voices}
 
 
-def _voiced(request: TextInput, reading: Reading, voices: Mapping[str | None, LoadedVoice]) -> list[VoicedPassage]:
+def _voiced(
+    request: TextInput, reading: Reading, voices: Mapping[str | None, LoadedVoice], one_sentence: bool
+) -> list[VoicedPassage]:
     """Return each passage with its voice, at the speed that was asked for, or the one that `fix_duration_s` needs."""
     used = [(passage, voices[passage.voice]) for passage in reading.passages]
     if request.fix_duration_s is None:
@@ -269,8 +271,7 @@ def _voiced(request: TextInput, reading: Reading, voices: Mapping[str | None, Lo
             for passage, voice in used
         ]
     voiced = [VoicedPassage(passage, voice.reference) for passage, voice in used]
-    pauses_s = reading.lead_s + sum(passage.pause_s or 0.0 for passage in reading.passages)
-    speed = speed_for(request.fix_duration_s, sum(passage.natural_s for passage in voiced), pauses_s)
+    speed = speed_into(request.fix_duration_s, voiced, reading.lead_s, one_sentence)
     return [replace(passage, speed=speed) for passage in voiced]
 
 

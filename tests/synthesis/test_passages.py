@@ -11,6 +11,7 @@ import pytest
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InvalidInput
+from f5_worker.models.f5.config import FRAMES_PER_S, mel_frames
 from f5_worker.schema.requests import DubInput, SynthesizeInput, VoiceDefaultsInput
 from f5_worker.schema.responses import SynthesizeResponse
 from f5_worker.synthesis.context import Worker
@@ -65,8 +66,17 @@ def test_a_fixed_duration_has_room_for_its_pauses(worker: Worker) -> None:
     response = say(worker, text, fix_duration_s=7.0)
     assert len(samples_of(response)) == 7 * RATE
     assert response.segments[1].start_s - response.segments[0].end_s == pytest.approx(2, abs=1e-5)
-    with pytest.raises(InvalidInput, match=r"with 2 s of pauses; it can be fitted into 2\.\d\.\.\d+\.\d s"):
+    with pytest.raises(
+        InvalidInput, match=r"with 2\.0 s of pauses and single words; it can be fitted into 2\.\d\.\.\d+\.\d s"
+    ):
         say(worker, text, fix_duration_s=2.0)
+
+
+def test_a_fixed_duration_is_kept_by_the_longer_segments(worker: Worker, device: ToneDevice) -> None:
+    device.traits = TextTraits(one_sentence=True)
+    say(worker, "Hi. Yes. The first sentence is here.", fix_duration_s=2.0)
+    spoken_s = sum(segment.frames - mel_frames(len(segment.reference)) for segment in device.segments) / FRAMES_PER_S
+    assert spoken_s == pytest.approx(2.0, abs=0.05)
 
 
 def test_several_voices_are_one_job_of_the_engine(worker: Worker, device: ToneDevice) -> None:

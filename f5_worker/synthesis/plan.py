@@ -26,6 +26,8 @@ class SamplingParams:
     """The parameters of sampling and of the text, with every default filled in.
 
     Attributes:
+        language: stated by the job or the voice, or else told by the script, or else the model's.
+        by_script: it was not stated, and a sentence in the script of another language is of that one.
         expand: write out numbers, units and abbreviations.
         nfe: number of function evaluations, which is the number of steps.
         guidance_scale: strength of classifier-free guidance.
@@ -33,6 +35,7 @@ class SamplingParams:
     """
 
     language: str
+    by_script: bool
     expand: bool
     nfe: int
     guidance_scale: float
@@ -104,7 +107,7 @@ def speakable(text: str, params: SamplingParams, settings: Settings) -> SourceMa
     limit = settings.max_text_chars
     if len(text) > limit:
         raise TextTooLong(f"text has {len(text)} characters, at most {limit} (F5_MAX_TEXT_CHARS); send it in parts")
-    normalized = normalize(text, language=params.language, expand=params.expand)
+    normalized = normalize(text, language=params.language, by_script=params.by_script, expand=params.expand)
     ensure_speakable(normalized.text, len(text))
     return normalized
 

@@ -28,7 +28,7 @@ from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.context import Stopwatch, Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s, speed_for
-from f5_worker.text.scripts import language_by_script
+from f5_worker.text.language import language_by_script
 from f5_worker.voices.info import LoadedVoice, VoiceDefaults
 from f5_worker.voices.library import MAX_TRANSCRIPT_BYTES
 
@@ -144,8 +144,10 @@ def sampling_params(job: Job, text: str, voice: LoadedVoice, model: Model) -> Sa
     """Return the parameters of the request, completed by the voice's defaults and then by the general ones."""
     request, defaults = job.request, voice.defaults
     known = next(iter(job.worker.models.languages(model.name)), voice.reference.language)
+    stated = request.language or defaults.language
     return SamplingParams(
-        language=request.language or defaults.language or language_by_script(text) or known or DEFAULT_LANGUAGE,
+        language=stated or language_by_script(text) or known or DEFAULT_LANGUAGE,
+        by_script=stated is None,
         expand=request.normalize,
         nfe=request.nfe_step or NFE_OF_QUALITY[request.quality or defaults.quality or "balanced"],
         guidance_scale=request.cfg_strength,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from f5_worker.errors import TextUnspeakable
-from f5_worker.text.expand.expand import expansions
+from f5_worker.text.expand.expand import expand as write_out
+from f5_worker.text.language import sentence_language
 from f5_worker.text.scripts import WORD_JOINERS, strip_invisible
-from f5_worker.text.sentences import CJK_CLAUSE_MARKS, CJK_STOPS, LATIN_CLAUSE_MARKS
+from f5_worker.text.sentences import CJK_CLAUSE_MARKS, CJK_STOPS, LATIN_CLAUSE_MARKS, sentence_ends
 from f5_worker.text.spans import SourceMappedText
 
 # Typographic signs to those that upstream's vocabularies know.
@@ -27,6 +29,8 @@ _PLAIN = str.maketrans(
 # Emoji, pictographs and other symbols that are not read aloud; signs such as %, &, + and currency stay.
 _UNSPOKEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "So", "Sk"}
 _SPOKEN_SIGNS = "°™©®№℃℉"
+_RANGE_DASH = re.compile(r"(?<=\d)[–—](?=\d)")
+_NUMBERED = re.compile(r"\d\.[ \u00a0]+$")
 _LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")
 _LINES = re.compile(r" ?\n[ \n]*")
@@ -41,21 +45,48 @@ _SIGNS = re.compile(r"([^\w\s])(?:\s*[^\w\s]){6,}")
 _LOOSE_JOINER = re.compile(rf"(?<!\w)[{WORD_JOINERS}]|[{WORD_JOINERS}](?!\w)")  # left over from emoji
 
 
-def normalize(text: str, *, language: str = "en", expand: bool = True) -> SourceMappedText:
+def normalize(text: str, *, language: str = "en", by_script: bool = False, expand: bool = True) -> SourceMappedText:
     """Return the text as it will be spoken; line breaks remain where they end a title or a paragraph.
 
     A break before a small letter is taken for a wrapped line. Linear in the length of the text, whatever it holds.
 
     Args:
         language: ISO 639-1; says how numbers are read.
+        by_script: the language of a sentence whose script has one is that one.
         expand: write out numbers, units and abbreviations.
     """
-    plain = SourceMappedText.of(text).compose().sub(_LINE_ENDS, "\n").translate(_PLAIN).filter(_is_spoken)
-    spoken = plain.sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
+    return SourceMappedText.join(spoken_sentences(text, language=language, by_script=by_script, expand=expand))
+
+
+def spoken_sentences(
+    text: str, *, language: str = "en", by_script: bool = False, expand: bool = True
+) -> Iterator[SourceMappedText]:
+    """Yield the sentences of `normalize`, each with the white space behind it, as soon as its numbers are written out."""
+    clean = _clean(text)
+    if not expand:
+        yield clean
+        return
+    for sentence in _sentences(clean):
+        yield write_out(sentence, sentence_language(sentence.text, language) if by_script else language)
+
+
+def _clean(text: str) -> SourceMappedText:
+    """Return the text with signs that the model knows, on lines, without what is not spoken."""
+    plain = SourceMappedText.of(text).compose().sub(_LINE_ENDS, "\n").sub(_RANGE_DASH, "-").translate(_PLAIN)
+    spoken = plain.filter(_is_spoken).sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
     spoken = spoken.sub(_WRAPPED, lambda match: " " if match[1].islower() else match[0])
     spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")
-    spoken = spoken.sub(_SPACE_BEFORE_SIGN, r"\1").strip()
-    return spoken.replace(expansions(spoken.text, language)) if expand else spoken
+    return spoken.sub(_SPACE_BEFORE_SIGN, r"\1").strip()
+
+
+def _sentences(text: SourceMappedText) -> Iterator[SourceMappedText]:
+    """Yield sentences and lines; a number and a full stop may be an ordinal, and end none."""
+    begin = 0
+    ends = sorted({*sentence_ends(text.text), *(match.end() for match in _LINES.finditer(text.text)), len(text.text)})
+    for end in ends:
+        if end == len(text.text) or not _NUMBERED.search(text.text[max(0, end - 8) : end]):
+            yield text.part(begin, end)
+            begin = end
 
 
 def normalize_transcript(text: str) -> str:

@@ -29,6 +29,19 @@ class SourceMappedText:
         """Return a source, each of whose characters maps to itself."""
         return cls(text, tuple((at, at + 1) for at in range(len(text))))
 
+    @classmethod
+    def join(cls, parts: Iterable[SourceMappedText]) -> SourceMappedText:
+        """Return parts of one text as one again."""
+        texts, origin = [], list[Span]()
+        for part in parts:
+            texts.append(part.text)
+            origin += part.origin
+        return cls("".join(texts), tuple(origin))
+
+    def part(self, begin: int, end: int) -> SourceMappedText:
+        """Return `text[begin:end]`."""
+        return SourceMappedText(self.text[begin:end], self.origin[begin:end])
+
     def compose(self) -> SourceMappedText:
         """Return the text in Unicode's composed form, NFC."""
         if unicodedata.is_normalized("NFC", self.text):
@@ -56,7 +69,7 @@ class SourceMappedText:
         """Remove white space at both ends."""
         begin = len(self.text) - len(self.text.lstrip())
         end = max(begin, len(self.text.rstrip()))
-        return SourceMappedText(self.text[begin:end], self.origin[begin:end])
+        return self.part(begin, end)
 
     def replace(self, changes: Iterable[tuple[int, int, str]]) -> SourceMappedText:
         """Replace `text[begin:end]` by `new` for each `(begin, end, new)`; ascending, not overlapping."""

@@ -1,57 +1,83 @@
-"""Numbers, signs and abbreviations written out as they are read aloud: the model garbles digits.
+"""Write out numbers, signs and abbreviations as they are read aloud: the model garbles digits.
 
-English is read in full (`english`); other languages have integers, decimals, percentages, amounts of money, dates,
-times and, where they are written with a full stop, ordinals (`foreign`). Text that neither knows stays as it is. Time
-is linear in the length of the text, whatever it holds.
+Per sentence: own rules for what the libraries get wrong, then the language's grammar, then num2words for the numbers
+that are left, which are all in a language without a grammar. A sentence without any of them is not looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
-from f5_worker.text.expand.english import english
-from f5_worker.text.expand.foreign import foreign
-from f5_worker.text.expand.numbers import Reading
+from f5_worker.text.expand.german import joined_numbers
+from f5_worker.text.expand.grammar import Reading
+from f5_worker.text.expand.islands import has_sign, islands
+from f5_worker.text.expand.library import abbreviations, grammar
+from f5_worker.text.expand.numbers import UNSPACED, numbers
+from f5_worker.text.expand.rules import rules
+from f5_worker.text.sentences import stop_ends_sentence
+from f5_worker.text.spans import SourceMappedText
 
 _SEPARATORS = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
+_ACROSS_COMMAS = ("en", "hi")  # their grammars know punctuation between words
+_CACHED_ISLANDS = 4096
+_LETTERS = re.compile(r"[^\W\d_]+")
+_SPACE_BEFORE = re.compile(r" +(?=[,.;:!?])")
 
 
-class Expansion(NamedTuple):
-    """A replacement: `text` is said instead of the source's `[begin, end)`."""
-
-    begin: int
-    end: int
-    text: str
-
-
-def expansions(text: str, language: str) -> list[Expansion]:
-    """Return what is said instead of what is written, in order, not overlapping.
+def expand(sentence: SourceMappedText, language: str) -> SourceMappedText:
+    """Return a sentence with its numbers written out; each word keeps the place of what it is read from.
 
     Args:
-        text: in NFC; may hold line breaks.
-        language: ISO 639-1; nothing is expanded in one that has no rules.
+        sentence: in NFC.
+        language: ISO 639-1.
     """
-    return _separated(text, list(english(text) if language == "en" else foreign(text, language)))
+    for pattern, replacement in rules(language):
+        if pattern.search(sentence.text):
+            sentence = sentence.sub(pattern, replacement)
+    if not has_sign(sentence.text) and "." not in sentence.text:
+        return sentence
+    for readings in (_read, numbers):
+        sentence = sentence.replace(_separated(sentence.text, readings(sentence.text, language), language))
+    return sentence
 
 
-def _separated(text: str, readings: list[Reading]) -> list[Expansion]:
+def _read(text: str, language: str) -> Iterator[Reading]:
+    for begin, end in islands(text, abbreviations(language), across_commas=language in _ACROSS_COMMAS):
+        for reading in _grammar_readings(text[begin:end], language):
+            first, last = begin + reading.begin, begin + reading.end
+            said = _finished(text[first:last], reading.said, language)
+            if text[last - 1] == "." and language in _ACROSS_COMMAS and stop_ends_sentence(text, last):
+                said += "."
+            yield Reading(first, last, said)
+
+
+@lru_cache(_CACHED_ISLANDS)
+def _grammar_readings(island: str, language: str) -> list[Reading]:
+    """Return what a grammar reads, without words that have no sign: it takes some names for abbreviations."""
+    own = grammar(language)
+    readings = own.read(island) if own else []
+    return [reading for reading in readings if _is_wanted(island[reading.begin : reading.end], reading.said)]
+
+
+def _finished(written: str, said: str, language: str) -> str:
+    """Return what a grammar says in the caller's capitals, without its space before punctuation."""
+    own = {word.casefold(): word for word in _LETTERS.findall(written)}
+    said = _LETTERS.sub(lambda match: own.get(match[0].casefold(), match[0]), _SPACE_BEFORE.sub("", said)).rstrip(".")
+    return joined_numbers(said) if language == "de" else said
+
+
+def _is_wanted(written: str, said: str) -> bool:
+    return bool(said) and (has_sign(written) or "." in written or not any(map(str.isalpha, written)))
+
+
+def _separated(text: str, readings: Iterable[Reading], language: str) -> Iterator[Reading]:
     """Add a space where a reading would otherwise touch the letters, or the reading, next to it."""
-    begins = {begin for begin, _, _ in readings}
-    return [
-        Expansion(begin, end, " " * left + words + " " * _touches(text[end : end + 1], end in begins))
-        for (begin, end, words), left in zip(readings, _touching(text, readings), strict=True)
-    ]
-
-
-def _touching(text: str, readings: list[Reading]) -> Iterable[bool]:
-    """Yield for each reading whether it needs a space in front."""
-    last = 0
-    for begin, end, _ in readings:
-        before = text[begin - 1 : begin]
-        yield begin > 0 and (begin == last or before.isalnum() or before in _SEPARATORS)
+    is_spaced, last = language not in UNSPACED, -1
+    for begin, end, said in readings:
+        before, after = text[begin - 1 : begin], text[end : end + 1]
+        touches = begin > 0 and (begin == last or before.isalnum() or before in _SEPARATORS)
+        left, right = is_spaced and touches, is_spaced and after.isalnum()
+        yield Reading(begin, end, f"{' ' * left}{said}{' ' * right}")
         last = end
-
-
-def _touches(after: str, is_next: bool) -> bool:
-    return after.isalnum() and not is_next

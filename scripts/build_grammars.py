@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
-import shutil
 import subprocess
 import sys
 import types
@@ -25,14 +25,14 @@ sys.path.insert(0, str(ROOT))
 from f5_worker.text.expand.library import LANGUAGES  # noqa: E402
 
 PACKAGE = "nemo_text_processing.text_normalization"
-FROM_WETEXT = ("ja",)
-PARTS = ("tagger.fst", "verbalizer.fst", "abbreviations.txt")  # the last one is written last
+MAX_OUTPUT_BYTES = 400
+LAST = "abbreviations.txt"  # of a grammar's files it is written last
 
 
 def main() -> None:
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in sys.argv[2:] or LANGUAGES if not (directory / f"{name}.{PARTS[-1]}").exists()]
+    missing = [name for name in sys.argv[2:] or LANGUAGES if not (directory / f"{name}.{LAST}").exists()]
     if len(missing) == 1:
         build(missing[0], directory)
         return
@@ -42,17 +42,11 @@ def main() -> None:
 
 
 def build(language: str, directory: Path) -> None:
-    tagger, verbalizer, abbreviations = (directory / f"{language}.{part}" for part in PARTS)
-    if language in FROM_WETEXT:
-        for part in (tagger, verbalizer):
-            name = part.name.removeprefix(f"{language}.")
-            shutil.copyfile(location("wetext") / "fsts" / language / "tn" / name, part)
-        abbreviations.write_text("", encoding="utf-8")
-        return
-    grammars = library(language)
-    grammars["tagger"].arcsort("ilabel").write(str(tagger))
-    grammars["verbalizer"].arcsort("ilabel").write(str(verbalizer))
-    abbreviations.write_text("\n".join(whitelisted(language)), encoding="utf-8")
+    for part, fst in library(language).items():
+        contracted, outputs = contract(fst)
+        contracted.write(str(directory / f"{language}.{part}.fst"))
+        (directory / f"{language}.{part}.json").write_text(json.dumps(outputs), encoding="utf-8")
+    (directory / f"{language}.{LAST}").write_text("\n".join(whitelisted(language)), encoding="utf-8")
 
 
 def library(language: str) -> dict[str, Any]:
@@ -73,6 +67,46 @@ def library(language: str) -> dict[str, Any]:
         "tagger": tagger.ClassifyFst(input_case="cased", deterministic=True).fst,
         "verbalizer": (space + words + space).rmepsilon(),
     }
+
+
+def contract(fst: Any) -> tuple[Any, list[str]]:
+    """A transducer in which one arc says what a chain of arcs said, and the outputs that its labels stand for.
+
+    The library's write a byte an arc: most states of a search were within `tokens { date { month: "`. The outputs are
+    bytes, as Latin-1.
+    """
+    import pynini
+
+    zero = pynini.Weight.zero(fst.weight_type())
+    arcs = {state: list(fst.arcs(state)) for state in fst.states()}
+    chains = {  # states that only write, and go on
+        state: only[0]
+        for state, only in arcs.items()
+        if len(only) == 1 and only[0].ilabel == 0 and fst.final(state) == zero and state != fst.start()
+    }
+    outputs: dict[bytes, int] = {b"": 0}
+    short = pynini.Fst()
+    numbers: dict[int, int] = {}
+
+    def number(state: int) -> int:
+        if state not in numbers:
+            numbers[state] = short.add_state()
+            waiting.append(state)
+        return numbers[state]
+
+    waiting: list[int] = []
+    short.set_start(number(fst.start()))
+    while waiting:
+        state = waiting.pop()
+        short.set_final(numbers[state], fst.final(state))
+        for arc in arcs[state]:
+            written, weight, following = bytes([arc.olabel] if arc.olabel else []), arc.weight, arc.nextstate
+            while (link := chains.get(following)) and len(written) < MAX_OUTPUT_BYTES:
+                written += bytes([link.olabel] if link.olabel else [])
+                weight, following = pynini.times(weight, link.weight), link.nextstate
+            label = outputs.setdefault(written, len(outputs))
+            short.add_arc(numbers[state], pynini.Arc(arc.ilabel, label, weight, number(following)))
+    return short.arcsort("ilabel"), [output.decode("latin-1") for output in outputs]
 
 
 def location(package: str) -> Path:

@@ -30,7 +30,8 @@ _PLAIN = str.maketrans(
 _UNSPOKEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "So", "Sk"}
 _SPOKEN_SIGNS = "°™©®№℃℉"
 _RANGE_DASH = re.compile(r"(?<=\d)[–—](?=\d)")
-_NUMBERED = re.compile(r"\d\.[ \u00a0]+$")
+_NUMBERED = re.compile(r"(?:\d|(?<!\w)[^\W\d_][^\w\s]?\w?)\. +$")
+_ABBREVIATED = re.compile(r"(?:\d|(?<![^\W\d_])[^\W\d_]{1,5})\. +$")
 _LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")
 _LINES = re.compile(r" ?\n[ \n]*")
@@ -80,11 +81,13 @@ def _clean(text: str) -> SourceMappedText:
 
 
 def _sentences(text: SourceMappedText) -> Iterator[SourceMappedText]:
-    """Yield sentences and lines; a number and a full stop may be an ordinal, and end none."""
+    """Yield sentences and lines; a number and a full stop, or a short word and one within a sentence, end none."""
     begin = 0
     ends = sorted({*sentence_ends(text.text), *(match.end() for match in _LINES.finditer(text.text)), len(text.text)})
     for end in ends:
-        if end == len(text.text) or not _NUMBERED.search(text.text[max(0, end - 8) : end]):
+        after = text.text[end : end + 1]
+        continues = _ABBREVIATED if after.islower() or after.isdecimal() else _NUMBERED
+        if not after or not continues.search(text.text[max(0, end - 8) : end]):
             yield text.part(begin, end)
             begin = end
 

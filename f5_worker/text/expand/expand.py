@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 
 from f5_worker.text.expand.german import joined_numbers
 from f5_worker.text.expand.grammar import Reading
@@ -21,7 +20,8 @@ from f5_worker.text.spans import SourceMappedText
 
 _SEPARATORS = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
 _ACROSS_COMMAS = ("en", "hi")  # their grammars know punctuation between words
-_CACHED_ISLANDS = 4096
+# Of a sentence: rules are tried on no more at a time, and a grammar, which takes some 0.1 ms a character, reads no more.
+MAX_PIECE_CHARS, MAX_GRAMMAR_CHARS = 500, 1_000
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SPACE_BEFORE = re.compile(r" +(?=[,.;:!?])")
 
@@ -33,32 +33,50 @@ def expand(sentence: SourceMappedText, language: str) -> SourceMappedText:
         sentence: in NFC.
         language: ISO 639-1.
     """
+    if len(sentence.text) <= MAX_PIECE_CHARS:
+        return _expand(sentence, language, by_grammar=True)
+    return SourceMappedText.join(
+        _expand(sentence.part(begin, end), language, by_grammar=begin < MAX_GRAMMAR_CHARS)
+        for begin, end in _pieces(sentence.text)
+    )
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where to cut what is too long for a sentence: at white space, or where there is none for long, anywhere."""
+    begin = 0
+    while begin < len(text):
+        end = begin + MAX_PIECE_CHARS
+        if end < len(text):
+            end = max(text.rfind(" ", begin, end), text.rfind("\n", begin, end)) + 1 or end
+        yield begin, min(end, len(text))
+        begin = end
+
+
+def _expand(sentence: SourceMappedText, language: str, *, by_grammar: bool) -> SourceMappedText:
     for pattern, replacement in rules(language):
         if pattern.search(sentence.text):
             sentence = sentence.sub(pattern, replacement)
     if not has_sign(sentence.text) and "." not in sentence.text:
         return sentence
-    for readings in (_read, numbers):
+    for readings in (_by_grammar, numbers) if by_grammar else (numbers,):
         sentence = sentence.replace(_separated(sentence.text, readings(sentence.text, language), language))
     return sentence
 
 
-def _read(text: str, language: str) -> Iterator[Reading]:
-    for begin, end in islands(text, abbreviations(language), across_commas=language in _ACROSS_COMMAS):
-        for reading in _grammar_readings(text[begin:end], language):
+def _by_grammar(text: str, language: str) -> Iterator[Reading]:
+    own = grammar(language)
+    if own is None:
+        return
+    across_commas = language in _ACROSS_COMMAS
+    for begin, end in islands(text, abbreviations(language), across_commas=across_commas):
+        for reading in own.read(text[begin:end]):
             first, last = begin + reading.begin, begin + reading.end
+            if not _is_wanted(text[first:last], reading.said):
+                continue
             said = _finished(text[first:last], reading.said, language)
-            if text[last - 1] == "." and language in _ACROSS_COMMAS and stop_ends_sentence(text, last):
+            if text[last - 1] == "." and across_commas and stop_ends_sentence(text, last):
                 said += "."
             yield Reading(first, last, said)
-
-
-@lru_cache(_CACHED_ISLANDS)
-def _grammar_readings(island: str, language: str) -> list[Reading]:
-    """Return what a grammar reads, without words that have no sign: it takes some names for abbreviations."""
-    own = grammar(language)
-    readings = own.read(island) if own else []
-    return [reading for reading in readings if _is_wanted(island[reading.begin : reading.end], reading.said)]
 
 
 def _finished(written: str, said: str, language: str) -> str:
@@ -69,6 +87,7 @@ def _finished(written: str, said: str, language: str) -> str:
 
 
 def _is_wanted(written: str, said: str) -> bool:
+    """Return False for words that have no sign: a grammar takes some names for abbreviations."""
     return bool(said) and (has_sign(written) or "." in written or not any(map(str.isalpha, written)))
 
 

@@ -1,4 +1,4 @@
-"""A written-to-spoken grammar: two transducers of NeMo-text-processing (or WeTextProcessing), run with kaldifst.
+"""A written-to-spoken grammar: two transducers of NeMo-text-processing, run with kaldifst.
 
 The tagger turns a text into tokens, `tokens { money { currency: "dollars" integer_part: "five" } }`; the verbalizer
 turns a token into words. As the libraries do, the verbalizer is offered the fields of a token in every order, until it
@@ -8,6 +8,7 @@ takes one. Unlike them, this keeps for each token the part of the text that the 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,8 +17,7 @@ from typing import Any, NamedTuple
 
 Fields = list[tuple[str, Any]]  # of a token, in order: a string, True, or fields again
 
-# NeMo's `tokens { name: "of" }`, WeTextProcessing's `char { value: "of" }`
-_TOKEN = re.compile(rb'tokens \{ (.*?) ?\}(?= *tokens \{| *$)|(\w+ \{ \w+: ".*?" \})(?= \w+ \{|$)', re.DOTALL)
+_TOKEN = re.compile(rb"tokens \{ (.*?) ?\}(?= *tokens \{| *$)", re.DOTALL)
 _FIELD = re.compile(r' *(?:(?P<end>\})|(?P<key>\w+) *(?:(?P<open>\{)|: *(?:"(?P<text>.*?)"(?= |$)|(?P<true>\w+))))')
 _WHOLE = {"preserve_order"}  # a token with this key is in the order in which it is said
 _CACHED_TOKENS = 2048
@@ -32,11 +32,17 @@ class Reading(NamedTuple):
     said: str
 
 
+class _Transducer(NamedTuple):
+    fst: Any
+    outputs: list[bytes]  # of its labels
+
+
 class Grammar:
     """A language's tagger and verbalizer.
 
     Args:
-        tagger, verbalizer: paths of OpenFst files, their labels bytes.
+        tagger, verbalizer: paths of OpenFst files. An input label is a byte; what an output label stands for is in the
+            JSON file beside it.
     """
 
     def __init__(self, tagger: Path, verbalizer: Path) -> None:
@@ -58,15 +64,13 @@ class Grammar:
                 readings.append(Reading(begin, end, said))
         return readings
 
-    def _load(self, path: Path) -> Any:
-        fst = self._fst.StdVectorFst.read(str(path))
-        if not fst.is_ilabel_sorted:
-            self._fst.arcsort(fst, "ilabel")
-        return fst
+    def _load(self, path: Path) -> _Transducer:
+        outputs = [output.encode("latin-1") for output in json.loads(path.with_suffix(".json").read_bytes())]
+        return _Transducer(self._fst.StdVectorFst.read(str(path)), outputs)
 
-    def _path(self, text: str, fst: Any) -> Any | None:
+    def _path(self, text: str, transducer: _Transducer) -> Any | None:
         """Return the best path of a text through a transducer, None if there is none."""
-        lattice = self._fst.compose(self._fst.make_linear_acceptor(list(text.encode())), fst)
+        lattice = self._fst.compose(self._fst.make_linear_acceptor(list(text.encode())), transducer.fst)
         return self._fst.shortest_path(lattice) if lattice.start >= 0 else None
 
     def _tokens(self, text: str) -> Iterator[tuple[int, int, str]]:
@@ -78,10 +82,9 @@ class Grammar:
         state, n_read = path.start, 0
         while arcs := list(self._fst.ArcIterator(path, state)):
             (arc,) = arcs
-            if arc.olabel:
-                tagged.append(arc.olabel)
-                read.append(n_read)
             n_read += arc.ilabel != 0
+            tagged += self._tagger.outputs[arc.olabel]
+            read += [n_read] * (len(tagged) - len(read))
             state = arc.nextstate
         read.append(n_read)
         written = text.encode()
@@ -89,7 +92,7 @@ class Grammar:
             before = len(written[: read[match.start()]].decode(errors="ignore"))
             own = written[read[match.start()] : read[match.end()]].decode(errors="ignore")
             begin = before + len(own) - len(own.lstrip())
-            yield begin, begin + len(own.strip()), (match[1] or match[2]).decode(errors="ignore")
+            yield begin, begin + len(own.strip()), match[1].decode(errors="ignore")
 
     def _verbalize(self, token: str) -> str | None:
         """Return the words of a token, None if the verbalizer takes it in no order."""
@@ -97,7 +100,8 @@ class Grammar:
             path = self._path(ordered, self._verbalizer)
             if path is not None:
                 _, _, labels, _ = self._fst.get_linear_symbol_sequence(path)
-                return " ".join(bytes(labels).decode(errors="ignore").split())
+                said = b"".join(self._verbalizer.outputs[label] for label in labels)
+                return " ".join(said.decode(errors="ignore").split())
         return None
 
 

@@ -19,10 +19,11 @@ _CLOSING = re.compile(r"[,;:!?)\]\"'’”»]+$|(?<=\d)\.$")
 _BRACKETED = re.compile(r"\(\d+\)")
 _OPENING = re.compile(r"[(\[\"'‘“„«]*")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+_LONG = re.compile(r"\d{19}")
 _AROUND = "\"'“”‘’«»()[]{},;:!?"
 WORDS_BEFORE, WORDS_AFTER = 3, 3
-MAX_WORD_CHARS = 60  # of what a grammar is given: its time grows with the square of a word's length, or faster
-MAX_ISLAND_CHARS = 120
+MAX_WORD_CHARS = 48  # of what a grammar is given: its time grows with the square of a word's length, or faster
+MAX_ISLAND_CHARS = 80
 
 
 def has_sign(text: str) -> bool:
@@ -68,7 +69,7 @@ def _bare(text: str, match: re.Match[str]) -> tuple[int, int]:
 
 
 def _is_read(word: str, abbreviations: Collection[str], *, is_last: bool) -> bool:
-    if len(word) > MAX_WORD_CHARS:
+    if len(word) > MAX_WORD_CHARS or _LONG.search(word):
         return False
     if has_sign(word):
         return True

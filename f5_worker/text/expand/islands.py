@@ -22,7 +22,7 @@ _UNSPACED = re.compile(f"[{UNSPACED}]")
 _LONG = re.compile(r"\d{19}")
 _AROUND = "\"'“”‘’«»()[]{},;:!?"
 WORDS_BEFORE, WORDS_AFTER = 3, 3
-MAX_WORD_CHARS = 48  # of what a grammar is given: its time grows with the square of a word's length, or faster
+MAX_WORD_CHARS = 80  # of what a grammar is given: its time grows with the square of a word's length, or faster
 MAX_ISLAND_CHARS = 80
 
 

@@ -65,14 +65,17 @@ RUN --mount=type=secret,id=HF_TOKEN \
          python -m f5_worker.boot.weights.bake "${model}" /opt/models || exit 1; \
        done
 
-COPY handler.py model_cache_init.py env_validation.py test_input.json ./
+COPY handler.py http_server.py model_cache_init.py env_validation.py test_input.json ./
 COPY f5_worker/ f5_worker/
 
 # Bytecode: a user without write access here could not create it. If the base lacks a package, the imports fail now
-# and not on an endpoint. The overlay directory is where boot installs flash-attn, under any user.
-RUN python -m compileall -q f5_worker handler.py model_cache_init.py env_validation.py \
-    && python -c 'import handler, f5_worker.models.f5.runner' \
+# and not on an endpoint. `docker run IMAGE serve` starts the HTTP server. The overlay directory is where boot
+# installs flash-attn, under any user.
+RUN python -m compileall -q f5_worker handler.py http_server.py model_cache_init.py env_validation.py \
+    && python -c 'import handler, http_server, f5_worker.models.f5.runner' \
     && python -c 'from f5_worker.text.expand.library import LANGUAGES, grammar; assert all(map(grammar, LANGUAGES))' \
+    && printf '#!/bin/sh\nexec python -u /app/model_cache_init.py serve "$@"\n' > /opt/venv/bin/serve \
+    && chmod 755 /opt/venv/bin/serve \
     && mkdir -p /opt/f5-overlay && chmod 1777 /opt/f5-overlay
 
 # Exec form: Python is PID 1 and gets the signals. The base's entrypoint, if it has one, is left out.

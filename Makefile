@@ -2,6 +2,7 @@
 # make test   everything that CI runs
 # make fast   the tests that need no model, in seconds
 # make serve  RunPod's local API on port 8000
+# make serve-http  the HTTP server on port 8000: docs/http.md
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
@@ -21,7 +22,7 @@ UV := $(VENV)/bin/uv
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch serve quality bench-gpu lock sbom audit pin-base docs clean
+.PHONY: help demo test fast lint types old-torch serve serve-http quality bench-gpu lock sbom audit pin-base docs clean
 .PHONY: soak hostile fuzz chaos mutants
 
 help:
@@ -32,6 +33,9 @@ demo: $(VENV)/.local
 
 serve: $(VENV)/.local
 	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) -u handler.py --rp_serve_api --rp_api_host 127.0.0.1
+
+serve-http: $(VENV)/.local
+	F5_MODEL=$${F5_MODEL:-f5-tiny} F5_HTTP_HOST=$${F5_HTTP_HOST:-127.0.0.1} $(PY) -u http_server.py
 
 quality: $(VENV)/.test
 	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) bench/quality.py

@@ -1,6 +1,7 @@
 """The container's entry point: prepare, then become the worker.
 
     python -u model_cache_init.py                        check, repair, download; then handler.py in this process
+    python model_cache_init.py serve                      the same; then http_server.py
     python model_cache_init.py run --then CMD ...         the same, then another program
     python model_cache_init.py doctor [--json]            run the same checks and change nothing
     python model_cache_init.py resolve --python 3.11 ...  choose the flash-attn that fits an environment
@@ -22,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 REPORT = Path("/tmp/f5-worker-boot.json")  # noqa: S108 - on the container's disk, for the handler
 HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
+HTTP_SERVER = [sys.executable, "-u", str(ROOT / "http_server.py")]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="prepare, then become the worker (the default)")
     command.add_argument("--then", nargs=argparse.REMAINDER, help="the program to run in place of handler.py")
     command.set_defaults(run_command=run)
+    command = commands.add_parser("serve", help="prepare, then serve HTTP")
+    command.set_defaults(run_command=run, then=HTTP_SERVER)
     command = commands.add_parser("doctor", help="report problems and change nothing")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run_command=doctor)

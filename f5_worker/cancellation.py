@@ -52,6 +52,16 @@ class JobControl:
         now = time.monotonic()
         self._waited_s, self._deadline = now - self._created, now + self._timeout_s
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not count the time of the block."""
+        left_s = self.left_s()
+        self._deadline = time.monotonic() + UNLIMITED_S
+        try:
+            yield
+        finally:
+            self._deadline = time.monotonic() + left_s
+
     def enter(self, stage: str) -> None:
         """Set the stage that begins; raise as `check` does."""
         self.check()

@@ -24,10 +24,15 @@ WorkerError
   |    |    +- FetchRefused         FETCH_REFUSED
   |    |    +- FetchFailed          FETCH_FAILED
   |    +- ResultTooLarge       RESULT_TOO_LARGE
+  |    +- Unauthorized         UNAUTHORIZED
+  |    +- Forbidden            FORBIDDEN
+  |    +- NotFound             NOT_FOUND
+  |    +- BodyTooLarge         BODY_TOO_LARGE
   +- JobError                the job ended, the worker goes on
   |    +- JobCancelled         JOB_CANCELLED
   |    +- JobTimeout           JOB_TIMEOUT
   |    +- QueueFull            QUEUE_FULL
+  |    +- NotReady             NOT_READY
   |    +- OutOfMemory          OUT_OF_MEMORY
   |    +- StorageFailed        STORAGE_FAILED
   +- WorkerFault             the operator has to act
@@ -193,6 +198,30 @@ class ResultTooLarge(InputError):
     code = "RESULT_TOO_LARGE"
 
 
+class Unauthorized(InputError):
+    """The request has no key of this HTTP server, or a wrong one."""
+
+    code = "UNAUTHORIZED"
+
+
+class Forbidden(InputError):
+    """A browser's page of another origin called, which the operator has not allowed."""
+
+    code = "FORBIDDEN"
+
+
+class NotFound(InputError):
+    """This HTTP server has nothing at that address."""
+
+    code = "NOT_FOUND"
+
+
+class BodyTooLarge(InputError):
+    """The body of an HTTP request is larger than any request needs."""
+
+    code = "BODY_TOO_LARGE"
+
+
 class JobError(WorkerError):
     """This job ended without a result; the worker goes on."""
 
@@ -213,6 +242,12 @@ class QueueFull(JobError):
     """As many jobs wait as the operator allows."""
 
     code = "QUEUE_FULL"
+
+
+class NotReady(JobError):
+    """The HTTP server is up, and its model is still being loaded."""
+
+    code = "NOT_READY"
 
 
 class OutOfMemory(JobError):

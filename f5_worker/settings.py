@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from f5_worker.errors import SettingsInvalid
@@ -20,8 +20,12 @@ from f5_worker.errors import SettingsInvalid
 PREFIX = "F5_"
 # Names of earlier versions, still read where the new one is not set.
 FORMER_NAMES = {"F5_PACKS": "extra_models", "F5_PACK_DIRS": "extra_model_dirs"}
-# Names of the SDK for the same thing.
-SDK_NAMES = {"RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "fetch_private"}
+# RunPod's names for the same thing.
+SDK_NAMES = {
+    "RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS": "fetch_private",
+    "PORT": "http_port",  # of a load-balancing endpoint
+    "PORT_HEALTH": "http_health_port",
+}
 VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models (docs: serverless/storage)
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PIN = r"[\w.-]+@[0-9a-f]{40}:[0-9a-f]{64}"
@@ -110,6 +114,23 @@ class Settings(BaseModel):
         ge=0,
         le=300,
         description="Longest time for capturing CUDA graphs of likely sizes, beside the first jobs (GPU).",
+    )
+
+    # HTTP
+    http_host: str = Field("0.0.0.0", min_length=1, description="Address that the HTTP server listens on.")  # noqa: S104
+    http_port: int = Field(8_000, ge=1, le=65_535, description="Its port; the same as RunPod's PORT.")
+    http_health_port: int | None = Field(
+        None, ge=1, le=65_535, description="A second port of it, for health checks; the same as RunPod's PORT_HEALTH."
+    )
+    api_key: SecretStr | None = Field(
+        None,
+        examples=["KEY or ann:KEY1,bob:KEY2"],
+        description="Keys of the HTTP server's callers, separated by commas, each with a name for the log if you like.",
+    )
+    cors_origins: str = Field(
+        "",
+        examples=["https://studio.example.com or *"],
+        description="Origins of pages that may call the HTTP server from a browser, separated by commas; `*` for all.",
     )
 
     # delivery

@@ -135,3 +135,15 @@ def test_outside_of_a_job_nothing_is_stopped() -> None:
     with pytest.raises(JobTimeout):
         JobControl(-1).run(cancellation.check)
     cancellation.check()
+
+
+def test_time_that_is_paused_does_not_count_but_a_cancellation_does() -> None:
+    control = JobControl(SOON_S)
+    with control.paused():
+        time.sleep(4 * SOON_S)
+        control.check()
+    assert 0 < control.left_s() <= SOON_S
+    with control.paused():
+        control.cancel()
+        with pytest.raises(JobCancelled):
+            control.check()

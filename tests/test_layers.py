@@ -16,8 +16,8 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "f5_worker"
 # From top to bottom, as docs/architecture.md lists them; the last line is the modules directly in the package.
 ORDER = (
-    "server api boot synthesis delivery voices reference subtitles alignment asr transcripts models engine schema "
-    "storage audio text"
+    "http server api boot synthesis delivery voices reference subtitles alignment asr transcripts models engine "
+    "schema storage audio text"
 ).split()
 BASE = ("cancellation", "process", "settings", "errors", "log")
 MAX_MODULES, MAX_BASE_MODULES = 12, 8
@@ -118,7 +118,7 @@ def test_only_models_import_torch_and_only_upstream_imports_f5_tts() -> None:
 
 # What belongs to RunPod's transport, or to a request's form, and the packages that may know it.
 TRANSPORT = {
-    r"\bbase64\b": ("server", "api", "schema", "boot"),
+    r"\bbase64\b": ("http", "server", "api", "schema", "boot"),
     r"\bs3Config\b": ("server", "api", "schema", "boot"),
     r"/runpod-volume\b": ("server", "api", "schema", "boot"),
     r"\b(?:1|10|20) MB\b|\b(?:950_000|680_000|9_500_000)\b": ("server", "api", "schema", "boot"),
@@ -177,12 +177,12 @@ def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.Asy
 
 VERBS = frozenset(
     """
-    Abort Acquire Add Advance Append Apply Attend Bound Bring Build Call Capture Check Choose Close Collect Compile
-    Compute Concatenate Confine Connect Convert Convolve Copy Count Create Cut Decide Decode Delete Deliver Do Download
-    Embed Encode End Estimate Examine Fetch Fill Find Finish Give Have Implement Import Install Join Judge Keep Let
-    List Load Log Look Make Measure Move Normalise Open Pack Parse Post Prepare Probe Project Queue Raise Read
-    Record Remove Renew Repair Replace Report Resample Return Run Save Send Serve Set Speak Split Start Stop Store
-    Take Transcribe Translate Uninstall Update Validate Verify Wait Write Yield
+    Abort Acquire Add Advance Answer Append Apply Attend Bound Bring Build Call Capture Check Choose Close Collect
+    Compile Compute Concatenate Confine Connect Convert Convolve Copy Count Create Cut Decide Decode Delete Deliver
+    Do Download Embed Encode End Estimate Examine Fetch Fill Find Finish Give Have Implement Import Install Join
+    Judge Keep Let List Load Log Look Make Measure Move Normalise Open Pack Parse Post Prepare Probe Project Queue
+    Raise Read Record Remove Renew Repair Replace Report Resample Return Run Save Send Serve Set Speak Split Start
+    Stop Store Take Transcribe Translate Uninstall Update Validate Verify Wait Write Yield
     """.split()
 )
 

@@ -67,10 +67,14 @@ def is_openai(value: Mapping[str, Any]) -> bool:
 
 
 class OpenAIContract(Contract):
-    """OpenAI's speech call."""
+    """OpenAI's speech call.
 
+    Attributes:
+        sends_events: `stream_format` is `sse`; set by `read`.
+    """
+
+    sends_events = False
     _value: Mapping[str, Any]
-    _sends_events = False
 
     def _parse(self) -> OpenAISpeech:
         """Parse the call; faults are named by OpenAI's names of the fields."""
@@ -82,19 +86,19 @@ class OpenAIContract(Contract):
             raise InvalidInput('openai_input is not an object; send {"input": "...", "voice": "..."}')
         given = {name: value for name, value in body.items() if value is not None}
         speech = check(SpeechInput, given)
-        self._sends_events = speech.stream_format == "sse"
+        self.sends_events = speech.stream_format == "sse"
         warnings = _ignored(given, speech)
         return OpenAISpeech(_request(speech, warnings), tuple(warnings))
 
     def chunk(self, index: int, chunk: AudioChunk) -> Json | str:
         """Return a chunk as a server-sent event, if events were asked for."""
-        if not self._sends_events:
+        if not self.sends_events:
             return super().chunk(index, chunk)
         return _event({"type": "speech.audio.delta", "audio": base64.b64encode(chunk.data).decode("ascii")})
 
     def last(self, response: SpeechResponse) -> Json | str:
         """Return the last event. OpenAI counts tokens; this worker counts characters and seconds."""
-        if not self._sends_events:
+        if not self.sends_events:
             return super().last(response)
         usage = {"input_characters": len(self.request.text), "audio_seconds": response.audio.duration_s}
         done = {"type": "speech.audio.done", "usage": usage}

@@ -96,16 +96,20 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    @staticmethod
-    def _results(job: EngineJob) -> Iterator[SegmentAudio]:
+    def _results(self, job: EngineJob) -> Iterator[SegmentAudio]:
         try:
             for _ in range(job.n_segments):
                 result = _wait_for_result(job)
                 if isinstance(result, Exception):
                     raise result
+                with self._changed:
+                    job.n_read += 1
+                    self._changed.notify()
                 yield result
         finally:
-            job.abandoned = True
+            with self._changed:
+                job.abandoned = True
+                self._changed.notify()
 
     def _run(self) -> None:
         while self._wait():
@@ -125,7 +129,7 @@ class Engine:
     def _wait(self) -> bool:
         """Block until there is work; return False once closed."""
         with self._changed:
-            while not (self._closed or self._calls or self._scheduler.jobs):
+            while not (self._closed or self._calls or any(job.needs_device for job in self._scheduler.jobs)):
                 self._changed.wait()
             return not self._closed
 

@@ -33,6 +33,7 @@ MAX_PASSED = 8
 MAX_DELAY_FACTOR = 128
 BATCH_FACTOR = 2
 SMALL_FORWARD_FRAMES = 2_048  # a GPU takes about as long for fewer frames
+MAX_UNREAD = 16  # segments of a stream that begin before their caller reads; two minutes of speech
 
 
 class EngineJob:
@@ -44,6 +45,7 @@ class EngineJob:
         n_passed: segments of other jobs that began since this job's last one.
         idle_since: `time.monotonic()` since which no segment of it is on the device.
         n_running: segments of it on the device.
+        n_read: segments whose audio the caller has read.
     """
 
     def __init__(self, segments: Sequence[Segment], control: JobControl, runner: ModelRunner[Any], early: bool) -> None:
@@ -55,7 +57,7 @@ class EngineJob:
         self.ended = not segments
         self.n_passed = 0
         self.idle_since = time.monotonic()
-        self.n_running = 0
+        self.n_running = self.n_read = 0
         self.n_segments = len(segments)
         self._waiting = deque(enumerate(segments))
         self._steps, self._steps_done = sum(segment.nfe for segment in segments), 0
@@ -64,9 +66,23 @@ class EngineJob:
 
     @property
     def next_segment(self) -> Segment | None:
-        """Return the segment that could begin now. With `early`, later ones wait until the first is finished."""
-        waits_for_first = self.early and self.started and not self._n_sent
-        return self._waiting[0][1] if self._waiting and not waits_for_first and not self.ended else None
+        """Return the segment that could begin now.
+
+        With `early`, later ones wait until the first is finished, and further ones until the caller has read some: it
+        may read as slowly as one listens, or leave.
+        """
+        if not self._waiting or self.ended:
+            return None
+        n_begun = self.n_segments - len(self._waiting)
+        waits_for_first = self.started and not self._n_sent
+        if self.early and (waits_for_first or n_begun >= self.n_read + MAX_UNREAD):
+            return None
+        return self._waiting[0][1]
+
+    @property
+    def needs_device(self) -> bool:
+        """Return whether the device has something to do for the job, if only to drop it."""
+        return bool(self.n_running or self.next_segment) or self.ended or self.abandoned
 
     @property
     def started(self) -> bool:

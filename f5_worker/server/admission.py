@@ -5,6 +5,7 @@
 - Of one caller's jobs, a longer one counts as if it had come later, so that it is overtaken by shorter ones that come
   soon after it, and by none that comes later than that.
 - One place in eight is kept for short jobs, which need not wait until one of many long ones has ended.
+- A stream whose caller reads slowly lends its place to the next job. It counts among those that wait.
 - In a full line, a caller with fewer waiting jobs takes the place of the last job of the caller with the most.
 
 Everything here happens on the event loop; a job that waits takes no thread.
@@ -35,6 +36,7 @@ class Place:
         turn: done when the job may run.
         is_answered: the job was stopped, and its thread has not come to an end yet. One more job may wait meanwhile:
             the transport has room for it.
+        is_lent: the job waits for its caller to read, and another one runs in its place.
     """
 
     caller: str | None
@@ -42,6 +44,7 @@ class Place:
     rank: float
     turn: asyncio.Future[None]
     is_answered: bool = False
+    is_lent: bool = False
 
 
 class Admission:
@@ -80,7 +83,8 @@ class Admission:
         place = Place(caller, n_chars <= SHORT_CHARS, rank, asyncio.get_running_loop().create_future())
         self._waiting.append(place)
         self._give_turns()
-        if len(self._waiting) > self._max_waiting + sum(other.is_answered for other in self._running):
+        n_lent = self._n_lent
+        if len(self._waiting) > max(0, self._max_waiting - n_lent) + sum(other.is_answered for other in self._running):
             self._refuse(place)
         try:
             await place.turn
@@ -98,6 +102,16 @@ class Admission:
             self._last_turns.pop(place.caller, None)
         self._give_turns()
 
+    def lend(self, place: Place) -> None:
+        """Let another job run meanwhile, unless as many as may wait do so already."""
+        if place in self._running and self._n_lent < self._max_waiting:
+            place.is_lent = True
+            self._give_turns()
+
+    @property
+    def _n_lent(self) -> int:
+        return sum(place.is_lent for place in self._running)
+
     def _give_turns(self) -> None:
         while place := self._next():
             self._waiting.remove(place)
@@ -107,7 +121,7 @@ class Admission:
             place.turn.set_result(None)
 
     def _next(self) -> Place | None:
-        n_free = self._n_places - len(self._running)
+        n_free = self._n_places - len(self._running) + self._n_lent
         only_short = n_free <= self._n_reserved
         n_running = Counter(place.caller for place in self._running)
         return min(

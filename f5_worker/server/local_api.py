@@ -6,21 +6,19 @@ caller has disconnected. Importing this module imports FastAPI.
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
 import runpod
-from fastapi import Request, Response
+from fastapi import Request
 from runpod.serverless.modules.rp_fastapi import DefaultRequest, JobOutput, StreamOutput, WorkerAPI
 
 from f5_worker.log import logger
+from f5_worker.server.connection import while_connected
 
 REALTIME_PORT = "RUNPOD_REALTIME_PORT"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-CLIENT_CLOSED_REQUEST = 499  # nginx's status for it; the caller does not see it
 
 
 class LocalAPI(WorkerAPI):  # type: ignore[misc]
@@ -30,13 +28,13 @@ class LocalAPI(WorkerAPI):  # type: ignore[misc]
         return await super()._sim_run(_without_webhook(job_request))
 
     async def _sim_runsync(self, job_request: DefaultRequest, request: Request) -> JobOutput:
-        return await _while_connected(request, super()._sim_runsync(_without_webhook(job_request)))
+        return await while_connected(request, super()._sim_runsync(_without_webhook(job_request)))
 
     async def _sim_stream(self, job_id: str, request: Request) -> StreamOutput:
-        return await _while_connected(request, super()._sim_stream(job_id))
+        return await while_connected(request, super()._sim_stream(job_id))
 
     async def _sim_status(self, job_id: str, request: Request) -> JobOutput:
-        return await _while_connected(request, super()._sim_status(job_id))
+        return await while_connected(request, super()._sim_status(job_id))
 
 
 def serve(config: dict[str, Any]) -> None:
@@ -54,19 +52,3 @@ def _without_webhook(job_request: DefaultRequest) -> DefaultRequest:
     if job_request.webhook is not None:
         logger.warning("a job's webhook is not called: the local API returns its result")
     return replace(job_request, webhook=None)
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
-    """Return the result of `work`; cancel it when the caller disconnects."""
-    job, disconnected = asyncio.create_task(work), asyncio.create_task(_disconnected(request))
-    try:
-        await asyncio.wait((job, disconnected), return_when=asyncio.FIRST_COMPLETED)
-        return job.result() if job.done() else Response(status_code=CLIENT_CLOSED_REQUEST)
-    finally:
-        job.cancel()
-        disconnected.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

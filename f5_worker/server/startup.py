@@ -96,7 +96,7 @@ def load_worker(settings: Settings) -> Worker:
 
 
 def tune_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
-    """Choose the model's attention and capture its CUDA graphs in a thread, while jobs run already; return the thread.
+    """Measure what is fastest on the model's GPU and capture its CUDA graphs, in the thread returned, while jobs run.
 
     Args:
         limit_s: longest time for the graphs.
@@ -104,7 +104,7 @@ def tune_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> thre
 
     def work() -> None:
         try:
-            runner.choose_attention(engine.run)
+            runner.tune(engine.run)
             n_captured = runner.capture_graphs(limit_s, engine.run)
         except Exception as error:  # noqa: BLE001 - sizes without a graph work too, slower
             logger.warning("no more CUDA graphs are captured for %s: %s", runner.name, error)

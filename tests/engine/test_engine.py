@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine import engine as engine_module
 from f5_worker.engine.engine import Engine
-from f5_worker.engine.scheduler import EngineJob, RunningSegment
+from f5_worker.engine.scheduler import MAX_UNREAD, EngineJob, RunningSegment
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, JobCancelled, JobTimeout, OutOfMemory
 from f5_worker.models.f5.config import make_segment
@@ -283,6 +284,27 @@ def test_closing_the_results_early_drops_the_rest(engine: Engine, device: FakeRu
     device.gate.set()
     assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
     assert device.finished == [0, 1, 2, 3, 99]
+
+
+def test_a_stream_that_is_not_read_holds_up_no_other_job(engine: Engine, device: FakeRunner) -> None:
+    stream = engine.submit([segment(i) for i in range(40)], JobControl(60), early=True)
+    assert float(next(stream).samples[0]) == 0
+    assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
+    deadline = time.monotonic() + 10
+    while len(device.finished) < 1 + MAX_UNREAD + 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert seeds(engine.submit([segment(98)], JobControl(60))) == [98]  # the device thread still takes jobs
+    assert sum(seed < 40 for seed in device.finished) == 1 + MAX_UNREAD
+    assert seeds(stream) == list(range(1, 40))
+
+
+def test_a_stream_that_is_left_unread_is_dropped(engine: Engine) -> None:
+    stream = engine.submit([segment(i) for i in range(40)], JobControl(60), early=True)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert seeds(engine.submit([segment(99)], JobControl(60))) == [99]
+    assert engine._scheduler.jobs == []
 
 
 def test_progress_covers_the_whole_job(engine: Engine) -> None:

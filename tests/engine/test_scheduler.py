@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.cancellation import JobControl
-from f5_worker.engine.scheduler import MAX_DELAY_FACTOR, MAX_PASSED, EngineJob, RunningSegment, Scheduler
+from f5_worker.engine.scheduler import MAX_DELAY_FACTOR, MAX_PASSED, MAX_UNREAD, EngineJob, RunningSegment, Scheduler
 from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
 from f5_worker.models.f5.config import make_segment
 
@@ -72,6 +72,22 @@ def test_with_early_the_first_segment_finishes_before_the_others_begin() -> None
     finish(running[0])
     begin_all_that_fit(scheduler, running)
     assert [item.index for item in running] == [0, 1, 2]
+
+
+def test_with_early_no_more_than_a_bound_begin_ahead_of_the_reader() -> None:
+    scheduler, running = Scheduler(100_000), list[RunningSegment]()
+    scheduler.jobs.append(stream := job(MAX_UNREAD + 9, frames=10, early=True))
+    scheduler.jobs.append(whole := job(MAX_UNREAD + 9, frames=10))
+    finish(scheduler.next_segment(0))  # type: ignore[arg-type]
+    begin_all_that_fit(scheduler, running)
+    assert [sum(item.job is one for item in running) for one in (stream, whole)] == [MAX_UNREAD - 1, MAX_UNREAD + 9]
+    for item in running:
+        finish(item)
+    assert not stream.needs_device
+    stream.n_read = 3
+    assert stream.needs_device
+    begin_all_that_fit(scheduler, running)
+    assert len(running) == 2 * MAX_UNREAD + 8 + 3
 
 
 def test_a_stream_of_short_jobs_does_not_starve_a_long_one() -> None:

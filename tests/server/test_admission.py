@@ -172,3 +172,26 @@ def test_a_job_that_is_cancelled_leaves_the_line_or_gives_its_place_on() -> None
         assert line.admission.n_jobs == 0
 
     run(scenario)
+
+
+def test_a_job_whose_caller_reads_slowly_lends_its_place() -> None:
+    async def scenario() -> None:
+        line = Line(1, 2)
+        await line.arrive(*[(None, 10)] * 3)
+        line.admission.lend(line.places[0])
+        await settle()
+        assert (line.turns, line.refused) == ([0, 1], [])
+        await line.arrive((None, 10))
+        assert line.refused == [3], "one runs, one lent its place and one waits"
+        line.admission.lend(line.places[1])
+        await settle()
+        assert line.turns == [0, 1, 2]
+        line.admission.lend(line.places[2])
+        await line.arrive((None, 10))
+        assert line.refused == [3, 4], "two have lent theirs, as many as may wait, and the third keeps it"
+        await line.finish(0, 1, 2)
+        assert line.admission.n_jobs == 0
+        await line.arrive((None, 10))
+        assert line.turns == [0, 1, 2, 5]
+
+    run(scenario)

@@ -26,6 +26,7 @@ from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
 from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.server import jobs
 from f5_worker.server import runpod as server
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk
@@ -325,9 +326,28 @@ def test_a_stream_that_is_read_slowly_is_not_made_ahead(worker: Worker, made: li
         items = server.QueueServer(worker).stream({"id": "s", "input": {"text": "a" * 40, "voice": "joe"}})
         for n_read in range(1, 30):
             await anext(items)
-            await until(lambda n_read=n_read: len(made) >= n_read + server.MAX_UNREAD_ITEMS + 1)
-            assert len(made) == n_read + server.MAX_UNREAD_ITEMS + 1, "one more waits to be sent"
+            await until(lambda n_read=n_read: len(made) >= n_read + jobs.MAX_UNREAD_ITEMS + 1)
+            assert len(made) == n_read + jobs.MAX_UNREAD_ITEMS + 1, "one more waits to be sent"
         assert len([item async for item in items]) == 40 - n_read
+
+    asyncio.run(read())
+
+
+def test_a_stream_that_is_not_read_lends_its_place_and_ends_in_time(
+    worker: Worker, made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_UNREAD_S", 0.2)
+
+    async def read() -> None:
+        queue = server.QueueServer(with_settings(worker, concurrency=1, queue_jobs=1))
+        slow = queue.stream({"id": "s", "input": {"text": "a" * 40, "voice": "joe"}})
+        await anext(slow)
+        others = [item async for item in queue.stream({"id": "o", "input": {"text": "a" * 4, "voice": "joe"}})]
+        assert len(others) == 4
+        await asyncio.sleep(0.5)
+        *rest, last = [item async for item in slow]
+        assert len(rest) <= jobs.MAX_UNREAD_ITEMS + 1
+        assert last["error"].startswith("JOB_TIMEOUT: nothing of the stream was read for 0.2 s")  # type: ignore[index]
 
     asyncio.run(read())
 
@@ -339,7 +359,7 @@ def test_a_stream_whose_caller_leaves_ends_and_frees_its_place(worker: Worker, m
             items = queue.stream({"id": "s", "input": {"text": "a" * 1_000, "voice": "joe"}})
             assert "error" not in await anext(items)
             await items.aclose()
-            await until(lambda: not queue._admission.n_jobs)
+            await until(lambda: not queue._runner.n_jobs)
         assert len(made) < 50
 
     asyncio.run(leave())
@@ -388,7 +408,7 @@ def test_a_job_is_answered_in_time_also_where_its_thread_comes_to_no_check(
         yield AudioChunk(b"sound", 0, 1)
         hang(request, call)
 
-    monkeypatch.setattr(server, "GRACE_S", 0.0)
+    monkeypatch.setattr(jobs, "GRACE_S", 0.0)
     monkeypatch.setattr(server, "ACTIONS", {SynthesizeInput: Action(hang, stream)})
 
     async def ask() -> None:
@@ -397,9 +417,9 @@ def test_a_job_is_answered_in_time_also_where_its_thread_comes_to_no_check(
         assert len(items) == 1 + streams
         error = items[-1]["error"]  # type: ignore[index]
         assert error.startswith("JOB_TIMEOUT: the job was stopped after 0.2 s of work (F5_JOB_TIMEOUT_S) while prep")
-        assert queue._admission.n_jobs == 1, "its place is not free yet"
+        assert queue._runner.n_jobs == 1, "its place is not free yet"
         free.set()
-        await until(lambda: not queue._admission.n_jobs)
+        await until(lambda: not queue._runner.n_jobs)
 
     asyncio.run(ask())
 

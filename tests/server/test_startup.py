@@ -16,9 +16,7 @@ from f5_worker.server.startup import tune_in_background
 
 def log_of(capture_graphs: Callable[..., int], caplog: pytest.LogCaptureFixture) -> str:
     engine = Engine(cast(Any, None), 8_192)
-    runner = cast(
-        F5Runner, SimpleNamespace(name="extra", choose_attention=lambda run: None, capture_graphs=capture_graphs)
-    )
+    runner = cast(F5Runner, SimpleNamespace(name="extra", tune=lambda run: None, capture_graphs=capture_graphs))
     with caplog.at_level(logging.INFO):
         tune_in_background(runner, engine, limit_s=3.0).join(10)
     engine.close()

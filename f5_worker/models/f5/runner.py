@@ -26,12 +26,12 @@ from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
     ChosenAttention,
     Measured,
-    cuda_time_us,
     unmeasured,
 )
 from f5_worker.models.f5.cuda.backend import choose_backend
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
+from f5_worker.models.f5.cuda.size_choice import default_frames, unmeasured_frames
 from f5_worker.models.f5.cuda.step_graphs import (
     SINGLE_SEGMENT_ROWS,
     GraphCapturer,
@@ -39,6 +39,7 @@ from f5_worker.models.f5.cuda.step_graphs import (
     can_capture,
     graph_sizes,
 )
+from f5_worker.models.f5.cuda.tuning import cuda_time_us
 from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.f5.mel import log_mel
 from f5_worker.models.f5.network import DiT
@@ -70,6 +71,7 @@ class F5Runner:
         capturer = GraphCapturer() if can_capture(model) else None
         self._step_graphs = StepGraphs(model, capturer) if capturer else None
         self._segment_graphs = SegmentGraphs(model, vocoder, capturer) if capturer else None
+        self._graph_frames = default_frames()
         self.directory = directory
         self.vocabulary = vocabulary
         self.model = model
@@ -144,15 +146,18 @@ class F5Runner:
         attend = self.model.backend.attend
         return dict(attend.chosen) if isinstance(attend, ChosenAttention) else {}
 
-    def choose_attention(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
-        """Measure what computes attention fastest on this device, unless an earlier start did, and use it.
+    def tune(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
+        """Measure which attention and which sizes of graphs are fastest on this device, unless an earlier start did.
 
         Args:
             run_on_device: runs pieces of a few hundredths of a second; `Engine.run` while jobs run.
         """
-        attend = self.model.backend.attend
+        attend, device = self.model.backend.attend, self.model.device
         if isinstance(attend, ChosenAttention):
-            for measure in unmeasured(attend, AttentionShape.of(self.model), self.model.device, cuda_time_us):
+            for measure in unmeasured(attend, AttentionShape.of(self.model), device, cuda_time_us):
+                run_on_device(partial(self._capture, measure))
+        if self._step_graphs:
+            for measure in unmeasured_frames(self._graph_frames, self.model, cuda_time_us):
                 run_on_device(partial(self._capture, measure))
 
     def capture_graphs(self, limit_s: float, run_on_device: RunOnDevice = lambda work: work()) -> int:
@@ -177,7 +182,7 @@ class F5Runner:
     def _captures(self) -> Iterator[Callable[[], None]]:
         """Yield the most likely captures first: those that a single segment needs."""
         if self._step_graphs and self._segment_graphs:
-            sizes = list(graph_sizes())
+            sizes = list(graph_sizes(self._graph_frames.values()))
             capture_step, capture_segment = self._step_graphs.capture, self._segment_graphs.capture
             yield from (partial(capture_step, size) for size in sizes if size.rows == SINGLE_SEGMENT_ROWS)
             yield from (partial(capture_segment, n) for n in graph_lengths())

@@ -18,14 +18,15 @@ from f5_worker.models.f5.cuda.attention_choice import (
     AttentionName,
     AttentionShape,
     ChosenAttention,
-    cuda_time_us,
     unmeasured,
 )
 from f5_worker.models.f5.cuda.backend import choose_backend
 from f5_worker.models.f5.cuda.ops import TorchOps
 from f5_worker.models.f5.cuda.packed import Rows
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
+from f5_worker.models.f5.cuda.size_choice import SIZES, default_frames, unmeasured_frames
 from f5_worker.models.f5.cuda.step_graphs import GraphCapturer, StepGraphs, graph_sizes
+from f5_worker.models.f5.cuda.tuning import cuda_time_us
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.runner import load_runner
 from f5_worker.models.f5.sampler import Advance, FlowState, Schedule, StepBatch, draw_noise, sample, time_points
@@ -189,7 +190,7 @@ def test_captured_steps_equal_plain_steps(full_size: DiT, name: str, monkeypatch
         with torch.inference_mode():
             eager = run(None)
             graphs = StepGraphs(full_size, GraphCapturer())
-            for size in graph_sizes():
+            for size in graph_sizes(default_frames().values()):
                 graphs.capture(size)
             captured = run(graphs.advance)
     finally:
@@ -237,6 +238,21 @@ def test_attention_is_measured_once_and_then_kept(
     again = ChosenAttention(attention.backends)
     assert list(unmeasured(again, shape, full_size.device, cuda_time_us)) == []
     assert again.chosen == attention.chosen
+
+
+def test_sizes_are_measured_once_and_then_kept(full_size: DiT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(full_size.half(), "backend", backend_of("triton"))
+    frames, again = default_frames(), default_frames()
+    try:
+        with torch.inference_mode():
+            for measure in unmeasured_frames(frames, full_size, cuda_time_us):
+                measure()
+        assert list(unmeasured_frames(again, full_size, cuda_time_us)) == []
+    finally:
+        full_size.float()
+    print(f"\nas many: {[size for size in SIZES if frames[size] == size]}")
+    assert again == frames
 
 
 def test_captured_begins_and_ends_equal_plain_ones(full_size: DiT) -> None:

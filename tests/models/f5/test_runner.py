@@ -21,6 +21,7 @@ from f5_worker.errors import GpuLost, OutOfMemory
 from f5_worker.models.f5 import runner as module
 from f5_worker.models.f5.config import make_segment
 from f5_worker.models.f5.cuda.segment_graphs import graph_lengths
+from f5_worker.models.f5.cuda.size_choice import default_frames
 from f5_worker.models.f5.cuda.step_graphs import SINGLE_SEGMENT_ROWS, GraphSize, graph_sizes
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.runner import F5Runner, load_checkpoint, load_runner
@@ -101,7 +102,7 @@ def test_capturing_is_bounded_in_time_and_runs_on_the_device_thread(
     calls.clear()
     captured.clear()
     assert runner.capture_graphs(60.0, run_on_device) == len(captured) == len(calls)
-    assert set(captured) == {*graph_sizes(), *graph_lengths()}
+    assert set(captured) == {*graph_sizes(default_frames().values()), *graph_lengths()}
     assert isinstance(captured[0], GraphSize)
     assert captured[0].rows == SINGLE_SEGMENT_ROWS
 

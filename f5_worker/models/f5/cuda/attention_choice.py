@@ -5,39 +5,27 @@ On an H100 our kernel and FlashAttention-3 each win for some rows (bench/results
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from f5_worker import __version__
 from f5_worker.log import logger
 from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_flash_3, attend_torch
 from f5_worker.models.f5.cuda.packed import Rows
-from f5_worker.models.f5.cuda.step_graphs import SINGLE_SEGMENT_ROWS, GraphCapturer
+from f5_worker.models.f5.cuda.step_graphs import SINGLE_SEGMENT_ROWS
+from f5_worker.models.f5.cuda.tuning import Call, TimeUs, Work, read_choice, tuning_file, write_choice
 from f5_worker.models.f5.network import DiT
-from f5_worker.storage import files
 
 AttentionName = Literal["auto", "triton", "flash", "torch"]
 
-DRIVER = Path("/proc/driver/nvidia/version")
 MAX_ERROR = 1e-2  # relative, of half precision
-N_CALLS, N_ROUNDS = 10, 5  # the fastest round is the measurement
-
-
-Work = Callable[[], None]
-Call = Callable[[], Tensor]
-TimeUs = Callable[[Call], float]
-
 
 _FLASH_ATTN: Mapping[str, tuple[str, Attend]] = {
     "flash-attn": ("flash_attn", attend_flash),
@@ -140,7 +128,7 @@ def unmeasured(
         time_us: returns the microseconds that the device takes for a call.
     """
     kept = _choice_file(shape, attention.backends)
-    attention.chosen |= read_choice(kept, attention.backends) if kept else {}
+    attention.chosen |= read_attention(kept, attention.backends) if kept else {}
     if attention.chosen:
         return
     for name, attend in attention.backends.items():
@@ -153,7 +141,7 @@ def unmeasured(
         ", ".join(f"{best.backend} for {name} rows ({best.us} us)" for name, best in attention.chosen.items()),
     )
     if kept:
-        write_choice(kept, attention.chosen)
+        write_choice(kept, {name: best._asdict() for name, best in attention.chosen.items()})
 
 
 def _prepare(name: str, attend: Attend, shape: AttentionShape) -> None:
@@ -205,74 +193,24 @@ def _measure(
         attention.chosen[row_class.name] = Measured(name, us)
 
 
-def cuda_time_us(call: Call) -> float:
-    """Return the microseconds that the device takes for a call, the least of several rounds.
-
-    The calls are replayed as a CUDA graph: launching one may take longer than computing it.
-    """
-    replay, _ = GraphCapturer()(lambda: [call() for _ in range(N_CALLS)][-1])
-    times = []
-    for _ in range(N_ROUNDS):
-        begin: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call, unused-ignore]
-        end: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call, unused-ignore]
-        begin.record()
-        replay()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) * 1e3 / N_CALLS)
-    return float(min(times))
-
-
 def _choice_file(shape: AttentionShape, backends: Iterable[str]) -> Path | None:
-    """Return where the choice of this GPU and these packages is kept, beside the compiled kernels; None if nowhere."""
-    directory = os.environ.get("TRITON_CACHE_DIR")
-    if not directory:
-        return None
-    key = {
-        "gpu": torch.cuda.get_device_name(),
-        "driver": _driver(),
-        "packages": {name: _version(name) for name in ("torch", "triton", "flash-attn", "flash-attn-3")},
-        "worker": __version__,
-        "model": [shape.heads, shape.dim_head, str(shape.dtype)],
-        "backends": list(backends),
-    }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return Path(directory) / f"f5-attention-{digest}.json"
+    """Return where the choice for such a model among these backends is kept; None if nowhere."""
+    model = [shape.heads, shape.dim_head, str(shape.dtype)]
+    return tuning_file("attention", {"model": model, "backends": list(backends)})
 
 
-def read_choice(path: Path, backends: Mapping[str, Attend]) -> dict[str, Measured]:
+def read_attention(path: Path, backends: Mapping[str, Attend]) -> dict[str, Measured]:
     """Return the choice that is kept in a file; empty if there is none that can be used."""
     try:
-        table = json.loads(path.read_bytes())
+        table = read_choice(path)
         chosen = {name: Measured(str(entry["backend"]), float(entry["us"])) for name, entry in table.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {}
     complete = chosen.keys() == {row_class.name for row_class in ROW_CLASSES}
     return chosen if complete and all(measured.backend in backends for measured in chosen.values()) else {}
-
-
-def write_choice(path: Path, chosen: Mapping[str, Measured]) -> None:
-    """Keep a choice for the next start; one that cannot be kept is measured again."""
-    try:
-        files.write(path, json.dumps({name: measured._asdict() for name, measured in chosen.items()}).encode())
-    except OSError as error:
-        logger.info("the choice of attention is measured again at the next start: %s", files.explain(error))
 
 
 def class_of(n_rows: int, n_frames: int) -> RowClass:
     """Return the class of so many rows of so many frames together."""
     return next(item for item in ROW_CLASSES if n_rows <= item.max_rows and n_frames <= item.max_frames)
 
-
-def _driver() -> str:
-    try:
-        return DRIVER.read_text("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

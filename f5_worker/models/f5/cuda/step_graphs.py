@@ -10,7 +10,7 @@ t distinct times in one forward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +23,7 @@ from f5_worker.models.f5.cuda.packed import QUERY_BLOCK, PackedBatch, Rows
 from f5_worker.models.f5.network import DiT, Modulations
 from f5_worker.models.f5.sampler import advance
 
-# Sizes differ by so many frames from multiples of 32: there cuBLAS takes up to 13 % longer for up to 4,000 frames, on
-# an H200.
-CUBLAS_OFFSET_FRAMES = 16
-MAX_FRAMES = 8_192 + CUBLAS_OFFSET_FRAMES  # beyond, a step computes for longer than its launches take
+MAX_FRAMES = 8_192 + 16  # padding included; beyond, a step computes for longer than its launches take
 MAX_ROWS = 32
 SINGLE_SEGMENT_ROWS = 3  # conditional, unconditional, padding; all frames are at one time then
 MAX_BATCH_ROW_FRAMES = 2_048  # longest row of a batch: attention's grid, rows x longest, would be mostly idle with more
@@ -45,16 +42,17 @@ class GraphSize:
     max_length: int
 
 
-def graph_sizes() -> Iterator[GraphSize]:
+def graph_sizes(frames: Collection[int]) -> Iterator[GraphSize]:
     """Yield the most likely sizes first: single segments, then batches.
 
-    From 496 frames on at most an eighth of a size is padding.
+    Args:
+        frames: numbers of frames below MAX_FRAMES (size_choice.py).
     """
-    frames = [*(n - CUBLAS_OFFSET_FRAMES for n in eighth_steps(64, 128, 256, 512)), MAX_FRAMES]
+    every = [*sorted(frames), MAX_FRAMES]
     most_likely = 3_072  # 16 s, reference included, with guidance
-    by_likelihood = sorted(frames, key=lambda n: abs(n - most_likely))
+    by_likelihood = sorted(every, key=lambda n: abs(n - most_likely))
     yield from (GraphSize(n, SINGLE_SEGMENT_ROWS, min(n, MAX_SEGMENT_FRAMES)) for n in by_likelihood)
-    yield from (GraphSize(n, MAX_ROWS, min(n, MAX_BATCH_ROW_FRAMES)) for n in reversed(frames))
+    yield from (GraphSize(n, MAX_ROWS, min(n, MAX_BATCH_ROW_FRAMES)) for n in reversed(every))
 
 
 def eighth_steps(*units: int) -> Iterator[int]:

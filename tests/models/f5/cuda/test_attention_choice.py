@@ -22,10 +22,9 @@ from f5_worker.models.f5.cuda.attention_choice import (
     RowClass,
     available_backends,
     class_of,
-    read_choice,
+    read_attention,
     restrict,
     unmeasured,
-    write_choice,
 )
 from f5_worker.models.f5.cuda.packed import Rows
 
@@ -101,22 +100,17 @@ def test_a_choice_is_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     again = ChosenAttention(backends)
     assert list(unmeasured(again, SHAPE, CPU, time_us)) == []
     assert again.chosen == chosen
-    assert read_choice(kept, {"ours": attend_dense}) == {}  # the other was installed when it was measured
+    assert read_attention(kept, {"ours": attend_dense}) == {}  # the other was installed when it was measured
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"short": 1}', b'{"short": {"backend": "a"}}', b"\xff"])
 def test_a_file_that_cannot_be_used_is_no_choice(content: bytes, tmp_path: Path) -> None:
     kept = tmp_path / "choice.json"
-    assert read_choice(kept, {"a": attend_dense}) == {}
+    assert read_attention(kept, {"a": attend_dense}) == {}
     kept.write_bytes(content)
-    assert read_choice(kept, {"a": attend_dense}) == {}
+    assert read_attention(kept, {"a": attend_dense}) == {}
     kept.write_text(json.dumps({"short": {"backend": "a", "us": 1.0}}))  # of one class only
-    assert read_choice(kept, {"a": attend_dense}) == {}
-
-
-def test_a_choice_that_cannot_be_kept_harms_nothing(tmp_path: Path) -> None:
-    write_choice(tmp_path / "missing" / "choice.json", {"short": Measured("a", 1.0)})
-    assert list(tmp_path.iterdir()) == []
+    assert read_attention(kept, {"a": attend_dense}) == {}
 
 
 @pytest.mark.parametrize(
@@ -126,9 +120,7 @@ def test_a_choice_that_cannot_be_kept_harms_nothing(tmp_path: Path) -> None:
         (32, 8_208, "batch"), (16, 43_000, "large batch"),
     ],
 )  # fmt: skip
-def test_every_size_belongs_to_a_class(
-    n_rows: int, n_frames: int, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_size_belongs_to_a_class(n_rows: int, n_frames: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention_choice, "ROW_CLASSES", ROW_CLASSES)
     assert class_of(n_rows, n_frames).name == name
 

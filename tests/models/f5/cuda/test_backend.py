@@ -42,12 +42,8 @@ def test_kernels_with_the_same_results_are_used(make_model: MakeModel, monkeypat
 @pytest.mark.parametrize(
     ("norm", "reason"),
     [
-        pytest.param(
-            lambda self, x, *rest: (x, 2 * TorchOps().norm(x, *rest)[1]), "off by", marks=pytest.mark.slow
-        ),
-        pytest.param(
-            lambda self, x, *rest: (x, torch.full_like(x, torch.nan)), "off by nan", marks=pytest.mark.slow
-        ),
+        pytest.param(lambda self, x, *rest: (x, 2 * TorchOps().norm(x, *rest)[1]), "off by", marks=pytest.mark.slow),
+        pytest.param(lambda self, x, *rest: (x, torch.full_like(x, torch.nan)), "off by nan", marks=pytest.mark.slow),
         (lambda self, *args: (_ for _ in ()).throw(RuntimeError("no C compiler")), "no C compiler"),
     ],
 )

@@ -1,0 +1,169 @@
+"""What happens to each request before its route: an id, one line in the log, its key, and a bound on its body."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from f5_worker.errors import BodyTooLarge, Forbidden, InvalidInput, Unauthorized, WorkerError
+from f5_worker.http.errors import error_response
+from f5_worker.log import logger
+from f5_worker.settings import Settings, variable
+
+REQUEST_ID = "X-Request-Id"
+PIECE_TIMEOUT_S = 60.0  # for the next piece of a body
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_OPEN = ("/ping", "/health")  # answered without a key
+
+
+def api_keys(settings: Settings) -> dict[str, str]:
+    """Return the keys by name: `ann:KEY` has one, the first without a name is `key-1`."""
+    given = settings.api_key.get_secret_value() if settings.api_key is not None else ""
+    keys = {}
+    for number, entry in enumerate(filter(None, (part.strip() for part in given.split(","))), start=1):
+        name, _, key = entry.rpartition(":")
+        keys[name or f"key-{number}"] = key
+    return keys
+
+
+def cors_origins(settings: Settings) -> list[str]:
+    """Return the origins of pages that may call the server; `*` stands for all."""
+    return [origin.strip() for origin in settings.cors_origins.split(",") if origin.strip()]
+
+
+class AccessLog:
+    """Gives each request an id, `scope["state"]["id"]`, which its response names, and logs one line when it ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        state = scope.setdefault("state", {})
+        state |= {"id": given if _ID.fullmatch(given) else secrets.token_hex(8), "caller": _address(scope)}
+        started, status, n_bytes = time.monotonic(), 0, 0
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status, n_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(raw=message["headers"])[REQUEST_ID] = state["id"]
+            n_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_counted)
+        except Exception:  # noqa: BLE001, S110 - answered and logged by the application's handler, which raises again
+            pass
+        finally:
+            if scope["path"] not in _OPEN:
+                logger.info(
+                    "%s %s %s %d bytes %.0f ms, caller %s",
+                    scope.get("method", "WEBSOCKET"), scope["path"], status or "-", n_bytes,
+                    (time.monotonic() - started) * 1e3, state["caller"], extra={"job": state["id"]},
+                )  # fmt: skip
+
+
+class Keys:
+    """Refuses requests to /v1/ and /metrics without one of the keys; with one, the caller is the key's name.
+
+    A browser sends requests for any page that it shows, also to a worker on this machine or network, which needs no
+    key. So pages of other origins are refused, but for those that the operator allows.
+
+    Args:
+        keys: by name; empty for a worker without keys.
+        origins: of pages that may call it; `*` for all.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Mapping[str, str], origins: Iterable[str]) -> None:
+        self._app, self._origins = app, set(origins)
+        self._keys = {name: key.encode() for name, key in keys.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        headers = Headers(scope=scope)
+        try:
+            self._check_origin(headers)
+            if self._keys and scope["path"].startswith(("/v1/", "/metrics")):
+                scope["state"]["caller"] = self._name_of(headers)
+        except WorkerError as error:
+            return await error_response(error)(scope, receive, send)
+        await self._app(scope, receive, send)
+
+    def _check_origin(self, headers: Headers) -> None:
+        origin = headers.get("origin")
+        if origin is None or "*" in self._origins or origin in self._origins:
+            return
+        if urlsplit(origin).netloc != headers.get("host"):
+            raise Forbidden(
+                "pages of another origin may not call this worker; "
+                f"have the operator name it in {variable('cors_origins')}"
+            )
+
+    def _name_of(self, headers: Headers) -> str:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", "")
+        names = [name for name, key in self._keys.items() if hmac.compare_digest(key, given.encode())]
+        if not names:
+            raise Unauthorized(
+                f"{'the key is not one of this worker' if given else 'a key is missing'}; "
+                "send one as Authorization: Bearer KEY, or as xi-api-key: KEY"
+            )
+        return names[0]
+
+
+class BodyLimit:
+    """Raises from `receive` when a body is larger than `max_bytes`, or stops coming; no more than that is kept."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app, self._max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            return await error_response(self._error(int(length)))(scope, receive, send)
+        n_bytes, complete = 0, False
+
+        async def receive_bounded() -> Message:
+            nonlocal n_bytes, complete
+            if complete:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), PIECE_TIMEOUT_S)
+            except asyncio.TimeoutError:
+                raise InvalidInput(f"the body stopped coming for {PIECE_TIMEOUT_S:g} s; send it again") from None
+            n_bytes += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if n_bytes > self._max_bytes:
+                raise self._error(n_bytes)
+            return message
+
+        async def send_bounded(message: Message) -> None:
+            if message["type"] == "http.response.start" and n_bytes > self._max_bytes:
+                MutableHeaders(raw=message["headers"])["Connection"] = "close"  # nothing says how much would come
+            await send(message)
+
+        await self._app(scope, receive_bounded, send_bounded)
+
+    def _error(self, n_bytes: int) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body has {n_bytes} bytes or more, at most {self._max_bytes} are read; send a shorter clip, or its URL"
+        )
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else "unknown"

@@ -1,0 +1,28 @@
+"""The state of the server: `/ping` for load balancers, `/health` as the action."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from f5_worker.api.native import Contract
+from f5_worker.http.exchange import answer
+from f5_worker.http.service import State, service_of
+
+router = APIRouter(tags=["state"])
+# RunPod's load balancer: 200 takes requests, 204 is starting, anything else is unhealthy.
+PING: dict[State, int] = {"loading": 204, "ready": 200, "failed": 503, "lost": 503}
+
+
+@router.get("/ping")
+async def ping(request: Request) -> Response:
+    """Answer 200 when requests are served, 204 while the model is loaded, 503 when neither will happen."""
+    return Response(status_code=PING[service_of(request).state])
+
+
+@router.get("/health")
+async def health(request: Request) -> dict[str, Any]:
+    """Return the state of the worker, as the action `health`."""
+    return await answer(request, Contract({"action": "health"}, request.state.id))

@@ -1,0 +1,77 @@
+"""The process of the HTTP server: it opens the port, loads the model beside it, and serves until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+
+import uvicorn
+
+from f5_worker import log
+from f5_worker.boot.report import read_report
+from f5_worker.errors import SettingsInvalid, WorkerError
+from f5_worker.http.app import create_app
+from f5_worker.http.service import Service
+from f5_worker.server.startup import load_worker
+from f5_worker.settings import Settings, load_settings, unknown_variables
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+SHUTDOWN_S = 5
+
+
+def main() -> None:
+    """Open the port, load the model, serve until told to stop."""
+    signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # until uvicorn takes it
+    boot = read_report() or {}
+    try:
+        settings = load_settings()
+    except SettingsInvalid as error:
+        if not boot:
+            sys.exit(str(error))
+        settings = Settings()
+    log.configure(settings.log_level)
+    for warning in unknown_variables():
+        log.logger.warning(warning)
+    service = Service(settings)
+    threading.Thread(target=_load, args=(service, boot.get("error") or boot.get("host_fault")), daemon=True).start()
+    host, port = settings.http_host, settings.http_port
+    if host not in LOOPBACK and settings.api_key is None:
+        log.logger.warning("no F5_API_KEY is set: anyone who reaches port %s of this machine can send jobs", port)
+    asyncio.run(serve(service, host, port))
+
+
+async def serve(service: Service, host: str, port: int) -> None:
+    """Serve on a port, and `/ping` on PORT_HEALTH where RunPod names another one, until SIGTERM or SIGINT."""
+    app = create_app(service)
+    ports = dict.fromkeys((port, service.settings.http_health_port or port))
+    servers = [_server(app, host, each) for each in ports]
+    log.logger.info("serving on port %d", port)
+    await asyncio.gather(*(server.serve() for server in servers))
+
+
+def _server(app: object, host: str, port: int) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host,
+        port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        server_header=False,
+    )
+    return uvicorn.Server(config)
+
+
+def _load(service: Service, boot_error: str | None) -> None:
+    if boot_error:
+        service.fail(boot_error)
+        return
+    try:
+        service.start(load_worker(service.settings))
+    except WorkerError as error:
+        log.logger.error("%s", error)
+        service.fail(str(error))

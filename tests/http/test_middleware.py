@@ -1,0 +1,92 @@
+"""What happens before a route: keys, origins, bounds of bodies, ids and the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import httpx2
+import pytest
+
+from f5_worker.http.app import body_bytes
+from f5_worker.synthesis.context import Worker
+from tests.http.conftest import RunningServer, running
+from tests.http.routes.test_native import SPEECH
+
+
+def test_a_key_is_asked_for_where_there_is_one(worker: Worker) -> None:
+    with running(worker, api_key="ann:secret-1, secret-2") as server, httpx2.Client(base_url=server.url) as client:
+        assert client.get("/ping").status_code == 200
+        refused = client.post("/v1/synthesize", json=SPEECH)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (401, "UNAUTHORIZED")
+        assert "secret" not in refused.text
+        for headers in (
+            {"Authorization": "Bearer secret-1"}, {"xi-api-key": "secret-2"}, {"authorization": "bearer secret-2"}
+        ):  # fmt: skip
+            assert client.post("/v1/synthesize", json=SPEECH, headers=headers).status_code == 200
+        assert client.post("/v1/synthesize", json=SPEECH, headers={"xi-api-key": "secret"}).status_code == 401
+
+
+def test_pages_of_other_origins_are_refused_unless_allowed(worker: Worker) -> None:
+    origin = {"Origin": "https://evil.example"}
+    with running(worker) as server, httpx2.Client(base_url=server.url) as client:
+        assert client.post("/v1/synthesize", json=SPEECH, headers=origin).status_code == 403
+        own = {"Origin": server.url}
+        assert client.post("/v1/synthesize", json=SPEECH, headers=own).status_code == 200
+    with running(worker, cors_origins="https://evil.example") as server, httpx2.Client(base_url=server.url) as client:
+        allowed = client.post("/v1/synthesize", json=SPEECH, headers=origin)
+        assert allowed.status_code == 200
+        assert allowed.headers["access-control-allow-origin"] == "https://evil.example"
+
+
+def test_a_body_is_read_up_to_its_bound(server: RunningServer, client: httpx2.Client) -> None:
+    max_bytes = body_bytes(server.service.settings)
+    n_read = 0
+
+    def endless():  # type: ignore[no-untyped-def]
+        nonlocal n_read
+        while n_read < 3 * max_bytes:
+            n_read += 1 << 20
+            yield b"a" * (1 << 20)
+
+    try:
+        response = client.post("/v1/synthesize", content=endless())
+    except httpx2.WriteError:  # the connection was closed while the body was sent
+        response = None
+    assert response is None or response.status_code == 413
+    assert n_read < 2 * max_bytes
+    refused = client.post("/v1/synthesize", content=b"", headers={"Content-Length": "0"})
+    assert refused.status_code == 400
+
+
+def test_a_line_in_the_log_has_the_id_and_no_text(
+    client: httpx2.Client,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    until: Callable[[Callable[[], bool]], None],
+) -> None:
+    monkeypatch.setattr(logging.getLogger("f5_worker"), "propagate", True)
+    with caplog.at_level(logging.INFO, logger="f5_worker"):
+        response = client.post("/v1/synthesize", json=SPEECH, headers={"X-Request-Id": "my-id"})
+    assert response.headers["x-request-id"] == "my-id"
+    until(lambda: "POST /v1/synthesize" in caplog.text)
+    (line,) = [record for record in caplog.records if "POST /v1/synthesize" in record.getMessage()]
+    assert "200" in line.getMessage()
+    assert line.job == "my-id"  # type: ignore[attr-defined]
+    assert "Hello there" not in caplog.text
+
+
+def test_while_the_model_loads_the_port_answers() -> None:
+    with running(None) as server, httpx2.Client(base_url=server.url) as client:
+        assert client.get("/ping").status_code == 204
+        response = client.post("/v1/synthesize", json=SPEECH)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "NOT_READY")
+        assert response.headers["retry-after"]
+        server.service.fail("MODEL_UNAVAILABLE: no weights")
+        assert client.get("/ping").status_code == 503
+        assert client.get("/health").json()["status"] == "unavailable"
+
+
+def test_an_unknown_address_is_said_in_the_same_form(client: httpx2.Client) -> None:
+    response = client.get("/v1/nothing")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "NOT_FOUND")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from f5_worker.text.language import language_by_script  # noqa: E402
-from f5_worker.text.normalize import normalize  # noqa: E402
+from f5_worker.text.reading import ReadingOptions, read  # noqa: E402
 
 
 def main() -> None:
@@ -26,7 +26,8 @@ def main() -> None:
     for line in sys.stdin:
         text = line.removesuffix("\n")
         own = language or language_by_script(text) or "en"
-        spoken = normalize(text, language=own, by_script=language is None).text
+        reading = read(text, options=ReadingOptions(language=own, by_script=language is None))
+        spoken = " ".join(passage.text.text for passage in reading.passages)
         print(json.dumps({"spoken": spoken, "language": own}, ensure_ascii=False), flush=True)
 
 

@@ -20,11 +20,11 @@ from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
 from f5_worker.models.f5.tokenizer import tokenize
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
+from f5_worker.schema.text import load_pronunciations
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
-from f5_worker.text.normalize import normalize
 from f5_worker.voices.library import Library
 from f5_worker.voices.places import open_stores
 
@@ -39,7 +39,8 @@ def load_worker(settings: Settings) -> Worker:
 
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
-        SettingsInvalid: the bucket's variables contradict each other, or voices are to be kept in a missing bucket.
+        SettingsInvalid: the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the
+            file of pronunciations cannot be used.
         StorageFailed: all results are to go to the bucket, and it does not take them.
         InternalError: the decoder of recordings cannot be started.
     """
@@ -49,14 +50,16 @@ def load_worker(settings: Settings) -> Worker:
     # one other busy process made a synthesis on two cores more than ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
     bucket = open_bucket(settings)
+    pronunciations = load_pronunciations(settings.pronunciations) if settings.pronunciations else ()
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
         from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
+        from f5_worker.text.reading import read
 
         runner = load_runner(settings)
         loaded = time.monotonic()
-        tokenize(normalize("1, 2").text)  # reads dictionaries, once
+        tokenize(read("1, 2").passages[0].text.text)  # reads dictionaries and compiles patterns, once
         runner.warm_up()
         decoder.result()  # without it no recording can be read, the model's own voices included
         ready = time.monotonic()
@@ -92,6 +95,7 @@ def load_worker(settings: Settings) -> Worker:
         recogniser=recogniser,
         bucket=bucket,
         bucket_state=bucket_state,
+        pronunciations=pronunciations,
     )
 
 

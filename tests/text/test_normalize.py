@@ -31,6 +31,8 @@ from f5_worker.text.normalize import ensure_speakable, normalize, normalize_tran
         ("20°", "20°"),
         ("Hello , world .", "Hello, world."),
         ("می\u200cروم", "می\u200cروم"),
+        ("snake_case_name _x_ 1_000 a_1", "snake case name _x_ 1_000 a 1"),
+        ("me_too@x.org https://x.org/a_b", "me_too@x.org https://x.org/a_b"),
     ],
 )
 def test_what_is_written_and_what_is_read(written: str, read: str) -> None:

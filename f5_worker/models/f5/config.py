@@ -12,6 +12,7 @@ from typing import Any
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
 from f5_worker.errors import ModelUnavailable
+from f5_worker.text.traits import TextTraits
 
 SAMPLE_RATE = 24_000
 N_FFT = 1024
@@ -111,3 +112,21 @@ def parse_arch(values: Mapping[str, Any]) -> Arch:
     if unknown:
         raise ModelUnavailable(f"arch.json: unknown names {', '.join(sorted(unknown))}; this worker runs DiT only")
     return Arch(**{name: value for name, value in values.items() if name in known})
+
+
+def read_traits(directory: Path) -> TextTraits:
+    """Return what the checkpoint in `directory` has not learned of written text: its `text.json`, or nothing.
+
+    Raises:
+        ModelUnavailable: the file cannot be read, or has other names.
+    """
+    path = directory / "text.json"
+    if not path.is_file():
+        return TextTraits()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(value, bool) for value in values.values()):
+            raise ValueError("its values are not all true or false")
+        return TextTraits(**values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelUnavailable(f"text.json of model {directory.name!r} cannot be read: {error}") from None

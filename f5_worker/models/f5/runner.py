@@ -21,7 +21,7 @@ from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
 from f5_worker.errors import HostUnfit
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
-from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
+from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment, read_traits
 from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
     ChosenAttention,
@@ -74,6 +74,7 @@ class F5Runner:
         self._graph_frames = default_frames()
         self.directory = directory
         self.vocabulary = vocabulary
+        self.traits = read_traits(directory)
         self.model = model
         self.vocoder = vocoder
         self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)

@@ -21,9 +21,9 @@ _OPENING = re.compile(r"[(\[\"'‘“„«]*")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _LONG = re.compile(r"\d{19}")
 _AROUND = "\"'“”‘’«»()[]{},;:!?"
-WORDS_BEFORE, WORDS_AFTER = 3, 3
+WORDS_BEFORE, WORDS_AFTER = 4, 5
 MAX_WORD_CHARS = 80  # of what a grammar is given: its time grows with the square of a word's length, or faster
-MAX_ISLAND_CHARS = 80
+MAX_ISLAND_CHARS = 120
 
 
 def has_sign(text: str) -> bool:

@@ -58,7 +58,7 @@ def _unit(match: re.Match[str]) -> str:
 
 
 def _arabic(roman: str) -> int:
-    values = [{"I": 1, "V": 5, "X": 10}[char] for char in roman]
+    values = [{"I": 1, "V": 5, "X": 10, "L": 50}[char] for char in roman]
     return sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
 
 
@@ -117,7 +117,8 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
             lambda m: _cased(_named(_BEFORE_NUMBERS)[m[1].lower()], m[1]) + " ",
         ),
         (rf"\b({_MONARCHS}) ({_ROMAN}(?!\w)|[IVX](?=[.,;:!?]|'s|$))", lambda m: f"{m[1]} the {_ordinal(_arabic(m[2]))}"),
-        (rf"(?<=[a-z] )(?<!\bI )({_ROMAN})(?!\w)|(?<=PART )({_ROMAN})(?!\w)", lambda m: str(_arabic(m[1] or m[2]))),
+        (rf"(?<=[a-z] )(?<!\bI )({_ROMAN})(?!\w)|(?<=PART )([IVXL]+)(?!\w)", lambda m: str(_arabic(m[1] or m[2]))),
+        (r"(?<=\w )/(?= \w)", "slash"),
         (r"\b(Chapter|Part|Volume|Book|Act|Scene|Section|Phase|War) I\b", r"\1 1"),
         # numbers to dial or to type
         (r"\b((?:[Cc]all|[Dd]ial|[Pp]hone|[Tt]ext|[Rr]ing) )(\d{3,6})(?![\d-])", lambda m: m[1] + _spaced(m[2])),

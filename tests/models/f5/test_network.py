@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder
-from f5_worker.models.f5.config import PUBLISHED, Arch, parse_arch, read_arch
+from f5_worker.models.f5.config import PUBLISHED, Arch, parse_arch, read_arch, read_traits
 from f5_worker.models.f5.network import DiT
+from f5_worker.text.traits import TextTraits
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points
 from f5_worker.settings import Settings
 from tests.models.f5.conftest import SMALL, VOCABULARY, upstream_weights
@@ -105,6 +106,19 @@ def test_an_unusable_arch_is_named(tmp_path: Path, text: str | None, words: str)
         (tmp_path / "arch.json").write_text(text)
     with pytest.raises(ModelUnavailable, match=words):
         read_arch(tmp_path)
+
+
+def test_a_checkpoint_says_what_it_has_not_learned_of_text(tmp_path: Path) -> None:
+    assert read_traits(tmp_path) == TextTraits()
+    (tmp_path / "text.json").write_text('{"lower_capitals": true}')
+    assert read_traits(tmp_path) == TextTraits(lower_capitals=True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"lower_capitals": 1}', '{"upper_capitals": true}'])
+def test_an_unusable_text_json_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "text.json").write_text(text)
+    with pytest.raises(ModelUnavailable, match="text.json of model"):
+        read_traits(tmp_path)
 
 
 @pytest.fixture

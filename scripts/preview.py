@@ -1,7 +1,7 @@
 """Print how text is read aloud, without a model: a line of stdin to a line of JSON.
 
-    echo "It cost 5,20 €." | python scripts/preview.py --language de
-    {"spoken": "It cost fünf Euro zwanzig Cent.", "language": "de"}
+echo "It cost 5,20 €." | python scripts/preview.py --language de
+{"spoken": "It cost fünf Euro zwanzig Cent.", "language": "de"}
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def language_by_script(text: str) -> str | None:
     letters = eastern.findall(text)
     if not letters or len(letters) / _WORD_CHARACTERS < sum(1 for _ in other.finditer(text)):
         return None
-    scripts = {_script(letter) for letter in letters}
-    return "ja" if "ja" in scripts else max(scripts, key=[_script(letter) for letter in letters].count)
+    scripts = [_script(letter) for letter in letters]
+    return "ja" if "ja" in scripts else max(("ko", "zh"), key=scripts.count)
 
 
 def sentence_language(sentence: str, language: str) -> str:

@@ -38,6 +38,19 @@ class SourceMappedText:
             origin += part.origin
         return cls("".join(texts), tuple(origin))
 
+    def disjoint(self) -> SourceMappedText:
+        """Return the text with origins that do not overlap unless they are the same: joined where they do."""
+        spans = list[Span]()
+        counts = list[int]()
+        for begin, end in self.origin:
+            if spans and begin < spans[-1][1]:
+                spans[-1] = (min(begin, spans[-1][0]), max(end, spans[-1][1]))
+                counts[-1] += 1
+            else:
+                spans.append((begin, end))
+                counts.append(1)
+        return SourceMappedText(self.text, tuple(span for span, n in zip(spans, counts, strict=True) for _ in range(n)))
+
     def part(self, begin: int, end: int) -> SourceMappedText:
         """Return `text[begin:end]`."""
         return SourceMappedText(self.text[begin:end], self.origin[begin:end])

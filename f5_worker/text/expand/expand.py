@@ -35,11 +35,11 @@ def expand(sentence: SourceMappedText, language: str) -> SourceMappedText:
         language: ISO 639-1.
     """
     if len(sentence.text) <= MAX_PIECE_CHARS:
-        return _expand(sentence, language, by_grammar=True)
+        return _expand(sentence, language, by_grammar=True).disjoint()
     return SourceMappedText.join(
         _expand(sentence.part(begin, end), language, by_grammar=begin < MAX_GRAMMAR_CHARS)
         for begin, end in _pieces(sentence.text)
-    )
+    ).disjoint()
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
@@ -97,10 +97,12 @@ def _is_wanted(written: str, said: str) -> bool:
 
 def _separated(text: str, readings: Iterable[Reading], language: str) -> Iterator[Reading]:
     """Add a space where a reading would otherwise touch the letters, or the reading, next to it."""
-    is_spaced, last = language not in UNSPACED, -1
-    for begin, end, said in readings:
+    last = -1
+    found = list(readings)
+    begins = {reading.begin for reading in found}
+    for begin, end, said in found:
         before, after = text[begin - 1 : begin], text[end : end + 1]
-        touches = begin > 0 and (begin == last or before.isalnum() or before in _SEPARATORS)
-        left, right = is_spaced and touches, is_spaced and after.isalnum()
-        yield Reading(begin, end, f"{' ' * left}{said}{' ' * right}")
+        left = begin > 0 and (begin == last or before.isalnum() or before in _SEPARATORS)
+        right = after.isalnum() and end not in begins
+        yield Reading(begin, end, said if language in UNSPACED else f"{' ' * left}{said}{' ' * right}")
         last = end

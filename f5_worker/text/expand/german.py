@@ -46,8 +46,12 @@ _NEUTER = re.compile(
     r"|chen|lein|album|lied|bild|gebot|reich|treffen|ziel|auto|foto|team|thema|stück|heft|blatt|wort|tier|land|dorf|zimmer"
     r"|fenster|konzert|projekt|ment|ium|eum|datum|zentrum)$"
 )
-_WEAK_EN = re.compile(r"am|beim|dem|den|des|im|vom|zum|zur|(?:dies|jed|jen|welch)e[mn]|(?:k?ein|[mds]ein|ihr|unser|eue?r)e[mnrs]")
-_WEAK_E = re.compile(r"ans|aufs|das|die|durchs|fürs|ins|ums|(?:dies|jed|jen|welch)es?|(?:k?ein|[mds]ein|ihr|unser|eue?r)e")
+_WEAK_EN = re.compile(
+    r"am|beim|dem|den|des|im|vom|zum|zur|(?:dies|jed|jen|welch)e[mn]|(?:k?ein|[mds]ein|ihr|unser|eue?r)e[mnrs]"
+)
+_WEAK_E = re.compile(
+    r"ans|aufs|das|die|durchs|fürs|ins|ums|(?:dies|jed|jen|welch)es?|(?:k?ein|[mds]ein|ihr|unser|eue?r)e"
+)
 _WEAK_DER = re.compile(r"der|(?:dies|jed|jen|welch)er")
 _STRONG = re.compile(r"k?ein|[mds]ein|ihr|unser|euer")
 _BEFORE_DATES = frozenset("ab bis gegen nach seit von vor".split())  # bis dritten Oktober
@@ -56,9 +60,7 @@ _DETERMINER = re.compile(
     r"(?:([^\W\d_]+),? )?(?<![^\W_])([^\W\d_]+) "
     r"(?:(?:\d{1,3}\.|[^\W\d_]{3,}(?:te|ste)[nrs]?)(?:,| -|-|/| und| oder| bis| bzw\.)* ?)*$"
 )
-_PART = (
-    r"(?:eins?|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|\w{2,6}zehn|\w{2,6}(?:zig|ßig)|hundert|tausend|und)"
-)
+_PART = r"(?:eins?|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|\w{2,6}zehn|\w{2,6}(?:zig|ßig)|hundert|tausend|und)"
 _NUMBER = re.compile(rf"\b{_PART}(?: {_PART})+(?:s?te[rnms]?)?\b")
 _COMPOUND = re.compile(r" (?:hundert|tausend|und)")
 _BEFORE_CHARS = 48

@@ -65,7 +65,9 @@ def _bare(text: str, match: re.Match[str]) -> tuple[int, int]:
         return begin, end
     opening, closing = _OPENING.match(text, begin, end), _CLOSING.search(text, begin, end)
     first = opening.end() if opening else begin
-    return (first, closing.start() if closing else end) if first < (closing.start() if closing else end) else (begin, end)
+    return (
+        (first, closing.start() if closing else end) if first < (closing.start() if closing else end) else (begin, end)
+    )
 
 
 def _is_read(word: str, abbreviations: Collection[str], *, is_last: bool) -> bool:

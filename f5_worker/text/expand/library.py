@@ -56,5 +56,7 @@ def _load(language: str) -> Grammar | None:
     tagger, verbalizer = (DIRECTORY / f"{language}.{part}.fst" for part in ("tagger", "verbalizer"))
     if tagger.is_file() and verbalizer.is_file():
         return Grammar(tagger, verbalizer)
-    logger.warning("the grammar of %r was not built: its numbers are read one by one; run scripts/build_grammars.py", language)
+    logger.warning(
+        "the grammar of %r was not built: its numbers are read one by one; run scripts/build_grammars.py", language
+    )
     return None

@@ -146,6 +146,8 @@ def _ordinal(value: int, code: str) -> str | None:
 def _coins(digits: str, decimals: str, forms: list[str], code: str) -> str:
     amounts = zip((digits, decimals.ljust(2, "0")), forms, strict=True)
     said = [
-        agreeing(form, int(amount), code).format(whole(str(int(amount)), code)) for amount, form in amounts if int(amount)
+        agreeing(form, int(amount), code).format(whole(str(int(amount)), code))
+        for amount, form in amounts
+        if int(amount)
     ]
     return " ".join(said) or forms[0].split("/")[-1].format(converted(0, code))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from f5_worker.text.expand.german import GERMAN_NUMBER, MONTH_OF, german_number
+from f5_worker.text.expand.library import grammar
+from f5_worker.text.expand.words import converted
 from f5_worker.text.sentences import stop_ends_sentence
 
 Replacement = str | Callable[[re.Match[str]], str]
@@ -34,6 +36,7 @@ _MONARCHS = (
 _COUNTED = "seconds? minutes? hours? days? weeks? months? years? people men women times more other".replace(" ", "|")
 _ROMAN = r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})"
 _FRENCH = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+_CHINESE_COINS = {"￥": "元", "¥": "元", "$": "美元", "€": "欧元"}
 _HINDI_ORDINALS = {"1ले": "पहले", "2रे": "दूसरे", "3रे": "तीसरे", "4थे": "चौथे", "6ठे": "छठे"}
 _ITALIAN = "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre".split()
 
@@ -90,15 +93,25 @@ def _german_time(match: re.Match[str]) -> str:
     if hour > 24 or minute > 59:
         return f"{hour} {minute}"
     said = f"{hour} Uhr {minute or ''}".rstrip()
-    return f"{hour} Uhr {minute} und {second if second != 1 else 'eine'} Sekunde{'n' * (second != 1)}" if second else said
+    return (
+        f"{hour} Uhr {minute} und {second if second != 1 else 'eine'} Sekunde{'n' * (second != 1)}" if second else said
+    )
 
 
 def _french_time(match: re.Match[str]) -> str:
     hour, minute, second = int(match[1]), int(match[2] or 0), match[3] and int(match[3])
-    said = f"{ {1: 'une', 21: 'vingt et une'}.get(hour, hour)} heure{'s' * (hour > 1)}"
+    said = f"{ {1: 'une', 21: 'vingt et une'}.get(hour, hour) } heure{'s' * (hour > 1)}"
     if second:
         return f"{said} {minute} minutes et {second} secondes"
     return f"{said} {minute}" if minute else said
+
+
+def _chinese_amount(match: re.Match[str]) -> str:
+    """Read a number with decimals by itself: with a currency, the grammar loses its thousands."""
+    own = grammar("zh")
+    sign, number = match[1] or match[3] or "", match[2] or match[4]
+    read = own.read(number) if own else []
+    return f"{read[0].said}{_CHINESE_COINS.get(match[3], '')}" if read else f"{sign}{number}"
 
 
 def _portuguese_time(match: re.Match[str]) -> str:
@@ -111,12 +124,14 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         # words
         (rf"\b({_alternatives(_named(_TITLES))})\b\.?(?= (?:[A-Z]|& M|and M))", lambda m: _named(_TITLES)[m[1]]),
         (rf"(?<!\w)((?i:{_alternatives(_named(_WORDS))}))(?=[\s,;:)]|$)", _word),
-        (rf"(?<=[?!] )(No)\. (?=\d+ (?:{_COUNTED})\b)", r"\1. "),
         (
-            rf"(?<![?!] )\b(?i:({'|'.join(_BEFORE_NUMBERS[::2])}))\. ?(?=\d)",
+            rf"\b(?!No\. ?\d+ (?:{_COUNTED})\b)(?i:({'|'.join(_BEFORE_NUMBERS[::2])}))\. ?(?=\d)",
             lambda m: _cased(_named(_BEFORE_NUMBERS)[m[1].lower()], m[1]) + " ",
         ),
-        (rf"\b({_MONARCHS}) ({_ROMAN}(?!\w)|[IVX](?=[.,;:!?]|'s|$))", lambda m: f"{m[1]} the {_ordinal(_arabic(m[2]))}"),
+        (
+            rf"\b({_MONARCHS}) ({_ROMAN}(?!\w)|[IVX](?=[.,;:!?]|'s|$))",
+            lambda m: f"{m[1]} the {_ordinal(_arabic(m[2]))}",
+        ),
         (rf"(?<=[a-z] )(?<!\bI )({_ROMAN})(?!\w)|(?<=PART )([IVXL]+)(?!\w)", lambda m: str(_arabic(m[1] or m[2]))),
         (r"(?<=\w )/(?= \w)", "slash"),
         (r"\b(Chapter|Part|Volume|Book|Act|Scene|Section|Phase|War) I\b", r"\1 1"),
@@ -132,6 +147,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
         (r" ?÷ ?(?=\d)", " divided by "),
         (r"#(?=\d)", "number "),
+        (r"~ ?(?=\d)", "approximately "),
         (r"(?<=\w)&(?=\w)", " and "),
         (r"\bv(?=\d+\.\d)", "version "),
         (r"(?<![\d.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\d.])", r"\1 point \2 point \3"),
@@ -165,14 +181,21 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w./-]|[,:]\d| ?=)", _range),
     ),
     "de": (
+        (r"(?<![\d.,:/€$£-])1[1-9]\d\d(?![\d:/-]|[.,]\d)", lambda m: converted(int(m[0]), "de", "year")),
         (r"(?<=\d\.)\s?-\s?(?=\d{1,3}\. )|(?<=\d\d)-(?=\d{1,2}[:.]\d\d\b)", " bis "),
         (rf"(?<=\d\. )(?i:({'|'.join(MONTH_OF)}))\.(?= \d| [a-zäöü])", lambda m: MONTH_OF[m[1].title()]),
         (r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", "")),
         (GERMAN_NUMBER, german_number),
-        (r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\d:])(?: (?:Uhr|h)\b)?(?! ?(?:min|Min|Std|Stunden))(?! E)", _german_time),
+        (r"(\d[\d.,]*) ?([€$£])", r"\2\1"),
+        (
+            r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\d:])(?: (?:Uhr|h)\b)?(?! ?(?:min|Min|Std|Stunden))(?! E)",
+            _german_time,
+        ),
         (r"(?<![\d:])(\d{1,2})\.([0-5]\d)() Uhr\b", _german_time),
     ),
     "fr": (
+        (r"(?<=\d) (?=[€$£](?!\d))", ""),
+        (r"(?<=\d) ?°C\b", " degrés Celsius"),
         (r"(?<=\d)-(?=\d{1,2} ?h)|(?<=h)-(?=\d{1,2} ?h)", " à "),
         (r"\bD[rʳ]\.?(?= [A-Z]|$)", "docteur"),
         (r"\b(?:Mme|Mᵐᵉ)\.?(?= [A-Z]|$)", "madame"),
@@ -189,9 +212,11 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<!\w)\+(?=\d{1,5}\b(?! ?\d))", "प्लस "),
         (r"(?<!\w)(1ले|2रे|3रे|4थे|6ठे)(?!\w)", lambda m: _HINDI_ORDINALS[m[1]]),
         (r"(?<=\d) ?%", " प्रतिशत"),
-        (r"(?<=:00) बजे", ""),
+        (r"(?<!\d)(\d{1,2}):00 बजे", r"\1 बजे"),
+        (r"([₹$€£]\d+\.\d)(?!\d)", r"\g<1>0"),
     ),
     "it": (
+        (r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", "")),
         (r"(?<![\d:])(\d):(?=\d\d(?![\d:]))", r"0\1:"),
         (r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/])", _in_words(_ITALIAN, "primo")),
     ),
@@ -207,8 +232,10 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\dA-Za-z)])[-−](?=[\d√])", "マイナス"),
         (r"√(?=\d)", "ルート"),
     ),
-    "pt": (
-        (r"(?<![\d:])(\d{1,2}):(\d{2})(?![\d:])(?! d)", _portuguese_time),
+    "pt": ((r"(?<![\d:])(\d{1,2}):(\d{2})(?![\d:])(?! d)", _portuguese_time),),
+    "zh": (
+        (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"([￥¥$€]?)(\d{4,}\.\d+)(?=[元块圆]|[美欧日]元|英镑)|([￥¥$€])(\d{4,}\.\d+)", _chinese_amount),
     ),
 }
 

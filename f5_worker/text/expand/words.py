@@ -26,7 +26,7 @@ def whole(digits: str, language: str) -> str:
 
 def spelled(digits: str, language: str) -> str:
     """Write `123` as one two three."""
-    return ("" if language == "ja" else " ").join(converted(int(digit), language) for digit in digits)
+    return ("" if language in ("ja", "zh") else " ").join(converted(int(digit), language) for digit in digits)
 
 
 def agreeing(forms: str, value: int, language: str) -> str:
@@ -47,10 +47,14 @@ def converted(value: int, language: str, to: str = "cardinal") -> str:
         return _indic(value, language)
     from num2words import num2words
 
+    if language == "zh":  # which the library has not; the numerals are those of Japanese
+        return converted(value, "ja", to)
     with _converting:
         words = " ".join(num2words(value, lang=language, to=to).replace(",", " ").split())
     if language == "ja":  # 10,000 is one ten-thousand
-        words = re.sub(r"(?<![一二三四五六七八九十百千])(?=[万億兆])|(?<![二三四五六七八九])(?=千[万億兆])", "一", words)
+        words = re.sub(
+            r"(?<![一二三四五六七八九十百千])(?=[万億兆])|(?<![二三四五六七八九])(?=千[万億兆])", "一", words
+        )
     return words.replace(" and ", " ") if language == "en" else words
 
 

@@ -31,9 +31,9 @@ from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.context import Stopwatch, Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, VoicedPassage, check_chars, make_plan, speed_into
+from f5_worker.text.language import language_by_script
 from f5_worker.text.markup.pronunciations import of_voice
 from f5_worker.text.normalize import ensure_speakable
-from f5_worker.text.scripts import language_by_script
 from f5_worker.voices.info import LoadedVoice, VoiceDefaults
 from f5_worker.voices.library import MAX_TRANSCRIPT_BYTES
 
@@ -191,8 +191,9 @@ def sampling_params(job: Job, text: str, voice: LoadedVoice, model: Model) -> Sa
     """Return the parameters of the request, completed by the voice's defaults and then by the general ones."""
     request, defaults = job.request, voice.defaults
     known = next(iter(job.worker.models.languages(model.name)), voice.reference.language)
+    stated = request.language or defaults.language
     return SamplingParams(
-        language=request.language or defaults.language or language_by_script(text) or known or DEFAULT_LANGUAGE,
+        language=stated or language_by_script(text) or known or DEFAULT_LANGUAGE,
         nfe=request.nfe_step or NFE_OF_QUALITY[request.quality or defaults.quality or "balanced"],
         guidance_scale=request.cfg_strength,
         sway_coefficient=request.sway_sampling_coef,
@@ -208,6 +209,7 @@ def reading_options(job: Job, voice: LoadedVoice, params: SamplingParams, model:
     named = [entry.to_pronunciation() for entry in (*request.pronunciations, *(defaults.pronunciations or ()))]
     return ReadingOptions(
         language=request.language or defaults.language or params.language,
+        by_script=not (request.language or defaults.language),
         expand=request.normalize,
         pronunciations=of_voice((*named, *job.worker.pronunciations), voice.name),
         traits=model.traits,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from f5_worker.errors import TextUnspeakable
-from f5_worker.text.expand.expand import expansions
+from f5_worker.text.expand.expand import expand as write_out
+from f5_worker.text.language import sentence_language
 from f5_worker.text.markup.characters import plain_characters
 from f5_worker.text.scripts import WORD_JOINERS, strip_invisible
-from f5_worker.text.sentences import CJK_CLAUSE_MARKS, CJK_STOPS, LATIN_CLAUSE_MARKS
+from f5_worker.text.sentences import CJK_CLAUSE_MARKS, CJK_STOPS, LATIN_CLAUSE_MARKS, sentence_ends
 from f5_worker.text.spans import SourceMappedText
 
 # Typographic signs to those that upstream's vocabularies know.
@@ -28,6 +29,11 @@ _PLAIN = str.maketrans(
 )
 _UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W\d_])|(?<=[^\W\d_])_+(?=[^\W_])")
 _ADDRESS_SIGN, _ADDRESS_CHARS = re.compile(r"[@/]|www\."), 100
+_RANGE_DASH = re.compile(r"(?<=\d)[–—](?=\d)")
+# A number and a full stop may be an ordinal, and a short word and one within a sentence is an abbreviation.
+_NUMBERED = re.compile(r"(?:\d|(?<!\w)[^\W\d_][^\w\s]?\w?)\. +$")
+_ABBREVIATED = re.compile(r"(?:\d|(?<![^\W\d_])[^\W\d_]{1,5})\. +$")
+_ABBREVIATED_CHARS = 8
 _LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")
 _LINES = re.compile(r" ?\n[ \n]*")
@@ -42,26 +48,45 @@ _SIGNS = re.compile(r"([^\w\s])(?:\s*[^\w\s]){6,}")
 _LOOSE_JOINER = re.compile(rf"(?<!\w)[{WORD_JOINERS}]|[{WORD_JOINERS}](?!\w)")  # left over from emoji
 
 
-def normalize(text: str, *, language: str = "en", expand: bool = True) -> SourceMappedText:
+def normalize(text: str, *, language: str = "en", by_script: bool = False, expand: bool = True) -> SourceMappedText:
     """Return the text as it will be spoken; line breaks remain where they end a title or a paragraph.
 
     A break before a small letter is taken for a wrapped line. Linear in the length of the text, whatever it holds.
 
     Args:
         language: ISO 639-1; says how numbers are read.
+        by_script: a sentence in the script of another language is read as that.
         expand: write out numbers, units and abbreviations.
     """
     plain = plain_text(SourceMappedText.of(text))
-    return plain.replace(expansions(plain.text, language)) if expand else plain
+    return SourceMappedText.join(written_out(plain, language, by_script=by_script)) if expand else plain
+
+
+def written_out(text: SourceMappedText, language: str, *, by_script: bool) -> Iterator[SourceMappedText]:
+    """Yield the sentences of a plain text, each with the white space behind it, as soon as its numbers are in words."""
+    for sentence in _sentences(text):
+        yield write_out(sentence, sentence_language(sentence.text, language) if by_script else language)
 
 
 def plain_text(text: SourceMappedText) -> SourceMappedText:
     """Return a text in plain characters, with one space between two words, as `normalize` does before it expands."""
-    plain = plain_characters(text.compose().sub(_LINE_ENDS, "\n").translate(_PLAIN))
+    plain = plain_characters(text.compose().sub(_LINE_ENDS, "\n").sub(_RANGE_DASH, "-").translate(_PLAIN))
     spoken = plain.sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
     spoken = spoken.sub(_WRAPPED, lambda match: " " if match[1].islower() else match[0])
     spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")
     return spoken.sub(_SPACE_BEFORE_SIGN, r"\1").sub(_UNDERSCORES, _underscores).strip()
+
+
+def _sentences(text: SourceMappedText) -> Iterator[SourceMappedText]:
+    """Yield the sentences and lines of a text."""
+    begin = 0
+    ends = {*sentence_ends(text.text), *(match.end() for match in _LINES.finditer(text.text)), len(text.text)}
+    for end in sorted(ends):
+        after = text.text[end : end + 1]
+        goes_on = _ABBREVIATED if after.islower() or after.isdecimal() else _NUMBERED
+        if not after or not goes_on.search(text.text[max(0, end - _ABBREVIATED_CHARS) : end]):
+            yield text.part(begin, end)
+            begin = end
 
 
 def _underscores(match: re.Match[str]) -> str:

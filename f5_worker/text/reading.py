@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from f5_worker.text.chunk import LINE, rank_of_end
-from f5_worker.text.expand.expand import expansions
 from f5_worker.text.markup.capitals import lower_capitals, spell_letters
 from f5_worker.text.markup.pronunciations import Pronunciation, apply_pronunciations
 from f5_worker.text.markup.script import Passage, Script, ScriptOptions, read_script
-from f5_worker.text.normalize import has_speech, plain_text
+from f5_worker.text.normalize import has_speech, plain_text, written_out
 from f5_worker.text.powers import read_powers
 from f5_worker.text.spans import SourceMappedText
 from f5_worker.text.traits import ALL_LEARNED, TextTraits
@@ -26,12 +25,14 @@ class ReadingOptions:
 
     Attributes:
         language: ISO 639-1; says how numbers are read.
+        by_script: a sentence in the script of another language is read as that.
         expand: write out numbers, units and abbreviations.
         pronunciations: words that are said otherwise; of entries for the same words the first counts.
         traits: of the model.
     """
 
     language: str = "en"
+    by_script: bool = False
     expand: bool = True
     pronunciations: Sequence[Pronunciation] = ()
     traits: TextTraits = ALL_LEARNED
@@ -109,7 +110,7 @@ def _speak(source: SourceMappedText, options: ReadingOptions) -> SourceMappedTex
         text = lower_capitals(text)
     if options.expand:
         text = read_powers(text, options.language)
-        text = text.replace(expansions(text.text, options.language))
+        text = SourceMappedText.join(written_out(text, options.language, by_script=options.by_script))
     return spell_letters(text) if options.traits.spell_letters and options.language == "en" else text
 
 

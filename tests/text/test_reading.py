@@ -24,8 +24,8 @@ def pauses(reading: Reading) -> list[float | None]:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("Two to the power of ten: 2^10 is 1024.", "two to the power of ten is one thousand twenty-four."),
-        ("6.02 × 10^23", "times ten to the power of twenty-three"),
+        ("Two to the power of ten: 2^10 is 1024.", "two to the power of ten is ten twenty four."),
+        ("6.02 × 10^23", "times ten to the power of twenty three"),
         ("You&#39;ve just won the game, Tom &amp; Jerry.", "You've just won the game, Tom and Jerry."),
         ("The ﬁrst ﬂoor oﬃce is on ﬁre.", "The first floor office is on fire."),
         ("𝗕𝗿𝗲𝗮𝗸𝗶𝗻𝗴 𝗻𝗲𝘄𝘀 from the north today.", "Breaking news from the north today."),
@@ -79,7 +79,7 @@ def test_a_models_traits_change_what_it_reads() -> None:
     traits = TextTraits(lower_capitals=True, spell_letters=True)
     assert spoken(text, traits=traits) == "The morning light came at five pee em. The bee bee see said so."
     assert spoken("DAS IST DAS ZDF. Das ZDF.", traits=traits, language="de") == "Das ist das ZDF. Das ZDF."
-    assert spoken(text).startswith("THE MORNING LIGHT CAME AT five P M.")
+    assert spoken(text).startswith("THE MORNING LIGHT CAME AT five PM.")
 
 
 PIECES = st.sampled_from(

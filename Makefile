@@ -124,10 +124,17 @@ $(UV):
 	@scripts/venv.sh $(VENV) $(PYTHON)
 	@$(VENV)/bin/pip install -q --disable-pip-version-check uv==0.13.9
 
-$(VENV)/.local: requirements-local.txt | $(UV)
+$(VENV)/.local: requirements-local.txt $(VENV)/share/f5-worker/grammars | $(UV)
 	@echo "installing what the worker needs (torch is large, a few minutes the first time) ..."
 	@$(UV) pip install -q --python $(PY) $(LOCKED) -r requirements-local.txt
 	@touch $@
+
+# The grammars that read numbers aloud, compiled once for each version of their library.
+$(VENV)/share/f5-worker/grammars: requirements-grammars.txt scripts/build_grammars.py | $(UV)
+	@echo "compiling the grammars of eight languages (some minutes, once) ..."
+	@rm -rf $@ $(VENV)/.compiler && $(UV) venv -q --python $(PY) $(VENV)/.compiler
+	@$(UV) pip install -q --python $(VENV)/.compiler/bin/python $(LOCKED) -r requirements-grammars.txt
+	@$(VENV)/.compiler/bin/python scripts/build_grammars.py $@ && rm -rf $(VENV)/.compiler && touch $@
 
 $(VENV)/.test: requirements-test.txt requirements-upstream.txt $(VENV)/.local
 	@command -v git > /dev/null || { echo "make: git is missing; as root: apt-get install git"; exit 1; }
@@ -135,8 +142,9 @@ $(VENV)/.test: requirements-test.txt requirements-upstream.txt $(VENV)/.local
 	@$(UV) pip install -q --python $(PY) $(LOCKED) -r requirements-test.txt -r requirements-upstream.txt
 	@touch $@
 
-$(VENV_OLD)/.installed: requirements-torch24.txt | $(UV)
+$(VENV_OLD)/.installed: requirements-torch24.txt $(VENV)/share/f5-worker/grammars | $(UV)
 	@echo "installing torch 2.4 for the second run of the fast tests ..."
 	@$(UV) venv -q --python $(PY) $(VENV_OLD) --clear
 	@$(UV) pip install -q --python $(VENV_OLD)/bin/python $(LOCKED) -r requirements-torch24.txt
+	@mkdir -p $(VENV_OLD)/share && cp -r $(VENV)/share/f5-worker $(VENV_OLD)/share/
 	@touch $@

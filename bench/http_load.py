@@ -159,7 +159,7 @@ class Load:
                     await self._leave(good(chance), chance.uniform(0, 0.2))
                 else:
                     await self._ask(bad(chance) if share < CANCELS + BAD else good(chance))
-            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 self.lost.append(type(error).__name__)
             if number % 20 == 0:
                 self.memory.append((number, self.server.rss_mib))

@@ -18,10 +18,11 @@ from f5_worker.models.whisper.runner import (
     RunOnDevice,
     WhisperRunner,
 )
-from f5_worker.models.whisper.search import BeamSearch, SearchOptions, DecodedClip
+from f5_worker.models.whisper.search import BeamSearch, DecodedClip, SearchOptions
 
-# Of a batch, its rows padded to the longest one: 120 s of sound. A text alone is always taken.
-MAX_BATCH_STEPS, MAX_BATCH_TOKENS = 6_000, 2_048
+# Of a batch, its rows padded to the longest one: 120 s of sound; on a CPU, which gains nothing from more, 30 s. A text
+# alone is always taken.
+MAX_BATCH_STEPS, MAX_CPU_BATCH_STEPS, MAX_BATCH_TOKENS = 6_000, 1_500, 2_048
 MAX_SEARCH_CLIPS = 8  # of a search: padded to 30 s each, as in Whisper's training
 
 
@@ -46,6 +47,7 @@ class AlignmentBatcher:
     def __init__(self, runner: WhisperRunner, run_on_device: RunOnDevice) -> None:
         self._runner = runner
         self._run_on_device = run_on_device
+        self._max_steps = MAX_BATCH_STEPS if runner.model.device.type == "cuda" else MAX_CPU_BATCH_STEPS
         self._lock = threading.Lock()
         self._waiting: deque[_Request] = deque()
 
@@ -64,7 +66,7 @@ class AlignmentBatcher:
 
     def _begin_batch(self) -> None:
         with self._lock:
-            batch = _take_batch(self._waiting)
+            batch = _take_batch(self._waiting, self._max_steps)
         if batch:  # else a thread that came before took all that waited
             self._begin(batch)
 
@@ -86,7 +88,7 @@ class AlignmentBatcher:
             request.index, request.begun = index, begun
 
 
-def _take_batch(waiting: deque[_Request]) -> list[_Request]:
+def _take_batch(waiting: deque[_Request], max_steps: int) -> list[_Request]:
     """Remove and return the texts of the next batch, those that wait longest."""
     batch: list[_Request] = []
     steps = tokens = 0
@@ -94,7 +96,7 @@ def _take_batch(waiting: deque[_Request]) -> list[_Request]:
         text = waiting[0].text
         steps, tokens = max(steps, text.steps), max(tokens, text.n_tokens)
         rows = len(batch) + 1
-        if batch and (rows * steps > MAX_BATCH_STEPS or rows * tokens > MAX_BATCH_TOKENS):
+        if batch and (rows * steps > max_steps or rows * tokens > MAX_BATCH_TOKENS):
             break
         batch.append(waiting.popleft())
     return batch

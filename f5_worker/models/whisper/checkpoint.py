@@ -98,7 +98,9 @@ def from_hugging_face(stored: Mapping[str, Tensor], arch: WhisperArch) -> dict[s
             layer = f"{side}.layers.{index}"
             for ours, theirs in _HUGGING_FACE.items():
                 if side == "decoder" or not ours.startswith("cross_"):
-                    found |= {f"{layer}.{ours}.{kind}": stored[f"{layer}.{theirs}.{kind}"] for kind in ("weight", "bias")}
+                    found |= {
+                        f"{layer}.{ours}.{kind}": stored[f"{layer}.{theirs}.{kind}"] for kind in ("weight", "bias")
+                    }
             for ours, parts in _HUGGING_FACE_FUSED.items():
                 if side == "decoder" or not ours.startswith("cross_"):
                     weights = [stored[f"{layer}.{part}.weight"] for part in parts]
@@ -139,8 +141,10 @@ def _norm(stored: Mapping[str, Tensor], name: str, key: str) -> dict[str, Tensor
 def _arch_of(stored: Mapping[str, Tensor]) -> WhisperArch:
     """Return the sizes of a network in CTranslate2's layout, whose config.json does not have them."""
     embedding = stored["decoder/embeddings/weight"]
-    n_layers = {side: sum(f"{side}/layer_{i}/ffn/linear_0/bias" in stored for i in range(len(stored)))
-                for side in ("encoder", "decoder")}
+    n_layers = {
+        side: sum(f"{side}/layer_{i}/ffn/linear_0/bias" in stored for i in range(len(stored)))
+        for side in ("encoder", "decoder")
+    }
     return WhisperArch(
         mels=stored["encoder/conv1/weight"].shape[1],
         width=embedding.shape[1],

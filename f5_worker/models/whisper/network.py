@@ -88,9 +88,15 @@ class DecoderLayer(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def attend_to_sound(self, x: Tensor, sound: tuple[Tensor, Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return `x [b, t, d]` after the attention to the sound, and its queries `[b, h, t, d / h]`."""
+        """Return `x [k * b, t, d]` after the attention to the sound of `b` clips; also its queries, split into heads.
+
+        The k rows of a clip, one after another, share its keys and values.
+        """
         (query,) = _split_heads(self.cross_query(self.cross_norm(x)), 1, self.heads)
-        attended = functional.scaled_dot_product_attention(query, *sound, attn_mask=mask)
+        rows, clips = len(x), len(sound[0])
+        shared = query.unflatten(0, (clips, rows // clips)).transpose(1, 2)
+        attended = functional.scaled_dot_product_attention(shared.flatten(2, 3), *sound, attn_mask=mask)
+        attended = attended.unflatten(2, shared.shape[2:4]).transpose(1, 2).flatten(0, 1)
         return x + self.cross_out(_merge_heads(attended)), query
 
     def project_sound(self, states: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,18 +120,13 @@ class Sound:
     layers: list[tuple[Tensor, Tensor]]
     mask: Tensor | None
 
-    def repeat(self, times: int) -> Sound:
-        """Return each row `times` times, one after another: for the beams of a search."""
-        layers = [(key.repeat_interleave(times, 0), value.repeat_interleave(times, 0)) for key, value in self.layers]
-        return Sound(layers, None if self.mask is None else self.mask.repeat_interleave(times, 0))
-
 
 class TokenCache:
-    """Keys and values of the tokens so far, `[2, b, h, MAX_TOKENS, d / h]` for each layer."""
+    """Keys and values of the tokens so far, `[2, b, h, max_tokens, d / h]` for each layer."""
 
-    def __init__(self, decoder: WhisperDecoder, rows: int) -> None:
+    def __init__(self, decoder: WhisperDecoder, rows: int, max_tokens: int) -> None:
         weight = decoder.embedding.weight
-        shape = (2, rows, decoder.heads, MAX_TOKENS, weight.shape[1] // decoder.heads)
+        shape = (2, rows, decoder.heads, max_tokens, weight.shape[1] // decoder.heads)
         self.layers = [weight.new_empty(shape) for _ in decoder.layers]
         self.length = 0
 
@@ -156,7 +157,7 @@ class WhisperDecoder(nn.Module):
     def forward(
         self, tokens: Tensor, sound: Sound, cache: TokenCache | None = None, queries: list[Tensor] | None = None
     ) -> Tensor:
-        """Return the last states `[b, t, d]` of `tokens [b, t]`.
+        """Return the last states `[b, t, d]` of `tokens [b, t]`; the sound may be that of every k-th row.
 
         Args:
             cache: of the tokens before these; the new ones are added to it. Without it there are none before.

@@ -83,8 +83,8 @@ class BeamSearch:
     def __init__(self, decoder: WhisperDecoder, sound: Sound, options: SearchOptions) -> None:
         n_clips, self._device = len(sound.layers[0][0]), sound.layers[0][0].device
         self._decoder, self._options = decoder, options
-        self._sound = sound.repeat(options.beams)
-        self._cache = TokenCache(decoder, n_clips * options.beams)
+        self._sound = sound
+        self._cache = TokenCache(decoder, n_clips * options.beams, len(options.prompt) + options.max_tokens)
         self._clips = [_Clip([[] for _ in range(options.beams)]) for _ in range(n_clips)]
         # Only the first beam counts at first: all are equal.
         self._scores = upload(torch.tensor([0.0, *[-math.inf] * (options.beams - 1)] * n_clips), self._device)

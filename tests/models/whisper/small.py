@@ -1,4 +1,4 @@
-"""A small Whisper with random weights, written in both layouts: it speaks no language, but computes as the real ones."""
+"""A small Whisper with random weights, written in both layouts: it computes as the real ones do."""
 
 from __future__ import annotations
 

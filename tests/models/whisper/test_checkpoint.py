@@ -83,6 +83,9 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
         load_whisper(directory)
 
 
+HEADER = struct.pack("<IH", 6, 12) + b"WhisperSpec\0" + struct.pack("<I", 3)
+
+
 class TestModelBin:
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
@@ -99,8 +102,11 @@ class TestModelBin:
         [
             (struct.pack("<I", 7), "version 7"),
             (struct.pack("<IH", 6, 6) + b"Other\0" + struct.pack("<II", 3, 0), "holds a Other"),
-            (struct.pack("<IH", 6, 12) + b"WhisperSpec\0" + struct.pack("<IIH2sBB", 3, 1, 2, b"x\0", 200, 0), "dimensions"),
-            (struct.pack("<IH", 6, 12) + b"WhisperSpec\0" + struct.pack("<II", 3, 0) + struct.pack("<I", 0), None),
+            (
+                struct.pack("<IH", 6, 12) + b"WhisperSpec\0" + struct.pack("<IIH2sBB", 3, 1, 2, b"x\0", 200, 0),
+                "dimensions",
+            ),
+            (HEADER + struct.pack("<II", 0, 0), None),
         ],
     )
     def test_another_format(self, path: Path, content: bytes, problem: str | None) -> None:

@@ -131,7 +131,7 @@ class TestBatches:
             assert_equal(alignment, small_runner().align([samples], [text]).result(0))
 
     def test_a_batch_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(batching, "MAX_BATCH_STEPS", 2 * TEXTS[3].steps)
+        monkeypatch.setattr(batching, "MAX_CPU_BATCH_STEPS", 2 * TEXTS[3].steps)
         runner = self.Runner()
         self.align_while_busy(runner, self.Device())
         assert sum(runner.batches) == len(CLIPS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from f5_worker.models.whisper.network import Whisper
 from f5_worker.models.whisper.runner import WhisperRunner
-from f5_worker.models.whisper.search import SearchOptions, DecodedClip
+from f5_worker.models.whisper.search import DecodedClip, SearchOptions
 from tests.models.whisper.small import (
     END,
     NO_TIMESTAMPS,
@@ -100,9 +99,7 @@ def test_several_clips_at_once_have_the_transcripts_of_each_alone() -> None:
     search = runner.search(sound, wanted)
     while not search.done:
         runner.advance(search, 50)
-    assert [result.tokens for result in search.transcripts] == [
-        found(runner, seed, wanted).tokens for seed in range(3)
-    ]
+    assert [result.tokens for result in search.transcripts] == [found(runner, seed, wanted).tokens for seed in range(3)]
 
 
 def test_a_transcript_that_does_not_end_is_cut() -> None:

@@ -94,9 +94,9 @@ class DecoderLayer(nn.Module):
         """
         (query,) = _split_heads(self.cross_query(self.cross_norm(x)), 1, self.heads)
         rows, clips = len(x), len(sound[0])
-        shared = query.unflatten(0, (clips, rows // clips)).transpose(1, 2)
+        shared = torch.unflatten(query, 0, (clips, rows // clips)).transpose(1, 2)
         attended = functional.scaled_dot_product_attention(shared.flatten(2, 3), *sound, attn_mask=mask)
-        attended = attended.unflatten(2, shared.shape[2:4]).transpose(1, 2).flatten(0, 1)
+        attended = torch.unflatten(attended, 2, shared.shape[2:4]).transpose(1, 2).flatten(0, 1)
         return x + self.cross_out(_merge_heads(attended)), query
 
     def project_sound(self, states: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,9 @@ from f5_worker.asr.loaded import BEAM_SIZE, FRAME_SAMPLES, STEP_S, ClipTranscrip
 from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
 from f5_worker.errors import ModelUnavailable
+from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
-from f5_worker.models.whisper.runner import ForcedText, RunOnDevice, WhisperRunner, load_whisper_runner
+from f5_worker.models.whisper.runner import ForcedText, WhisperRunner, load_whisper_runner
 from f5_worker.models.whisper.search import SearchOptions
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soxr
@@ -26,6 +26,9 @@ from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.whisper.config import is_hugging_face, required_files
 from f5_worker.settings import REPOSITORY, Settings
+
+if TYPE_CHECKING:
+    from f5_worker.models.placement import RunOnDevice
 
 OFF = "off"
 ENGLISH = "en"
@@ -58,10 +61,6 @@ class Transcription:
         """Return the mean probability of the words, 0 for none; noises become punctuation, which does not count."""
         probabilities = [word.probability for word in self.words if any(map(str.isalnum, word.text))]
         return sum(probabilities) / len(probabilities) if probabilities else 0.0
-
-
-RunOnDevice: TypeAlias = Callable[[Callable[[], Any]], Any]
-"""Calls a function in the thread that owns the device, and returns its result: `Engine.run`."""
 
 
 class Recogniser:

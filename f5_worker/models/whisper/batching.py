@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from f5_worker.audio.levels import Samples
 from f5_worker.errors import OutOfMemory
+from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.runner import (
     STEPS_AT_ONCE,
     ForcedAlignment,
     ForcedText,
     PendingAlignment,
-    RunOnDevice,
     WhisperRunner,
 )
 from f5_worker.models.whisper.search import BeamSearch, DecodedClip, SearchOptions

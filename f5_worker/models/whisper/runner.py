@@ -5,11 +5,10 @@ Legend: b rows, t tokens, n encoder steps, v vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +20,13 @@ from torch.nn.utils.rnn import pad_sequence
 from f5_worker.audio.levels import Samples
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.cuda.upload import upload
+from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
 from f5_worker.models.whisper.config import MAX_FRAMES, SAMPLE_RATE, DecodingConfig, WhisperArch, read_decoding
 from f5_worker.models.whisper.mel import log_mel, log_mels
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
-
-RunOnDevice = Callable[[Callable[[], Any]], Any]
-"""Calls a function in the thread that owns the device, and returns its result: `Engine.run`."""
 
 STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
 MAX_LOGIT_COLUMNS = 64  # whose logits, of the whole vocabulary, are in memory at once

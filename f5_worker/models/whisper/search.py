@@ -89,6 +89,11 @@ class BeamSearch:
         # Only the first beam counts at first: all are equal.
         self._scores = upload(torch.tensor([0.0, *[-math.inf] * (options.beams - 1)] * n_clips), self._device)
         self._tokens = upload(torch.tensor([options.prompt] * (n_clips * options.beams)), self._device)
+        no_timestamps = () if options.first_timestamp is None else (options.first_timestamp - 1,)
+        self._forbidden, self._forbidden_at_start = (
+            upload(torch.tensor(tokens, dtype=torch.int64), self._device)
+            for tokens in ([*options.suppress, *no_timestamps], options.suppress_at_start)
+        )
         self._n_steps = 0
         self.done = False
         self._no_speech: list[float] = []
@@ -153,11 +158,9 @@ class BeamSearch:
     def _masked(self, logits: Tensor) -> Tensor:
         """Return logits `[b * k, v]` without the tokens that may not come next."""
         options = self._options
-        forbidden = [*options.suppress, *(options.suppress_at_start if not self._n_steps else ())]
-        if options.first_timestamp is not None:
-            forbidden.append(options.first_timestamp - 1)  # <|notimestamps|>
-        if forbidden:
-            logits = logits.index_fill(-1, upload(torch.tensor(forbidden), self._device), -math.inf)
+        logits = logits.index_fill(-1, self._forbidden, -math.inf)
+        if not self._n_steps:
+            logits = logits.index_fill(-1, self._forbidden_at_start, -math.inf)
         return logits if options.first_timestamp is None else self._with_timestamps(logits, options.first_timestamp)
 
     def _with_timestamps(self, logits: Tensor, first: int) -> Tensor:

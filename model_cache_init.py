@@ -8,7 +8,6 @@
     python model_cache_init.py fetch                      fill the weight cache
 
 The handler replaces this program by `exec`, so that Python stays PID 1 and the handler gets every variable set here.
-With two programs joined by `&&`, neither would be the case.
 """
 
 from __future__ import annotations
@@ -52,10 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the findings of boot and return the severity: 0 all is well, 1 there are problems, 2 it does not serve."""
     from f5_worker.boot.sequence import diagnose
-    from f5_worker.boot.user import choose_user
 
     report = diagnose(dict(os.environ))
-    report.user = choose_user(os.environ)
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return report.severity
 

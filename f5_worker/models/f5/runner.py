@@ -50,6 +50,7 @@ from f5_worker.models.placement import (
     DTYPES,
     RunOnDevice,
     choose_device,
+    device_bytes,
     fastest_precision,
     name_device,
     name_precision,
@@ -105,10 +106,7 @@ class F5Runner:
     @property
     def device_bytes(self) -> tuple[int, int] | None:
         """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
-        if self.model.device.type != "cuda":
-            return None
-        total = torch.cuda.get_device_properties(self.model.device).total_memory
-        return torch.cuda.memory_reserved(self.model.device), total
+        return device_bytes(self.model.device)
 
     def begin(self, segment: Segment) -> FlowState:
         """Return the state of a segment before its first step, with all that no step changes computed."""

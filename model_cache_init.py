@@ -62,15 +62,8 @@ def resolve(arguments: argparse.Namespace) -> int:
     from f5_worker.boot.flash_attn.wheels import resolve as resolve_wheel
     from f5_worker.boot.probe.probe import Environment
 
-    environment = Environment(
-        python=arguments.python,
-        torch=arguments.torch,
-        cuda=arguments.cuda,
-        abi=arguments.abi == "true",
-        machine=arguments.machine,
-        glibc=arguments.glibc,
-        capability=arguments.capability,
-    )
+    named = {name: getattr(arguments, name) for name in ("python", "torch", "cuda", "machine", "glibc", "capability")}
+    environment = Environment(abi=arguments.abi == "true", **named)
     print(json.dumps(resolve_wheel(environment).to_json(), indent=2))
     return 0
 

@@ -189,5 +189,5 @@ async def _send_piece(send: Send, piece: Any) -> None:
     try:
         message = {"type": "http.response.body", "body": body, "more_body": True}
         await asyncio.wait_for(send(message), MAX_UNREAD_S)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise _NotTaken(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None

@@ -77,7 +77,8 @@ class ImageTest:
         print(f"{self._base.name}: {name}: {self._seconds[name]} s", flush=True)
 
     def _build(self) -> None:
-        self._images.build(self._image, ROOT, {"BASE_IMAGE": self._base_image, "FLASH_ATTN_WHEEL": WHEEL})
+        arguments = {"BASE_IMAGE": self._base_image, "FLASH_ATTN_WHEEL": WHEEL}
+        self._images.build(self._image, ROOT, arguments, cached=False)
 
     def _build_with_wheel(self, wheel: str) -> None:
         """Build an image with a flash-attn wheel in wheels/."""

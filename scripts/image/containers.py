@@ -49,14 +49,18 @@ class Images:
             fill(files)
             self._buildah("commit", "-q", container, name)
 
-    def build(self, name: str, context: Path, arguments: Mapping[str, str]) -> None:
+    def build(self, name: str, context: Path, arguments: Mapping[str, str], *, cached: bool = True) -> None:
         """Build the Dockerfile of a directory.
+
+        Args:
+            cached: whether layers of earlier builds are taken.
 
         Raises:
             BuildFailed: an instruction failed.
         """
         given = [word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")]
-        options = ("--isolation", "chroot", "--network", "host", "--layers", "--format", "docker")
+        options: tuple[str, ...] = ("--isolation", "chroot", "--network", "host", "--layers", "--format", "docker")
+        options += () if cached else ("--no-cache",)
         done = self._buildah("bud", *options, *given, "-t", name, str(context), check=False)
         if done.returncode != 0:
             raise BuildFailed(done.stdout)

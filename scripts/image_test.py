@@ -1,8 +1,9 @@
 """Build the image on two stand-in bases and start it as Docker would: `make image-test`.
 
 buildah builds and runc starts, without a daemon. Bases and images are stored under out/image, or F5_IMAGE_DIR: 25 GB.
-The bases are made once. Each check starts a container of its own; the first that fails ends the program. Needs root,
-buildah, runc and debootstrap; no GPU. FLASH_ATTN_WHEEL is passed on; without it the image has no flash-attn.
+The bases are made once, and a build takes the layers of earlier ones. Each check starts a container of its own; the
+first that fails ends the program. Needs root, buildah, runc and debootstrap; no GPU. FLASH_ATTN_WHEEL is passed on;
+without it the image has no flash-attn.
 Writes bench/results/image.json.
 """
 
@@ -77,8 +78,7 @@ class ImageTest:
         print(f"{self._base.name}: {name}: {self._seconds[name]} s", flush=True)
 
     def _build(self) -> None:
-        arguments = {"BASE_IMAGE": self._base_image, "FLASH_ATTN_WHEEL": WHEEL}
-        self._images.build(self._image, ROOT, arguments, cached=False)
+        self._images.build(self._image, ROOT, {"BASE_IMAGE": self._base_image, "FLASH_ATTN_WHEEL": WHEEL})
 
     def _build_with_wheel(self, wheel: str) -> None:
         """Build an image with a flash-attn wheel in wheels/."""

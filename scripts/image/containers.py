@@ -49,18 +49,14 @@ class Images:
             fill(files)
             self._buildah("commit", "-q", container, name)
 
-    def build(self, name: str, context: Path, arguments: Mapping[str, str], *, cached: bool = True) -> None:
-        """Build the Dockerfile of a directory.
-
-        Args:
-            cached: whether layers of earlier builds are taken.
+    def build(self, name: str, context: Path, arguments: Mapping[str, str]) -> None:
+        """Build the Dockerfile of a directory, from the layers of earlier builds as far as they fit.
 
         Raises:
             BuildFailed: an instruction failed.
         """
         given = [word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")]
-        options: tuple[str, ...] = ("--isolation", "chroot", "--network", "host", "--layers", "--format", "docker")
-        options += () if cached else ("--no-cache",)
+        options = ("--isolation", "chroot", "--network", "host", "--layers", "--format", "docker")
         done = self._buildah("bud", *options, *given, "-t", name, str(context), check=False)
         if done.returncode != 0:
             raise BuildFailed(done.stdout)

@@ -7,8 +7,7 @@
     python model_cache_init.py resolve --python 3.11 ...  choose the flash-attn that fits an environment
     python model_cache_init.py fetch                      fill the weight cache
 
-The handler replaces this program by `exec`, so that Python stays PID 1 and the handler gets every variable set here.
-With two programs joined by `&&`, neither would be the case.
+The handler replaces this program by `exec`: Python stays PID 1, and the handler gets every variable set here.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
-HTTP_SERVER = [sys.executable, "-u", str(ROOT / "http_server.py")]
+HANDLER, HTTP_SERVER = ([sys.executable, "-u", str(ROOT / name)] for name in ("handler.py", "http_server.py"))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,8 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="prepare, then become the worker (the default)")
     command.add_argument("--then", nargs=argparse.REMAINDER, help="the program to run in place of handler.py")
     command.set_defaults(run_command=run)
-    command = commands.add_parser("serve", help="prepare, then serve HTTP")
-    command.set_defaults(run_command=run, then=HTTP_SERVER)
+    commands.add_parser("serve", help="prepare, then serve HTTP").set_defaults(run_command=run, then=HTTP_SERVER)
     command = commands.add_parser("doctor", help="report problems and change nothing")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run_command=doctor)

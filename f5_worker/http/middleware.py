@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import re
 import secrets
@@ -10,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -152,8 +152,10 @@ class BodyLimit:
             if complete:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), PIECE_TIMEOUT_S)
-            except asyncio.TimeoutError:
+                # Not by asyncio.wait_for, which in Python 3.11 may lose a cancellation that comes with the message.
+                with anyio.fail_after(PIECE_TIMEOUT_S):
+                    message = await receive()
+            except TimeoutError:
                 raise InvalidInput(f"the body stopped coming for {PIECE_TIMEOUT_S:g} s; send it again") from None
             n_bytes += len(message.get("body", b""))
             complete = not message.get("more_body", False)

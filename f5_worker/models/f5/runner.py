@@ -53,6 +53,7 @@ from f5_worker.models.placement import (
     fastest_precision,
     name_device,
     name_precision,
+    reserved_bytes,
 )
 from f5_worker.settings import Settings
 
@@ -105,10 +106,7 @@ class F5Runner:
     @property
     def device_bytes(self) -> tuple[int, int] | None:
         """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
-        if self.model.device.type != "cuda":
-            return None
-        total = torch.cuda.get_device_properties(self.model.device).total_memory
-        return torch.cuda.memory_reserved(self.model.device), total
+        return reserved_bytes(self.model.device)
 
     def begin(self, segment: Segment) -> FlowState:
         """Return the state of a segment before its first step, with all that no step changes computed."""

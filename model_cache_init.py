@@ -7,7 +7,7 @@
     python model_cache_init.py resolve --python 3.11 ...  choose the flash-attn that fits an environment
     python model_cache_init.py fetch                      fill the weight cache
 
-The handler replaces this program by `exec`: Python stays PID 1, and the handler gets every variable set here.
+The handler replaces this program by `exec`, so that Python stays PID 1 and the handler gets every variable set here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-HANDLER, HTTP_SERVER = ([sys.executable, "-u", str(ROOT / name)] for name in ("handler.py", "http_server.py"))
+HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
+HTTP_SERVER = [sys.executable, "-u", str(ROOT / "http_server.py")]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,10 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the findings of boot and return the severity: 0 all is well, 1 there are problems, 2 it does not serve."""
     from f5_worker.boot.sequence import diagnose
-    from f5_worker.boot.user import choose_user
 
     report = diagnose(dict(os.environ))
-    report.user = asdict(choose_user(os.environ))
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return report.severity
 
@@ -66,15 +65,8 @@ def resolve(arguments: argparse.Namespace) -> int:
     from f5_worker.boot.flash_attn.wheels import resolve as resolve_wheel
     from f5_worker.boot.probe.probe import Environment
 
-    environment = Environment(
-        python=arguments.python,
-        torch=arguments.torch,
-        cuda=arguments.cuda,
-        abi=arguments.abi == "true",
-        machine=arguments.machine,
-        glibc=arguments.glibc,
-        capability=arguments.capability,
-    )
+    named = {name: getattr(arguments, name) for name in ("python", "torch", "cuda", "machine", "glibc", "capability")}
+    environment = Environment(abi=arguments.abi == "true", **named)
     print(json.dumps(resolve_wheel(environment).to_json(), indent=2))
     return 0
 
@@ -101,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="prepare, then become the worker (the default)")
     command.add_argument("--then", nargs=argparse.REMAINDER, help="the program to run in place of handler.py")
     command.set_defaults(run_command=run)
-    commands.add_parser("serve", help="prepare, then serve HTTP").set_defaults(run_command=run, then=HTTP_SERVER)
+    command = commands.add_parser("serve", help="prepare, then serve HTTP")
+    command.set_defaults(run_command=run, then=HTTP_SERVER)
     command = commands.add_parser("doctor", help="report problems and change nothing")
     command.add_argument("--json", action="store_true")
     command.set_defaults(run_command=doctor)

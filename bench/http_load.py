@@ -83,7 +83,7 @@ class Load:
                     await self._leave(sent, chance.uniform(0, 0.2))
                 else:
                     await self._ask(sent)
-            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self.lost.append(f"{sent.name}, {sent.codes}: {type(error).__name__}")
             if number % 20 == 0:
                 self.memory.append((number, self.server.rss_mib))
@@ -113,7 +113,7 @@ class Load:
 
     async def _leave(self, sent: Sent, after_s: float) -> None:
         """Disconnect before the answer, or in the middle of it."""
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(after_s):
                 async with self.session.request(
                     sent.method, sent.path, headers=sent.headers, **sent.body()

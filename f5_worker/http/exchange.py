@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
-import anyio
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.requests import HTTPConnection
@@ -188,7 +188,7 @@ async def _send_piece(send: Send, piece: Any) -> None:
     body = piece.encode() if isinstance(piece, str) else piece
     try:
         message = {"type": "http.response.body", "body": body, "more_body": True}
-        with anyio.fail_after(MAX_UNREAD_S):
+        async with asyncio.timeout(MAX_UNREAD_S):
             await send(message)
     except TimeoutError:
         raise _NotTaken(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None

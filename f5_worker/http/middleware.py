@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 import secrets
@@ -9,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -153,7 +153,7 @@ class BodyLimit:
                 return await receive()
             try:
                 # Not by asyncio.wait_for, which in Python 3.11 may lose a cancellation that comes with the message.
-                with anyio.fail_after(PIECE_TIMEOUT_S):
+                async with asyncio.timeout(PIECE_TIMEOUT_S):
                     message = await receive()
             except TimeoutError:
                 raise InvalidInput(f"the body stopped coming for {PIECE_TIMEOUT_S:g} s; send it again") from None

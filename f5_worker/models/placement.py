@@ -44,16 +44,16 @@ def fastest_precision(device: str) -> Precision:
     return "fp32" if BF16_FLAGS.isdisjoint(flags) else "bf16"
 
 
-def reserved_bytes(device: torch.device) -> tuple[int, int] | None:
+def name_device(device: torch.device) -> str:
+    """Return the name of a device, such as `cpu` or `NVIDIA L4`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def device_bytes(device: torch.device) -> tuple[int, int] | None:
     """Return the memory of a device that this process has reserved, and all of it; None on a CPU."""
     if device.type != "cuda":
         return None
     return torch.cuda.memory_reserved(device), torch.cuda.get_device_properties(device).total_memory
-
-
-def name_device(device: torch.device) -> str:
-    """Return the name of a device, such as `cpu` or `NVIDIA L4`."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
 def name_precision(dtype: torch.dtype) -> str:

@@ -104,7 +104,7 @@ class JobRunner:
             done = asyncio.wrap_future(self._start(call, place, lambda: work(call)))
             try:
                 return await asyncio.wait_for(done, call.control.left_s() + GRACE_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 call.control.check()
                 raise
             finally:
@@ -196,7 +196,7 @@ class JobRunner:
                 room.release()
                 yield item
             await asyncio.wrap_future(done)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             call.control.check()
             raise
         finally:
@@ -205,14 +205,8 @@ class JobRunner:
 
 async def _get(items: asyncio.Queue[Any], limit_s: float) -> Any:
     """Return the next item. `asyncio.wait_for` may lose, in Python 3.11, a cancellation that comes with it."""
-    item = asyncio.ensure_future(items.get())
-    try:
-        await asyncio.wait((item,), timeout=limit_s)
-        if not item.done():
-            raise asyncio.TimeoutError
-        return item.result()
-    finally:
-        item.cancel()
+    async with asyncio.timeout(limit_s):
+        return await items.get()
 
 
 def _wait_for_reader(control: JobControl, room: threading.Semaphore) -> None:

@@ -124,7 +124,7 @@ class Keys:
     def _name_of(self, headers: Headers) -> str:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", "")
-        names = [name for name, key in self._keys.items() if hmac.compare_digest(key, given.encode())]
+        names = [name for name, key in self._keys.items() if given and hmac.compare_digest(key, given.encode())]
         if not names:
             raise Unauthorized(
                 f"{'the key is not one of this worker' if given else 'a key is missing'}; "

@@ -224,9 +224,9 @@ import sys
 from pathlib import Path
 import numpy as np, torch
 from f5_worker.models.f5.config import make_segment
-from f5_worker.models.f5.upstream import UpstreamRunner
+from f5_worker.models.upstream.reference import UpstreamInference
 noise = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
-runner = UpstreamRunner(Path(sys.argv[1]), "cuda", torch.float16)
+runner = UpstreamInference(Path(sys.argv[1]), "cuda", torch.float16)
 runner.generate([make_segment(noise, tuple(range(40)), 300, 2, 2.0, -1.0, 0)])
 """
 
@@ -260,7 +260,7 @@ def measure(
         save: called with the result so far.
     """
     from f5_worker.models.f5.runner import load_runner
-    from f5_worker.models.f5.upstream import UpstreamRunner
+    from f5_worker.models.upstream.reference import UpstreamInference
 
     ours = load_runner(settings)
     ours.warm_up()
@@ -283,7 +283,7 @@ def measure(
         result["ceiling_tflops"] = round(ceiling(ours.model) / 1e12, 1)
     result["load"] = measure_load(engine, cases[0], cases[-1], reference, n_rounds)
     save(result)
-    upstream = UpstreamRunner(ours.directory, ours.model.device.type, ours.model.dtype)
+    upstream = UpstreamInference(ours.directory, ours.model.device.type, ours.model.dtype)
     for case in cases:
         jobs = segments_of(case, reference)
         pairs: list[tuple[Latencies, Latencies]] = []

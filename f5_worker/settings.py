@@ -68,6 +68,11 @@ class Settings(BaseModel):
     device: Literal["auto", "cuda", "cpu"] = Field(
         "auto", description="Device of the model; `auto` takes CUDA when torch sees a GPU."
     )
+    engine: Literal["auto", "own", "upstream"] = Field(
+        "auto",
+        description="What runs the model: this worker's own engine, or f5-tts, one segment at a time; `auto`: its own "
+        "where it implements the checkpoint.",
+    )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto", description="Precision of the model; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."
     )

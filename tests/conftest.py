@@ -83,7 +83,8 @@ class ToneDevice:
     The tone's pitch follows the seed, so that equal sound means equal seed. `before` runs at each step.
     """
 
-    name, device, precision, n_bytes = "tones", "cpu", "fp32", 0
+    name, engine, device, precision, n_bytes = "tones", "own", "cpu", "fp32", 0
+    whole_segments = False
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary.load(TINY / "vocab.txt")

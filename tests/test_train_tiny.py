@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from f5_worker.models.f5.upstream import UpstreamSampler
+from f5_worker.models.upstream.reference import UpstreamSampler
 from scripts.train_tiny.model import Arch, TinyDiT, even_upsampling, grouped_conv, plain_conv
 
 pytestmark = pytest.mark.model

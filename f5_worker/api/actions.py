@@ -83,6 +83,7 @@ def health(request: HealthInput, call: Call) -> Json:
         version=__version__,
         model=model.name,
         models=worker.models.names(),
+        engine=model.engine,
         device=model.device,
         precision=model.precision,
         attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},

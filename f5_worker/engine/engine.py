@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -55,7 +55,8 @@ class Engine:
         *,
         runner: ModelRunner[Any] | None = None,
         early: bool = False,
-    ) -> Iterator[SegmentAudio]:
+        share: tuple[float, float] = (0.0, 1.0),
+    ) -> Generator[SegmentAudio, None, None]:
         """Queue a job's segments; yield their audio in order, each as soon as it and those before it are done.
 
         An error of a segment is raised here, and for this job alone. Closing the iterator drops the rest.
@@ -63,14 +64,17 @@ class Engine:
         Args:
             runner: the model that runs them; None for the default one.
             early: the caller streams: later segments wait until the first is finished, so that it is done early.
+            share: from where to where of the caller's work they are, for its progress.
         """
-        job = EngineJob(segments, control, runner or self._runner, early)
+        job = EngineJob(segments, control, runner or self._runner, early, share)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the engine is closed")
             self._scheduler.jobs.append(job)
             self._changed.notify()
-        return self._results(job)
+        results = self._results(job)
+        next(results)  # to its first `yield`: closing a generator that has not begun would not drop the job
+        return results
 
     def run(self, work: Callable[[], T]) -> T:
         """Call `work` on the device thread between two steps, for example to load a model; return its result."""
@@ -96,8 +100,9 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    def _results(self, job: EngineJob) -> Iterator[SegmentAudio]:
+    def _results(self, job: EngineJob) -> Generator[Any, None, None]:
         try:
+            yield None
             for _ in range(job.n_segments):
                 result = _wait_for_result(job)
                 if isinstance(result, Exception):
@@ -158,12 +163,13 @@ class Engine:
         if self._steps_since_oom >= STEPS_UNTIL_GROWTH:
             self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
             self._steps_since_oom = 0
-        self._attempt(self._scheduler.schedule_step(running, self._forward_frames), _step)
+        max_frames = 0 if running[0].job.runner.whole_segments else self._forward_frames  # 0: one segment
+        self._attempt(self._scheduler.schedule_step(running, max_frames), _step)
 
     def _finish(self) -> None:
         """Turn the segments that took all their steps into audio."""
         self._drop_ended()
-        done = [item for item in self._running if item.step == item.segment.nfe]
+        done = [item for item in self._running if item.is_done]
         for runner in dict.fromkeys(item.job.runner for item in done):
             self._attempt([item for item in done if item.job.runner is runner], _finish)
         for item in done:

@@ -48,10 +48,18 @@ class EngineJob:
         n_read: segments whose audio the caller has read.
     """
 
-    def __init__(self, segments: Sequence[Segment], control: JobControl, runner: ModelRunner[Any], early: bool) -> None:
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        control: JobControl,
+        runner: ModelRunner[Any],
+        early: bool,
+        share: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
         self.control = control
         self.runner = runner
         self.early = early
+        self._share = share
         self.results: queue.SimpleQueue[SegmentAudio | Exception] = queue.SimpleQueue()
         self.abandoned = False
         self.ended = not segments
@@ -60,7 +68,7 @@ class EngineJob:
         self.n_running = self.n_read = 0
         self.n_segments = len(segments)
         self._waiting = deque(enumerate(segments))
-        self._steps, self._steps_done = sum(segment.nfe for segment in segments), 0
+        self._steps, self._steps_done = sum(self.n_steps(segment) for segment in segments), 0
         self._finished: dict[int, SegmentAudio] = {}
         self._n_sent = 0
 
@@ -89,6 +97,10 @@ class EngineJob:
         """Return whether a segment has begun."""
         return len(self._waiting) < self.n_segments
 
+    def n_steps(self, segment: Segment) -> int:
+        """Return how many calls of the runner's `step` a segment takes."""
+        return 1 if self.runner.whole_segments else segment.nfe
+
     def begin_segment(self) -> RunningSegment:
         """Remove the next segment from the job's queue and return it as running."""
         index, segment = self._waiting.popleft()
@@ -98,7 +110,8 @@ class EngineJob:
 
     def report_progress(self) -> None:
         """Report the share of steps done to the job's control."""
-        self.control.on_progress(self._steps_done / self._steps)
+        begin, end = self._share
+        self.control.on_progress(begin + (end - begin) * self._steps_done / self._steps)
 
     def count_step(self) -> None:
         """Count one step of one of the job's segments."""
@@ -134,6 +147,11 @@ class RunningSegment:
     begun_at: float = 0.0  # on the scheduler's clock
     state: Any = None
     samples: Samples | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether the segment took all its steps."""
+        return self.step == self.job.n_steps(self.segment)
 
     @property
     def work(self) -> int:

@@ -54,6 +54,10 @@ class SegmentAudio:
 class ModelRunner(Protocol[State]):
     """A loaded model, as the engine drives it. A method that raises leaves the states that it was given unchanged."""
 
+    @property
+    def whole_segments(self) -> bool:
+        """Return whether `step` takes one state, and all its steps at once."""
+
     def begin(self, segment: Segment) -> State:
         """Return the state of a segment before its first step."""
 

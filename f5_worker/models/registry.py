@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from f5_worker.engine.types import ModelRunner
 from f5_worker.errors import OutOfMemory, UnknownModel
@@ -29,6 +29,10 @@ class Model(ModelRunner[Any], Protocol):
     @property
     def name(self) -> str:
         """Return the name by which jobs choose it."""
+
+    @property
+    def engine(self) -> Literal["own", "upstream"]:
+        """Return what runs it: this worker's own engine, or f5-tts."""
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -162,6 +162,7 @@ class HealthResponse(Response):
     """The response to `health`.
 
     Attributes:
+        engine: `upstream` where f5-tts runs the model.
         attention: by class of rows, on a GPU once it was measured.
         voices: those that are not in a bucket.
         bucket: `none`, `ok` or what is wrong.
@@ -171,6 +172,7 @@ class HealthResponse(Response):
     version: str
     model: str
     models: list[str]
+    engine: Literal["own", "upstream"]
     device: str
     precision: str
     attention: dict[str, AttentionResponse]

@@ -30,6 +30,7 @@ from f5_worker.voices.places import open_stores
 
 if TYPE_CHECKING:
     from f5_worker.models.f5.runner import F5Runner
+    from f5_worker.models.load import Runner
 
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 
@@ -54,32 +55,36 @@ def load_worker(settings: Settings) -> Worker:
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
-        from f5_worker.models.f5.runner import load_checkpoint, load_runner  # torch: seconds, not at import
+        from f5_worker.models.load import load, load_default  # torch: seconds, not at import
+        from f5_worker.text.expand.library import load_in_background
         from f5_worker.text.reading import read
 
-        runner = load_runner(settings)
+        runner = load_default(settings)
         loaded = time.monotonic()
         tokenize(read("1, 2").passages[0].text.text)  # reads dictionaries and compiles patterns, once
         runner.warm_up()
         decoder.result()  # without it no recording can be read, the model's own voices included
         ready = time.monotonic()
         logger.info(
-            "%s ready on %s in %s: loaded in %.1f s, warmed up in %.1f s",
-            runner.name, runner.device, runner.precision, loaded - started, ready - loaded,
+            "%s ready on %s in %s, engine %s: loaded in %.1f s, warmed up in %.1f s",
+            runner.name, runner.device, runner.precision, runner.engine, loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
+    load_in_background()  # so that the first job in a language does not wait for its grammar
     recogniser = recogniser_from(settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
 
-    def load_model(name: str, directory: Path) -> F5Runner:
+    def load_model(name: str, directory: Path) -> Runner:
         """Load a further model while jobs run."""
-        further = load_checkpoint(name, directory, settings, engine.run)
+        further = load(name, directory, settings, engine.run)
         further.warm_up(engine.run)
-        tune_in_background(further, engine, settings.warm_up_s)
+        if further.engine == "own":
+            tune_in_background(further, engine, settings.warm_up_s)
         return further
 
-    tune_in_background(runner, engine, settings.warm_up_s)
+    if runner.engine == "own":
+        tune_in_background(runner, engine, settings.warm_up_s)
     return Worker(
         settings=settings,
         models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),

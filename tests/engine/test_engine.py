@@ -35,6 +35,8 @@ class State:
 class FakeRunner:
     """Gives each segment's seed as its audio; can be held before a step and made to fail, and has `max_frames`."""
 
+    whole_segments = False
+
     def __init__(self) -> None:
         self.finished: list[int] = []
         self.forwards: list[list[tuple[int, int]]] = []  # (seed, step) of the segments in each
@@ -42,6 +44,7 @@ class FakeRunner:
         self.gate.set()
         self.fail: dict[int, Exception] = {}
         self.max_frames = 10**9
+        self.held: object = None  # the results of the job that holds it: without them it would be dropped
 
     def begin(self, segment: Segment) -> State:
         return State(segment)
@@ -58,7 +61,7 @@ class FakeRunner:
             state.step += 1
 
     def finish(self, states: Sequence[State]) -> list[Samples]:
-        assert all(state.step == state.segment.nfe for state in states)
+        assert all(state.step == (1 if self.whole_segments else state.segment.nfe) for state in states)
         self.finished += [state.segment.seed for state in states]
         return [np.full(4, state.segment.seed, np.float32) for state in states]
 
@@ -91,7 +94,7 @@ def hold(device: FakeRunner, engine: Engine) -> None:
     """Start a step that lasts until the gate opens: jobs submitted meanwhile are scheduled together."""
     device.gate.clear()
     began = threading.Event()
-    engine.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
+    device.held = engine.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
     assert began.wait(10)
 
 
@@ -142,6 +145,21 @@ def test_each_job_runs_on_its_own_model_and_models_step_alternately(engine: Engi
     assert seeds(ours) == [0]
     assert other.forwards == [[(2, step)] for step in range(4)]
     assert device.forwards[1:] == [[(0, step)] for step in range(4)]
+
+
+def test_a_model_of_whole_segments_has_one_at_a_time_and_each_once(engine: Engine, device: FakeRunner) -> None:
+    """Even where a batch of all of them would fit; the segment with the least work comes first."""
+    hold(device, engine)
+    device.whole_segments = True
+    shares: list[float] = []
+    jobs = [
+        engine.submit([segment(0, nfe=8), segment(1, nfe=8)], JobControl(60, shares.append)),
+        engine.submit([segment(2, nfe=2)], JobControl(60)),
+    ]
+    device.gate.set()
+    assert [seeds(job) for job in jobs] == [[0, 1], [2]]
+    assert device.forwards[1:] == [[(2, 0)], [(0, 0)], [(1, 0)]]
+    assert set(shares) == {0.0, 0.5}
 
 
 def test_other_work_may_use_the_device_between_steps(engine: Engine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import hypothesis
 import numpy as np
 from hypothesis import given
@@ -13,7 +15,7 @@ from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
 from f5_worker.models.f5.config import make_segment
 
 NFE = 4
-RUNNER: ModelRunner[object] = object()  # type: ignore[assignment]
+RUNNER: ModelRunner[object] = SimpleNamespace(whole_segments=False)  # type: ignore[assignment]
 
 
 def segment(frames: int, guidance_scale: float = 2.0) -> Segment:

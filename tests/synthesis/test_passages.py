@@ -11,6 +11,7 @@ import pytest
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InvalidInput
+from f5_worker.models.f5.config import FRAMES_PER_S, mel_frames
 from f5_worker.schema.requests import DubInput, SynthesizeInput, VoiceDefaultsInput
 from f5_worker.schema.responses import SynthesizeResponse
 from f5_worker.synthesis.context import Worker
@@ -20,7 +21,7 @@ from f5_worker.synthesis.response import speak, stream
 from f5_worker.text.markup.pronunciations import Pronunciation
 from f5_worker.text.traits import TextTraits
 from f5_worker.voices.library import Library
-from tests.conftest import TINY, ToneDevice
+from tests.conftest import ToneDevice
 
 RATE = 24_000
 DIALOGUE = "Ann: Hello Bob, how are you?\nBob: Fine, [pause:1.25s] thanks."
@@ -65,8 +66,17 @@ def test_a_fixed_duration_has_room_for_its_pauses(worker: Worker) -> None:
     response = say(worker, text, fix_duration_s=7.0)
     assert len(samples_of(response)) == 7 * RATE
     assert response.segments[1].start_s - response.segments[0].end_s == pytest.approx(2, abs=1e-5)
-    with pytest.raises(InvalidInput, match=r"with 2 s of pauses; it can be fitted into 2\.\d\.\.\d+\.\d s"):
+    with pytest.raises(
+        InvalidInput, match=r"with 2\.0 s of pauses and single words; it can be fitted into 2\.\d\.\.\d+\.\d s"
+    ):
         say(worker, text, fix_duration_s=2.0)
+
+
+def test_a_fixed_duration_is_kept_by_the_longer_segments(worker: Worker, device: ToneDevice) -> None:
+    device.traits = TextTraits(one_sentence=True)
+    say(worker, "Hi. Yes. The first sentence is here.", fix_duration_s=2.0)
+    spoken_s = sum(segment.frames - mel_frames(len(segment.reference)) for segment in device.segments) / FRAMES_PER_S
+    assert spoken_s == pytest.approx(2.0, abs=0.05)
 
 
 def test_several_voices_are_one_job_of_the_engine(worker: Worker, device: ToneDevice) -> None:
@@ -159,9 +169,3 @@ def test_a_model_of_single_sentences_gets_them_one_by_one(worker: Worker, device
         "No.",
         "He did not come, since it was late.",
     ]
-
-
-def test_the_small_model_says_what_it_has_not_learned() -> None:
-    from f5_worker.models.f5.config import read_traits
-
-    assert read_traits(TINY) == TextTraits(lower_capitals=True, spell_letters=True, one_sentence=True)

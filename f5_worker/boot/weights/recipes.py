@@ -21,6 +21,7 @@ RESOLVE_S = 60.0
 CONVERT_S = 600.0
 _PROGRAM = Path(weights_child.__file__)
 _WEIGHTS = (".safetensors", ".pt", ".bin", ".pth")
+_VOCODERS = (copies.VOCODER, "pytorch_model.bin", "bigvgan_generator.pt")  # the names of Vocos' and BigVGAN's files
 
 UNPINNED = "-unpinned"  # at the end of such copies' keys
 
@@ -187,11 +188,8 @@ def from_directory(directory: Path, precision: str, voices: tuple[Path, ...]) ->
     Raises:
         SourceProblem: there is more than one checkpoint.
     """
-    vocoder = next(
-        (directory / name for name in ("vocoder.safetensors", "pytorch_model.bin") if _is(directory, name)), None
-    )
-    others = {"vocoder.safetensors", "pytorch_model.bin"}
-    models = [path for path in sorted(directory.iterdir()) if path.suffix in _WEIGHTS and path.name not in others]
+    vocoder = next((directory / name for name in _VOCODERS if _is(directory, name)), None)
+    models = [path for path in sorted(directory.iterdir()) if path.suffix in _WEIGHTS and path.name not in _VOCODERS]
     best = [path for path in models if path.suffix == ".safetensors"] or models
     if not best or not _is(directory, "vocab.txt"):
         return None

@@ -26,6 +26,7 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES,
 
 # Where a training checkpoint has its weights, the averaged ones first: f5_tts/infer/utils_infer.py, `load_checkpoint`.
 NESTED_AS = ("ema_model_state_dict", "model_state_dict")
+BIGVGAN_NESTED_AS = ("generator",)
 
 
 class Unusable(Exception):
@@ -71,10 +72,12 @@ def convert(model: str, vocab: str, vocoder: str, into: str, precision: str) -> 
         weights = {name: _half(tensor) for name, tensor in weights.items()}
     _save(weights, target / "model.safetensors")
     del weights
-    kept = {name: t for name, t in _load(Path(vocoder)).items() if name.startswith(("backbone.", "head.out."))}
-    if not kept:
+    weights = _load(Path(vocoder), BIGVGAN_NESTED_AS)
+    if not any(name.startswith("conv_pre.") for name in weights):  # BigVGAN has that, and needs all tensors
+        weights = {name: tensor for name, tensor in weights.items() if name.startswith(("backbone.", "head.out."))}
+    if not weights:
         raise Unusable(f"{Path(vocoder).name} is not a Vocos model: it has no tensor named backbone.* or head.out.*")
-    _save(kept, target / "vocoder.safetensors")
+    _save(weights, target / "vocoder.safetensors")
     # The hub's file has CRLF line ends, the one in the f5-tts wheel LF; a token must not end with CR.
     (target / "vocab.txt").write_bytes(Path(vocab).read_bytes().replace(b"\r\n", b"\n"))
 

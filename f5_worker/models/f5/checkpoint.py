@@ -43,23 +43,36 @@ def load_model(directory: Path, vocabulary_size: int) -> DiT:
     Raises:
         ModelUnavailable: files are missing or damaged, or do not belong together.
     """
-    weights = _read(require_file(directory, "model.safetensors"))
+    weights = read_transformer(directory, vocabulary_size)
+    with SkipInit():
+        model = DiT(read_arch(directory), vocabulary_size)
+    try:
+        model.load_state_dict(fuse_qkv(weights), assign=True)
+    except RuntimeError as error:
+        raise ModelUnavailable(f"model {directory.name!r}: weights and architecture differ: {error}") from None
+    return model.eval().requires_grad_(False)
+
+
+def read_transformer(directory: Path, vocabulary_size: int) -> dict[str, Tensor]:
+    """Read the transformer's weights, under upstream's names within its backbone.
+
+    Raises:
+        ModelUnavailable: the file is missing or damaged, or belongs to another vocabulary.
+    """
+    weights = read_weights(require_file(directory, "model.safetensors"))
     weights = {name.removeprefix("ema_model."): tensor for name, tensor in weights.items()}
     kept = {name: tensor for name, tensor in weights.items() if not name.startswith(_IGNORED_PREFIXES)}
     kept = {name.removeprefix("transformer."): tensor for name, tensor in kept.items()}
-    embedding_size = len(kept.get("text_embed.text_embed.weight", ())) - 1
+    embedding = kept.get("text_embed.text_embed.weight")
+    if embedding is None:
+        raise ModelUnavailable(f"model {directory.name!r}: model.safetensors is not of f5-tts: it embeds no text")
+    embedding_size = len(embedding) - 1  # row 0 is the padding token
     if embedding_size != vocabulary_size:
         raise ModelUnavailable(
             f"model {directory.name!r}: vocab.txt has {vocabulary_size} entries, the checkpoint was made with "
             f"{embedding_size}; use the vocab.txt that came with it"
         )
-    with SkipInit():
-        model = DiT(read_arch(directory), vocabulary_size)
-    try:
-        model.load_state_dict(fuse_qkv(kept), assign=True)
-    except RuntimeError as error:
-        raise ModelUnavailable(f"model {directory.name!r}: weights and architecture differ: {error}") from None
-    return model.eval().requires_grad_(False)
+    return kept
 
 
 def load_vocoder(directory: Path) -> Vocos:
@@ -68,7 +81,7 @@ def load_vocoder(directory: Path) -> Vocos:
     Raises:
         ModelUnavailable: its file is missing or damaged, or not a Vocos checkpoint.
     """
-    weights = _read(require_file(directory, "vocoder.safetensors"))
+    weights = read_weights(require_file(directory, "vocoder.safetensors"))
     try:
         return Vocos.from_weights(weights)
     except (KeyError, ValueError, RuntimeError) as error:
@@ -99,7 +112,12 @@ def require_file(directory: Path, name: str) -> Path:
     return path
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, onto the CPU.
+
+    Raises:
+        ModelUnavailable: it is damaged.
+    """
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

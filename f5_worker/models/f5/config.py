@@ -1,18 +1,16 @@
-"""Architectures of the models: upstream's published ones by name, any other from its `arch.json`."""
+"""The architecture of this network, its measures and its segments."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
 from f5_worker.errors import ModelUnavailable
-from f5_worker.text.traits import TextTraits
+from f5_worker.models.config import PUBLISHED_CONFIGS, ModelConfig, read_config
 
 SAMPLE_RATE = 24_000
 N_FFT = 1024
@@ -68,65 +66,39 @@ class Arch:
 
 
 # Names that decide how upstream computes, not what: not in `Arch`, ignored in an arch.json.
-_IMPLEMENTATION_KEYS = {"attn_backend", "attn_mask_enabled", "checkpoint_activations", "dropout", "text_num_embeds"}
+IMPLEMENTATION_KEYS = frozenset(
+    ("attn_backend", "attn_mask_enabled", "checkpoint_activations", "dropout", "text_num_embeds")
+)
+_KEYS = frozenset(field.name for field in dataclasses.fields(Arch))
 
-_BASE = Arch(dim=1024, depth=22, heads=16, ff_mult=2, text_dim=512, conv_layers=4)
-_SMALL = Arch(dim=768, depth=18, heads=12, ff_mult=2, text_dim=512, conv_layers=4)
-
-# f5_tts/configs/*.yaml of f5-tts 1.1.22
 PUBLISHED: Mapping[str, Arch] = {
-    "F5TTS_v1_Base": _BASE,
-    "F5TTS_Base": dataclasses.replace(_BASE, text_mask_padding=False, pe_attn_head=1),
-    "F5TTS_v1_Small": _SMALL,
-    "F5TTS_Small": dataclasses.replace(_SMALL, text_mask_padding=False, pe_attn_head=1),
+    name: Arch(**config.arch) for name, config in PUBLISHED_CONFIGS.items() if config.backbone == "DiT"
 }
 
 
+def unsupported(config: ModelConfig) -> str | None:
+    """Return what this network does not implement of a checkpoint, or None if it implements it."""
+    if config.backbone != "DiT":
+        return f"the backbone {config.backbone}"
+    if config.mel_spec_type != "vocos":
+        return f"the vocoder {config.mel_spec_type}"
+    unknown = sorted(set(config.arch) - _KEYS - IMPLEMENTATION_KEYS)
+    return f"unknown names {', '.join(unknown)} in its arch.json" if unknown else None
+
+
 def read_arch(directory: Path) -> Arch:
-    """Return the architecture of the checkpoint in `directory`: its `arch.json`, or the published one of that name.
+    """Return the architecture of the checkpoint in `directory`.
 
     Raises:
-        ModelUnavailable: there is none, or it cannot be read.
+        ModelUnavailable: it is not described, or not one that this network implements.
     """
-    path = directory / "arch.json"
-    if not path.is_file():
-        if directory.name in PUBLISHED:
-            return PUBLISHED[directory.name]
+    config = read_config(directory)
+    if reason := unsupported(config):
         raise ModelUnavailable(
-            f"model {directory.name!r} has no arch.json and is not one of {', '.join(PUBLISHED)}; add its arch.json"
+            f"model {directory.name!r} has {reason}; this worker's own engine runs DiT with Vocos, "
+            "f5-tts runs others: set F5_ENGINE=auto"
         )
     try:
-        return parse_arch(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        return Arch(**{name: value for name, value in config.arch.items() if name in _KEYS})
+    except TypeError as error:
         raise ModelUnavailable(f"arch.json of model {directory.name!r} cannot be read: {error}") from None
-
-
-def parse_arch(values: Mapping[str, Any]) -> Arch:
-    """Build an `Arch` from upstream's argument names.
-
-    Raises:
-        ModelUnavailable: a name is unknown, which might change the result.
-    """
-    known = {field.name for field in dataclasses.fields(Arch)}
-    unknown = set(values) - known - _IMPLEMENTATION_KEYS
-    if unknown:
-        raise ModelUnavailable(f"arch.json: unknown names {', '.join(sorted(unknown))}; this worker runs DiT only")
-    return Arch(**{name: value for name, value in values.items() if name in known})
-
-
-def read_traits(directory: Path) -> TextTraits:
-    """Return what the checkpoint in `directory` has not learned of written text: its `text.json`, or nothing.
-
-    Raises:
-        ModelUnavailable: the file cannot be read, or has other names.
-    """
-    path = directory / "text.json"
-    if not path.is_file():
-        return TextTraits()
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(value, bool) for value in values.values()):
-            raise ValueError("its values are not all true or false")
-        return TextTraits(**values)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelUnavailable(f"text.json of model {directory.name!r} cannot be read: {error}") from None

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
-from f5_worker.errors import HostUnfit
+from f5_worker.models.config import read_traits
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
-from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment, read_traits
+from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
     ChosenAttention,
@@ -46,14 +46,16 @@ from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.sampler import FlowState, Schedule, StepBatch, draw_noise, time_points
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.f5.vocoder import Vocos
+from f5_worker.models.placement import (
+    DTYPES,
+    RunOnDevice,
+    choose_device,
+    fastest_precision,
+    name_device,
+    name_precision,
+)
 from f5_worker.settings import Settings
 
-RunOnDevice = Callable[[Callable[[], Any]], Any]
-"""Calls a function in the thread that owns the device, and returns its result."""
-
-_PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-CPU_INFO = Path("/proc/cpuinfo")
-BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 MAX_SCHEDULES = 8  # cached; one of F5TTS_v1_Base for 32 steps in fp16 takes 8.8 MB
 MAX_REFERENCES = 64  # mels cached; one of the longest reference takes 0.5 MB
 
@@ -65,6 +67,9 @@ class F5Runner:
     OutOfMemory when the device is full (fewer segments, or the next job, may fit),
     GpuLost when the CUDA context is broken for good.
     """
+
+    engine: Literal["own"] = "own"
+    whole_segments = False
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
@@ -85,12 +90,12 @@ class F5Runner:
     @property
     def device(self) -> str:
         """Return the name of the device, such as `cpu` or `NVIDIA L4`."""
-        return torch.cuda.get_device_name(self.model.device) if self.model.device.type == "cuda" else "cpu"
+        return name_device(self.model.device)
 
     @property
     def precision(self) -> str:
         """Return the model's precision: `fp32`, `fp16` or `bf16`."""
-        return next(name for name, dtype in _PRECISIONS.items() if dtype == self.model.dtype)
+        return name_precision(self.model.dtype)
 
     @property
     def n_bytes(self) -> int:
@@ -139,7 +144,7 @@ class F5Runner:
 
     def warm_up(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
         """Run each kernel once, because the first run is slow."""
-        run_on_device(lambda: self.generate(_warm_up_segment()))
+        run_on_device(lambda: self.generate(warm_up_segment()))
 
     @property
     def attention(self) -> dict[str, Measured]:
@@ -260,14 +265,14 @@ def load_checkpoint(
         ModelUnavailable, HostUnfit: as `load_runner`.
         OutOfMemory: the device has no room for it.
     """
-    device = _device(settings)
-    precision = _fastest_precision(device) if settings.precision == "auto" else settings.precision
+    device = choose_device(settings)
+    precision = fastest_precision(device) if settings.precision == "auto" else settings.precision
     vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
     def move_to_device() -> F5Runner:
         with translate_cuda_errors():
-            model.to(device, _PRECISIONS[precision])
+            model.to(device, DTYPES[precision])
             vocoder.to(device)
         choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
         return F5Runner(name, directory, vocabulary, model, vocoder)
@@ -276,26 +281,7 @@ def load_checkpoint(
     return runner
 
 
-def _device(settings: Settings) -> str:
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise HostUnfit("F5_DEVICE=cuda, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _fastest_precision(device: str) -> str:
-    """Return fp16 on CUDA, bf16 on a CPU with native bf16, where it takes 0.7 of the time of fp32, and else fp32."""
-    if device == "cuda":
-        return "fp16"
-    try:
-        flags = CPU_INFO.read_text("ascii", "replace").split()
-    except OSError:  # not Linux
-        return "fp32"
-    return "fp32" if BF16_FLAGS.isdisjoint(flags) else "bf16"
-
-
-def _warm_up_segment() -> Segment:
+def warm_up_segment() -> Segment:
     """Return a segment with a reference of one second of noise and a target of two, in two steps."""
     reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     frames = 3 * SAMPLE_RATE // HOP_SAMPLES

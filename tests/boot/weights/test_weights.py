@@ -22,6 +22,7 @@ from f5_worker.boot.weights.recipes import Heartbeat, SourceFiles, SourceProblem
 from f5_worker.boot.weights.weights import WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models import published as checkpoints
+from f5_worker.models.config import PUBLISHED_CONFIGS, read_config
 from f5_worker.models.published import HubFile
 from f5_worker.settings import REPOSITORY, Settings
 
@@ -201,7 +202,8 @@ def test_a_copy_has_a_manifest_and_voices(roots: WeightRoots, hub: Hub) -> None:
     assert manifest is not None
     assert (manifest.source, manifest.revision, manifest.precision) == ("hub", PINNED, "fp16")
     assert {"voices/joe.wav", "voices/joe.txt", "arch.json", *copies.REQUIRED} == set(manifest.files)
-    assert json.loads((directory / "arch.json").read_text()) == NAME  # for the engine: a published architecture
+    assert json.loads((directory / "arch.json").read_text()) == NAME
+    assert read_config(directory) == PUBLISHED_CONFIGS[NAME]
     assert len(manifest.origin) == 3
     assert sorted(path.name for path in directory.parent.iterdir()) == [NAME]  # no lease, no leftovers
 
@@ -305,10 +307,11 @@ def test_a_cache_is_checked_whatever_its_revision(roots: WeightRoots, hub: Hub) 
 UNPINNED = "F5TTS_German"
 
 
-def test_a_checkpoint_that_is_not_pinned_is_refused(roots: WeightRoots, hub: Hub) -> None:
+@pytest.mark.parametrize("name", [UNPINNED, "E2TTS_Base"])
+def test_a_checkpoint_that_is_not_pinned_is_refused(roots: WeightRoots, hub: Hub, name: str) -> None:
     with pytest.raises(ModelUnavailable) as raised:
-        find_model(UNPINNED, roots=roots, tools=hub.tools)
-    for part in ("no commit", "no sha256", f"F5_PINS={UNPINNED}@COMMIT:SHA256", "F5_ALLOW_UNPINNED=true"):
+        find_model(name, roots=roots, tools=hub.tools)
+    for part in ("no commit", "no sha256", f"F5_PINS={name}@COMMIT:SHA256", "F5_ALLOW_UNPINNED=true"):
         assert part in str(raised.value)
     assert hub.asked == []
 
@@ -355,9 +358,10 @@ def test_every_published_file_of_weights_is_pinned_or_refused() -> None:
     """The default is pinned with all its files, and its vocoder; no file of a pinned checkpoint is on a branch."""
     table = checkpoints.published()
     assert {name for name, entry in table.items() if entry.unknown} == {
-        "F5TTS_Finnish", "F5TTS_French", "F5TTS_German", "F5TTS_Hindi", "F5TTS_Japanese", "F5TTS_Latvian",
+        "E2TTS_Base", "F5TTS_Finnish", "F5TTS_French", "F5TTS_German", "F5TTS_Hindi", "F5TTS_Japanese", "F5TTS_Latvian",
         "F5TTS_Russian",
     }  # fmt: skip
+    assert all(entry.arch in PUBLISHED_CONFIGS for entry in table.values())
     default = table[Settings().model]
     assert all(file.sha256 for file in (default.model, default.vocab, default.vocoder))
     for entry in table.values():

@@ -97,6 +97,15 @@ def test_a_training_checkpoint_gives_its_averaged_weights(parts: SourceFiles, tm
     assert PREFIX + "a.weight" in load_file(tmp_path / "out" / "model.safetensors")
 
 
+def test_all_tensors_of_bigvgan_are_kept(parts: SourceFiles, tmp_path: Path) -> None:
+    generator = {"conv_pre.weight_v": torch.randn(4, 2), "ups.0.0.bias": torch.ones(2)}
+    torch.save({"generator": generator}, tmp_path / "bigvgan_generator.pt")
+    convert(SourceFiles(parts.model, parts.vocab, tmp_path / "bigvgan_generator.pt"), tmp_path / "out")
+    made = load_file(tmp_path / "out" / "vocoder.safetensors")
+    assert made.keys() == generator.keys()
+    assert torch.equal(made["conv_pre.weight_v"], generator["conv_pre.weight_v"])
+
+
 @pytest.mark.parametrize("which", ["model", "vocoder"])
 def test_a_pickle_with_code_is_refused_and_not_run(parts: SourceFiles, tmp_path: Path, which: str) -> None:
     trap = tmp_path / "trap.bin"

@@ -13,9 +13,8 @@ from safetensors.torch import save_file
 
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder
-from f5_worker.models.f5.config import PUBLISHED, Arch, parse_arch, read_arch, read_traits
+from f5_worker.models.f5.config import PUBLISHED, Arch, read_arch
 from f5_worker.models.f5.network import DiT
-from f5_worker.text.traits import TextTraits
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points
 from f5_worker.settings import Settings
 from tests.models.f5.conftest import SMALL, VOCABULARY, upstream_weights
@@ -86,9 +85,18 @@ def test_published_architectures_are_known_by_name(tmp_path: Path) -> None:
         assert read_arch(tmp_path / name) == arch
 
 
-def test_arch_json_may_have_names_that_do_not_change_results() -> None:
+def test_arch_json_may_be_the_name_of_a_published_one(tmp_path: Path) -> None:
+    """As boot writes it for a checkpoint that it converts."""
+    (tmp_path / "arch.json").write_text('"F5TTS_v1_Small"\n')
+    assert read_arch(tmp_path) == PUBLISHED["F5TTS_v1_Small"]
+
+
+def test_arch_json_may_have_names_that_do_not_change_results(tmp_path: Path) -> None:
     values = {"dim": 8, "depth": 1, "heads": 1, "ff_mult": 2, "text_dim": 8, "conv_layers": 0}
-    assert parse_arch(values | {"attn_backend": "flash_attn", "checkpoint_activations": True}).dim == 8
+    (tmp_path / "arch.json").write_text(
+        json.dumps(values | {"attn_backend": "flash_attn", "checkpoint_activations": True})
+    )
+    assert read_arch(tmp_path).dim == 8
 
 
 @pytest.mark.parametrize(
@@ -96,6 +104,13 @@ def test_arch_json_may_have_names_that_do_not_change_results() -> None:
     [
         ("{", "arch.json of model"),
         ('{"dim": 8}', "arch.json of model"),
+        ("[8]", "holds neither arguments of its backbone nor one of F5TTS_v1_Base"),
+        ('"F5TTS_v9"', "holds neither arguments of its backbone nor one of F5TTS_v1_Base"),
+        ('{"backbone": "LSTM"}', "backbone 'LSTM' is unknown; expected DiT, UNetT, MMDiT"),
+        ('{"mel_spec_type": 3}', "mel_spec_type 3 is unknown; expected vocos, bigvgan"),
+        ('{"dim": 8, "backbone": "UNetT"}', "has the backbone UNetT; .* set F5_ENGINE=auto"),
+        ('{"dim": 8, "mel_spec_type": "bigvgan"}', "has the vocoder bigvgan; .* set F5_ENGINE=auto"),
+        ('"E2TTS_Base"', "has the backbone UNetT"),
         ('{"dim": 8, "skip_connect_type": "concat"}', "unknown names skip_connect_type"),
         ('{"dim":8,"depth":1,"heads":1,"ff_mult":2,"text_dim":8,"conv_layers":0,"qk_norm":"l2"}', "qk_norm 'l2'"),
         (None, "has no arch.json"),
@@ -106,19 +121,6 @@ def test_an_unusable_arch_is_named(tmp_path: Path, text: str | None, words: str)
         (tmp_path / "arch.json").write_text(text)
     with pytest.raises(ModelUnavailable, match=words):
         read_arch(tmp_path)
-
-
-def test_a_checkpoint_says_what_it_has_not_learned_of_text(tmp_path: Path) -> None:
-    assert read_traits(tmp_path) == TextTraits()
-    (tmp_path / "text.json").write_text('{"lower_capitals": true}')
-    assert read_traits(tmp_path) == TextTraits(lower_capitals=True)
-
-
-@pytest.mark.parametrize("text", ["{", "[]", '{"lower_capitals": 1}', '{"upper_capitals": true}'])
-def test_an_unusable_text_json_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "text.json").write_text(text)
-    with pytest.raises(ModelUnavailable, match="text.json of model"):
-        read_traits(tmp_path)
 
 
 @pytest.fixture
@@ -145,6 +147,12 @@ def test_an_upstream_checkpoint_loads_key_by_key(checkpoint: Path, make_model: M
 def test_a_vocabulary_of_another_model_is_rejected(checkpoint: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"vocab.txt has 51 entries, the checkpoint was made with 50"):
         load_model(checkpoint, VOCABULARY + 1)
+
+
+def test_weights_of_another_program_are_rejected(checkpoint: Path) -> None:
+    save_file({"unet.weight": torch.zeros(2)}, checkpoint / "model.safetensors")
+    with pytest.raises(ModelUnavailable, match=r"model.safetensors is not of f5-tts: it embeds no text"):
+        load_model(checkpoint, VOCABULARY)
 
 
 def test_weights_of_another_architecture_are_rejected(checkpoint: Path) -> None:

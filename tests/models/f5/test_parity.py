@@ -15,7 +15,7 @@ from f5_worker.models.f5.config import FRAMES_PER_S, Arch, mel_frames, read_arch
 from f5_worker.models.f5.mel import log_mel
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.sampler import EPSS, FlowState, Schedule, StepBatch, draw_noise, sample, time_points
-from f5_worker.models.f5.upstream import UpstreamSampler
+from f5_worker.models.upstream.reference import UpstreamSampler
 from tests.models.f5.conftest import SMALL, SWITCHES, VOCABULARY, upstream_weights
 
 pytestmark = pytest.mark.model

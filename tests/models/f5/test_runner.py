@@ -18,7 +18,7 @@ from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, OutOfMemory
-from f5_worker.models.f5 import runner as module
+from f5_worker.models import placement
 from f5_worker.models.f5.config import make_segment
 from f5_worker.models.f5.cuda.segment_graphs import graph_lengths
 from f5_worker.models.f5.cuda.size_choice import default_frames
@@ -122,7 +122,7 @@ def test_a_cpu_uses_bf16_only_if_that_is_native(
     cpu_info = tmp_path / "cpuinfo"
     if flags is not None:
         cpu_info.write_text(flags)
-    monkeypatch.setattr(module, "CPU_INFO", cpu_info)
+    monkeypatch.setattr(placement, "CPU_INFO", cpu_info)
     assert load_runner(SETTINGS.model_copy(update={"precision": "auto"})).precision == precision
     assert load_runner(SETTINGS).precision == "fp32"
 

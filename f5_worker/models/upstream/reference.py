@@ -1,45 +1,37 @@
-"""The f5-tts package itself: the reference that tests hold the engine equal to and benchmarks measure against.
+"""f5-tts itself: the reference that tests hold the engine equal to and benchmarks measure against.
 
-The only module that imports `f5_tts` and `vocos`. Serving does not need it.
+Serving does not need it.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import sys
 import types
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
-from f5_worker.models.f5.config import HOP_SAMPLES, N_FFT, SAMPLE_RATE
+from f5_worker.models.config import ModelConfig, read_config
+from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE
 from f5_worker.models.f5.tokenizer import Vocabulary
+from f5_worker.models.upstream.checkpoint import build_cfm, load_cfm, load_vocoder
+from f5_worker.models.upstream.package import import_model
 
 _LETTERS = "abcdefg "  # the text does not change how long it takes
 _SLOW_IMPORTS = ("transformers", "matplotlib", "matplotlib.pylab")  # not needed here
 
 
-def _import_cfm() -> tuple[Any, Any]:
-    """Return `DiT` and `CFM` without the trainer, which f5_tts.model imports with wandb, datasets, accelerate."""
-    if "f5_tts.model.trainer" not in sys.modules:
-        stub = types.ModuleType("f5_tts.model.trainer")
-        stub.Trainer = None  # type: ignore[attr-defined]
-        sys.modules["f5_tts.model.trainer"] = stub
-    from f5_tts.model import CFM, DiT
-
-    return DiT, CFM
-
-
-def _import_infer() -> Any:
-    """Return `f5_tts.infer.utils_infer`; its imports for files, plots and recognition may be missing."""
-    _import_cfm()
+@lru_cache(maxsize=1)
+def import_infer() -> Any:
+    """Import and return `f5_tts.infer.utils_infer`; its imports for files, plots and recognition may be missing."""
+    import_model()
     names = {
         "matplotlib": ("use",), "matplotlib.pylab": (), "tqdm": (), "huggingface_hub": ("hf_hub_download",),
         "pydub": ("AudioSegment", "silence"), "transformers": ("pipeline",), "vocos": ("Vocos",),
@@ -64,8 +56,7 @@ class UpstreamSampler:
     """
 
     def __init__(self, arch: Mapping[str, Any], weights: Mapping[str, Tensor] | None, vocabulary_size: int) -> None:
-        dit, cfm = _import_cfm()
-        self.cfm = cfm(transformer=dit(**arch, text_num_embeds=vocabulary_size)).eval()
+        self.cfm = build_cfm(ModelConfig(arch), vocabulary_size)
         if weights is not None:
             self.cfm.load_state_dict(dict(weights), strict=False)
 
@@ -104,38 +95,20 @@ class UpstreamSampler:
         return self
 
 
-class UpstreamRunner:
-    """A checkpoint run by f5-tts and vocos.
+class UpstreamInference:
+    """Jobs run by f5-tts' own inference.
 
     Args:
         directory: holds `model.safetensors`, `arch.json`, `vocab.txt` and `vocoder.safetensors`.
     """
 
     def __init__(self, directory: Path, device: str, dtype: torch.dtype) -> None:
-        from vocos.heads import ISTFTHead
-        from vocos.models import VocosBackbone
-
-        arch = json.loads((directory / "arch.json").read_text(encoding="utf-8"))
-        weights = {name.removeprefix("ema_model."): x for name, x in load_file(directory / "model.safetensors").items()}
-        vocabulary_size = len(Vocabulary.load(directory / "vocab.txt"))
-        self._sampler = UpstreamSampler(arch, weights, vocabulary_size).to(device, dtype)
-        vocoder = {name: x.float() for name, x in load_file(directory / "vocoder.safetensors").items()}
-        dim, mel_dim, _ = vocoder["backbone.embed.weight"].shape
-        inner = vocoder["backbone.convnext.0.pwconv1.weight"].shape[0]
-        layers = sum(name.endswith(".gamma") for name in vocoder)
-        self._backbone = VocosBackbone(mel_dim, dim, inner, layers)
-        self._head = ISTFTHead(dim, N_FFT, HOP_SAMPLES, "center")
-        modules = torch.nn.ModuleDict({"backbone": self._backbone, "head": self._head})
-        modules.load_state_dict(vocoder, strict=False)  # the window is derived
-        modules.eval().to(device)
-        self._sampler.cfm.vocab_char_map = {char: index for index, char in enumerate(_LETTERS)}
+        config = read_config(directory)
+        self._cfm = load_cfm(directory, config, len(Vocabulary.load(directory / "vocab.txt"))).to(device, dtype)
+        self._cfm.vocab_char_map = {char: index for index, char in enumerate(_LETTERS)}
+        self._vocoder = load_vocoder(directory, config).to(device)
         self._device = device
-        self._infer = _import_infer()
-
-    def decode(self, mel: Tensor) -> Tensor:
-        """Decode as `vocos.Vocos.decode`: `[1, m, n]` -> `[1, nw]`."""
-        samples: Tensor = self._head(self._backbone(mel))
-        return samples
+        self._infer = import_infer()
 
     def generate(self, segments: Sequence[Segment]) -> Samples:
         """Run a job by `infer_batch_process`: all segments at once in its own threads, joined; `[nw]` at 24 kHz.
@@ -154,8 +127,8 @@ class UpstreamRunner:
                 (reference, SAMPLE_RATE),
                 text[:n_transcript],
                 [text[n_transcript:]] * len(segments),
-                self._sampler.cfm,
-                self,
+                self._cfm,
+                self._vocoder,
                 progress=None,
                 nfe_step=first.nfe,
                 cfg_strength=first.guidance_scale,

@@ -1,0 +1,163 @@
+"""Checkpoints that the own network does not implement, run by f5-tts' classes: E2-TTS, MMDiT, BigVGAN.
+
+Legend: n frames, nr of the reference, m mel bands, nw samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from f5_worker.audio.levels import Samples
+from f5_worker.engine.types import Segment
+from f5_worker.models.config import ModelConfig, read_config, read_traits
+from f5_worker.models.f5.checkpoint import require_file
+from f5_worker.models.f5.cuda.errors import translate_cuda_errors
+from f5_worker.models.f5.runner import warm_up_segment
+from f5_worker.models.f5.tokenizer import Vocabulary
+from f5_worker.models.placement import DTYPES, Precision, RunOnDevice, choose_device, name_device, name_precision
+from f5_worker.models.upstream.checkpoint import load_cfm, load_vocoder
+from f5_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from f5_worker.models.f5.cuda.attention_choice import Measured
+
+
+@dataclass(eq=False)
+class UpstreamState:
+    """A segment and, once it was sampled, the mel that follows its reference, `[1, n - nr, m]`."""
+
+    segment: Segment
+    target: Tensor | None = None
+
+
+class UpstreamRunner:
+    """Turns segments into audio as f5-tts does, as a `ModelRunner`: by `CFM.sample`, one segment at a time.
+
+    A seed gives what f5-tts gives for it, which on a GPU is other noise than on a CPU.
+
+    Args:
+        cfm: f5-tts' `CFM`.
+        vocoder: `vocos.Vocos` or `BigVGAN`, in fp32.
+    """
+
+    engine: Literal["upstream"] = "upstream"
+    whole_segments = True
+
+    def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, cfm: Any, vocoder: Any) -> None:
+        self.name = name
+        self.directory = directory
+        self.vocabulary = vocabulary
+        self.traits = read_traits(directory)
+        self.cfm = cfm
+        self.vocoder = vocoder
+        self._decode = getattr(vocoder, "decode", vocoder)
+
+    @property
+    def device(self) -> str:
+        """Return the name of the device, such as `cpu` or `NVIDIA L4`."""
+        return name_device(self.cfm.device)
+
+    @property
+    def precision(self) -> str:
+        """Return the model's precision: `fp32`, `fp16` or `bf16`."""
+        return name_precision(next(self.cfm.parameters()).dtype)
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the memory that the weights and their tables take."""
+        modules = (self.cfm, self.vocoder)
+        return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
+
+    @property
+    def attention(self) -> Mapping[str, Measured]:
+        """Return nothing: f5-tts attends with torch's own kernel, whatever the rows."""
+        return {}
+
+    def begin(self, segment: Segment) -> UpstreamState:
+        """Return the state of a segment before it is sampled."""
+        return UpstreamState(segment)
+
+    def step(self, states: Sequence[UpstreamState]) -> None:
+        """Take each segment, which is one at a time under the engine, through all its steps."""
+        for state in states:
+            with translate_cuda_errors(), torch.inference_mode():
+                state.target = self._sample(state.segment)
+
+    def finish(self, states: Sequence[UpstreamState]) -> list[Samples]:
+        """Return the audio of the targets, each `[nw]` at 24 kHz."""
+        with translate_cuda_errors(), torch.inference_mode():
+            mels = [state.target.transpose(1, 2) for state in states if state.target is not None]
+            return [self._decode(mel).flatten().cpu().numpy() for mel in mels]
+
+    def generate(self, segment: Segment) -> Samples:
+        """Run one segment from begin to finish, where there is no engine: for warming up and measuring."""
+        state = self.begin(segment)
+        self.step([state])
+        return self.finish([state])[0]
+
+    def warm_up(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
+        """Run each kernel once, because the first run is slow."""
+        run_on_device(lambda: self.generate(warm_up_segment()))
+
+    def _sample(self, segment: Segment) -> Tensor:
+        """Return the target's mel, `[1, n - nr, m]` fp32."""
+        samples = torch.from_numpy(segment.reference).unsqueeze(0).to(self.cfm.device)
+        reference = self.cfm.mel_spec(samples).transpose(1, 2)
+        try:
+            mel, _ = self.cfm.sample(
+                cond=reference,
+                text=torch.tensor([segment.tokens], device=self.cfm.device),
+                duration=segment.frames,
+                steps=segment.nfe,
+                cfg_strength=segment.guidance_scale,
+                sway_sampling_coef=segment.sway_coefficient,
+                seed=segment.seed,
+            )
+        finally:
+            self.cfm.transformer.clear_cache()  # of the text: `sample` leaves it behind when it fails
+        target: Tensor = mel[:, reference.shape[1] :].float()
+        return target
+
+
+def load_checkpoint(
+    name: str,
+    directory: Path,
+    settings: Settings,
+    run_on_device: RunOnDevice = lambda work: work(),
+) -> UpstreamRunner:
+    """Load the checkpoint in `directory`; any thread may call this.
+
+    Args:
+        run_on_device: runs the part that uses the device; `Engine.run` while jobs run.
+
+    Raises:
+        ModelUnavailable: f5-tts is not installed; files are missing or do not belong together.
+        HostUnfit: this machine does not have the device.
+        OutOfMemory: the device has no room for it.
+    """
+    config = read_config(directory)
+    device = choose_device(settings)
+    precision = _usual_precision(device, config) if settings.precision == "auto" else settings.precision
+    vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
+    cfm, vocoder = load_cfm(directory, config, len(vocabulary)), load_vocoder(directory, config)
+
+    def move_to_device() -> UpstreamRunner:
+        with translate_cuda_errors():
+            cfm.to(device, DTYPES[precision])
+            vocoder.to(device)
+        return UpstreamRunner(name, directory, vocabulary, cfm, vocoder)
+
+    runner: UpstreamRunner = run_on_device(move_to_device)
+    return runner
+
+
+def _usual_precision(device: str, config: ModelConfig) -> Precision:
+    """Return what f5-tts chooses: fp16 on CUDA, except for BigVGAN's mels, and else fp32."""
+    return "fp16" if device == "cuda" and config.mel_spec_type == "vocos" else "fp32"

@@ -24,7 +24,7 @@ from f5_worker import cancellation
 from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, ClipTranscript, LoadedModel
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
-from f5_worker.models.whisper.config import is_hugging_face, required_files
+from f5_worker.models.published import is_hugging_face, recogniser_files
 from f5_worker.settings import REPOSITORY, Settings
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _check_files(directory: Path) -> None:
     Raises:
         ModelUnavailable: with the file's name. It may be tokenizer.json, or faster-whisper would download one.
     """
-    for name in required_files(directory):
+    for name in recogniser_files(directory):
         if not (directory / name).is_file():
             raise ModelUnavailable(f"the recogniser has no {name}; fetch it again or set F5_ASR_MODEL=off")
     if is_hugging_face(directory):

@@ -12,13 +12,8 @@ from torch import Tensor
 
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.f5.skip_init import SkipInit
-from f5_worker.models.whisper.config import (
-    CTRANSLATE2_WEIGHTS,
-    HUGGING_FACE_WEIGHTS,
-    WhisperArch,
-    is_hugging_face,
-    read_arch,
-)
+from f5_worker.models.published import CTRANSLATE2_WEIGHTS, HUGGING_FACE_WEIGHTS, is_hugging_face
+from f5_worker.models.whisper.config import WhisperArch, read_arch
 from f5_worker.models.whisper.model_bin import read_model_bin
 from f5_worker.models.whisper.network import Whisper
 

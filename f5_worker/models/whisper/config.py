@@ -1,7 +1,7 @@
 """What a Whisper checkpoint is made of: the network's sizes, and the tokens and heads that its files name.
 
-Two layouts of a directory are read: Hugging Face's (`openai/whisper-*`: config.json, generation_config.json,
-model.safetensors) and CTranslate2's (`Systran/faster-whisper-*`: config.json, model.bin). Both have tokenizer.json.
+Two layouts of a directory are read: Hugging Face's (`openai/whisper-*`), with generation_config.json, and CTranslate2's
+(`Systran/faster-whisper-*`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from f5_worker.errors import ModelUnavailable
+from f5_worker.models.published import is_hugging_face
 
 SAMPLE_RATE = 16_000
 HOP_SAMPLES = 160  # of a mel frame; the encoder halves their rate
@@ -20,9 +21,6 @@ MAX_FRAMES = 3_000  # 30 s: Whisper's window
 STEP_S = 0.020  # of the encoder
 MAX_TOKENS = 448  # that the decoder has positions for
 MULTILINGUAL_VOCABULARY = 51_865  # and larger; the English models have one token less
-
-HUGGING_FACE_WEIGHTS = "model.safetensors"
-CTRANSLATE2_WEIGHTS = "model.bin"
 
 
 @dataclass(frozen=True)
@@ -62,18 +60,6 @@ class DecodingConfig:
     alignment_heads: tuple[tuple[int, int], ...]
     suppress: tuple[int, ...]
     suppress_at_start: tuple[int, ...]
-
-
-def is_hugging_face(directory: Path) -> bool:
-    """Return whether a directory has Hugging Face's layout; where it has the files of both, that is taken."""
-    return (directory / HUGGING_FACE_WEIGHTS).is_file()
-
-
-def required_files(directory: Path) -> tuple[str, ...]:
-    """Return the names of the files that loading needs, in the layout that a directory has."""
-    if is_hugging_face(directory):
-        return "config.json", "generation_config.json", HUGGING_FACE_WEIGHTS, "tokenizer.json"
-    return "config.json", CTRANSLATE2_WEIGHTS, "tokenizer.json"
 
 
 def read_arch(directory: Path) -> WhisperArch:

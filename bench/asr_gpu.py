@@ -278,9 +278,9 @@ def measure_load(engine: Engine, case: Case, aligner: WhisperAligner, rounds: in
 def main() -> None:
     """Measure all cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["tiny.en", "base", "large-v3-turbo"])
-    parser.add_argument("--rounds", type=int, default=6, help="of each load")
-    parser.add_argument("--minute-rounds", type=int, default=30)
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["base", "tiny.en"])
+    parser.add_argument("--rounds", type=int, default=4, help="of each load")
+    parser.add_argument("--minute-rounds", type=int, default=20)
     parser.add_argument("--tiny-load", action="store_true", help="small loads, to try this on a CPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MEDIAN_STEPS = 7
-MAX_ELEMENTS = 32_000_000  # of the attention that is in memory at once
+MAX_ELEMENTS = 8_000_000  # of the attention that is in memory at once
 # Exchanges after which the middle one of seven values is the median: N. Devillard, "Fast median search".
 _MEDIAN_OF_7 = ((0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6), (2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4))
 

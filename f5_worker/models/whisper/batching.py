@@ -22,7 +22,7 @@ from f5_worker.models.whisper.search import BeamSearch, DecodedClip, SearchOptio
 
 # Of a batch, its rows padded to the longest one: 120 s of sound; on a CPU, which gains nothing from more, 30 s. A text
 # alone is always taken.
-MAX_BATCH_STEPS, MAX_CPU_BATCH_STEPS, MAX_BATCH_TOKENS = 6_000, 1_500, 2_048
+MAX_BATCH_ROWS, MAX_BATCH_STEPS, MAX_CPU_BATCH_STEPS, MAX_BATCH_TOKENS = 8, 6_144, 1_500, 2_048
 MAX_SEARCH_CLIPS = 8  # of a search: padded to 30 s each, as in Whisper's training
 
 
@@ -92,10 +92,10 @@ def _take_batch(waiting: deque[_Request], max_steps: int) -> list[_Request]:
     """Remove and return the texts of the next batch, those that wait longest."""
     batch: list[_Request] = []
     steps = tokens = 0
-    while waiting:
+    while waiting and len(batch) < MAX_BATCH_ROWS:
         text = waiting[0].text
         steps, tokens = max(steps, text.steps), max(tokens, text.n_tokens)
-        rows = len(batch) + 1
+        rows = 1 << len(batch).bit_length()  # with this one, as the graphs have them: a power of two
         if batch and (rows * steps > max_steps or rows * tokens > MAX_BATCH_TOKENS):
             break
         batch.append(waiting.popleft())

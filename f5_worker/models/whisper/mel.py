@@ -11,7 +11,6 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.f5.cuda.upload import upload
@@ -33,39 +32,48 @@ def n_frames(n_samples: int) -> int:
     return -(-n_samples // HOP_SAMPLES)
 
 
+def pad_clips(clips: Sequence[Samples], rows: int, frames: int) -> Tensor:
+    """Return clips `[nw]` as rows of what `log_mels` takes, on the host; rows without a clip are silent.
+
+    Args:
+        frames: of the longest clip, or more.
+    """
+    padded = np.zeros((rows, frames * HOP_SAMPLES + SILENCE_SAMPLES + N_FFT), np.float32)
+    for row, clip in zip(padded, clips, strict=False):
+        wave = np.pad(np.pad(clip, (0, SILENCE_SAMPLES)), N_FFT // 2, mode="reflect")
+        row[: len(wave)] = wave
+    return torch.from_numpy(padded)
+
+
 def log_mel(recording: Samples, mels: int, device: torch.device) -> Tensor:
     """Return the log-mel frames `[m, f]` fp32 of a recording `[nw]` of any length, the last of them of its end."""
-    return _log_mels([recording], mels, device)[0]
+    waves = upload(pad_clips([recording], 1, n_frames(len(recording))), device)
+    lengths = torch.tensor([len(recording)], device=device)
+    return _log_mels(waves, lengths, mels)[0, :, : len(recording) // HOP_SAMPLES + 1]
 
 
-def log_mels(clips: Sequence[Samples], mels: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the log-mel frames `[b, m, f]` fp32 of clips `[nw]`, and how many `[b]` each has.
+def log_mels(waves: Tensor, lengths: Tensor, mels: int) -> tuple[Tensor, Tensor]:
+    """Return the log-mel frames `[b, m, f]` fp32 of padded clips, and how many `[b]` each has.
 
     Their number is even, since the encoder takes two at a time; what is behind a clip's end is zero.
+
+    Args:
+        waves: as from `pad_clips`, for an even number of frames.
+        lengths: `[b]` samples of each clip.
     """
-    logs = _log_mels(clips, mels, device)
-    counts = [n_frames(len(clip)) for clip in clips]
-    length = max(2, max(counts) + max(counts) % 2)
-    logs = functional.pad(logs, (0, max(0, length - logs.shape[-1])))[..., :length]
-    frames = upload(torch.tensor(counts), device)
-    is_behind = torch.arange(length, device=device) >= frames[:, None]
+    n_columns = (waves.shape[1] - SILENCE_SAMPLES - N_FFT) // HOP_SAMPLES
+    frames = (lengths + HOP_SAMPLES - 1) // HOP_SAMPLES
+    is_behind = torch.arange(n_columns, device=waves.device) >= frames[:, None]
+    logs = _log_mels(waves, lengths, mels)[..., :n_columns]
     return logs.masked_fill(is_behind[:, None], 0.0), (frames + frames % 2).clamp(min=2)
 
 
-def _log_mels(clips: Sequence[Samples], mels: int, device: torch.device) -> Tensor:
-    """Return `[b, m, f]` of clips, which have `nw // HOP_SAMPLES + 1` frames each."""
-    waves = [np.pad(np.pad(clip, (0, SILENCE_SAMPLES)), N_FFT // 2, mode="reflect") for clip in clips]
-    padded = np.zeros((len(waves), max(map(len, waves))), np.float32)
-    for row, wave in zip(padded, waves, strict=True):
-        row[: len(wave)] = wave
-    spectrum = torch.stft(
-        upload(torch.from_numpy(padded), device), N_FFT, HOP_SAMPLES, window=_window(device), center=False,
-        return_complex=True,
-    )  # fmt: skip
-    powers = _filters(mels, device) @ spectrum[..., :-1].abs().square()
-    logs = powers.clamp(min=POWER_FLOOR).log10()
-    frames = upload(torch.tensor([len(clip) // HOP_SAMPLES + 1 for clip in clips]), device)
-    is_behind = torch.arange(logs.shape[-1], device=device) >= frames[:, None]
+def _log_mels(waves: Tensor, lengths: Tensor, mels: int) -> Tensor:
+    """Return `[b, m, f]` of padded clips, which have `nw // HOP_SAMPLES + 1` frames each."""
+    device = waves.device
+    spectrum = torch.stft(waves, N_FFT, HOP_SAMPLES, window=_window(device), center=False, return_complex=True)
+    logs = (_filters(mels, device) @ spectrum.abs().square()).clamp(min=POWER_FLOOR).log10()
+    is_behind = torch.arange(logs.shape[-1], device=device) > (lengths // HOP_SAMPLES)[:, None]
     loudest = logs.masked_fill(is_behind[:, None], -torch.inf).amax((1, 2), keepdim=True)
     return (torch.maximum(logs, loudest - RANGE) + 4.0) / 4.0
 

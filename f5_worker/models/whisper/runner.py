@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
@@ -24,12 +22,13 @@ from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
 from f5_worker.models.whisper.config import MAX_FRAMES, SAMPLE_RATE, DecodingConfig, WhisperArch, read_decoding
-from f5_worker.models.whisper.mel import log_mel, log_mels
+from f5_worker.models.whisper.graphs import AlignmentGraphs, BatchSize, graph_size
+from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
 
 STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
-MAX_LOGIT_COLUMNS = 64  # whose logits, of the whole vocabulary, are in memory at once
+MAX_LOGIT_COLUMNS = 32  # whose logits, of the whole vocabulary, are in memory at once
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class WhisperRunner:
     def __init__(self, model: Whisper, decoding: DecodingConfig) -> None:
         self.model = model
         self.decoding = decoding
+        self._graphs = AlignmentGraphs(self._align_batch, model.device) if model.device.type == "cuda" else None
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
@@ -88,26 +88,32 @@ class WhisperRunner:
         with _inference():
             return self._encode(upload(torch.from_numpy(mel)[None], self.model.device), None)
 
-    def encode_clips(self, clips: Sequence[Samples]) -> Sound:
-        """Return what the decoder attends to of clips, each `[nw]` at 16 kHz and at most 30 s."""
-        with _inference():
-            return self._encode(*log_mels(clips, self.model.arch.mels, self.model.device))
-
     def encode_windows(self, clips: Sequence[Samples]) -> Sound:
-        """Return the same of clips padded to Whisper's window, as it was trained."""
+        """Return the same of clips `[nw]` at 16 kHz, padded to Whisper's window of 30 s, as it was trained."""
         with _inference():
-            mel, _ = log_mels(clips, self.model.arch.mels, self.model.device)
-            return self._encode(functional.pad(mel, (0, MAX_FRAMES - mel.shape[-1])), None)
+            device = self.model.device
+            waves = upload(pad_clips(clips, len(clips), MAX_FRAMES), device)
+            lengths = upload(torch.tensor([len(clip) for clip in clips]), device)
+            return self._encode(log_mels(waves, lengths, self.model.arch.mels)[0], None)
 
     def align(self, clips: Sequence[Samples], texts: Sequence[ForcedText]) -> PendingAlignment:
         """Decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""
+        frames = max(n_frames(len(clip)) for clip in clips)
+        exact = BatchSize(len(clips), max(2, frames + frames % 2), max(text.n_tokens for text in texts))
+        size = (graph_size(exact) if self._graphs else None) or exact
+        batch = _pack(clips, texts, size)
         with _inference():
-            return self._align(self.encode_clips(clips), texts)
+            if self._graphs is not None and size is not exact:
+                return PendingAlignment(texts, _Download.begin(self._graphs.run(size, batch)))
+            aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
+            return PendingAlignment(texts, _Download.begin(aligned))
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
         """Decode a text against sound that is encoded."""
         with _inference():
-            return self._align(sound, [text])
+            tokens = upload(torch.tensor([[*text.prompt, *text.tokens, text.end]]), self.model.device)
+            counts = upload(torch.tensor([[text.n_tokens], [text.steps], [text.end]]), self.model.device)
+            return PendingAlignment([text], _Download.begin(self._align(sound, tokens, *counts)))
 
     def advance(self, search: BeamSearch, n_steps: int) -> None:
         """Take so many steps of a search."""
@@ -131,33 +137,52 @@ class WhisperRunner:
         states = self.model.encoder(mel.to(self.model.dtype), frames)
         return self.model.decoder.project_sound(states, None if frames is None else frames // 2)
 
-    def _align(self, sound: Sound, texts: Sequence[ForcedText]) -> PendingAlignment:
-        heads, device, end = self.decoding.alignment_heads, self.model.device, texts[0].end
-        rows = [torch.tensor([*text.prompt, *text.tokens, end]) for text in texts]
-        tokens = upload(pad_sequence(rows, batch_first=True, padding_value=end), device)
+    def _align_batch(self, waves: Tensor, numbers: Tensor, tokens: Tensor) -> Tensor:
+        """Return what `_align` does of a batch as `_pack` makes it; nothing here waits for the device."""
+        lengths, *counts = numbers
+        return self._align(self._encode(*log_mels(waves, lengths, self.model.arch.mels)), tokens, *counts)
+
+    def _align(self, sound: Sound, tokens: Tensor, counts: Tensor, steps: Tensor, ends: Tensor) -> Tensor:
+        """Return the attention `[b, t, n]` of each token, and as the last of n + 1 columns its probability.
+
+        Args:
+            tokens: `[b, t]` prompt, text and end of each row, and more ends.
+            counts, steps: `[b]` tokens and encoder steps of each row.
+            ends: `[b]` the token after the text; those below it are text.
+        """
+        heads = self.decoding.alignment_heads
         queries: list[Tensor] = []
         decoded = self.model.decoder(tokens, sound, queries=queries)
-        counts, steps = upload(
-            torch.tensor([[text.n_tokens for text in texts], [text.steps for text in texts]]), device
-        )
         matrix = attention_matrix(
             torch.stack([queries[layer][:, head] for layer, head in heads], 1),
             torch.stack([sound.layers[layer][0][:, head] for layer, head in heads], 1),
             counts,
             steps,
         )
-        probabilities = self._token_probabilities(decoded[:, :-1], tokens[:, 1:], end)
-        return PendingAlignment(texts, _Download.begin([matrix, probabilities]))
+        following = torch.cat([tokens[:, 1:], tokens[:, -1:]], 1)
+        return torch.cat([matrix, self._token_probabilities(decoded, following, ends)[..., None]], -1)
 
-    def _token_probabilities(self, states: Tensor, tokens: Tensor, end: int) -> Tensor:
-        """Return the probability `[b, t]` of each token after its state `[b, t, d]`, among those below `end`."""
+    def _token_probabilities(self, states: Tensor, tokens: Tensor, ends: Tensor) -> Tensor:
+        """Return the probability `[b, t]` of each token after its state `[b, t, d]`, among those of text."""
         parts = zip(*(torch.split(x, MAX_LOGIT_COLUMNS, 1) for x in (states, tokens)), strict=True)
+        is_text = torch.arange(self.model.arch.vocabulary, device=tokens.device) < ends[:, None, None]
         found = []
         for part, following in parts:
-            logits = self.model.decoder.logits(part)[..., :end]
-            chosen = logits.gather(-1, following.clamp(max=end - 1)[..., None])[..., 0]
+            logits = self.model.decoder.logits(part).masked_fill(~is_text, -torch.inf)
+            chosen = logits.gather(-1, following[..., None])[..., 0]
             found.append((chosen - logits.logsumexp(-1)).exp())
         return torch.cat(found, 1)
+
+
+def _pack(clips: Sequence[Samples], texts: Sequence[ForcedText], size: BatchSize) -> tuple[Tensor, Tensor, Tensor]:
+    """Return waves, numbers and tokens of a batch, on the host; rows without a text have one token and one step."""
+    end = texts[0].end
+    numbers = torch.tensor([0, 1, 1, end]).repeat(size.rows, 1)
+    tokens = torch.full((size.rows, size.tokens), end)
+    for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
+        numbers[row] = torch.tensor([len(clip), text.n_tokens, text.steps, end])
+        tokens[row, : text.n_tokens] = torch.tensor([*text.prompt, *text.tokens, end])
+    return pad_clips(clips, size.rows, size.frames), numbers.T.contiguous(), tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,37 +195,35 @@ class PendingAlignment:
     def result(self, index: int) -> ForcedAlignment:
         """Wait for the device, and return the alignment of one text of the batch; any thread may call this."""
         text = self._texts[index]
-        matrix, probabilities = (values[index] for values in self._values.wait())
         first = len(text.prompt) - 1  # the token from which the text's first one is predicted
-        starts = token_starts(matrix[first : first + len(text.tokens) + 1, : text.steps])
-        return ForcedAlignment(starts, probabilities[first : first + len(text.tokens)].copy())
+        rows = self._values.wait()[index, first : first + len(text.tokens) + 1]
+        return ForcedAlignment(token_starts(rows[:, : text.steps]), rows[:-1, -1].copy())
 
 
 class _Download:
-    """Copies from the device that go on while the host does something else."""
+    """A copy from the device that goes on while the host does something else."""
 
-    def __init__(self, arrays: list[NDArray[np.float32]], done: torch.cuda.Event | None) -> None:
-        self._arrays = arrays
+    def __init__(self, values: NDArray[np.float32], done: torch.cuda.Event | None) -> None:
+        self._values = values
         self._done = done
 
     @classmethod
-    def begin(cls, tensors: Sequence[Tensor]) -> _Download:
-        """Queue copies behind the work of the device."""
-        if tensors[0].device.type != "cuda":
-            return cls([x.float().numpy() for x in tensors], None)
-        copies = [torch.empty(x.shape, dtype=torch.float32, pin_memory=True) for x in tensors]
-        for copy, x in zip(copies, tensors, strict=True):
-            copy.copy_(x, non_blocking=True)
+    def begin(cls, x: Tensor) -> _Download:
+        """Queue the copy behind the work of the device."""
+        if x.device.type != "cuda":
+            return cls(x.numpy(), None)
+        copy = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+        copy.copy_(x, non_blocking=True)
         done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         done.record()
-        return cls([copy.numpy() for copy in copies], done)
+        return cls(copy.numpy(), done)
 
-    def wait(self) -> list[NDArray[np.float32]]:
+    def wait(self) -> NDArray[np.float32]:
         """Return the values once they are there."""
         if self._done is not None:
             with translate_cuda_errors():
                 self._done.synchronize()
-        return self._arrays
+        return self._values
 
 
 def load_whisper_runner(

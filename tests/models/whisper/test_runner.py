@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,10 +15,17 @@ import pytest
 import torch
 
 from f5_worker.errors import OutOfMemory
-from f5_worker.models.whisper import batching
+from f5_worker.models.whisper import batching, runner
 from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
+from f5_worker.models.whisper.graphs import BatchSize, graph_size
 from f5_worker.models.whisper.network import Whisper
-from f5_worker.models.whisper.runner import ForcedAlignment, PendingAlignment, WhisperRunner, load_whisper_runner
+from f5_worker.models.whisper.runner import (
+    ForcedAlignment,
+    ForcedText,
+    PendingAlignment,
+    WhisperRunner,
+    load_whisper_runner,
+)
 from f5_worker.models.whisper.search import SearchOptions
 from tests.models.whisper.small import (
     END,
@@ -156,6 +164,10 @@ class TestTranscripts:
     OPTIONS = SearchOptions((START, NO_TIMESTAMPS), 2, END, SPECIAL_IDS["nospeech"], max_length=16)
     SHORT = replace(OPTIONS, max_length=8)
 
+    @pytest.fixture(autouse=True)
+    def short_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(runner, "MAX_FRAMES", 200)
+
     class Runner(WhisperRunner):
         """Has room for so many clips; counts the clips of its searches and the pieces of its work."""
 
@@ -169,7 +181,7 @@ class TestTranscripts:
             self.searches.append(len(clips))
             if len(clips) > self.max_clips:
                 raise OutOfMemory("full")
-            return super().encode_clips(clips)  # shorter than windows, for the sake of time
+            return super().encode_windows(clips)
 
         def advance(self, search: Any, n_steps: int) -> None:
             self.n_pieces += 1
@@ -214,10 +226,41 @@ class TestTranscripts:
         runner.max_clips = 1
         assert batcher.transcribe(CLIPS[0], self.OPTIONS).tokens == self.alone(self.OPTIONS)[0]
 
-    def test_a_window_is_thirty_seconds(self) -> None:
-        sound = small_runner().encode_windows(CLIPS[:2])
-        assert sound.layers[0][0].shape[2] == 1_500
-        assert sound.mask is None
+
+def test_a_window_is_thirty_seconds() -> None:
+    sound = small_runner().encode_windows(CLIPS[:2])
+    assert sound.layers[0][0].shape[2] == 1_500
+    assert sound.mask is None
+
+
+def test_padding_to_the_size_of_a_graph_changes_nothing() -> None:
+    whisper = small_runner()
+    size = graph_size(BatchSize(len(CLIPS), 200, max(text.n_tokens for text in TEXTS)))
+    assert size == (4, 512, 51)
+    padded = [*CLIPS[:3]], [*TEXTS[:3]]  # and a row without a text
+    with torch.inference_mode():
+        found = whisper._align_batch(*runner._pack(*padded, size)).numpy()
+    assert np.isfinite(found).all()
+    for index, (samples, text) in enumerate(zip(*padded, strict=True)):
+        alone = whisper.align([samples], [text])
+        values = alone._values.wait()[0]
+        np.testing.assert_allclose(found[index, : text.n_tokens, : text.steps], values[:, : text.steps], atol=1e-3)
+        np.testing.assert_allclose(found[index, : text.n_tokens - 1, -1], values[:-1, -1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("frames", range(20, 3_001, 20))
+def test_the_batches_that_are_taken_fit_a_graph(frames: int) -> None:
+    text = ForcedText((START, NO_TIMESTAMPS), (1,) * (frames // 25), END, frames // 2)
+    waiting = deque(batching._Request(CLIPS[0], text) for _ in range(batching.MAX_BATCH_ROWS + 1))
+    batch = batching._take_batch(waiting, batching.MAX_BATCH_STEPS)
+    assert graph_size(BatchSize(len(batch), frames, text.n_tokens)) is not None
+    assert len(batch) == (8 if frames <= 1_536 else 4)
+
+
+def test_what_fits_no_graph() -> None:
+    assert graph_size(BatchSize(1, 512, 200)) == (1, 2_048, 204)  # many tokens in little sound: a larger one
+    assert graph_size(BatchSize(1, 512, 400)) is None
+    assert graph_size(BatchSize(9, 20, 1)) is None
 
 
 @pytest.mark.gpu

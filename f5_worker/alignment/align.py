@@ -83,10 +83,10 @@ class WhisperAligner:
         known = [value for value in confidences if value is not None]
         if len(known) >= MIN_WORDS and sum(known) / len(known) < MIN_CONFIDENCE:
             return None
+        spoken = [word for word in words if word]
         approximate = [
-            ApproximateWord(tokens.time_s(word[0]), tokens.time_s(word[1]), phonetic_length(text[slice(*word)]))
-            for word in words
-            if word
+            ApproximateWord(start_s, end_s, phonetic_length(text[slice(*word)]))
+            for word, (start_s, end_s) in zip(spoken, tokens.times_s(spoken), strict=True)
         ]
         times = iter(refine(approximate, regions, len(samples) / SAMPLE_RATE))
         return place_unspoken([next(times) if word else None for word in words], confidences)
@@ -126,12 +126,12 @@ class _TokenTimes:
     starts_s: Floats
     probabilities: Floats
 
-    def time_s(self, at: int) -> float:
-        """Return the time at which attention moves to a position in the text."""
+    def times_s(self, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+        """Return the times at which attention moves to the begin and to the end of spans of the text."""
         # A character of several tokens begins with the first of them.
         positions = np.maximum.accumulate(self.char_spans.reshape(-1))
         times_s = np.stack([self.starts_s[:-1], self.starts_s[1:]], axis=1).reshape(-1)
-        return float(np.interp(at, positions, times_s))
+        return [(begin_s, end_s) for begin_s, end_s in np.interp(spans, positions, times_s).tolist()]
 
     def confidence(self, begin: int, end: int) -> float | None:
         """Return the mean probability of the tokens in a part of the text; None if it has none."""

@@ -127,14 +127,14 @@ def image() -> str:
     if not path.is_file():
         return ""
     rows = [
-        "| base | our layers | build | `doctor` | ready after | SIGTERM ends it after |",
-        "|---|---|---|---|---|---|",
+        "| base | our layers | `doctor` | ready after | SIGTERM ends it after |",
+        "|---|---|---|---|---|",
     ]
     for base in json.loads(path.read_text(encoding="utf-8"))["bases"].values():
         seconds, ready, stop = base["seconds"], base["ready_s"].values(), base["stop_s"].values()
         rows.append(
             f"| torch {base['torch']}{', f5-tts' if base['has_f5_tts'] else ''} | {base['layers_mb']:.0f} MB | "
-            f"{seconds['build']:.0f} s | {seconds['doctor']:.0f} s | {min(ready):.0f} to {max(ready):.0f} s | "
+            f"{seconds['doctor']:.0f} s | {min(ready):.0f} to {max(ready):.0f} s | "
             f"{max(stop):.1f} s or less |"
         )
     return "\n".join(rows)

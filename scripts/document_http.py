@@ -11,7 +11,8 @@ def http_table(path: Path) -> str:
     if not path.is_file():
         return ""
     result = json.loads(path.read_text(encoding="utf-8"))
-    load, slow, full, timed = (result[name] for name in ("load", "slow_readers", "full_queue", "added_time"))
+    legs = ("load", "slow_readers", "full_queue", "added_time", "idle_sockets")
+    load, slow, full, timed, idle = (result[name] for name in legs)
     rows = {
         f"{load['clients']} clients for {load['seconds'] / 60:.0f} minutes; a tenth left, a twentieth wrong": (
             f"{load['requests']:,} requests: {load['lost']} lost, {load['wrong']} answered wrongly, "
@@ -26,6 +27,9 @@ def http_table(path: Path) -> str:
         f"{slow['readers']} readers of ten minutes of pcm that stop reading": (
             f"{slow['mib_each']:.0f} MiB each; {slow['others']} requests of others meanwhile, "
             f"{slow['others_ms']['p50']:.0f} ms each (median)"
+        ),
+        f"{idle['sockets']} WebSockets that send nothing": (
+            f"{idle['mib_each']:.2f} MiB each; requests of others take {idle['others_ms']['p50']:.0f} ms (median)"
         ),
         f"{full['clients']} clients where 10 jobs fit": (
             f"{sum(full['refusals'].values())} refusals with `Retry-After`, "

@@ -15,12 +15,12 @@ from f5_worker.errors import InvalidInput
 from f5_worker.http.errors import error_response, http_error_response
 from f5_worker.http.middleware import REQUEST_ID, AccessLog, BodyLimit, Keys, api_keys, cors_origins
 from f5_worker.http.openapi import describe
-from f5_worker.http.routes import jobs, native, openai, status
+from f5_worker.http.routes import jobs, native, openai, openai_voices, status
 from f5_worker.http.service import Service, service_of
 from f5_worker.schema.requests import MAX_FAULTS
 from f5_worker.settings import Settings
 
-ROUTERS = (status.router, openai.router, jobs.router, native.router)
+ROUTERS = (status.router, openai.router, openai_voices.router, jobs.router, native.router)
 FIELDS_BYTES = 4_000_000  # of a body besides its clip: subtitles, names of fields
 
 

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field
 
-from f5_worker.api.elevenlabs import Character
+from f5_worker.api.elevenlabs import Character, OutputFormat
 from f5_worker.api.native import Json
 from f5_worker.api.other_services import without_nulls
+from f5_worker.audio.encode import Encoder, from_pcm16
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import MAX_TEXT_CHARS, Input, check
 from f5_worker.text.sentences import clause_ends, sentence_ends
@@ -99,7 +100,7 @@ class TextBuffer:
         Args:
             trigger: do not wait for more than MIN_CHARS.
         """
-        self._text += text
+        self._text = (self._text + text).lstrip()
         if self._immediate:
             return self.take()
         wanted = self._schedule[min(self._n_parts, len(self._schedule) - 1)]
@@ -115,6 +116,24 @@ class TextBuffer:
         """Return all text, and forget it."""
         text, self._text = self._text, ""
         return text
+
+
+class ContextEncoder:
+    """One file out of the audio of a text's parts, which comes as `pcm_s16le` at 24 kHz.
+
+    Files one after the other would not do: players stop at the header of the second, and each has its own delay.
+    """
+
+    def __init__(self, output: OutputFormat) -> None:
+        self._encoder = Encoder(output.format, output.sample_rate, streaming=True)
+
+    def write(self, pcm: bytes) -> bytes:
+        """Encode more audio; return the bytes that are ready. Codecs hold back what does not fill their last frame."""
+        return self._encoder.write(from_pcm16(pcm))
+
+    def close(self) -> bytes:
+        """End the file; return the rest of its bytes."""
+        return self._encoder.close()
 
 
 class AlignmentClock:
@@ -155,7 +174,7 @@ class AlignmentClock:
         }
 
     def end_part(self, end_s: float) -> None:
-        """Begin the next part where this one ends."""
+        """Let the next part begin where this one ends."""
         self._part_s += end_s
 
     def _ms(self, at_s: float) -> int:

@@ -19,11 +19,12 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from f5_worker import errors
-from f5_worker.api.elevenlabs import ElevenLabsContract, ElevenLabsInput, parse_output_format
+from f5_worker.api.elevenlabs import DEFAULT_OUTPUT_FORMAT, ElevenLabsContract, ElevenLabsInput, parse_output_format
 from f5_worker.api.elevenlabs_input import (
     INACTIVE_S,
     MAX_INACTIVE_S,
     AlignmentClock,
+    ContextEncoder,
     InputMessage,
     InputQuery,
     TextBuffer,
@@ -44,7 +45,9 @@ MAX_CONTEXTS = 20  # that are open, or are still spoken, of one connection
 MAX_REASON_BYTES = 123  # of a close frame, RFC 6455 5.5
 DONE, POLICY_VIOLATION, INTERNAL_ERROR, TRY_AGAIN_LATER = 1000, 1008, 1011, 1013
 _TRY_AGAIN = (errors.QueueFull, errors.NotReady, errors.OutOfMemory)
-_OF_SPEECH = ("model_id", "language_code", "output_format", "apply_text_normalization")
+MAX_AUDIO_BYTES = 240_000  # of one message, before base64; clients take messages of 2**20 bytes by default
+SPOKEN_FORMAT = "pcm_24000"  # of the parts of a text
+_OF_SPEECH = ("model_id", "language_code", "apply_text_normalization")
 
 
 @router.websocket("/v1/text-to-speech/{voice}/stream-input")
@@ -66,6 +69,7 @@ class _Context:
         settings: `voice_settings`, of the next part.
         parts: texts to speak, in order.
         is_closed: there comes no more text.
+        encoder: of its audio, once there is any.
         clock: of the times of its characters.
     """
 
@@ -74,6 +78,7 @@ class _Context:
         self.settings: dict[str, Any] = {}
         self.parts: deque[str] = deque()
         self.is_closed = False
+        self.encoder: ContextEncoder | None = None
         self.task: asyncio.Task[None] | None = None
 
     def add(self, part: str) -> None:
@@ -92,6 +97,7 @@ class _Connection:
         self._socket, self._voice, self._is_multi = socket, voice, is_multi
         self._query = InputQuery()
         self._speech: dict[str, Any] = {}
+        self._output = parse_output_format(DEFAULT_OUTPUT_FORMAT)
         self._contexts: dict[str | None, _Context] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._receiving: asyncio.Task[Any] | None = None
@@ -124,9 +130,7 @@ class _Connection:
         self._speech = {name: query[name] for name in _OF_SPEECH if name in query}
         if query.get("seed", "").isdecimal():
             self._speech["seed"] = int(query["seed"])
-        output = query.get("output_format")
-        if output is not None and parse_output_format(output).format == "wav":
-            raise InvalidInput("output_format wav has one header for the whole audio; use pcm, mp3 or opus here")
+        self._output = parse_output_format(query.get("output_format", DEFAULT_OUTPUT_FORMAT))
 
     async def _take_messages(self) -> None:
         while not self._is_ending or self._tasks:
@@ -228,11 +232,14 @@ class _Connection:
         while context.parts:
             await self._speak_part(context, context.parts.popleft())
         if context.is_closed:
+            if context.encoder is not None:
+                await self._send_audio(context, await asyncio.to_thread(context.encoder.close), None)
             await self._send(context, {"audio": None, "isFinal": True, "alignment": None, "normalizedAlignment": None})
 
     async def _speak_part(self, context: _Context, text: str) -> None:
         self._n_jobs += 1
-        fields = {**self._speech, "text": text, "voice": self._voice, "voice_settings": context.settings}
+        fields = {**self._speech, "text": text, "voice": self._voice, "output_format": SPOKEN_FORMAT}
+        fields["voice_settings"] = context.settings
         fields = with_key(self._socket, ElevenLabsInput, fields)
         contract = ElevenLabsContract(fields, f"{self._socket.state.id}-{self._n_jobs}", timed=True)
         end_s = 0.0
@@ -242,11 +249,22 @@ class _Connection:
                     end_s = item.start_s + item.duration_s
                     characters = contract.take_characters(item)
                     times = context.clock.alignment(characters, end_s, is_last=contract.has_all_characters)
-                    audio = base64.b64encode(item.data).decode("ascii")
-                    await self._send(
-                        context, {"audio": audio, "isFinal": None, "alignment": times, "normalizedAlignment": times}
-                    )
+                    data = await asyncio.to_thread(self._encoder_of(context).write, item.data)
+                    await self._send_audio(context, data, times)
         context.clock.end_part(end_s)
+
+    def _encoder_of(self, context: _Context) -> ContextEncoder:
+        if context.encoder is None:
+            context.encoder = ContextEncoder(self._output)
+        return context.encoder
+
+    async def _send_audio(self, context: _Context, data: bytes, times: Json | None) -> None:
+        for begin in range(0, max(len(data), 1 if times else 0), MAX_AUDIO_BYTES):
+            audio = base64.b64encode(data[begin : begin + MAX_AUDIO_BYTES]).decode("ascii")
+            await self._send(
+                context, {"audio": audio, "isFinal": None, "alignment": times, "normalizedAlignment": times}
+            )
+            times = None
 
     async def _send(self, context: _Context, message: Json) -> None:
         told = {**message, "contextId": context.id} if self._is_multi else message

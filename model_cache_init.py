@@ -8,7 +8,6 @@
     python model_cache_init.py fetch                      fill the weight cache
 
 The handler replaces this program by `exec`, so that Python stays PID 1 and the handler gets every variable set here.
-With two programs joined by `&&`, neither would be the case.
 """
 
 from __future__ import annotations
@@ -55,10 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the findings of boot and return the severity: 0 all is well, 1 there are problems, 2 it does not serve."""
     from f5_worker.boot.sequence import diagnose
-    from f5_worker.boot.user import choose_user
 
     report = diagnose(dict(os.environ))
-    report.user = asdict(choose_user(os.environ))
     print(json.dumps(report.to_json(), indent=2) if arguments.json else report.table())
     return report.severity
 
@@ -68,15 +65,8 @@ def resolve(arguments: argparse.Namespace) -> int:
     from f5_worker.boot.flash_attn.wheels import resolve as resolve_wheel
     from f5_worker.boot.probe.probe import Environment
 
-    environment = Environment(
-        python=arguments.python,
-        torch=arguments.torch,
-        cuda=arguments.cuda,
-        abi=arguments.abi == "true",
-        machine=arguments.machine,
-        glibc=arguments.glibc,
-        capability=arguments.capability,
-    )
+    named = {name: getattr(arguments, name) for name in ("python", "torch", "cuda", "machine", "glibc", "capability")}
+    environment = Environment(abi=arguments.abi == "true", **named)
     print(json.dumps(resolve_wheel(environment).to_json(), indent=2))
     return 0
 

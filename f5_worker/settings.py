@@ -98,6 +98,9 @@ class Settings(BaseModel):
         description="Longest time for one job, without waiting; RunPod's own executionTimeout should be longer.",
     )
     max_text_chars: int = Field(20_000, ge=1, le=20_000, description="Longest text of one job.")
+    pronunciations: Path | None = Field(
+        None, description="JSON file of pronunciations for all jobs, as requests have them, up to 1,000."
+    )
     max_audio_s: float = Field(
         3_600.0, ge=1, le=14_400, description="Longest speech of one job, as estimated from text and reference."
     )

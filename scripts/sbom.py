@@ -30,7 +30,7 @@ from f5_worker.boot.flash_attn.wheels import resolve  # noqa: E402
 from f5_worker.boot.probe.probe import Environment  # noqa: E402
 from f5_worker.models.published import HubFile, published, recognisers  # noqa: E402
 
-PACKAGE = re.compile(r"^([\w-]+)==([^\s;]+)((?:\s*\\\n\s*--hash=\S+)*)", re.MULTILINE)
+PACKAGE = re.compile(r"^([\w-]+)==(\S+)(?: ;[^\\\n]*)?((?:\s*\\\n\s*--hash=\S+)*)", re.MULTILINE)
 LICENCES = LicenseFactory()
 VOCODER_LICENCE = "MIT"  # as its card on the hub states
 DEFAULT_BASE = Environment("3.11", "2.4.0", "12.4", False, "x86_64", "2.35", bake_flash_attn.CAPABILITY)
@@ -90,7 +90,7 @@ def _stated_licences(package: str) -> Iterator[License]:
     classified = [
         line.rsplit(" :: ", 1)[1] for line in stated.get_all("Classifier", []) if line.startswith("License ::")
     ]
-    text = stated["License-Expression"] or ", ".join(classified) or stated["License"]
+    text = stated.get("License-Expression") or ", ".join(classified) or stated.get("License")
     if text and len(text) < 100:  # in older packages, the whole text of a licence
         yield LICENCES.make_from_string(text)
 

@@ -27,7 +27,8 @@ from f5_worker.api.other_services import (
 )
 from f5_worker.audio.formats import OPENAI_FORMATS
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check, show
+from f5_worker.schema.faults import show
+from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.schema.voices import AnyVoiceName, KeyedInput
 from f5_worker.synthesis.encoding import AudioChunk

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from f5_worker.api.native import Translated
 from f5_worker.errors import UnknownVoice
-from f5_worker.schema.requests import LANGUAGE, show
+from f5_worker.schema.faults import show
+from f5_worker.schema.text import LANGUAGE
 from f5_worker.settings import variable
 from f5_worker.synthesis.context import Worker
 

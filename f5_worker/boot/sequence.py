@@ -17,6 +17,7 @@ from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, 
 from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
+from f5_worker.boot.user import choose_user
 from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
@@ -65,7 +66,7 @@ def _prepare(environ: MutableMapping[str, str], report: BootReport, started: flo
 
 def diagnose(environ: MutableMapping[str, str]) -> BootReport:
     """Run the same checks and change nothing: neither packages nor files nor `environ`."""
-    report = BootReport(__version__)
+    report = BootReport(__version__, user=asdict(choose_user(environ)))
     copy = dict(environ)
     settings = check_environment(copy, report)
     report.starts = starts.look(copy)

@@ -194,7 +194,7 @@ async def send_in_time(sending: Awaitable[None]) -> None:
     """
     try:
         await asyncio.wait_for(sending, MAX_UNREAD_S)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise NotTakenError(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None
 
 

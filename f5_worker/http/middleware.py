@@ -160,7 +160,7 @@ class BodyLimit:
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), PIECE_TIMEOUT_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise InvalidInput(f"the body stopped coming for {PIECE_TIMEOUT_S:g} s; send it again") from None
             n_bytes += len(message.get("body", b""))
             complete = not message.get("more_body", False)

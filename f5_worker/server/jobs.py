@@ -104,7 +104,7 @@ class JobRunner:
             done = asyncio.wrap_future(self._start(call, place, lambda: work(call)))
             try:
                 return await asyncio.wait_for(done, call.control.left_s() + GRACE_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 call.control.check()
                 raise
             finally:
@@ -196,7 +196,7 @@ class JobRunner:
                 room.release()
                 yield item
             await asyncio.wrap_future(done)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             call.control.check()
             raise
         finally:

@@ -63,7 +63,7 @@ class Recording:
 
     def __init__(self, job: Job, speech: Speech) -> None:
         self._speech, self._stopwatch = speech, job.stopwatch
-        self._builder = TimelineBuilder(speech.text) if job.request.wants_times else None
+        self._builder = TimelineBuilder(speech.text, speech.turns) if job.request.wants_times else None
         self._samples: list[Samples] = []
         self._segments: list[AlignedSegment] = []
         self._spoken: list[SegmentAudio] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -191,7 +191,7 @@ class Library:
             words = new.transcript
             contents[ADDED_TRANSCRIPT_EXTENSION] = words if isinstance(words, bytes) else words.encode()
         metadata = VoiceMetadata(
-            created_at=datetime.now(timezone.utc),
+            created_at=datetime.now(UTC),
             consent=new.consent,
             defaults=new.defaults,
             clip_bytes=len(new.audio),

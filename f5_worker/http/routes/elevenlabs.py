@@ -10,13 +10,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from f5_worker.api.elevenlabs import (
+from f5_worker.api.elevenlabs.speech import (
     DEFAULT_OUTPUT_FORMAT,
     ElevenLabsContract,
     ElevenLabsInput,
-    new_voice,
-    voice_fields,
 )
+from f5_worker.api.elevenlabs.voices import new_voice, voice_fields
 from f5_worker.api.native import Json
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InternalError, ResultTooLarge, WorkerError

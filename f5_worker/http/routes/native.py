@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from f5_worker.api.actions import ACTIONS as WORK
-from f5_worker.api.elevenlabs import voice_fields
+from f5_worker.api.elevenlabs.voices import voice_fields
 from f5_worker.api.native import Contract, Json
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput
@@ -25,7 +25,8 @@ from f5_worker.http.exchange import (
 )
 from f5_worker.http.progress import JobProgress
 from f5_worker.http.sse import MIME, error_event, event
-from f5_worker.schema.requests import ACTIONS, show
+from f5_worker.schema.faults import show
+from f5_worker.schema.requests import ACTIONS
 from f5_worker.synthesis.encoding import AudioChunk
 
 router = APIRouter(tags=["native"])

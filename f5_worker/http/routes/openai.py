@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from f5_worker.api.elevenlabs import model_fields
+from f5_worker.api.elevenlabs.voices import model_fields
 from f5_worker.api.native import Contract, Json
 from f5_worker.api.openai import ROUTE, OpenAIContract, SpeechInput
 from f5_worker.audio.formats import AUDIO_FORMATS

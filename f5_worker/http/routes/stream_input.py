@@ -19,8 +19,13 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from f5_worker import errors
-from f5_worker.api.elevenlabs import DEFAULT_OUTPUT_FORMAT, ElevenLabsContract, ElevenLabsInput, parse_output_format
-from f5_worker.api.elevenlabs_input import (
+from f5_worker.api.elevenlabs.speech import (
+    DEFAULT_OUTPUT_FORMAT,
+    ElevenLabsContract,
+    ElevenLabsInput,
+    parse_output_format,
+)
+from f5_worker.api.elevenlabs.stream_input import (
     INACTIVE_S,
     MAX_INACTIVE_S,
     AlignmentClock,

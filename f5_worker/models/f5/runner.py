@@ -19,6 +19,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
+from f5_worker.models.config import read_traits
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
@@ -50,6 +51,7 @@ from f5_worker.models.placement import (
     DTYPES,
     RunOnDevice,
     choose_device,
+    device_bytes,
     fastest_precision,
     name_device,
     name_precision,
@@ -79,6 +81,7 @@ class F5Runner:
         self._graph_frames = default_frames()
         self.directory = directory
         self.vocabulary = vocabulary
+        self.traits = read_traits(directory)
         self.model = model
         self.vocoder = vocoder
         self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)
@@ -105,10 +108,7 @@ class F5Runner:
     @property
     def device_bytes(self) -> tuple[int, int] | None:
         """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
-        if self.model.device.type != "cuda":
-            return None
-        total = torch.cuda.get_device_properties(self.model.device).total_memory
-        return torch.cuda.memory_reserved(self.model.device), total
+        return device_bytes(self.model.device)
 
     def begin(self, segment: Segment) -> FlowState:
         """Return the state of a segment before its first step, with all that no step changes computed."""

@@ -59,6 +59,7 @@ def test_another_container_takes_the_wheel_from_the_volume(container: Container,
     assert len(container.releases.requests) == 1
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="2.8.3.post1 has no wheel for torch 2.4 and this Python")
 @pytest.mark.usefixtures("unpacked")
 def test_faulty_wheels_are_rejected_until_one_is_right(container: Container) -> None:
     """The first raises on import, the second has wrong results, the third (from the matrix, no hash) is right."""

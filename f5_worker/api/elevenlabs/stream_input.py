@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field
 
-from f5_worker.api.elevenlabs import Character, OutputFormat
+from f5_worker.api.elevenlabs.speech import Character, OutputFormat
 from f5_worker.api.native import Json
 from f5_worker.api.other_services import without_nulls
 from f5_worker.audio.encode import Encoder, from_pcm16

@@ -1,6 +1,6 @@
 """Speak a sentence with a voice agent's ElevenLabs plug-in of which only the address is changed; print what it heard.
 
-    python agents.py pipecat|livekit ADDRESS
+    python agents.py pipecat|pipecat-http|livekit ADDRESS
 
 Run by test_agents.py with the Python of an environment that has the agents' packages.
 """
@@ -16,39 +16,52 @@ SENTENCES = ("The morning light came slowly over the quiet hills.", "And then it
 
 
 async def speak_with_pipecat(address: str) -> dict[str, Any]:
-    """The audio and the words that a pipeline's text-to-speech service gives, in order."""
+    """The audio and the words that pipecat's service for WebSockets gives, in order."""
+    from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+
+    settings = ElevenLabsTTSService.Settings(voice="joe", stability=0.5, speed=1.0)
+    return await _hear(
+        ElevenLabsTTSService(api_key="any", url=f"ws://{address}", settings=settings, sample_rate=24_000)
+    )
+
+
+async def speak_with_pipecat_http(address: str) -> dict[str, Any]:
+    """The audio and the words that pipecat's service for HTTP gives, in order."""
+    import aiohttp
+    from pipecat.services.elevenlabs.tts import ElevenLabsHttpTTSService
+
+    async with aiohttp.ClientSession() as session:
+        return await _hear(
+            ElevenLabsHttpTTSService(
+                api_key="any",
+                base_url=f"http://{address}",
+                settings=ElevenLabsHttpTTSService.Settings(voice="joe"),
+                aiohttp_session=session,
+                sample_rate=24_000,
+            )
+        )
+
+
+async def _hear(service: Any) -> dict[str, Any]:
     from pipecat.frames.frames import (
-        EndFrame,
         ErrorFrame,
-        Frame,
         LLMFullResponseEndFrame,
         LLMFullResponseStartFrame,
         LLMTextFrame,
         TTSAudioRawFrame,
         TTSTextFrame,
     )
-    from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
     from pipecat.tests.utils import run_test
 
-    service = ElevenLabsTTSService(
-        api_key="any",
-        url=f"ws://{address}",
-        settings=ElevenLabsTTSService.Settings(voice="joe", stability=0.5, speed=1.0),
-        sample_rate=24_000,
-    )
     said = [LLMTextFrame(f"{sentence} ") for sentence in SENTENCES]
-    heard: list[Frame] = []
-    down, up = await run_test(
-        service, frames_to_send=[LLMFullResponseStartFrame(), *said, LLMFullResponseEndFrame()], send_end_frame=True
-    )
-    heard += down
+    turn = [LLMFullResponseStartFrame(), *said, LLMFullResponseEndFrame()]
+    heard, errors = await run_test(service, frames_to_send=turn)
     words = [frame for frame in heard if isinstance(frame, TTSTextFrame)]
     return {
         "n_bytes": sum(len(frame.audio) for frame in heard if isinstance(frame, TTSAudioRawFrame)),
         "words": [frame.text for frame in words],
         "times_s": [(frame.pts or 0) / 1e9 for frame in words],
-        "errors": [str(frame) for frame in (*down, *up) if isinstance(frame, ErrorFrame)],
-        "is_ended": any(isinstance(frame, EndFrame) for frame in heard),
+        "errors": [str(frame) for frame in (*heard, *errors) if isinstance(frame, ErrorFrame)],
     }
 
 
@@ -79,7 +92,8 @@ async def speak_with_livekit(address: str) -> dict[str, Any]:
     }
 
 
+AGENTS = {"pipecat": speak_with_pipecat, "pipecat-http": speak_with_pipecat_http, "livekit": speak_with_livekit}
+
 if __name__ == "__main__":
     agent, server = sys.argv[1:]
-    speak = {"pipecat": speak_with_pipecat, "livekit": speak_with_livekit}[agent]
-    print(json.dumps(asyncio.run(speak(server))))
+    print(json.dumps(asyncio.run(AGENTS[agent](server))))

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -53,7 +53,7 @@ def numbers(text: str, language: str) -> Iterator[Reading]:
             yield Reading(*match.span(), said)
 
 
-@cache
+@lru_cache(maxsize=None)
 def _pattern(code: str) -> re.Pattern[str]:
     rules = languages()[code]
     other = "," if rules["decimal"] == "." else "."

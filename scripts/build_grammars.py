@@ -2,8 +2,8 @@
 
     python scripts/build_grammars.py DIRECTORY [LANGUAGE ...]
 
-Needs the packages of requirements-grammars.txt, which nothing needs afterwards (pynini alone has 700 MB). A grammar that
-is in the directory already is kept. Takes some minutes of a processor.
+Needs the packages of requirements-grammars.txt, which nothing needs afterwards (pynini alone has 700 MB). A grammar
+that is in the directory already is kept. Takes some minutes of a processor.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ async def send_in_time(sending: Awaitable[None]) -> None:
         NotTakenError: the caller read nothing for long.
     """
     try:
-        await asyncio.wait_for(sending, MAX_UNREAD_S)
+        async with asyncio.timeout(MAX_UNREAD_S):
+            await sending
     except TimeoutError:
         raise NotTakenError(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None
 

@@ -65,6 +65,7 @@ def load_worker(settings: Settings) -> Worker:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
         from f5_worker.models.load import load, load_default  # torch: seconds, not at import
+        from f5_worker.text.expand.library import load_in_background
         from f5_worker.text.reading import read
 
         runner = load_default(settings)
@@ -78,6 +79,7 @@ def load_worker(settings: Settings) -> Worker:
             runner.name, runner.device, runner.precision, runner.engine, loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
+    load_in_background()  # so that the first job in a language does not wait for its grammar
     recogniser = recogniser_from(settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind

@@ -55,7 +55,7 @@ def assemble(
         lead = joiner.pause(plan.lead_s)
         alignment.push(lead, joiner.bounds)
         yield AudioPart(lead if fitter is None else fitter.push(lead), (), ())
-    for part, audio in zip(plan.parts, spoken, strict=True):
+    for audio, part in zip(spoken, plan.parts, strict=True):  # parts are made while others are spoken
         ready = joiner.push(audio.samples, part.pause_s)
         if part.is_exact:
             ready = np.concatenate([ready, joiner.pause(part.pause_s)])

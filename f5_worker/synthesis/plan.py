@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from f5_worker import cancellation
@@ -14,12 +15,15 @@ from f5_worker.models.f5.duration import SHORT_TEXT_BYTES, target_frames
 from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
 from f5_worker.reference.prepare import Reference
 from f5_worker.settings import Settings
-from f5_worker.text.chunk import byte_budget, chunk, origins
+from f5_worker.text.chunk import byte_budget, chunk_sentences
 from f5_worker.text.seed import segment_seed
 
 if TYPE_CHECKING:
     from f5_worker.text.reading import SpokenPassage
 
+MAX_COMPLETE_CHARS = 1_000  # a longer text is cut into segments while the first ones are spoken
+BATCH_GROWTH = 4
+WORD_BYTES = 5  # of a digit in words, besides its own
 SPEED_RANGE = (0.25, 4.0)  # how far a wanted duration may bend the reference's pace
 
 
@@ -80,22 +84,49 @@ class PlannedSegment:
         return self.frames / FRAMES_PER_S
 
 
-@dataclass(frozen=True)
 class Plan:
-    """A text cut into segments, and the warnings for the caller.
+    """A text cut into segments; those of a long text are made while the first ones are spoken.
 
     Attributes:
         lead_s: the silence before the first segment.
-        parts: the text of each segment.
+        parts: the text of each segment that was made.
         segments: for the engine.
         duration_s: how long all is together, before the segments are trimmed and joined.
+        warnings: for the caller, when all segments are made.
     """
 
-    lead_s: float
-    parts: Sequence[PlannedSegment]
-    segments: Sequence[Segment]
-    duration_s: float
-    warnings: Sequence[str]
+    def __init__(
+        self, lead_s: float, duration_s: float, coming: Iterable[tuple[PlannedSegment, Segment, set[str]]]
+    ) -> None:
+        self.lead_s, self.duration_s = lead_s, duration_s
+        self.parts: list[PlannedSegment] = []
+        self.segments: list[Segment] = []
+        self.warnings: list[str] = []
+        self._coming = iter(coming)
+        self._unknown = set[str]()
+
+    def batches(self) -> Iterator[tuple[Sequence[Segment], tuple[float, float]]]:
+        """Yield the segments, one at first and then more at a time, and from where to where they are of the whole.
+
+        Each batch is made when it is asked for.
+        """
+        begin, begin_share, size = 0, 0.0, max(1, len(self.segments))
+        while self.make(size) > begin:
+            frames = sum(part.frames for part in self.parts)
+            end_share = min(1.0, frames / FRAMES_PER_S / self.duration_s)
+            yield self.segments[begin:], (begin_share, end_share)
+            begin, begin_share, size = len(self.segments), end_share, size * BATCH_GROWTH
+
+    def make(self, n_more: int | None = None) -> int:
+        """Make so many segments more, or all; return how many there are."""
+        is_complete = True
+        for part, segment, unknown in islice(self._coming, n_more):
+            self.parts.append(part)
+            self.segments.append(segment)
+            self._unknown |= unknown
+            is_complete = False
+        self.warnings = _unknown_warning(self._unknown) if n_more is None or is_complete else []
+        return len(self.segments)
 
 
 def make_plan(
@@ -107,6 +138,7 @@ def make_plan(
     lead_s: float = 0.0,
     first_s: float | None = None,
     one_sentence: bool = False,
+    at_once: bool = True,
 ) -> Plan:
     """Cut passages into segments and estimate the length of each.
 
@@ -114,23 +146,49 @@ def make_plan(
         lead_s: silence before the first one.
         first_s: target length of the first of several segments.
         one_sentence: of each segment.
+        at_once: make all segments now; otherwise those of a long text are made as they are taken.
 
     Raises:
         TextTooLong: it would sound for longer than allowed.
         InvalidInput: a segment would be longer than the model can speak.
     """
-    voiced = [(passage, part) for passage in passages for part in _cut(passage, first_s, one_sentence)]
-    parts = [part for _, part in voiced]
-    pauses_s = lead_s + sum(part.pause_s for part in parts if part.is_exact)
-    duration_s = sum(part.frames for part in parts) / FRAMES_PER_S + pauses_s
-    _check_length(duration_s, settings)
-    segments, unknown = [], set[str]()
+    cut = ((passage, part) for passage in passages for part in _cut(passage, first_s, one_sentence))
+    if at_once or sum(len(passage.spoken.sentences.plain.text) for passage in passages) <= MAX_COMPLETE_CHARS:
+        voiced = list(cut)
+        pauses_s = lead_s + sum(part.pause_s for _, part in voiced if part.is_exact)
+        duration_s = sum(part.frames for _, part in voiced) / FRAMES_PER_S + pauses_s
+        _check_length(duration_s, settings)
+        plan = Plan(lead_s, duration_s, _segments(voiced, lead_s, vocabulary, params, settings))
+        plan.make()
+        return plan
+    # Figures are shorter than their words: what is too long with them need not be read.
+    _check_length(lead_s + sum(_natural_s(passage, 0) for passage in passages), settings)
+    estimated_s = lead_s + sum(_natural_s(passage, WORD_BYTES) for passage in passages)
+    return Plan(lead_s, min(estimated_s, settings.max_audio_s), _segments(cut, lead_s, vocabulary, params, settings))
+
+
+def _segments(
+    voiced: Iterable[tuple[VoicedPassage, PlannedSegment]],
+    sounded_s: float,
+    vocabulary: Vocabulary,
+    params: SamplingParams,
+    settings: Settings,
+) -> Iterator[tuple[PlannedSegment, Segment, set[str]]]:
+    """Yield each segment with the characters of it that the model does not know."""
     for index, (passage, part) in enumerate(voiced):
         cancellation.check()
-        tokens, missing = vocabulary.encode(tokenize(passage.reference.transcript + part.text))
-        unknown.update(missing)
-        segments.append(_segment(params, passage.reference, tokens, part.frames, segment_seed(params.seed, index)))
-    return Plan(lead_s, parts, segments, duration_s, _unknown_warning(unknown))
+        sounded_s += part.frames / FRAMES_PER_S + part.pause_s * part.is_exact
+        _check_length(sounded_s, settings)
+        tokens, unknown = vocabulary.encode(tokenize(passage.reference.transcript + part.text))
+        segment = _segment(params, passage.reference, tokens, part.frames, segment_seed(params.seed, index))
+        yield part, segment, set(unknown)
+
+
+def _natural_s(passage: VoicedPassage, digit_bytes: int) -> float:
+    """Return how long a passage is without its numbers in words, if a digit takes so many bytes more."""
+    text = passage.spoken.sentences.plain.text
+    spelled = text + "x" * (digit_bytes * sum(map(str.isdecimal, text)))
+    return _frames(spelled, passage.reference, passage.speed) / FRAMES_PER_S + (passage.spoken.pause_s or 0.0)
 
 
 def check_chars(text: str, settings: Settings) -> None:
@@ -150,16 +208,18 @@ def _cut(passage: VoicedPassage, first_s: float | None, one_sentence: bool) -> I
     n_bytes = len(reference.transcript.encode())
     first = None if first_s is None else round(n_bytes / reference.duration_s * first_s * passage.speed)
     budget = byte_budget(n_bytes, reference.duration_s, passage.speed)
-    pieces = chunk(spoken.text.text, budget, first, one_sentence=one_sentence, end_rank=spoken.end_rank)
-    for index, piece in enumerate(pieces):
-        is_last = index == len(pieces) - 1
+    pieces = chunk_sentences(spoken.sentences, budget, first, one_sentence=one_sentence, end_rank=spoken.end_rank)
+    following = next(pieces, None)
+    while following:
+        (piece, places), following = following, next(pieces, None)
+        is_exact = following is None and spoken.pause_s is not None
         yield PlannedSegment(
             spoken,
             piece.text,
-            origins(piece, spoken.text),
+            places,
             _frames(piece.text, reference, passage.speed),
-            spoken.pause_s if is_last and spoken.pause_s is not None else piece.pause_s,
-            is_exact=is_last and spoken.pause_s is not None,
+            spoken.pause_s if is_exact and spoken.pause_s is not None else piece.pause_s,
+            is_exact,
         )
 
 

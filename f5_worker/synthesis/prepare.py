@@ -6,13 +6,15 @@ import hashlib
 import re
 import secrets
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from f5_worker.alignment.align import Aligned, Aligner, WhisperAligner
 from f5_worker.alignment.timeline import SpeakerTurn
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
+from f5_worker.engine.types import SegmentAudio
 from f5_worker.errors import InvalidInput
 from f5_worker.models.registry import Model
 from f5_worker.reference.prepare import Reference, prepare
@@ -80,7 +82,7 @@ class PlannedText:
     plan: Plan
     params: SamplingParams
     model: Model
-    warnings: Sequence[str]
+    warnings: list[str]
 
 
 @contextmanager
@@ -93,11 +95,11 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
     Raises:
         WorkerError: any that a caller can cause before the device begins.
     """
-    with plan_text(job, request, early=early) as text:
+    with plan_text(job, request, early=early, at_once=request.fix_duration_s is not None) as text:
         passages = text.script.passages
         yield Speech(
             text=text.script.text.text,
-            parts=_speak(job, request, text.plan, text.model, text.params, early=early),
+            parts=_speak(job, request, text, early=early),
             duration_s=request.fix_duration_s or text.plan.duration_s,
             params=text.params,
             model=text.model.name,
@@ -107,8 +109,11 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
 
 
 @contextmanager
-def plan_text(job: Job, request: TextInput, *, early: bool = False) -> Iterator[PlannedText]:
+def plan_text(job: Job, request: TextInput, *, early: bool = False, at_once: bool = True) -> Iterator[PlannedText]:
     """Read a text and cut it into segments, without the device; the model stays loaded until the end of the block.
+
+    Args:
+        at_once: make all segments now; otherwise those of a long text are made as they are taken.
 
     Raises:
         WorkerError: any that a caller can cause before the device begins.
@@ -129,7 +134,7 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False) -> Iterator[
         with job.stopwatch.stage("text_ms"):
             params = sampling_params(job, script.text.text, first, model)
             reading = read_passages(script, lambda name: reading_options(job, voices[name], params, model))
-            spoken = " ".join(passage.text.text for passage in reading.passages)
+            spoken = " ".join(passage.sentences.plain.text for passage in reading.passages)
             ensure_speakable(spoken, len(request.text), script.warnings)
             plan = make_plan(
                 _voiced(request, reading, voices, model.traits.one_sentence),
@@ -139,6 +144,7 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False) -> Iterator[
                 lead_s=reading.lead_s,
                 first_s=request.first_segment_s or (settings.stream_first_s if early else None),
                 one_sentence=model.traits.one_sentence,
+                at_once=at_once,
             )
         own = [*reference_warnings(request, first.reference), *script.warnings, *_capitals_warning(spoken, model)]
         yield PlannedText(script, reading, plan, params, model, [*own, *plan.warnings])
@@ -228,17 +234,29 @@ class _TimedAligner:
             return self._aligner.align(samples, text)
 
 
-def _speak(
-    job: Job, request: SynthesizeInput, plan: Plan, model: Model, params: SamplingParams, *, early: bool
-) -> AudioParts:
+def _speak(job: Job, request: SynthesizeInput, text: PlannedText, *, early: bool) -> AudioParts:
     duration_s = request.fix_duration_s
     yield from assemble(
-        plan,
-        job.worker.engine.submit(plan.segments, job.control, runner=model, early=early),
+        text.plan,
+        _submit(job, text, early=early),
         cross_fade_s=request.cross_fade_s if duration_s is None else request.cross_fade_s or 0.0,
         n_samples=None if duration_s is None else round(duration_s * SAMPLE_RATE),
-        aligner=aligner_for(job, params.language),
+        aligner=aligner_for(job, text.params.language),
     )
+    text.warnings.extend(warning for warning in text.plan.warnings if warning not in text.warnings)
+
+
+def _submit(job: Job, text: PlannedText, *, early: bool) -> Iterator[SegmentAudio]:
+    """Yield the audio of all segments; a batch of them is made while the device speaks the one before."""
+    submit = partial(job.worker.engine.submit, control=job.control, runner=text.model)
+    with ExitStack() as submitted:
+        audio: Iterator[SegmentAudio] = iter(())
+        for batch, share in text.plan.batches():
+            yield from audio
+            results = submit(batch, early=early and not share[0], share=share)
+            submitted.callback(results.close)
+            audio = results
+        yield from audio
 
 
 def _caller_reference(given: ReferenceInput, worker: Worker) -> Reference:

@@ -15,13 +15,14 @@ from itertools import pairwise
 from f5_worker.text.normalize import has_speech
 from f5_worker.text.scripts import CUT_AFTER, WORD_JOINERS
 from f5_worker.text.sentences import clause_ends, ends_with_full_stop, ends_with_pause_mark, sentence_ends
-from f5_worker.text.spans import SourceMappedText
+from f5_worker.text.spans import SourceMappedText, Span
 
 WINDOW_S = 22.0  # reference and target together, as upstream allows (utils_infer.py, `max_chars`)
 MIN_BUDGET_BYTES = 40  # a slow or long reference leaves room for less; shorter chunks sound chopped
 MIN_FIRST_BYTES = 20  # of a first chunk that is short on purpose, and of what it leaves
 
 PAUSES_S = (0.6, 0.35, 0.2, 0.05, 0.0)  # after a chunk that ends at a line, sentence, clause, space, character
+_CERTAIN = 2.5  # times the budget: of a text that long, the first chunk is certain
 LINE, SENTENCE, CLAUSE, SPACE, CHARACTER = 0, 1, 2, 3, 4  # ranks: indices of PAUSES_S and of _SPLITTERS
 
 _SPACE_OR_CJK = re.compile(rf"\s+|[{CUT_AFTER}](?!\s)")
@@ -79,6 +80,37 @@ def chunk(
         rank = max(group[-1].rank, end_rank) if group is groups[-1] else group[-1].rank
         chunks.append(Chunk(spoken, PAUSES_S[rank], positions))
     return chunks
+
+
+def chunk_sentences(
+    sentences: Iterable[SourceMappedText],
+    max_bytes: int,
+    first_bytes: int | None = None,
+    *,
+    one_sentence: bool = False,
+    end_rank: int = LINE,
+) -> Iterator[tuple[Chunk, tuple[Span, ...]]]:
+    """Yield the chunks of a text, and their origins, as its sentences become known.
+
+    They are those of `chunk`: each is yielded when what follows cannot change it.
+    """
+    known, n_bytes = list[SourceMappedText](), 0
+    for sentence in sentences:
+        known.append(sentence)
+        n_bytes += len(sentence.text.encode())
+        if n_bytes <= _CERTAIN * max_bytes:
+            continue
+        text = SourceMappedText.join(known)
+        pieces = chunk(text.text, max_bytes, first_bytes, one_sentence=one_sentence)
+        certain = pieces[:-2]
+        yield from ((piece, origins(piece, text)) for piece in certain)
+        if certain:
+            first_bytes = None
+            rest = text.part(certain[-1].positions[-1] + 1, len(text.text))
+            known, n_bytes = [rest], len(rest.text.encode())
+    text = SourceMappedText.join(known)
+    for piece in chunk(text.text, max_bytes, first_bytes, one_sentence=one_sentence, end_rank=end_rank):
+        yield piece, origins(piece, text)
 
 
 def rank_of_end(text: str) -> int:

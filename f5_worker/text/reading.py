@@ -6,8 +6,9 @@ passages the words of each voice as the model reads them: plain characters, pron
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from f5_worker.text.chunk import LINE, rank_of_end
 from f5_worker.text.markup.capitals import lower_capitals, spell_letters
@@ -38,23 +39,57 @@ class ReadingOptions:
     traits: TextTraits = ALL_LEARNED
 
 
+class SpokenText:
+    """A text as it is spoken; its sentences are made when they are asked for, since a number takes milliseconds.
+
+    Args:
+        plain: with its numbers in figures.
+        sentences: with them in words, and with the places in the script's text that they are from.
+    """
+
+    def __init__(self, plain: SourceMappedText, sentences: Iterable[SourceMappedText]) -> None:
+        self.plain = plain
+        self._made, self._coming = list[SourceMappedText](), iter(sentences)
+
+    def __iter__(self) -> Iterator[SourceMappedText]:
+        at = 0
+        while True:
+            if at == len(self._made):
+                coming = next(self._coming, None)
+                if coming is None:
+                    return
+                self._made.append(coming)
+            yield self._made[at]
+            at += 1
+
+    @cached_property
+    def whole(self) -> SourceMappedText:
+        """Return all sentences as one text."""
+        return SourceMappedText.join(self)
+
+
 @dataclass(frozen=True)
 class SpokenPassage:
     """A passage as it is spoken.
 
     Attributes:
-        text: with the places in the script's text that it is from.
+        sentences: its text.
         language: as which it was read, ISO 639-1.
         pause_s: the silence after it that the text asks for; None where its end decides.
         end_rank: what it ends with, an index of `chunk.PAUSES_S`.
     """
 
-    text: SourceMappedText
+    sentences: SpokenText
     language: str
     voice: str | None = None
     speaker: str | None = None
     pause_s: float | None = None
     end_rank: int = LINE
+
+    @property
+    def text(self) -> SourceMappedText:
+        """Return its text, with the places in the script's text that it is from."""
+        return self.sentences.whole
 
 
 @dataclass(frozen=True)
@@ -76,7 +111,7 @@ def read_passages(script: Script, options: Callable[[str | None], ReadingOptions
         if script.has_words(passage):
             chosen = options(passage.voice)
             text = _speak(_source(script, passage), chosen)
-            if has_speech(text.text):
+            if has_speech(text.plain.text):
                 is_last = passage is script.passages[-1]
                 rank = LINE if is_last else rank_of_end(script.text.text[passage.begin : passage.end])
                 spoken = SpokenPassage(text, chosen.language, passage.voice, passage.speaker, passage.pause_s, rank)
@@ -104,14 +139,20 @@ def read_line(text: str, options: ReadingOptions) -> SpokenPassage:
     return SpokenPassage(_speak(SourceMappedText.of(text), options), options.language)
 
 
-def _speak(source: SourceMappedText, options: ReadingOptions) -> SourceMappedText:
+def _speak(source: SourceMappedText, options: ReadingOptions) -> SpokenText:
     text = apply_pronunciations(plain_text(source), options.pronunciations, options.language)
     if options.traits.lower_capitals:
         text = lower_capitals(text)
     if options.expand:
         text = read_powers(text, options.language)
-        text = SourceMappedText.join(written_out(text, options.language, by_script=options.by_script))
-    return spell_letters(text) if options.traits.spell_letters and options.language == "en" else text
+    return SpokenText(text, _sentences(text, options))
+
+
+def _sentences(text: SourceMappedText, options: ReadingOptions) -> Iterator[SourceMappedText]:
+    written = written_out(text, options.language, by_script=options.by_script) if options.expand else [text]
+    spells = options.traits.spell_letters and options.language == "en"
+    for sentence in written:
+        yield spell_letters(sentence) if spells else sentence
 
 
 def _source(script: Script, passage: Passage) -> SourceMappedText:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import string
 import time
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -296,7 +297,8 @@ CASES = {
         17:02, 8:00 -> mười bảy giờ hai phút, tám giờ
     """,
     "zh": """
-        2024年12月24日是圣诞夜，我收获了54321.12元奖金。 -> 二零二四年十二月二十四日是圣诞夜，我收获了五万四千三百二十一点一二元奖金。
+        2024年12月24日是圣诞夜，我收获了54321.12元奖金。 -> \
+            二零二四年十二月二十四日是圣诞夜，我收获了五万四千三百二十一点一二元奖金。
         共有5个 -> 共有五个
     """,
     "ja": """
@@ -371,7 +373,8 @@ def test_a_grammar_says_what_it_was_compiled_for(language: str) -> None:
     assert own is not None, "build the grammars: make .venv/share/f5-worker/grammars"
     (reading,) = own.read("12")
     assert (reading.begin, reading.end) == (0, 2)
-    assert reading.said and not any(map(str.isdecimal, reading.said))
+    assert reading.said
+    assert not any(map(str.isdecimal, reading.said))
 
 
 def test_a_token_is_said_in_the_order_that_the_verbalizer_takes() -> None:
@@ -425,7 +428,7 @@ def check_places(text: str, language: str) -> None:
     read = normalize(text, language=language)
     spans = list(dict.fromkeys(read.origin))
     assert all(0 <= begin <= end <= len(text) for begin, end in spans)
-    assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:], strict=False)), spans
+    assert all(first[1] <= second[0] for first, second in pairwise(spans)), spans
     covered = {at for begin, end in spans for at in range(begin, end)}
     plain = normalize(text, language=language, expand=False)
     kept = {at for char, (begin, end) in zip(plain.text, plain.origin, strict=True) for at in range(begin, end)

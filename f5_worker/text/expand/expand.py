@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from f5_worker.text.expand.german import joined_numbers
-from f5_worker.text.expand.grammar import Reading
+from f5_worker.text.expand.grammar import Expansion
 from f5_worker.text.expand.islands import has_sign, islands
 from f5_worker.text.expand.library import abbreviations, grammar
 from f5_worker.text.expand.numbers import UNSPACED, numbers
@@ -20,8 +20,8 @@ from f5_worker.text.spans import SourceMappedText
 
 _SEPARATORS = ",;:"  # "1,2,3" is read "one, two, three": without spaces the tokenizer makes one word of it
 _ACROSS_COMMAS = ("en", "hi")  # their grammars know punctuation between words
-# Of a sentence: rules are tried on no more at a time; a grammar, which takes some 0.1 ms a letter and 0.5 ms a digit, reads
-# no more. What is longer is a list of numbers.
+# Of a sentence: rules are tried on no more at a time, and a grammar, which takes some 0.1 ms a letter and more a digit,
+# reads no more. What is longer is a list of numbers.
 MAX_PIECE_CHARS, MAX_GRAMMAR_CHARS, MAX_GRAMMAR_DIGITS = 500, 1_000, 100
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SPACE_BEFORE = re.compile(r" +(?=[,.;:!?])")
@@ -64,7 +64,7 @@ def _expand(sentence: SourceMappedText, language: str, *, by_grammar: bool) -> S
     return sentence
 
 
-def _by_grammar(text: str, language: str) -> Iterator[Reading]:
+def _by_grammar(text: str, language: str) -> Iterator[Expansion]:
     own = grammar(language)
     if own is None:
         return
@@ -80,7 +80,7 @@ def _by_grammar(text: str, language: str) -> Iterator[Reading]:
             said = _finished(text[first:last], reading.said, language)
             if text[last - 1] == "." and across_commas and stop_ends_sentence(text, last):
                 said += "."
-            yield Reading(first, last, said)
+            yield Expansion(first, last, said)
 
 
 def _finished(written: str, said: str, language: str) -> str:
@@ -95,7 +95,7 @@ def _is_wanted(written: str, said: str) -> bool:
     return bool(said) and (has_sign(written) or "." in written or not any(map(str.isalpha, written)))
 
 
-def _separated(text: str, readings: Iterable[Reading], language: str) -> Iterator[Reading]:
+def _separated(text: str, readings: Iterable[Expansion], language: str) -> Iterator[Expansion]:
     """Add a space where a reading would otherwise touch the letters, or the reading, next to it."""
     last = -1
     found = list(readings)
@@ -104,5 +104,5 @@ def _separated(text: str, readings: Iterable[Reading], language: str) -> Iterato
         before, after = text[begin - 1 : begin], text[end : end + 1]
         left = begin > 0 and (begin == last or before.isalnum() or before in _SEPARATORS)
         right = after.isalnum() and end not in begins
-        yield Reading(begin, end, said if language in UNSPACED else f"{' ' * left}{said}{' ' * right}")
+        yield Expansion(begin, end, said if language in UNSPACED else f"{' ' * left}{said}{' ' * right}")
         last = end

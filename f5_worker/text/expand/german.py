@@ -15,7 +15,8 @@ MONTH_OF = {month[:3]: month for month in _MONTHS} | {"Sept": "September"}
 _YEAR = r"(?P<year>\d{4}|\d\d)"
 # A date; or an ordinal before a word, a comma or another ordinal, or at the end.
 GERMAN_NUMBER = (
-    rf"(?<![\w.,])(?:(?P<day>0?[1-9]|[12]\d|3[01])\. ?(?P<month>0?[1-9]|1[0-2])\.(?: ?{_YEAR}(?![\d:/-]|[.,]\d)|(?! ?\d)))"
+    r"(?<![\w.,])(?:(?P<day>0?[1-9]|[12]\d|3[01])\. ?(?P<month>0?[1-9]|1[0-2])\."
+    rf"(?: ?{_YEAR}(?![\d:/-]|[.,]\d)|(?! ?\d)))"
     r"|(?<![\w.,])(?P<ordinal>\d{1,7})\.(?= ?[^\W\d_]|[,!?)/\"”“»]|"
     r" \d{1,2}\. |\s*$)"
 )
@@ -60,7 +61,10 @@ _DETERMINER = re.compile(
     r"(?:([^\W\d_]+),? )?(?<![^\W_])([^\W\d_]+) "
     r"(?:(?:\d{1,3}\.|[^\W\d_]{3,}(?:te|ste)[nrs]?)(?:,| -|-|/| und| oder| bis| bzw\.)* ?)*$"
 )
-_PART = r"(?:eins?|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|\w{2,6}zehn|\w{2,6}(?:zig|ßig)|hundert|tausend|und)"
+_PART = (
+    r"(?:eins?|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|hundert|tausend|und"
+    r"|\w{2,6}zehn|\w{2,6}(?:zig|ßig))"
+)
 _NUMBER = re.compile(rf"\b{_PART}(?: {_PART})+(?:s?te[rnms]?)?\b")
 _COMPOUND = re.compile(r" (?:hundert|tausend|und)")
 _BEFORE_CHARS = 48

@@ -24,7 +24,7 @@ _CACHED_TOKENS = 2048
 _MAX_FIELDS = 5  # 120 orders; no token of the grammars has more
 
 
-class Reading(NamedTuple):
+class Expansion(NamedTuple):
     """What is said instead of a part of the text, `[begin, end)`."""
 
     begin: int
@@ -52,7 +52,7 @@ class Grammar:
         self._tagger, self._verbalizer = (self._load(path) for path in (tagger, verbalizer))
         self._said = lru_cache(_CACHED_TOKENS)(self._verbalize)
 
-    def read(self, text: str) -> list[Reading]:
+    def read(self, text: str) -> list[Expansion]:
         """Return what is said otherwise than it is written, in order; nothing where the grammar does not accept it.
 
         Takes time linear in the length of the text, some 0.2 ms a character.
@@ -61,7 +61,7 @@ class Grammar:
         for begin, end, token in self._tokens(text):
             said = self._said(token)
             if said is not None and said != text[begin:end]:
-                readings.append(Reading(begin, end, said))
+                readings.append(Expansion(begin, end, said))
         return readings
 
     def _load(self, path: Path) -> _Transducer:

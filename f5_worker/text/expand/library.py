@@ -1,10 +1,10 @@
-"""The grammars that this environment was built with (`scripts/build_grammars.py`), each loaded when it is first needed."""
+"""The grammars that this environment was built with (`scripts/build_grammars.py`), loaded when first needed."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,15 +35,11 @@ def abbreviations(language: str) -> Collection[str]:
     return frozenset(path.read_text(encoding="utf-8").split("\n")) if path.is_file() else frozenset()
 
 
-def load_in_background(first: Iterable[str]) -> threading.Thread:
-    """Load every grammar in a thread, so that no job waits for one; return the thread.
-
-    Args:
-        first: languages that are likely.
-    """
+def load_in_background() -> threading.Thread:
+    """Load every grammar in a thread, so that no job waits for one; return the thread."""
 
     def work() -> None:
-        for language in dict.fromkeys([*first, *LANGUAGES]):
+        for language in LANGUAGES:
             grammar(language)
             abbreviations(language)
 

@@ -10,12 +10,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from f5_worker.text.expand.clock import clock_pattern, time_of_day
-from f5_worker.text.expand.grammar import Reading
+from f5_worker.text.expand.grammar import Expansion
 from f5_worker.text.expand.words import INDIC, MAX_DIGITS, agreeing, converted, money, spelled, whole
 
 _LONG_DIGITS = 7  # this long and without separators it is not an amount, but a number to dial or to type
@@ -32,7 +32,7 @@ _DATE = (
 _ALIASES = {"nb": "no", "nn": "no"}
 
 
-@lru_cache(1)
+@cache
 def languages() -> Mapping[str, Mapping[str, Any]]:
     """Return how each language writes and says numbers.
 
@@ -42,7 +42,7 @@ def languages() -> Mapping[str, Mapping[str, Any]]:
     return table
 
 
-def numbers(text: str, language: str) -> Iterator[Reading]:
+def numbers(text: str, language: str) -> Iterator[Expansion]:
     """Yield what is read otherwise than it is written, in order; nothing in a language without rules."""
     code = _ALIASES.get(language, language)
     if code not in languages():
@@ -50,10 +50,10 @@ def numbers(text: str, language: str) -> Iterator[Reading]:
     for match in _pattern(code).finditer(text):
         said = _read(match, code)
         if said is not None:
-            yield Reading(*match.span(), said)
+            yield Expansion(*match.span(), said)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pattern(code: str) -> re.Pattern[str]:
     rules = languages()[code]
     other = "," if rules["decimal"] == "." else "."

@@ -203,8 +203,7 @@ class Settings(BaseModel):
         20_000, ge=1, le=10_000_000, description="Space of their files; with `per_key`, of each key's."
     )
     default_voice: str | None = Field(
-        None,
-        description="The voice of jobs that name no voice, or in OpenAI's and ElevenLabs' calls one of their voices.",
+        None, description="The voice of jobs that name none, or in OpenAI's and ElevenLabs' calls one of theirs."
     )
     voice_aliases: str = Field(
         "",

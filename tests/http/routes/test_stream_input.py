@@ -6,10 +6,10 @@ import asyncio
 import base64
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 import av
@@ -35,13 +35,13 @@ def opened(server: RunningServer, route: str = "stream-input", query: str = "", 
     )
 
 
-def send(socket: ClientConnection, **message: Any) -> None:
-    socket.send(json.dumps(message))
+def send(client: ClientConnection, **message: Any) -> None:
+    client.send(json.dumps(message))
 
 
-def until_final(socket: ClientConnection) -> Iterator[dict[str, Any]]:
+def until_final(client: ClientConnection) -> Iterator[dict[str, Any]]:
     """The messages of a text up to its end."""
-    while not (message := json.loads(socket.recv(timeout=30)))["isFinal"]:
+    while not (message := json.loads(client.recv(timeout=30)))["isFinal"]:
         yield message
 
 
@@ -49,12 +49,12 @@ def audio_of(messages: list[dict[str, Any]]) -> bytes:
     return b"".join(base64.b64decode(message["audio"]) for message in messages)
 
 
-def told(socket: ClientConnection) -> tuple[dict[str, Any], ConnectionClosed]:
+def told(client: ClientConnection) -> tuple[dict[str, Any], ConnectionClosed]:
     """The error that a connection ends with, and its close."""
     messages = []
     try:
         while True:
-            messages.append(json.loads(socket.recv(timeout=30)))
+            messages.append(json.loads(client.recv(timeout=30)))
     except ConnectionClosed as closed:
         return messages[-1], closed
 
@@ -89,24 +89,24 @@ def test_one_text_is_the_audio_of_the_request(server: RunningServer) -> None:
     whole = b"".join(
         client_of(server).text_to_speech.convert(voice_id="joe", text=ONE, output_format="pcm_24000", seed=7)
     )
-    with opened(server) as socket:
-        send(socket, text=" ", voice_settings={"stability": 0.5})
-        send(socket, text=ONE)
-        send(socket, text="")
-        assert audio_of(list(until_final(socket))) == whole
+    with opened(server) as client:
+        send(client, text=" ", voice_settings={"stability": 0.5})
+        send(client, text=ONE)
+        send(client, text="")
+        assert audio_of(list(until_final(client))) == whole
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=30)
+            client.recv(timeout=30)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1000
 
 
 @pytest.mark.parametrize("sync", [False, True])
 def test_times_reach_to_the_end_of_each_message(server: RunningServer, sync: bool) -> None:
-    with opened(server, query=f"sync_alignment={str(sync).lower()}") as socket:
-        send(socket, text=ONE, flush=True)
-        send(socket, text=TWO.rstrip())
-        send(socket, text="")
-        messages = list(until_final(socket))
+    with opened(server, query=f"sync_alignment={str(sync).lower()}") as client:
+        send(client, text=ONE, flush=True)
+        send(client, text=TWO.rstrip())
+        send(client, text="")
+        messages = list(until_final(client))
     aligned = [(message["alignment"], message["audio"]) for message in messages if message["alignment"]]
     assert "".join(char for times, _ in aligned for char in times["chars"]) == ONE + TWO
     clock_ms = 0
@@ -121,29 +121,29 @@ def test_times_reach_to_the_end_of_each_message(server: RunningServer, sync: boo
 
 
 def test_a_text_is_spoken_before_it_is_complete(server: RunningServer) -> None:
-    with opened(server) as socket:
-        send(socket, text=" ", generation_config={"chunk_length_schedule": [50]})
-        send(socket, text=ONE)
-        first = json.loads(socket.recv(timeout=30))
+    with opened(server) as client:
+        send(client, text=" ", generation_config={"chunk_length_schedule": [50]})
+        send(client, text=ONE)
+        first = json.loads(client.recv(timeout=30))
         assert "".join(first["alignment"]["chars"]) == ONE
-        send(socket, text="Never spoken")
+        send(client, text="Never spoken")
         with pytest.raises(TimeoutError):
-            socket.recv(timeout=0.2)
+            client.recv(timeout=0.2)
 
 
 def test_contexts_are_apart(server: RunningServer) -> None:
-    with opened(server, "multi-stream-input", "auto_mode=true") as socket:
-        send(socket, text="")  # keeps the connection alive
+    with opened(server, "multi-stream-input", "auto_mode=true") as client:
+        send(client, text="")  # keeps the connection alive
         for name, text in (("a", ONE), ("b", TWO)):
-            send(socket, text=" ", context_id=name, voice_settings={"speed": 1.0})
-            send(socket, text=text, context_id=name)
-        send(socket, context_id="a", flush=True)
+            send(client, text=" ", context_id=name, voice_settings={"speed": 1.0})
+            send(client, text=text, context_id=name)
+        send(client, context_id="a", flush=True)
         for name in ("a", "b"):
-            send(socket, context_id=name, close_context=True)
+            send(client, context_id=name, close_context=True)
         spoken: dict[str, str] = {"a": "", "b": ""}
         finals = set()
         while finals != {"a", "b"}:
-            message = json.loads(socket.recv(timeout=30))
+            message = json.loads(client.recv(timeout=30))
             name = message["contextId"]
             if message["isFinal"]:
                 finals.add(name)
@@ -151,28 +151,28 @@ def test_contexts_are_apart(server: RunningServer) -> None:
                 assert name not in finals
                 spoken[name] += "".join(message["alignment"]["chars"])
         assert spoken == {"a": ONE, "b": TWO}
-        send(socket, close_socket=True)
+        send(client, close_socket=True)
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=30)
+            client.recv(timeout=30)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1000
 
 
 def test_a_closed_context_speaks_no_more(server: RunningServer) -> None:
-    with opened(server, "multi-stream-input") as socket:
-        send(socket, text="Too short to be spoken yet ", context_id="a")
-        send(socket, context_id="a", close_context=True)
-        assert json.loads(socket.recv(timeout=30)) == {
+    with opened(server, "multi-stream-input") as client:
+        send(client, text="Too short to be spoken yet ", context_id="a")
+        send(client, context_id="a", close_context=True)
+        assert json.loads(client.recv(timeout=30)) == {
             "audio": None, "isFinal": True, "alignment": None, "normalizedAlignment": None, "contextId": "a",
         }  # fmt: skip
 
 
 def test_what_cannot_be_spoken_is_left_out(server: RunningServer) -> None:
-    with opened(server, query="auto_mode=true") as socket:
+    with opened(server, query="auto_mode=true") as client:
         for text in (" ", "... ", "😀 ", ONE):
-            send(socket, text=text)
-        send(socket, text="")
-        messages = list(until_final(socket))
+            send(client, text=text)
+        send(client, text="")
+        messages = list(until_final(client))
     assert "".join(messages[0]["alignment"]["chars"]) == ONE
 
 
@@ -185,9 +185,9 @@ def test_what_cannot_be_spoken_is_left_out(server: RunningServer) -> None:
     ],
 )  # fmt: skip
 def test_a_wrong_message_ends_the_connection_with_its_error(server: RunningServer, sent: str, code: str) -> None:
-    with opened(server) as socket:
-        socket.send(sent)
-        error, closed = told(socket)
+    with opened(server) as client:
+        client.send(sent)
+        error, closed = told(client)
     assert (error["error"], error["code"]) == (code, 1008)
     assert closed.rcvd is not None
     assert closed.rcvd.code == 1008
@@ -199,11 +199,11 @@ def test_the_parts_of_a_text_are_one_file(server: RunningServer, output_format: 
     address = f"ws://{server.address}/v1/text-to-speech/joe/stream-input?seed=7&output_format="
     lengths_s = []
     for name in ("pcm_24000", output_format):
-        with connect(f"{address}{name}") as socket:
+        with connect(f"{address}{name}") as client:
             for text in (ONE, TWO, ONE):
-                send(socket, text=text, flush=True)
-            send(socket, text="")
-            data = audio_of(list(until_final(socket)))
+                send(client, text=text, flush=True)
+            send(client, text="")
+            data = audio_of(list(until_final(client)))
         lengths_s.append(_length_s(name, data))
     assert lengths_s[1] == pytest.approx(lengths_s[0], abs=0.11)  # one delay of the codec, not three
 
@@ -217,17 +217,17 @@ def _length_s(output_format: str, data: bytes) -> float:
 
 
 def test_long_audio_comes_in_messages_that_every_client_takes(server: RunningServer) -> None:
-    with opened(server, query="auto_mode=true") as socket:  # at most 2**20 bytes
-        send(socket, text=ONE * 20)
-        send(socket, text="")
-        messages = list(until_final(socket))
+    with opened(server, query="auto_mode=true") as client:  # at most 2**20 bytes
+        send(client, text=ONE * 20)
+        send(client, text="")
+        messages = list(until_final(client))
     assert len(audio_of(messages)) > 2**20
     assert "".join(char for each in messages if each["alignment"] for char in each["alignment"]["chars"]) == ONE * 20
 
 
 def test_a_format_that_is_not_made_ends_the_connection(server: RunningServer) -> None:
-    with connect(f"ws://{server.address}/v1/text-to-speech/joe/stream-input?output_format=ulaw_8000") as socket:
-        error, _ = told(socket)
+    with connect(f"ws://{server.address}/v1/text-to-speech/joe/stream-input?output_format=ulaw_8000") as client:
+        error, _ = told(client)
         assert "pcm_24000" in error["message"]
 
 
@@ -235,15 +235,15 @@ def test_too_much_text_and_too_many_contexts_are_refused(worker: Worker, device:
     free = threading.Event()
     device.before = lambda segment, step: free.wait(20) and None
     with running(worker, max_text_chars=500) as server:
-        with opened(server) as socket:
+        with opened(server) as client:
             for _ in range(12):
-                send(socket, text=ONE, flush=True)
-            assert told(socket)[0]["error"] == "text_too_long"
+                send(client, text=ONE, flush=True)
+            assert told(client)[0]["error"] == "text_too_long"
         free.set()
-        with opened(server, "multi-stream-input") as socket:
+        with opened(server, "multi-stream-input") as client:
             for number in range(21):
-                send(socket, text=" ", context_id=str(number))
-            assert "20 contexts are open" in told(socket)[0]["message"]
+                send(client, text=" ", context_id=str(number))
+            assert "20 contexts are open" in told(client)[0]["message"]
 
 
 def test_a_key_may_come_with_the_query_or_the_first_message(worker: Worker) -> None:
@@ -252,15 +252,15 @@ def test_a_key_may_come_with_the_query_or_the_first_message(worker: Worker) -> N
             ("xi_api_key=right", {}), ("authorization=Bearer%20right", {}), ("", {"xi_api_key": "right"}),
             ("", {"xi-api-key": "right"}), ("", {"authorization": "Bearer right"}),
         ):  # fmt: skip
-            with opened(server, query=query) as socket:
-                send(socket, text=" ", **message)
-                send(socket, text=ONE)
-                send(socket, text="")
-                assert audio_of(list(until_final(socket)))
+            with opened(server, query=query) as client:
+                send(client, text=" ", **message)
+                send(client, text=ONE)
+                send(client, text="")
+                assert audio_of(list(until_final(client)))
         for message in ({}, {"xi_api_key": "wrong"}):
-            with opened(server) as socket:
-                send(socket, text=ONE, flush=True, **message)
-                error, closed = told(socket)
+            with opened(server) as client:
+                send(client, text=ONE, flush=True, **message)
+                error, closed = told(client)
             assert error["error"] == "unauthorized"
             assert closed.rcvd is not None
             assert closed.rcvd.code == 1008
@@ -282,9 +282,9 @@ def test_a_client_that_leaves_ends_its_work(
         time.sleep(0.05)
 
     device.before = slow
-    with opened(server, "multi-stream-input") as socket:
+    with opened(server, "multi-stream-input") as client:
         for name in "abc":
-            send(socket, text=ONE * 20, context_id=name, flush=True)
+            send(client, text=ONE * 20, context_id=name, flush=True)
         assert started.wait(20)
     until(lambda: not server.service.runner.n_jobs)
     at_end = n_steps
@@ -293,8 +293,8 @@ def test_a_client_that_leaves_ends_its_work(
 
 
 def test_a_client_that_says_nothing_is_told_and_disconnected(server: RunningServer) -> None:
-    with opened(server, query="inactivity_timeout=1") as socket:
-        error, closed = told(socket)
+    with opened(server, query="inactivity_timeout=1") as client:
+        error, closed = told(client)
     assert "no message came for 1 s" in error["message"]
     assert closed.rcvd is not None
     assert closed.rcvd.code == 1008
@@ -304,9 +304,12 @@ def test_a_client_that_reads_nothing_is_disconnected(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], bool]], None]
 ) -> None:
     monkeypatch.setattr(exchange, "MAX_UNREAD_S", 0.5)
-    with closing(opened(server, query="auto_mode=true", max_queue=1)) as socket:
+    address = f"ws://{server.address}/v1/text-to-speech/joe/stream-input?auto_mode=true&output_format=wav_48000"
+    raw = socket.create_connection(tuple(server.address.split(":")))
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    with connect(address, sock=raw, max_queue=1, close_timeout=0.1) as client:
         for _ in range(8):
-            send(socket, text=ONE * 40)
+            send(client, text=ONE * 40)
         until(lambda: b'f5_errors_total{code="JOB_TIMEOUT"} 1.0' in server.service.metrics.render())
         until(lambda: not server.service.runner.n_jobs)
 
@@ -315,17 +318,17 @@ def test_a_full_queue_is_said_with_its_own_code(worker: Worker, device: ToneDevi
     free = threading.Event()
     device.before = lambda segment, step: free.wait(20) and None
     with running(worker, concurrency=1, queue_jobs=1) as server:
-        sockets = [opened(server, "multi-stream-input") for _ in range(3)]
-        for socket in sockets:
-            send(socket, text=ONE, flush=True, context_id="a")
+        clients = [opened(server, "multi-stream-input") for _ in range(3)]
+        for client in clients:
+            send(client, text=ONE, flush=True, context_id="a")
             time.sleep(0.05)
-        error, closed = told(sockets[-1])
+        error, closed = told(clients[-1])
         free.set()
         assert (error["error"], error["code"]) == ("queue_full", 1013)
         assert closed.rcvd is not None
         assert closed.rcvd.code == 1013
-        for socket in sockets:
-            socket.close()
+        for client in clients:
+            client.close()
 
 
 def test_idle_connections_take_no_thread_and_hold_up_no_one(server: RunningServer) -> None:
@@ -333,14 +336,14 @@ def test_idle_connections_take_no_thread_and_hold_up_no_one(server: RunningServe
 
     async def idle() -> None:
         address = f"ws://{server.address}/v1/text-to-speech/joe/stream-input?inactivity_timeout=180"
-        sockets = await asyncio.gather(*(connect_async(address, open_timeout=60) for _ in range(200)))
+        clients = await asyncio.gather(*(connect_async(address, open_timeout=60) for _ in range(200)))
         assert threading.active_count() <= n_threads + 1
         assert not server.service.runner.n_jobs
-        await sockets[0].send(json.dumps({"text": ONE}))
-        await sockets[0].send(json.dumps({"text": ""}))
-        async for message in sockets[0]:
+        await clients[0].send(json.dumps({"text": ONE}))
+        await clients[0].send(json.dumps({"text": ""}))
+        async for message in clients[0]:
             if json.loads(message)["isFinal"]:
                 break
-        await asyncio.gather(*(socket.close() for socket in sockets))
+        await asyncio.gather(*(client.close() for client in clients))
 
     asyncio.run(idle())

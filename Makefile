@@ -3,6 +3,7 @@
 # make fast   the tests that need no model, in seconds
 # make serve  RunPod's local API on port 8000
 # make serve-http  the HTTP server on port 8000: docs/http.md
+# make page-test   the page of the HTTP server in Chromium (apt-get install chromium) -> out/page/
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
@@ -26,7 +27,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu lock sbom audit
-.PHONY: pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test
+.PHONY: pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -53,6 +54,10 @@ bench-gpu: $(VENV)/.test
 soak hostile fuzz chaos: $(VENV)/.test
 	$(PY) bench/$@.py
 	$(PY) scripts/document.py
+
+page-test: $(VENV)/.test
+	$(UV) pip install -q --python $(PY) --no-deps --group browser
+	$(PY) -m pytest -n 0 tests/http/test_browser.py
 
 # mutmut is in no lock: only this uses it.
 mutants: $(VENV)/.test

@@ -30,21 +30,21 @@ export function setRecogniser(isThere) {
     : "Exactly as spoken, or subtitles. The voice is learned from clip and words together.";
 }
 
-/** Show the report of the clip again, after another voice's. */
-export function showClip() {
-  showReport($("report"), report);
+/** Show the clip's report and what can be done with it, or leave the place to a stored voice. */
+export function showClip(isShown) {
+  $("clip").hidden = !isShown;
+  $("keep").hidden = !isShown || clip === null;
+  if (isShown) showReport($("report"), report);
 }
 
-async function takeFiles(files) {
+function takeFiles(files) {
   const subtitles = files.find((file) => TEXT_FILE.test(file.name) || file.type.startsWith("text/"));
   const sound = files.find((file) => file !== subtitles);
-  try {
+  return attempt(async () => {
     if (subtitles) $("words").value = await readText(subtitles);
     if (sound) await setClip(sound);
     await examine();
-  } catch (error) {
-    say(error.message);
-  }
+  });
 }
 
 async function readText(file) {
@@ -65,7 +65,7 @@ async function setClip(file) {
   peaks = await readPeaks(file);
   $("clip-heard").hidden = false;
   $("wave").hidden = peaks === null;
-  $("keep").hidden = false;
+  $("keep").hidden = $("clip").hidden;
   if (peaks !== null) drawWave($("wave"), peaks, null);
 }
 
@@ -73,15 +73,21 @@ async function setClip(file) {
 async function examine() {
   if (clip === null) return;
   const asked = { "reference.audio": clip, "reference.transcript": $("words").value.trim() };
-  say("Checking the clip ...");
+  say("Checking the clip …");
   const answer = await call("v1/voices/report", { method: "POST", body: form(asked) });
   if (clip !== asked["reference.audio"] || $("words").value.trim() !== asked["reference.transcript"]) return;
   report = answer.report;
   const needsWords = !asked["reference.transcript"] && !hasRecogniser;
   say(needsWords ? "Now type the words spoken in the clip." : "");
-  const start_s = report.clip_start_s;
-  if (peaks !== null) drawWave($("wave"), peaks, needsWords ? null : { start_s, end_s: start_s + report.clip_s });
+  if (peaks !== null) drawWave($("wave"), peaks, usedPart());
   if (!$("clip").hidden) showReport($("report"), report);
+}
+
+/** Return the part that is cloned; null where no words belong to one. */
+function usedPart() {
+  if (report.chars_per_s === null) return null;
+  const { clip_start_s: start_s, clip_s } = report;
+  return { start_s, end_s: Math.min(start_s + clip_s, peaks.duration_s) }; // a clip may end in added silence
 }
 
 async function record() {
@@ -108,17 +114,18 @@ function showTime() {
   requestAnimationFrame(showTime);
 }
 
-async function attempt(work) {
+/** Do something, and say it where it fails. */
+async function attempt(work, place = "clip-status") {
   try {
     await work();
   } catch (error) {
     const isRefused = error.name === "NotAllowedError";
-    say(isRefused ? "The browser may not use the microphone. Allow it, or choose a file." : error.message);
+    say(isRefused ? "The browser may not use the microphone. Allow it, or choose a file." : error.message, place);
   }
 }
 
-function say(text) {
-  $("clip-status").textContent = text;
+function say(text, place = "clip-status") {
+  $(place).textContent = text;
 }
 
 /** Call `onKept` with the name of a voice that was stored. */
@@ -128,11 +135,11 @@ export function whenKept(onKept) {
     attempt(async () => {
       const { "reference.audio": audio, "reference.transcript": transcript } = clipFields();
       const name = $("keep-name").value;
-      say("Storing the voice ...");
+      say("Storing the voice …", "keep-status");
       await call("v1/voices", { method: "POST", body: form({ name, audio, transcript, consent: $("consent").value }) });
-      say("");
+      say("", "keep-status");
       await onKept(name);
-    });
+    }, "keep-status");
   });
 }
 

@@ -10,8 +10,8 @@ const POLL_MS = 2000;
 function showSource() {
   const isClip = chosen("source") === "clip";
   $("stored").hidden = isClip;
-  $("clip").hidden = !isClip;
-  return isClip ? showClip() : showStored();
+  showClip(isClip);
+  return isClip ? null : showStored();
 }
 
 function chooseSource(source) {
@@ -54,7 +54,7 @@ async function ready() {
 function showHealth(health, speed = null) {
   const device = health.device === "cpu" ? "CPU" : health.device;
   const facts = [["Model", health.model], ["Runs on", `${device}, ${health.precision}`], ["Worker", health.version]];
-  if (speed !== null) facts.splice(2, 0, ["Speed", `${speed} times as fast as it sounds`]);
+  if (speed !== null) facts.splice(2, 0, ["Speed", `${speed} times real time`]);
   $("footer").replaceChildren(make("dl", {}, ...facts.map(([name, value]) => make(
     "div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }),
   ))));

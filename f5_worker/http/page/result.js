@@ -4,7 +4,7 @@ import { HeardWords } from "./words.js";
 
 let current = null;
 
-/** One request's result; the panel shows the latest. */
+/** One request's result. The panel shows the latest; what comes for an earlier one is dropped. */
 export class Result {
   #player;
   #words;
@@ -32,29 +32,31 @@ export class Result {
       $("pause").textContent = player.isPaused ? "Go on" : "Pause";
     };
     $("cancel").onclick = () => (this.#isComplete ? this.#offer() : cancel());
-    this.say(player ? "Waiting for the first words ..." : "Speaking the lines ...");
+    this.say(player ? "Waiting for the first words …" : "Speaking the lines …");
     $("result").scrollIntoView({ block: "nearest" });
     requestAnimationFrame(() => this.#follow());
   }
 
   say(text) {
-    $("result-status").textContent = text;
+    if (current === this) $("result-status").textContent = text;
   }
 
   progress(share) {
-    $("progress").value = share;
+    if (current === this) $("progress").value = share;
   }
 
   /** Take what is heard next. */
   chunk(samples, start_s, words) {
+    if (current !== this) return;
     this.#player.add(samples, start_s);
     this.#words.add(words);
     $("pause").hidden = false;
-    this.say("Speaking ...");
+    this.say("Speaking …");
   }
 
   /** Show the text and the times of its words, where they come at the end. */
   text(text, words) {
+    if (current !== this) return;
     $("spoken").hidden = false;
     this.#words = new HeardWords($("spoken"), text);
     this.#words.add(words);
@@ -62,11 +64,12 @@ export class Result {
 
   /** Offer the files by name, the audio first; wait until the audio has been heard. */
   async complete(files, response) {
+    if (current !== this) return;
     this.#isComplete = true;
     $("progress").hidden = true;
     const rtf = response.metrics.rtf;
-    const speed = rtf > 0 ? `, ${(1 / rtf).toFixed(1)} times as fast as it sounds` : "";
-    this.say(`${seconds(response.audio.duration_s)}${speed}.`);
+    const speed = rtf > 0 ? `, made at ${(1 / rtf).toFixed(1)} times real time` : "";
+    this.say(`${seconds(response.audio.duration_s)} of speech${speed}.`);
     $("warnings").replaceChildren(...response.warnings.map((text) => make("li", { textContent: sentence(text) })));
     const links = Object.entries(files).map(([download, blob]) => make(
       "a", { className: "button", href: this.#url(blob), download, textContent: kind(download) },
@@ -80,6 +83,7 @@ export class Result {
 
   /** Say why there is no more. */
   fail(text) {
+    if (current !== this) return;
     this.#player?.close();
     $("progress").hidden = $("pause").hidden = $("cancel").hidden = true;
     this.say(text);

@@ -19,7 +19,7 @@ export async function showStored() {
   const voice = voices.find((each) => each.name === name);
   $("stored-audio").hidden = true;
   $("stored-audio").removeAttribute("src");
-  $("delete").hidden = voice?.created_at === undefined; // others are the operator's
+  $("delete").hidden = voice === undefined || voice.source === "model"; // which come with the model and stay
   $("listen").disabled = voice === undefined;
   showReport($("report"), null);
   if (voice === undefined) return;

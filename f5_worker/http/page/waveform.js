@@ -2,6 +2,7 @@
 import { make, seconds } from "./dom.js";
 
 const BARS = 110;
+const NEARLY_S = 0.25; // of silence at the ends, which are not worth telling
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Return a recording's length and its loudest sample in each bar, 0..1; null where the browser cannot decode it. */
@@ -42,8 +43,11 @@ export function drawWave(figure, { duration_s, peaks }, used) {
     path.setAttribute("class", wanted ? "used" : "unused");
     svg.append(path);
   }
-  const text = used === null
-    ? `${seconds(duration_s)} recorded`
-    : `Used: ${used.start_s.toFixed(1)} to ${seconds(used.end_s)}, of ${seconds(duration_s)}`;
-  figure.replaceChildren(svg, make("figcaption", { textContent: text }));
+  figure.replaceChildren(svg, make("figcaption", { textContent: caption(duration_s, used) }));
+}
+
+function caption(duration_s, used) {
+  if (used === null) return `Recorded: ${seconds(duration_s)}`;
+  if (used.start_s < NEARLY_S && used.end_s > duration_s - NEARLY_S) return `Used: all ${seconds(duration_s)}`;
+  return `Used: ${used.start_s.toFixed(1)} to ${seconds(used.end_s)} of ${seconds(duration_s)}`;
 }

@@ -21,7 +21,7 @@ function chooseSource(source) {
 
 function showTask() {
   const isDub = chosen("task") === "dub";
-  $("speak-fields").hidden = $("speed-field").hidden = isDub;
+  $("speak-fields").hidden = $("speed-field").hidden = $("keys").hidden = isDub;
   $("dub-fields").hidden = !isDub;
   $("start").textContent = isDub ? "Dub" : "Speak";
 }

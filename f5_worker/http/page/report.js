@@ -24,7 +24,8 @@ export function showReport(panel, report) {
 }
 
 function facts(report) {
-  const found = [["Used", `${seconds(Math.min(report.clip_s, report.duration_s))} of ${seconds(report.duration_s)}`]];
+  const found = [["Length", seconds(report.duration_s)]];
+  if (report.clip_s < report.duration_s) found[0][1] = `${seconds(report.clip_s)} of ${found[0][1]}`;
   if (report.snr_db !== null) found.push(["Background", `${report.snr_db.toFixed(0)} dB below the speech`]);
   found.push(["Sound up to", `${(report.bandwidth_hz / 1000).toFixed(1)} kHz`]);
   if (report.chars_per_s !== null) found.push(["Pace", `${report.chars_per_s.toFixed(0)} letters a second`]);

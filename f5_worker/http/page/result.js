@@ -9,6 +9,7 @@ export class Result {
   #player;
   #words;
   #urls = [];
+  #isHeard = false;
   #isComplete = false;
 
   /** `player` is null where the audio comes at the end; `cancel` ends the request. */
@@ -48,6 +49,7 @@ export class Result {
   /** Take what is heard next. */
   chunk(samples, start_s, words) {
     if (current !== this) return;
+    this.#isHeard = true;
     this.#player.add(samples, start_s);
     this.#words.add(words);
     $("pause").hidden = false;
@@ -81,12 +83,15 @@ export class Result {
     if (current === this) this.#offer();
   }
 
-  /** Say why there is no more. */
-  fail(text) {
-    if (current !== this) return;
-    this.#player?.close();
-    $("progress").hidden = $("pause").hidden = $("cancel").hidden = true;
-    this.say(text);
+  /** Show that the request was stopped here. */
+  stop() {
+    this.#end("Stopped.");
+  }
+
+  /** Show that the request failed; where nothing was heard, nothing is shown. */
+  fail() {
+    if (current === this) $("result").hidden = !this.#isHeard;
+    this.#end("It broke off.");
   }
 
   close() {
@@ -100,8 +105,16 @@ export class Result {
     if (this.#player) this.#words.finish();
     this.#player?.close();
     this.#player = null;
-    $("pause").hidden = $("cancel").hidden = true;
     $("result-audio").hidden = false;
+    hideControls($("result-audio"));
+  }
+
+  #end(text) {
+    if (current !== this) return;
+    this.#player?.close();
+    $("progress").hidden = true;
+    hideControls($("start"));
+    this.say(text);
   }
 
   #follow() {
@@ -116,6 +129,14 @@ export class Result {
     this.#urls.push(URL.createObjectURL(blob));
     return this.#urls.at(-1);
   }
+}
+
+/** Hide the buttons, and give the focus that one of them has to another element. */
+function hideControls(next) {
+  const buttons = [$("pause"), $("cancel")];
+  const hadFocus = buttons.includes(document.activeElement);
+  buttons.forEach((button) => { button.hidden = true; });
+  if (hadFocus) next.focus();
 }
 
 const kind = (name) => name.split(".").pop().toUpperCase();

@@ -37,6 +37,13 @@ export function drawWave(figure, { duration_s, peaks }, used) {
   svg.setAttribute("viewBox", `0 0 ${BARS} 100`);
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("aria-hidden", "true");
+  if (used !== null) {
+    const place = document.createElementNS(SVG, "rect");
+    const scale = BARS / duration_s;
+    const shape = { x: used.start_s * scale, width: (used.end_s - used.start_s) * scale, y: 0, height: 100 };
+    Object.entries(shape).forEach(([name, value]) => place.setAttribute(name, value));
+    svg.append(place);
+  }
   for (const wanted of [false, true]) {
     const path = document.createElementNS(SVG, "path");
     path.setAttribute("d", bars(wanted));

@@ -23,8 +23,9 @@ export function setUpWork(voice, onDone) {
       onDone(await (chosen("task") === "speak" ? speak : dub)(fields, result, controller.signal));
     } catch (error) {
       const isStopped = error.name === "AbortError";
-      result?.fail(isStopped ? "Stopped." : "There is no result.");
-      if (!isStopped) $("work-error").textContent = error.message;
+      if (isStopped) return result?.stop();
+      result?.fail();
+      $("work-error").textContent = error.message;
     }
   };
   $("work").addEventListener("submit", (event) => {

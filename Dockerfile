@@ -30,6 +30,18 @@ RUN python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 
 RUN command -v gcc > /dev/null \
     || { apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*; }
 
+# The grammars that read numbers aloud, compiled once for each version of their library (some minutes). What compiles
+# them takes 700 MB and is not kept.
+COPY requirements-grammars.txt ./
+COPY scripts/build_grammars.py scripts/
+COPY f5_worker/__init__.py f5_worker/log.py f5_worker/
+COPY f5_worker/text/__init__.py f5_worker/text/
+COPY f5_worker/text/expand/__init__.py f5_worker/text/expand/grammar.py f5_worker/text/expand/library.py f5_worker/text/expand/
+RUN python3 -m venv /tmp/compiler \
+    && /tmp/compiler/bin/python -m pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: -r requirements-grammars.txt \
+    && /tmp/compiler/bin/python scripts/build_grammars.py /opt/venv/share/f5-worker/grammars \
+    && rm -rf /tmp/compiler
+
 # The flash-attn wheel that fits the base's Python, torch, CUDA and C++ ABI, if there is one (auto); or URL#sha256=SUM; or
 # wheels/NAME, a file; or none. It is run at the first start on a GPU: a build has none.
 ARG FLASH_ATTN_WHEEL=auto
@@ -68,6 +80,7 @@ COPY f5_worker/ f5_worker/
 # volume (f5_worker/boot/user.py); --user works too.
 RUN python -m compileall -q f5_worker handler.py http_server.py model_cache_init.py env_validation.py \
     && python -c 'import handler, http_server, f5_worker.models.load' \
+    && python -c 'from f5_worker.text.expand.library import LANGUAGES, grammar; assert all(map(grammar, LANGUAGES))' \
     && printf '#!/bin/sh\nexec python -u /app/model_cache_init.py serve "$@"\n' > /opt/venv/bin/serve \
     && chmod 755 /opt/venv/bin/serve \
     && mkdir -p /opt/f5-overlay && chmod 1777 /opt/f5-overlay \

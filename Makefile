@@ -6,6 +6,7 @@
 # make page-test   the page of the HTTP server in Chromium (apt-get install chromium) -> out/page/
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
+# make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
 # make hostile  inputs made to harm, two at a time beside honest jobs
 # make fuzz     everything that reads what a caller sent
@@ -15,7 +16,7 @@
 # make lock       the locked requirements from pyproject.toml; LOCK="--upgrade-package av": with the newest av
 # make sbom       the bill of materials of the image -> out/sbom.json (CycloneDX)
 # make audit      the locks against a database of vulnerabilities; Error 3 where none can be reached
-# make image-test  build the image on stand-in bases and start it: buildah, runc and debootstrap; 40 minutes
+# make image-test  build the image on stand-in bases and start it: buildah, runc and debootstrap; half an hour
 # make pin-base   the digest of the base image into the Dockerfile, from its registry (docker buildx)
 SHELL := /bin/bash
 VENV := .venv
@@ -26,8 +27,8 @@ HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu lock sbom audit
-.PHONY: pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
+.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http lock sbom
+.PHONY: audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -49,6 +50,10 @@ quality: $(VENV)/.test
 bench-gpu: $(VENV)/.test
 	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
+	$(PY) scripts/document.py
+
+bench-http: $(VENV)/.test
+	$(PY) bench/http_load.py
 	$(PY) scripts/document.py
 
 soak hostile fuzz chaos: $(VENV)/.test
@@ -124,10 +129,17 @@ $(UV):
 	@scripts/venv.sh $(VENV) $(PYTHON)
 	@$(VENV)/bin/pip install -q --disable-pip-version-check uv==0.13.9
 
-$(VENV)/.local: requirements-local.txt | $(UV)
+$(VENV)/.local: requirements-local.txt $(VENV)/share/f5-worker/grammars | $(UV)
 	@echo "installing what the worker needs (torch is large, a few minutes the first time) ..."
 	@$(UV) pip install -q --python $(PY) $(LOCKED) -r requirements-local.txt
 	@touch $@
+
+# The grammars that read numbers aloud, compiled once for each version of their library.
+$(VENV)/share/f5-worker/grammars: requirements-grammars.txt scripts/build_grammars.py | $(UV)
+	@echo "compiling the grammars of eight languages (some minutes, once) ..."
+	@rm -rf $@ $(VENV)/.compiler && $(UV) venv -q --python $(PY) $(VENV)/.compiler
+	@$(UV) pip install -q --python $(VENV)/.compiler/bin/python $(LOCKED) -r requirements-grammars.txt
+	@$(VENV)/.compiler/bin/python scripts/build_grammars.py $@ && rm -rf $(VENV)/.compiler && touch $@
 
 $(VENV)/.test: requirements-test.txt requirements-upstream.txt $(VENV)/.local
 	@command -v git > /dev/null || { echo "make: git is missing; as root: apt-get install git"; exit 1; }
@@ -135,8 +147,9 @@ $(VENV)/.test: requirements-test.txt requirements-upstream.txt $(VENV)/.local
 	@$(UV) pip install -q --python $(PY) $(LOCKED) -r requirements-test.txt -r requirements-upstream.txt
 	@touch $@
 
-$(VENV_OLD)/.installed: requirements-torch24.txt | $(UV)
+$(VENV_OLD)/.installed: requirements-torch24.txt $(VENV)/share/f5-worker/grammars | $(UV)
 	@echo "installing torch 2.4 for the second run of the fast tests ..."
 	@$(UV) venv -q --python $(PY) $(VENV_OLD) --clear
 	@$(UV) pip install -q --python $(VENV_OLD)/bin/python $(LOCKED) -r requirements-torch24.txt
+	@mkdir -p $(VENV_OLD)/share && cp -r $(VENV)/share/f5-worker $(VENV_OLD)/share/
 	@touch $@

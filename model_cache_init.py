@@ -17,7 +17,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -38,11 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     from f5_worker.boot import starts
     from f5_worker.boot.report import BootReport
     from f5_worker.boot.sequence import boot
-    from f5_worker.boot.user import become, choose_user
+    from f5_worker.boot.user import leave_root
 
-    user = choose_user(os.environ)
-    become(user, os.environ)
-    report = BootReport(__version__, user=asdict(user))
+    report = BootReport(__version__, user=leave_root(os.environ))
     starts.end_at_sigterm(report.to_json)
     boot(os.environ, report)
     report.hand_over(os.environ)
@@ -65,15 +62,8 @@ def resolve(arguments: argparse.Namespace) -> int:
     from f5_worker.boot.flash_attn.wheels import resolve as resolve_wheel
     from f5_worker.boot.probe.probe import Environment
 
-    environment = Environment(
-        python=arguments.python,
-        torch=arguments.torch,
-        cuda=arguments.cuda,
-        abi=arguments.abi == "true",
-        machine=arguments.machine,
-        glibc=arguments.glibc,
-        capability=arguments.capability,
-    )
+    named = {name: getattr(arguments, name) for name in ("python", "torch", "cuda", "machine", "glibc", "capability")}
+    environment = Environment(abi=arguments.abi == "true", **named)
     print(json.dumps(resolve_wheel(environment).to_json(), indent=2))
     return 0
 

@@ -25,6 +25,7 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.fuzz_text import PIECES, a_text, text  # noqa: E402
 from bench.record import record  # noqa: E402 - the repository is not an installed package
 from bench.recorded_requests import REQUESTS  # noqa: E402
 from f5_worker.api.contracts import contract_of  # noqa: E402
@@ -33,8 +34,6 @@ from f5_worker.errors import FetchError, WorkerError  # noqa: E402
 from f5_worker.settings import Settings  # noqa: E402
 from f5_worker.storage.addresses import is_public  # noqa: E402
 from f5_worker.storage.fetch import FetchLimits, check_url, fetch, resolve  # noqa: E402
-from f5_worker.text.chunk import chunk, origins  # noqa: E402
-from f5_worker.text.normalize import has_speech, normalize  # noqa: E402
 from f5_worker.transcripts.parse import parse_transcript  # noqa: E402
 from tests.attacks.files import flac_with_comments, m4a_of_many_samples, mp3_with_id3, wav_with_id3  # noqa: E402
 from tests.attacks.test_urls import NOT_PUBLIC_V4, NOT_PUBLIC_V6, PUBLIC, SPELLINGS, URLS  # noqa: E402
@@ -58,21 +57,6 @@ SUBTITLES = (
     "0:00 Hello\n0:02 again\n",
     "Just words, 10:30 --> and so on.\nA second line.",
 )
-PIECES = (
-    *("Hello there. ", "Dr. Smith paid $5.50 on 3/4/2024 at 10:30. ", "1,000,000.5 km² ", "No. 5, pp. 3-7; ", "I.e. "),
-    *(
-        "مرحبا بالعالم ",
-        "你好，世界。2024年 ",
-        "こんにちは。",
-        "한국어 문장. ",
-        "Привет, мир! ",
-        "नमस्ते दुनिया। ",
-        "שלום ",
-    ),
-    *("👩‍👩‍👧‍👦", "é" * 3, "e\u0301\u0301", "\u200b", "\u202e", "\u00ad", "\ud800", "\x00", "ﬃ", "½", "Ⅷ", "①"),
-    *("...", "!?!?", "---", "((((", '"', "\n\n", "\r\n", "\t", " " * 40, "a" * 60, "1" * 60, "$" * 9, "." * 30, "<b>"),
-)
-TEXT_LANGUAGES = ("en", "de", "fr", "zh", "ja", "ko", "ru", "hi", "ar", "xx")
 ODD_VALUES: tuple[Any, ...] = (
     *(None, True, "", "x", "\ud800", "x" * 300, 0, -1, 1.5, 1e308, float("nan"), float("inf"), 10**400, [], {}),
     *([[]], {"": {}}, [0] * 1_200, {"audio": "x"}, "https://127.0.0.1/", "data:audio/wav;base64,####"),
@@ -184,30 +168,6 @@ def schema(value: Any) -> None:
         written = json.dumps(contract.error(error)).encode()
         assert len(written) < 100_000, f"a refusal of {len(written)} bytes"
         raise
-
-
-def text(value: tuple[str, str, bool, int]) -> None:
-    """Normalize and cut a text; every character comes from somewhere in it, and no words are lost."""
-    source, language, expand, max_bytes = value
-    normalized = normalize(source, language=language, expand=expand)
-    assert len(normalized.text) == len(normalized.origin)
-    assert all(0 <= begin <= end <= len(source) for begin, end in normalized.origin)
-    if has_speech(normalized.text):
-        chunks = chunk(normalized.text, max_bytes, first_bytes=max_bytes // 2)
-        assert all(len(piece.text) == len(origins(piece, normalized)) for piece in chunks)
-        spoken = "".join(piece.text for piece in chunks)
-        assert letters(spoken) == letters(normalized.text)
-
-
-def letters(value: str) -> str:
-    """Return the letters and digits of a text."""
-    return "".join(filter(str.isalnum, value))
-
-
-def a_text(rng: random.Random) -> tuple[str, str, bool, int]:
-    """Return a text of many scripts and signs, and how it is to be cut."""
-    pieces = [rng.choice(PIECES) * rng.choice((1, 1, 1, 2, 20)) for _ in range(rng.randint(1, 30))]
-    return "".join(pieces), rng.choice(TEXT_LANGUAGES), rng.random() < 0.8, rng.choice((40, 60, 135, 300))
 
 
 def a_url(rng: random.Random) -> str:

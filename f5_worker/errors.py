@@ -119,7 +119,7 @@ class SubtitlesUnreadable(InputError):
 
 
 class TextUnspeakable(InputError):
-    """The text has nothing to speak: only punctuation, symbols or emoji."""
+    """The text has nothing to speak: only punctuation, symbols, emoji, code or stage directions."""
 
     code = "TEXT_UNSPEAKABLE"
 

@@ -42,6 +42,7 @@ lock requirements-test.txt pyproject.toml -c requirements-local.txt \
 lock requirements-torch24.txt pyproject.toml -c requirements.txt --extra check --extra local \
   --overrides <(echo torch==2.4.1) --excludes <(echo onnxruntime)
 lock requirements-upstream.txt --no-deps --group pyproject.toml:upstream
+lock requirements-grammars.txt --no-deps --group pyproject.toml:grammars
 
 has_wheels "3.11 3.12 3.13" requirements.txt
 has_wheels "3.11 3.12 3.13" requirements-local.txt

@@ -30,6 +30,7 @@ from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 from f5_worker.storage.s3_config import BucketConfig
 from f5_worker.synthesis.context import Worker
+from f5_worker.text.traits import TextTraits
 from f5_worker.voices.library import Library
 
 cpuinfo.get_cpu_info = dict  # runpod asks as it is imported, and it takes a second of every process
@@ -87,6 +88,7 @@ class ToneDevice:
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary.load(TINY / "vocab.txt")
+        self.traits = TextTraits()
         self.segments: list[Segment] = []
         self.attention: dict[str, Any] = {}
         self.device_bytes: tuple[int, int] | None = None

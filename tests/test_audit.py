@@ -63,7 +63,7 @@ def test_without_a_database_one_line_says_so(
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert audit.main() == audit.NOT_LOOKED_UP
-    assert capsys.readouterr().out == "requirements-local.txt: could not be looked up: ConnectionError: no route\n"
+    assert capsys.readouterr().out == "requirements-grammars.txt: could not be looked up: ConnectionError: no route\n"
 
 
 def test_packages_that_another_python_needs_are_looked_up_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

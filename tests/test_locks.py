@@ -24,8 +24,8 @@ USED_OTHERWISE = {
 }
 
 
-def test_there_are_five() -> None:
-    names = ["", "-local", "-test", "-torch24", "-upstream"]
+def test_there_are_six() -> None:
+    names = ["", "-grammars", "-local", "-test", "-torch24", "-upstream"]
     assert sorted(f"requirements{name}.txt" for name in names) == LOCKS
 
 
@@ -101,7 +101,7 @@ def test_each_direct_dependency_is_locked() -> None:
 def test_everything_is_installed_by_hash() -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     installs = [line for line in makefile.splitlines() if "pip install" in line and " -r " in line]
-    assert len(installs) == 3
+    assert len(installs) == 4
     assert all("$(LOCKED)" in line for line in installs)
     assert "LOCKED := --no-deps --require-hashes" in makefile
 

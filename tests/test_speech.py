@@ -19,7 +19,7 @@ from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak
-from tests.listen import transcribe, word_error_rate
+from tests.listen import transcribe, word_error_rate, words
 
 pytestmark = pytest.mark.model
 
@@ -58,6 +58,35 @@ def published_wer(directory: Path) -> float:
 def test_its_word_error_rate_is_as_published(tiny_worker: Worker, tiny: Path) -> None:
     recognised = [transcribe(say(tiny_worker, text, quality="balanced"), 24_000) for text in SENTENCES]
     assert word_error_rate(list(SENTENCES), recognised) <= published_wer(tiny) + TOLERANCE, recognised
+
+
+@pytest.mark.parametrize(
+    ("written", "heard"),
+    [
+        ("THE MORNING LIGHT CAME SLOWLY OVER THE QUIET HILLS.", "morning light came slowly over the quiet hills"),
+        ("Hi. How are you?", "how are you"),
+        ("Hi. How are you?", "hi"),
+        ("The BBC reported it.", "bbc"),
+        ("The meeting is at 5 PM today.", "p m"),
+    ],
+)
+def test_what_it_has_not_learned_to_read_is_written_for_it(tiny_worker: Worker, written: str, heard: str) -> None:
+    recognised = [transcribe(say(tiny_worker, written, quality="fast", seed=seed), 24_000) for seed in (6, 7)]
+    found = [" ".join(words(text.replace(".m.", " m").replace("p.m", "p m"))) for text in recognised]
+    assert any(heard in text for text in found), found
+
+
+def test_a_pause_and_a_second_voice_with_the_real_model(tiny_worker: Worker) -> None:
+    job = SynthesizeInput.model_validate(
+        {"text": "Hello there. [pause:1.5s] [voice:bella]My friend.", "voice": "joe", "seed": 5, "quality": "fast"}
+    )
+    response = speak(Job(job, tiny_worker, JobControl(300)))
+    samples = decode(response.audio.data or b"", max_bytes=10**9, max_s=600).samples
+    first, second = response.segments  # type: ignore[attr-defined]
+    begin, end = round(first.end_s * 24_000), round(second.start_s * 24_000)
+    assert end - begin == 36_000
+    assert not samples[begin:end].any()
+    assert "friend" in words(transcribe(samples, 24_000))
 
 
 def test_same_seed_same_samples_with_the_real_model(tiny_worker: Worker) -> None:

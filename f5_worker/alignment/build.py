@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from f5_worker.alignment.align import Aligned
 from f5_worker.alignment.estimate import estimate
-from f5_worker.alignment.timeline import Timeline, Word
+from f5_worker.alignment.timeline import SpeakerTurn, Timeline, TimingSource, Word
 from f5_worker.alignment.words import phonetic_length, word_spans
 from f5_worker.audio.levels import Samples
 
@@ -36,6 +36,7 @@ class AlignedSegment:
     end_s: float
     samples: Samples
     aligned: Aligned | None
+    speaker: str | None = None
 
 
 class _Part(NamedTuple):
@@ -56,11 +57,12 @@ class TimelineBuilder:
     the least of their confidences.
 
     Args:
-        text: as the caller sent it.
+        text: as the caller sent it, without its markup.
+        turns: who speaks which part of it.
     """
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, text: str, turns: Sequence[SpeakerTurn] = ()) -> None:
+        self._text, self._turns = text, tuple(turns)
         self._spans = word_spans(text)
         self._parts: list[_Part] = []
         self._in_order: list[_Part] = []
@@ -106,7 +108,8 @@ class TimelineBuilder:
             words.append(word)
         times[last:] = [(at_s, at_s)] * (len(self._text) - last)
         measured = bool(self._measured) and all(self._measured)
-        return Timeline(self._text, tuple(words), tuple(times), duration_s, "aligned" if measured else "estimated")
+        source: TimingSource = "aligned" if measured else "estimated"
+        return Timeline(self._text, tuple(words), tuple(times), duration_s, source, self._turns)
 
 
 def _timed_words(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 TimingSource = Literal["aligned", "estimated"]
 
@@ -24,12 +25,20 @@ class Word:
     confidence: float | None
 
 
+class SpeakerTurn(NamedTuple):
+    """From `begin` on, in characters of the text, `speaker` speaks; None: one without a name."""
+
+    begin: int
+    speaker: str | None
+
+
 @dataclass(frozen=True)
 class Timeline:
     """A text and its times in the audio, in order, never decreasing, inside the audio.
 
-    text: as the caller sent it. characters: `(start_s, end_s)` for each character of it.
+    text: as the caller sent it, without its markup. characters: `(start_s, end_s)` for each character of it.
     source: `aligned` if every word's time was measured in the sound, else `estimated`.
+    turns: in order; empty where nothing says who speaks.
     """
 
     text: str
@@ -37,6 +46,12 @@ class Timeline:
     characters: tuple[tuple[float, float], ...]
     duration_s: float
     source: TimingSource
+    turns: tuple[SpeakerTurn, ...] = ()
+
+    def speaker_at(self, at: int) -> str | None:
+        """Find who speaks `text[at]`; None where nothing says so."""
+        index = bisect_right(self.turns, at, key=lambda turn: turn.begin)
+        return self.turns[index - 1].speaker if index else None
 
 
 def shifted(timeline: Timeline, shift_s: float, duration_s: float) -> Timeline:

@@ -14,6 +14,7 @@ from f5_worker.api.job_bucket import bucket_from_job
 from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
 from f5_worker.api.openai import OpenAISpeech, with_voice
+from f5_worker.api.preview import preview
 from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
 from f5_worker.delivery.save import save
@@ -21,6 +22,7 @@ from f5_worker.schema.requests import (
     DiagnoseInput,
     DubInput,
     HealthInput,
+    PreviewInput,
     SpeechRequest,
     SynthesizeInput,
     VoicesAddInput,
@@ -142,6 +144,7 @@ ACTIONS: Mapping[type, Action] = {
     Translated: Action(speak, stream),
     OpenAISpeech: Action(speak, stream),
     DubInput: Action(speak, stream),
+    PreviewInput: Action(preview),
     VoicesAddInput: Action(voices.add),
     UploadedVoice: Action(voices.upload),
     VoicesListInput: Action(voices.list_voices),

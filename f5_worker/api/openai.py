@@ -19,8 +19,10 @@ from pydantic import Field
 from f5_worker.api.native import Contract, Json, Translated
 from f5_worker.audio.formats import OPENAI_FORMATS
 from f5_worker.errors import InvalidInput, UnknownVoice
-from f5_worker.schema.requests import LANGUAGE, MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check, show
+from f5_worker.schema.faults import show
+from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check
 from f5_worker.schema.responses import SpeechResponse
+from f5_worker.schema.text import LANGUAGE
 from f5_worker.schema.voices import AnyVoiceName, KeyedInput
 from f5_worker.settings import variable
 from f5_worker.synthesis.context import Worker

@@ -54,6 +54,17 @@ class Joiner:
             return self._append(segment, pause_s)
         return self._overlap(limit_peak(segment, PEAK), self._cross_fade_samples)
 
+    def pause(self, pause_s: float) -> Samples:
+        """Add silence of exactly that length, which no segment overlaps; return the samples that are final with it.
+
+        It takes the place of the pause after the last segment.
+        """
+        silence = np.zeros(round(pause_s * SAMPLE_RATE), np.float32)
+        ready = np.concatenate([self.finish(), silence])
+        self._held = _EMPTY
+        self._length += len(silence)
+        return ready
+
     def finish(self) -> Samples:
         """Return the end of the last segment, held back for a cross-fade; empty without one."""
         return self._held if self._cross_fade_samples is not None else _EMPTY
@@ -72,7 +83,7 @@ class Joiner:
         rising = np.linspace(0, 1, shared, dtype=np.float32)
         before, falling = np.split(self._held, [len(self._held) - shared])
         middle = self._length - shared + shared // 2
-        if self._bounds:
+        if shared:
             self._bounds[-1] = (self._bounds[-1][0], middle)
         self._length += len(segment) - shared
         self._bounds.append((middle, self._length))

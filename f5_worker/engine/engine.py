@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,7 +76,8 @@ class Engine:
         *,
         runner: ModelRunner[Any] | None = None,
         early: bool = False,
-    ) -> Iterator[SegmentAudio]:
+        share: tuple[float, float] = (0.0, 1.0),
+    ) -> Generator[SegmentAudio, None, None]:
         """Queue a job's segments; yield their audio in order, each as soon as it and those before it are done.
 
         An error of a segment is raised here, and for this job alone. Closing the iterator drops the rest.
@@ -84,14 +85,17 @@ class Engine:
         Args:
             runner: the model that runs them; None for the default one.
             early: the caller streams: later segments wait until the first is finished, so that it is done early.
+            share: from where to where of the caller's work they are, for its progress.
         """
-        job = EngineJob(segments, control, runner or self._runner, early)
+        job = EngineJob(segments, control, runner or self._runner, early, share)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the engine is closed")
             self._scheduler.jobs.append(job)
             self._changed.notify()
-        return self._results(job)
+        results = self._results(job)
+        next(results)  # to its first `yield`: closing a generator that has not begun would not drop the job
+        return results
 
     def run(self, work: Callable[[], T]) -> T:
         """Call `work` on the device thread between two steps, for example to load a model; return its result."""
@@ -117,8 +121,9 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    def _results(self, job: EngineJob) -> Iterator[SegmentAudio]:
+    def _results(self, job: EngineJob) -> Generator[Any, None, None]:
         try:
+            yield None
             for _ in range(job.n_segments):
                 result = _wait_for_result(job)
                 if isinstance(result, Exception):

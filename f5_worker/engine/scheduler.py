@@ -33,7 +33,7 @@ MAX_PASSED = 8
 MAX_DELAY_FACTOR = 128
 BATCH_FACTOR = 2
 SMALL_FORWARD_FRAMES = 2_048  # a GPU takes about as long for fewer frames
-MAX_UNREAD = 16  # segments of a stream that begin before their caller reads; two minutes of speech
+MAX_UNREAD = 8  # segments of a stream that begin before their caller reads; a minute or two of speech
 
 
 class EngineJob:
@@ -48,10 +48,18 @@ class EngineJob:
         n_read: segments whose audio the caller has read.
     """
 
-    def __init__(self, segments: Sequence[Segment], control: JobControl, runner: ModelRunner[Any], early: bool) -> None:
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        control: JobControl,
+        runner: ModelRunner[Any],
+        early: bool,
+        share: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
         self.control = control
         self.runner = runner
         self.early = early
+        self._share = share
         self.results: queue.SimpleQueue[SegmentAudio | Exception] = queue.SimpleQueue()
         self.abandoned = False
         self.ended = not segments
@@ -102,7 +110,8 @@ class EngineJob:
 
     def report_progress(self) -> None:
         """Report the share of steps done to the job's control."""
-        self.control.on_progress(self._steps_done / self._steps)
+        begin, end = self._share
+        self.control.on_progress(begin + (end - begin) * self._steps_done / self._steps)
 
     def count_step(self) -> None:
         """Count one step of one of the job's segments."""

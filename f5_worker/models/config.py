@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from f5_worker.errors import ModelUnavailable
+from f5_worker.text.traits import TextTraits
 
 BACKBONES = ("DiT", "UNetT", "MMDiT")
 MEL_SPEC_TYPES = ("vocos", "bigvgan")
@@ -75,6 +76,24 @@ def read_config(directory: Path) -> ModelConfig:
     backbone = _take(values, "backbone", BACKBONES)
     mel_spec_type = _take(values, "mel_spec_type", MEL_SPEC_TYPES)
     return ModelConfig(values, backbone, mel_spec_type)
+
+
+def read_traits(directory: Path) -> TextTraits:
+    """Return what the checkpoint in `directory` has not learned of written text: its `text.json`, or nothing.
+
+    Raises:
+        ModelUnavailable: the file cannot be read, or has other names.
+    """
+    path = directory / "text.json"
+    if not path.is_file():
+        return TextTraits()
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not all(isinstance(value, bool) for value in values.values()):
+            raise ValueError("its values are not all true or false")
+        return TextTraits(**values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelUnavailable(f"text.json of model {directory.name!r} cannot be read: {error}") from None
 
 
 def _take(values: dict[str, Any], name: str, known: tuple[str, ...]) -> str:

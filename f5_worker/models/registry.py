@@ -17,6 +17,7 @@ from f5_worker.log import logger
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.published import published
 from f5_worker.settings import Settings
+from f5_worker.text.traits import TextTraits
 
 if TYPE_CHECKING:
     from f5_worker.models.f5.cuda.attention_choice import Measured
@@ -36,6 +37,10 @@ class Model(ModelRunner[Any], Protocol):
     @property
     def vocabulary(self) -> Vocabulary:
         """Return the tokens that it knows."""
+
+    @property
+    def traits(self) -> TextTraits:
+        """Return what it has not learned of written text."""
 
     @property
     def device(self) -> str:

@@ -32,6 +32,11 @@ class SubtitleStyle(BaseModel):
     fill_gaps_s: float = Field(
         0.0, ge=0, le=5, description="A cue stays on until the next one if the gap is at most this, 0..5."
     )
+    speakers: bool = Field(
+        False,
+        description="Name who speaks: `<v Ann>` in vtt, the event's name in ass, `Ann: ` where a turn begins in srt. A "
+        "cue ends with its speaker's turn in any case, and json has the speakers.",
+    )
     karaoke: bool | None = Field(
         None, description="Mark each word as it is spoken: \\k in ass, inline times in vtt. Absent: in ass only."
     )

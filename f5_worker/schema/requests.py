@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,14 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput, UnknownAction
 from f5_worker.schema.captions import SubtitleStyle
-from f5_worker.schema.voices import KEY_FIELD, MAX_KEY_CHARS, MAX_VOICE_CHARS, MIN_KEY_CHARS, AnyVoiceName, KeyedInput
+from f5_worker.schema.faults import describe_fault, either, json_name, nearest, show
+from f5_worker.schema.text import Language, MarkupFields, Pronunciations, SpokenTextFields
+from f5_worker.schema.voices import MAX_VOICE_CHARS, AnyVoiceName, KeyedInput
 
 MAX_TEXT_CHARS = 20_000
 MAX_SUBTITLE_CHARS = 400_000  # the SRT of ten hours of speech
 MAX_SEED = 2**32 - 1
 MAX_FAULTS = 20  # of one request that are told
 VOICE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-LANGUAGE = r"^[a-z]{2,3}$"
 
 NFE_OF_QUALITY: Mapping[str, int] = {"fast": 7, "balanced": 16, "best": 32}
 Quality = Literal["fast", "balanced", "best"]
@@ -27,7 +26,6 @@ AudioFormatName = Literal["wav", "wav_f32", "flac", "mp3", "opus", "aac", "pcm_s
 SampleRate = Literal[8_000, 16_000, 22_050, 24_000, 44_100, 48_000]
 CaptionFormat = Literal["srt", "vtt", "ass", "csv", "json"]
 VoiceName = Annotated[str, Field(pattern=VOICE_NAME)]
-Language = Annotated[str, Field(pattern=LANGUAGE)]
 
 
 class Input(BaseModel):
@@ -57,14 +55,12 @@ class CaptionsInput(Input):
     style: SubtitleStyle = Field(default_factory=SubtitleStyle, description="How cues are made; see below.")
 
 
-class _SpeechFields(KeyedInput, Input):
+class _SpeechFields(KeyedInput, SpokenTextFields, Input):
     """The fields that decide how the model speaks."""
 
+    voice: AnyVoiceName | None = Field(None, description="A voice of the library, by name.")
+    reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
     model: str | None = Field(None, max_length=64, description="Another checkpoint that this worker has, by name.")
-    language: Language | None = Field(
-        None, description="Language of the text: `en`; absent: the voice's or the model's."
-    )
-    normalize: bool = Field(True, description="Write out numbers, dates, units and abbreviations before speaking.")
     quality: Quality | None = Field(None, description="Steps of the model: fast 7, balanced 16 (default), best 32.")
     nfe_step: int | None = Field(None, ge=4, le=64, description="Or the number of steps itself, 4..64.")
     cfg_strength: float = Field(2.0, ge=0, le=10, description="How closely to follow text and voice, 0..10.")
@@ -72,6 +68,14 @@ class _SpeechFields(KeyedInput, Input):
         -1.0, ge=-1, le=1, description="Sway sampling, -1..1: a negative value puts more steps early. null: even steps."
     )
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="The same input and seed give the same audio.")
+
+    @model_validator(mode="after")
+    def _one_voice(self) -> _SpeechFields:
+        if self.voice is not None and self.reference is not None:
+            raise ValueError('give either voice: "<name>" or reference: {audio, transcript}')
+        if self.quality is not None and self.nfe_step is not None:
+            raise ValueError("give either quality or nfe_step")
+        return self
 
 
 class _ResultFields(Input):
@@ -107,13 +111,10 @@ class _ResultFields(Input):
         return self.timings is not None or self.captions is not None
 
 
-class SynthesizeInput(_SpeechFields, _ResultFields):
-    """`action: "synthesize"`: speak a text in the voice of a reference."""
+class TextInput(MarkupFields, _SpeechFields, _ResultFields):
+    """A text to speak in the voice of a reference."""
 
-    action: Literal["synthesize"] = Field("synthesize", description="The action; this is the default.")
     text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, description="The text to speak, 1..20,000 characters.")
-    voice: AnyVoiceName | None = Field(None, description="A voice of the library, by name.")
-    reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
     speed: float | None = Field(None, ge=0.5, le=2, description="Speaking rate relative to the reference's, 0.5..2.")
     fix_duration_s: float | None = Field(
         None, gt=0, le=3_600, description="Exact length of the result in seconds; `speed` is then ignored."
@@ -126,13 +127,22 @@ class SynthesizeInput(_SpeechFields, _ResultFields):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> SynthesizeInput:
-        if self.voice is not None and self.reference is not None:
-            raise ValueError('give either voice: "<name>" or reference: {audio, transcript}')
+    def _consistent(self) -> TextInput:
         if self.fix_duration_s is not None and self.trim_silence:
             raise ValueError("give either fix_duration_s or trim_silence")
-        _one_quality(self)
         return self
+
+
+class SynthesizeInput(TextInput):
+    """`action: "synthesize"`: speak a text in the voice of a reference."""
+
+    action: Literal["synthesize"] = Field("synthesize", description="The action; this is the default.")
+
+
+class PreviewInput(TextInput):
+    """`action: "preview"`: what `synthesize` would speak, without speaking it; the fields are the same."""
+
+    action: Literal["preview"]
 
 
 class DubInput(_SpeechFields, _ResultFields):
@@ -145,8 +155,6 @@ class DubInput(_SpeechFields, _ResultFields):
     non_speech: Literal["skip", "speak"] = Field(
         "skip", description="Sounds and music (`[door slams]`, `(sighs)`, `♪ la la ♪`): silent, or `speak` them."
     )
-    voice: AnyVoiceName | None = Field(None, description="The voice of lines without a speaker.")
-    reference: ReferenceInput | None = Field(None, description="Or a clip of your own: `{audio, transcript}`.")
     voices: dict[str, AnyVoiceName] = Field(
         default_factory=dict, max_length=32, description="Voices of the speakers: `{speaker: voice}`."
     )
@@ -158,17 +166,9 @@ class DubInput(_SpeechFields, _ResultFields):
 
     @model_validator(mode="after")
     def _consistent(self) -> DubInput:
-        if self.voice is not None and self.reference is not None:
-            raise ValueError('give either voice: "<name>" or reference: {audio, transcript}')
         if self.trim_silence or self.pad_start_s:
             raise ValueError("trim_silence and pad_start_s would move the lines from their times; leave them out")
-        _one_quality(self)
         return self
-
-
-def _one_quality(job: _SpeechFields) -> None:
-    if job.quality is not None and job.nfe_step is not None:
-        raise ValueError("give either quality or nfe_step")
 
 
 class VoiceDefaultsInput(Input):
@@ -178,6 +178,7 @@ class VoiceDefaultsInput(Input):
     quality: Quality | None = Field(None, description="Steps of the model.")
     language: Language | None = Field(None, description="Language of the text.")
     model: str | None = Field(None, max_length=64, description="Checkpoint.")
+    pronunciations: Pronunciations | None = Field(None, description="How words are said in this voice, up to 100.")
 
 
 class VoicesAddInput(KeyedInput, Input):
@@ -246,22 +247,13 @@ class DiagnoseInput(Input):
 
 
 VoiceRequest = VoicesAddInput | VoicesListInput | VoicesGetInput | VoicesDeleteInput | VoicesReportInput
-SpeechRequest = SynthesizeInput | DubInput
-Request = SpeechRequest | VoiceRequest | HealthInput | DiagnoseInput
+SpeechRequest = TextInput | DubInput
+Request = SynthesizeInput | DubInput | VoiceRequest | PreviewInput | HealthInput | DiagnoseInput
 ACTIONS: Mapping[str, type[Request]] = {
     get_args(kind.model_fields["action"].annotation)[0]: kind for kind in get_args(Request)
 }
 
 Checked = TypeVar("Checked", bound=BaseModel)
-
-_JSON_NAMES = {
-    type(None): "null",
-    str: "a string",
-    list: "a list",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-}
 
 
 def parse_input(value: object) -> Request:
@@ -272,11 +264,12 @@ def parse_input(value: object) -> Request:
         InvalidInput: every fault of the input, each with field, value and accepted range.
     """
     if not isinstance(value, dict):
-        kind = _JSON_NAMES.get(type(value), "not an object")
-        raise InvalidInput(f'input is {kind}; send a JSON object such as {{"text": "Hello.", "voice": "joe"}}')
+        raise InvalidInput(
+            f'input is {json_name(value)}; send a JSON object such as {{"text": "Hello.", "voice": "joe"}}'
+        )
     action = value.get("action", "synthesize")
     if not isinstance(action, str) or action not in ACTIONS:
-        raise UnknownAction(f"action {show(action)} does not exist{_nearest(action, ACTIONS)}; use {_either(ACTIONS)}")
+        raise UnknownAction(f"action {show(action)} does not exist{nearest(action, ACTIONS)}; use {either(ACTIONS)}")
     return check(ACTIONS[action], value)
 
 
@@ -289,61 +282,6 @@ def check(model: type[Checked], value: Mapping[str, Any]) -> Checked:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        faults = [_fault(item, model) for item in error.errors(include_url=False)[:MAX_FAULTS]]
+        faults = [describe_fault(item, model) for item in error.errors(include_url=False)[:MAX_FAULTS]]
         more = error.error_count() - len(faults)
         raise InvalidInput("; ".join([*faults, f"and {more} more"] if more else faults)) from None
-
-
-def _fault(item: Mapping[str, Any], model: type[BaseModel]) -> str:
-    """Describe one fault. The values of text fields are not repeated: they may be long or private."""
-    path = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        known = _fields_at(model, item["loc"][:-1])
-        return f"unknown field {show(path)}{_nearest(item['loc'][-1], known)}"
-    if item["type"] == "missing":
-        return f"{path} is missing"
-    message: str = item["msg"].removeprefix("Value error, ")
-    if not path:
-        return message
-    if item["type"] == "string_unicode":
-        return f"{path} holds a character that is not valid Unicode (a lone surrogate); remove it"
-    given = item["input"]
-    is_short = isinstance(given, int | float) or item["type"] == "literal_error"
-    shown = f"={show(given)}" if is_short and item["loc"][-1] != KEY_FIELD else ""
-    if item["type"].startswith("string_too"):
-        shown = f" ({len(given)} characters)"
-    if item["loc"][-1] == KEY_FIELD and item["type"].startswith("too_"):
-        return f"{path} ({len(given)} characters): it should have {MIN_KEY_CHARS} to {MAX_KEY_CHARS} characters"
-    return f"{path}{shown}: {message[0].lower()}{message[1:]}"
-
-
-def _fields_at(model: type[BaseModel], path: Iterable[object]) -> Iterable[str]:
-    """Return the field names of the object at `path`."""
-    for name in path:
-        field = model.model_fields.get(str(name))
-        inner = [kind for kind in _kinds(field.annotation) if isinstance(kind, type)] if field else []
-        found = next((kind for kind in inner if issubclass(kind, BaseModel)), None)
-        if found is None:
-            return ()
-        model = found
-    return model.model_fields
-
-
-def _kinds(annotation: object) -> tuple[object, ...]:
-    return get_args(annotation) or (annotation,)
-
-
-def show(value: object) -> str:
-    """Return a value for a message, cut to 40 characters, and before it is written: it may be 30 MB long."""
-    text = repr(value[:41]) if isinstance(value, str) else reprlib.repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _nearest(name: object, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name)[:64], list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
-
-
-def _either(names: Iterable[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} or {last}"

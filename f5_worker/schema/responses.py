@@ -53,9 +53,10 @@ class CaptionResponse(Response):
 
 
 class SegmentResponse(Response):
-    """One segment of the text, and when it is spoken."""
+    """One segment of the text, and when it is spoken; `speaker` where the text names one."""
 
     text: str
+    speaker: str | None = None
     start_s: float
     end_s: float
 

@@ -23,12 +23,12 @@ from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
 from f5_worker.models.f5.tokenizer import tokenize
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
+from f5_worker.schema.text import load_pronunciations
 from f5_worker.server import liveness
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
-from f5_worker.text.normalize import normalize
 from f5_worker.voices.library import Library
 from f5_worker.voices.places import open_stores
 
@@ -47,7 +47,8 @@ def load_worker(settings: Settings) -> Worker:
 
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
-        SettingsInvalid: the bucket's variables contradict each other, or voices are to be kept in a missing bucket.
+        SettingsInvalid: the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the
+            file of pronunciations cannot be used.
         StorageFailed: all results are to go to the bucket, and it does not take them.
         InternalError: the decoder of recordings cannot be started.
     """
@@ -59,14 +60,17 @@ def load_worker(settings: Settings) -> Worker:
     proof = DeferredProof.from_report(read_report())
     flash_attn = None if proof is None else _in_background(proof.run, "flash-attn")
     bucket = open_bucket(settings)
+    pronunciations = load_pronunciations(settings.pronunciations) if settings.pronunciations else ()
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
         from f5_worker.models.load import load, load_default  # torch: seconds, not at import
+        from f5_worker.text.expand.library import load_in_background
+        from f5_worker.text.reading import read
 
         runner = load_default(settings)
         loaded = time.monotonic()
-        tokenize(normalize("1, 2").text)  # reads dictionaries, once
+        tokenize(read("1, 2").passages[0].text.text)  # reads dictionaries and compiles patterns, once
         runner.warm_up()
         decoder.result()  # without it no recording can be read, the model's own voices included
         ready = time.monotonic()
@@ -75,6 +79,7 @@ def load_worker(settings: Settings) -> Worker:
             runner.name, runner.device, runner.precision, runner.engine, loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
+    load_in_background()  # so that the first job in a language does not wait for its grammar
     recogniser = recogniser_from(settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
@@ -105,6 +110,7 @@ def load_worker(settings: Settings) -> Worker:
         recogniser=recogniser,
         bucket=bucket,
         bucket_state=bucket_state,
+        pronunciations=pronunciations,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from f5_worker.alignment.timeline import Timeline
 from f5_worker.schema.captions import MAX_CHARS_PER_LINE, NARROW_MAX_CHARS_PER_LINE, SubtitleStyle
-from f5_worker.subtitles.breaks import display_width
+from f5_worker.subtitles.breaks import display_width, single_line
 from f5_worker.subtitles.cue_times import ESTIMATED_NOTE, cue_spans, unit_spans
 from f5_worker.subtitles.cues import SubtitleCue, TextUnit, build_cues, join_units
 from f5_worker.text.scripts import has_right_to_left, is_right_to_left
@@ -80,7 +80,8 @@ def write_ass(timeline: Timeline, style: SubtitleStyle) -> str:
         style_name, text = _event_text(cue, span, karaoke)
         widest = max(display_width(join_units(line)) for line in cue.lines)
         smaller = f"{{\\fs{_font_size(frame, widest)}}}" if widest > columns else ""
-        lines.append(f"Dialogue: 0,{_clock(span[0])},{_clock(span[1])},{style_name},,0,0,0,,{smaller}{text}")
+        name = _event_name(cue) if style.speakers else ""
+        lines.append(f"Dialogue: 0,{_clock(span[0])},{_clock(span[1])},{style_name},{name},0,0,0,,{smaller}{text}")
     return "\n".join([*lines, ""])
 
 
@@ -110,6 +111,11 @@ def _event_text(cue: SubtitleCue, span: tuple[int, int], karaoke: bool) -> tuple
     if is_right_to_left(cue.text):
         lines = [f"{_RIGHT_TO_LEFT_EMBEDDING}{line}{_POP_DIRECTION}" for line in lines]
     return "Plain", LINE_BREAK.join(lines)
+
+
+def _event_name(cue: SubtitleCue) -> str:
+    """Return the speaker; the field ends at a comma."""
+    return single_line(cue.speaker or "").translate(_FULL_WIDTH_TWINS).replace(",", " ")
 
 
 def _karaoke_unit(unit: TextUnit, begin: int, end: int) -> str:

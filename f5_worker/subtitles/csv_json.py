@@ -43,6 +43,7 @@ def write_json(timeline: Timeline, style: SubtitleStyle) -> str:
                 "start_s": begin_ms / 1_000,
                 "end_s": end_ms / 1_000,
                 "confidence": _lowest_confidence(timeline.words[slice(*cue.word_range)]),
+                **({"speaker": cue.speaker} if cue.speaker else {}),
             }
             for cue, (begin_ms, end_ms) in zip(cues, cue_spans(cues, 1_000), strict=True)
         ],

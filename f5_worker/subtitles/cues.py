@@ -36,6 +36,7 @@ class TextUnit:
         pause_s: silence until the next unit.
         ends_sentence: a sentence ends with it.
         word_range: `(first, last + 1)` of the timeline's words.
+        speaker: who says it; None where nothing says so.
     """
 
     text: str
@@ -46,6 +47,7 @@ class TextUnit:
     pause_s: float
     ends_sentence: bool
     word_range: tuple[int, int]
+    speaker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class SubtitleCue:
     def text(self) -> str:
         """The whole cue on one line."""
         return join_units(unit for line in self.lines for unit in line)
+
+    @property
+    def speaker(self) -> str | None:
+        """Who speaks; None where nothing says so."""
+        return self.lines[0][0].speaker
 
     @property
     def word_range(self) -> tuple[int, int]:
@@ -136,12 +143,15 @@ def _units(timeline: Timeline, spans: Iterable[_Span], columns: int) -> list[Tex
     text = timeline.text
     merged: list[_Span] = []
     first_words: list[int] = []
+    speakers: list[str | None] = []
     for span in spans:
-        if merged and not _is_separable(text, merged[-1], span, columns):
+        speaker = timeline.speaker_at(span.begin)
+        if merged and speaker == speakers[-1] and not _is_separable(text, merged[-1], span, columns):
             merged[-1] = span._replace(begin=merged[-1].begin, start_s=merged[-1].start_s)
         else:
             merged.append(span)
             first_words.append(span.word)
+            speakers.append(speaker)
     next_starts_s = [*(span.start_s for span in merged[1:]), timeline.duration_s]
     return [
         TextUnit(
@@ -153,8 +163,9 @@ def _units(timeline: Timeline, spans: Iterable[_Span], columns: int) -> list[Tex
             pause_s=next_s - span.end_s,
             ends_sentence=sentence_ends_before(text, span.end),
             word_range=(first_word, span.word + 1),
+            speaker=speaker,
         )
-        for span, first_word, next_s in zip(merged, first_words, next_starts_s, strict=False)
+        for span, first_word, speaker, next_s in zip(merged, first_words, speakers, next_starts_s, strict=False)
         if (unit_text := single_line(text[span.begin : span.end]))
     ]
 
@@ -194,14 +205,15 @@ def _group_into_cues(units: Sequence[TextUnit], style: SubtitleStyle, columns: i
 def _must_end(units: Sequence[TextUnit], style: SubtitleStyle) -> list[bool]:
     """Return whether a cue has to end after each unit.
 
-    It does at a long pause, and with a sentence that leaves time to be read.
+    It does at a long pause, where another speaker follows, and with a sentence that leaves time to be read.
     """
     ends = []
     start_s: float | None = None
-    for unit in units:
+    for index, unit in enumerate(units):
         start_s = unit.start_s if start_s is None else start_s
         is_readable = unit.end_s + unit.pause_s - start_s >= style.min_duration_s + style.min_gap_s
-        ends.append(unit.pause_s >= style.new_cue_pause_s or (unit.ends_sentence and is_readable))
+        ends_turn = any(after.speaker != unit.speaker for after in units[index + 1 : index + 2])
+        ends.append(ends_turn or unit.pause_s >= style.new_cue_pause_s or (unit.ends_sentence and is_readable))
         start_s = None if ends[-1] else start_s
     return [*ends[:-1], True]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from f5_worker.alignment.timeline import Timeline
 from f5_worker.schema.captions import SubtitleStyle
+from f5_worker.subtitles.breaks import single_line
 from f5_worker.subtitles.cue_times import ESTIMATED_NOTE, cue_spans, unit_spans
 from f5_worker.subtitles.cues import SubtitleCue, build_cues, join_units
 
@@ -13,9 +15,12 @@ from f5_worker.subtitles.cues import SubtitleCue, build_cues, join_units
 def write_srt(timeline: Timeline, style: SubtitleStyle) -> str:
     """Write a timeline as SubRip."""
     cues = build_cues(timeline, style)
+    labels = _turn_labels(cues) if style.speakers else [""] * len(cues)
     return "".join(
-        f"{number}\n{_clock(begin_ms, ',')} --> {_clock(end_ms, ',')}\n{_replace_arrows(_join_lines(cue))}\n\n"
-        for number, (cue, (begin_ms, end_ms)) in enumerate(zip(cues, cue_spans(cues, 1_000), strict=True), 1)
+        f"{number}\n{_clock(begin_ms, ',')} --> {_clock(end_ms, ',')}\n{_replace_arrows(label + _join_lines(cue))}\n\n"
+        for number, (cue, label, (begin_ms, end_ms)) in enumerate(
+            zip(cues, labels, cue_spans(cues, 1_000), strict=True), 1
+        )
     )
 
 
@@ -24,10 +29,22 @@ def write_vtt(timeline: Timeline, style: SubtitleStyle) -> str:
     cues = build_cues(timeline, style)
     note = f"NOTE {ESTIMATED_NOTE}\n\n" if timeline.source == "estimated" else ""
     cue_text: Callable[[SubtitleCue, tuple[int, int]], str] = _karaoke_text if style.karaoke else _plain_text
+    voices = [_voice(cue) if style.speakers else "" for cue in cues]
     return f"WEBVTT\n\n{note}" + "".join(
-        f"{number}\n{_clock(span[0], '.')} --> {_clock(span[1], '.')}\n{cue_text(cue, span)}\n\n"
-        for number, (cue, span) in enumerate(zip(cues, cue_spans(cues, 1_000), strict=True), 1)
+        f"{number}\n{_clock(span[0], '.')} --> {_clock(span[1], '.')}\n{voice}{cue_text(cue, span)}\n\n"
+        for number, (cue, voice, span) in enumerate(zip(cues, voices, cue_spans(cues, 1_000), strict=True), 1)
     )
+
+
+def _turn_labels(cues: Sequence[SubtitleCue]) -> list[str]:
+    """Return for each cue the name of its speaker, empty where the cue before has the same."""
+    speakers = [None, *(cue.speaker for cue in cues)]
+    return [f"{single_line(name)}: " if name and name != before else "" for before, name in pairwise(speakers)]
+
+
+def _voice(cue: SubtitleCue) -> str:
+    """Return WebVTT's voice tag (section 4.2.2); a cue that is one voice's needs no end of it."""
+    return f"<v {_escape_entities(single_line(cue.speaker))}>" if cue.speaker else ""
 
 
 def _plain_text(cue: SubtitleCue, span: tuple[int, int]) -> str:

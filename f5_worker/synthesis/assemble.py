@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,7 @@ from f5_worker.alignment.build import AlignedSegment
 from f5_worker.audio.join import Fitter, Joiner
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.engine.types import SegmentAudio
-from f5_worker.synthesis.plan import Plan
-from f5_worker.text.chunk import origins
+from f5_worker.synthesis.plan import Plan, PlannedSegment
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +43,26 @@ def assemble(
     Words are aligned here, in the job's own thread, while the device runs the next segments.
 
     Args:
-        cross_fade_s: overlap of neighbouring segments; None trims them and sets them apart by pauses.
+        cross_fade_s: overlap of neighbouring segments; None trims them and sets them apart by pauses. A pause
+            that the text asks for has its length in any case.
         n_samples: exact length of the whole, padded or cut; None for the natural length.
         aligner: None to estimate word times.
     """
     joiner = Joiner(cross_fade_s=cross_fade_s)
     fitter = None if n_samples is None else Fitter(n_samples)
-    alignment = _SegmentAlignment(plan, aligner, overlapping=cross_fade_s is not None)
-    for chunk, audio in zip(plan.chunks, spoken, strict=True):
-        ready = joiner.push(audio.samples, chunk.pause_s)
-        segments = alignment.push(ready, joiner.bounds)
+    alignment = _SegmentAlignment(plan.parts, aligner, overlapping=cross_fade_s is not None)
+    if plan.lead_s:
+        lead = joiner.pause(plan.lead_s)
+        alignment.push(lead, joiner.bounds)
+        yield AudioPart(lead if fitter is None else fitter.push(lead), (), ())
+    for audio, part in zip(spoken, plan.parts, strict=True):  # parts are made while others are spoken
+        ready = joiner.push(audio.samples, part.pause_s)
+        if part.is_exact:
+            ready = np.concatenate([ready, joiner.pause(part.pause_s)])
+        segments = alignment.push(ready, joiner.bounds, is_final=part.is_exact)
         yield AudioPart(ready if fitter is None else fitter.push(ready), segments, (audio,))
     rest = joiner.finish()
-    segments = alignment.push(rest, joiner.bounds, last=True)
+    segments = alignment.push(rest, joiner.bounds, is_final=True)
     if fitter is not None:
         rest = np.concatenate([fitter.push(rest), fitter.finish()])
     yield AudioPart(rest, segments, ())
@@ -65,19 +71,23 @@ def assemble(
 class _SegmentAlignment:
     """Aligns each segment as soon as all of its audio, and its end, is final."""
 
-    def __init__(self, plan: Plan, aligner: Aligner | None, *, overlapping: bool) -> None:
-        self._plan, self._aligner, self._overlapping = plan, aligner, overlapping
+    def __init__(self, parts: Sequence[PlannedSegment], aligner: Aligner | None, *, overlapping: bool) -> None:
+        self._parts, self._aligner, self._overlapping = parts, aligner, overlapping
         self._next = 0
         self._pending: Samples = np.zeros(0, np.float32)  # audio from `_begin` on that is not aligned
         self._begin = 0
 
     def push(
-        self, ready: Samples, bounds: tuple[tuple[float, float], ...], *, last: bool = False
+        self, ready: Samples, bounds: tuple[tuple[float, float], ...], *, is_final: bool = False
     ) -> tuple[AlignedSegment, ...]:
-        """Take the next final audio and the bounds so far; return the segments that are complete."""
+        """Take the next final audio and the bounds so far; return the segments that are complete.
+
+        Args:
+            is_final: no later segment overlaps the last one.
+        """
         self._pending = np.concatenate([self._pending, ready])
         done = []
-        n_final = len(bounds) if last or not self._overlapping else len(bounds) - 1
+        n_final = len(bounds) if is_final or not self._overlapping else len(bounds) - 1
         for index in range(self._next, n_final):
             begin, end = (round(edge * SAMPLE_RATE) for edge in bounds[index])
             if end > self._begin + len(self._pending):
@@ -88,6 +98,6 @@ class _SegmentAlignment:
         return tuple(done)
 
     def _align(self, index: int, samples: Samples, bounds: tuple[float, float]) -> AlignedSegment:
-        chunk = self._plan.chunks[index]
-        aligned = None if self._aligner is None else self._aligner.align(samples, chunk.text)
-        return AlignedSegment(chunk.text, origins(chunk, self._plan.normalized), *bounds, samples, aligned)
+        part = self._parts[index]
+        aligned = None if self._aligner is None else self._aligner.align(samples, part.text)
+        return AlignedSegment(part.text, part.origins, *bounds, samples, aligned, part.passage.speaker)

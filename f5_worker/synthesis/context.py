@@ -12,6 +12,7 @@ from f5_worker.engine.engine import Engine
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
+from f5_worker.text.markup.pronunciations import Pronunciation
 from f5_worker.voices.cache import ReferenceCache
 from f5_worker.voices.library import Library
 
@@ -26,6 +27,7 @@ class Worker:
         recogniser, bucket: None where there is none.
         bucket_state: `none`, `ok`, or what the check at start found wrong with the bucket.
         caller_references: the callers' own clips, prepared.
+        pronunciations: of all jobs (F5_PRONUNCIATIONS).
     """
 
     settings: Settings
@@ -36,6 +38,7 @@ class Worker:
     bucket: Bucket | None = None
     bucket_state: str = "none"
     caller_references: ReferenceCache = field(default_factory=lambda: ReferenceCache(CALLER_REFERENCES))
+    pronunciations: tuple[Pronunciation, ...] = ()
 
 
 class Stopwatch:

@@ -16,22 +16,32 @@ import numpy as np
 
 from f5_worker.alignment.align import Aligner
 from f5_worker.alignment.build import AlignedSegment
+from f5_worker.alignment.timeline import SpeakerTurn
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from f5_worker.engine.types import SegmentAudio
 from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, TextUnspeakable
-from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.registry import Model
 from f5_worker.schema.requests import DubInput
 from f5_worker.schema.responses import LineResponse
 from f5_worker.settings import Settings
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.job import Job
-from f5_worker.synthesis.plan import Plan, SamplingParams, make_plan, natural_s
-from f5_worker.synthesis.prepare import AudioParts, Speech, aligner_for, reference_warnings, sampling_params, voice_for
+from f5_worker.synthesis.plan import Plan, SamplingParams, VoicedPassage, check_chars, make_plan
+from f5_worker.synthesis.prepare import (
+    AudioParts,
+    Speech,
+    aligner_for,
+    reading_options,
+    reference_warnings,
+    sampling_params,
+    voice_for,
+)
+from f5_worker.text.normalize import ensure_speakable
 from f5_worker.text.seed import segment_seed
 from f5_worker.voices.info import LoadedVoice
 
 if TYPE_CHECKING:
+    from f5_worker.text.reading import ReadingOptions
     from f5_worker.transcripts.cues import Cue
 
 MAX_LINES = 2_000
@@ -100,7 +110,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
     with job.worker.models.use(request.model or first.defaults.model) as model:
         params = sampling_params(job, text, first, model)
         with job.stopwatch.stage("text_ms"):
-            lines = plan_lines(request, cues, voices, model.vocabulary, params, settings)
+            lines = plan_lines(job, request, cues, voices, model, params)
         yield Speech(
             text=text,
             parts=_speak(job, request, lines, model, params.language, until_s),
@@ -108,6 +118,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
             params=params,
             model=model.name,
             warnings=[*reference_warnings(request, first.reference), *silence, *_warnings(lines)],
+            turns=[SpeakerTurn(line.begin, line.cue.speaker) for line in lines],
             lines=_report(lines),
         )
 
@@ -199,26 +210,43 @@ def assign_voices(
 
 
 def plan_lines(
-    job: DubInput,
+    job: Job,
+    request: DubInput,
     cues: Sequence[Cue],
     voices: Mapping[str | None, LoadedVoice],
-    vocabulary: Vocabulary,
+    model: Model,
     params: SamplingParams,
-    settings: Settings,
 ) -> list[Line]:
     """Return how each line is spoken. `voices`: as from `assign_voices`."""
+    settings = job.worker.settings
     lines, begin = [], 0
     for index, cue in enumerate(cues):
-        reference = voices[cue.speaker if cue.speaker in voices else None].reference
+        voice = voices[cue.speaker if cue.speaker in voices else None]
+        passage = _passage(cue, voice, reading_options(job, voice, params, model), settings)
         slot_s = cue.end_s - cue.start_s
-        natural = natural_s(cue.text, reference, params, settings)
-        speed = min(max(natural / slot_s, job.min_speed), job.max_speed) if slot_s > 0 else job.max_speed
+        speed = request.max_speed
+        if slot_s > 0:
+            speed = min(max(passage.natural_s / slot_s, request.min_speed), request.max_speed)
         own = replace(params, seed=segment_seed(params.seed, index))
-        plan = make_plan(cue.text, reference, vocabulary, own, settings, speed=speed)
+        plan = make_plan([replace(passage, speed=speed)], model.vocabulary, own, settings)
         room_s = cues[index + 1].start_s - cue.start_s if index + 1 < len(cues) else None
-        lines.append(Line(cue, plan, begin, speed, natural / speed, room_s))
+        lines.append(Line(cue, plan, begin, speed, passage.natural_s / speed, room_s))
         begin += len(cue.text) + 1
     return lines
+
+
+def _passage(cue: Cue, voice: LoadedVoice, options: ReadingOptions, settings: Settings) -> VoicedPassage:
+    """Return a line as it is spoken.
+
+    Raises:
+        TextTooLong: more characters than allowed. TextUnspeakable: no letter and no digit.
+    """
+    from f5_worker.text.reading import read_line  # compiles 20 ms of patterns
+
+    check_chars(cue.text, settings)
+    spoken = read_line(cue.text, options)
+    ensure_speakable(spoken.text.text, len(cue.text))
+    return VoicedPassage(spoken, voice.reference)
 
 
 def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None, until_s: float) -> Samples:

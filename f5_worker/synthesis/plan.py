@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from f5_worker import cancellation
 from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput, TextTooLong
 from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, make_segment, mel_frames
-from f5_worker.models.f5.duration import target_frames
+from f5_worker.models.f5.duration import SHORT_TEXT_BYTES, target_frames
 from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
 from f5_worker.reference.prepare import Reference
 from f5_worker.settings import Settings
-from f5_worker.text.chunk import Chunk, byte_budget, chunk
-from f5_worker.text.normalize import ensure_speakable, normalize
+from f5_worker.text.chunk import byte_budget, chunk_sentences
 from f5_worker.text.seed import segment_seed
-from f5_worker.text.spans import SourceMappedText
 
+if TYPE_CHECKING:
+    from f5_worker.text.reading import SpokenPassage
+
+MAX_COMPLETE_CHARS = 1_000  # a longer text is cut into segments while the first ones are spoken
+BATCH_GROWTH = 4
+WORD_BYTES = 5  # of a digit in words, besides its own
 SPEED_RANGE = (0.25, 4.0)  # how far a wanted duration may bend the reference's pace
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """The parameters of sampling and of the text, with every default filled in.
+    """The parameters of sampling, with every default filled in.
 
     Attributes:
-        expand: write out numbers, units and abbreviations.
+        language: of the text, ISO 639-1.
         nfe: number of function evaluations, which is the number of steps.
         guidance_scale: strength of classifier-free guidance.
         sway_coefficient: of sway sampling; None for even steps.
     """
 
     language: str
-    expand: bool
     nfe: int
     guidance_scale: float
     sway_coefficient: float | None
@@ -41,93 +46,215 @@ class SamplingParams:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A text cut into segments, and the warnings for the caller.
+class VoicedPassage:
+    """A passage as it is spoken, the reference of its voice, and the speed relative to the reference's pace."""
+
+    spoken: SpokenPassage
+    reference: Reference
+    speed: float = 1.0
+
+    @property
+    def natural_s(self) -> float:
+        """Return how long it takes at the reference's own pace."""
+        return _frames(self.spoken.text.text, self.reference, 1.0) / FRAMES_PER_S
+
+
+@dataclass(frozen=True)
+class PlannedSegment:
+    """The text of one segment.
 
     Attributes:
-        text: as sent.
-        chunks: the text of each segment.
-        segments: for the engine.
-        duration_s: how long the segments are together, before they are trimmed and joined.
+        passage: that it is a part of.
+        origins: for each of its characters the `(begin, end)` in the script's text.
+        frames: mel frames that it is given.
+        pause_s: the silence after it.
+        is_exact: the text asks for that silence, so that it stays with a cross-fade, and at the end.
     """
 
+    passage: SpokenPassage
     text: str
-    normalized: SourceMappedText
-    chunks: list[Chunk]
-    segments: list[Segment]
-    duration_s: float
-    warnings: list[str]
+    origins: tuple[tuple[int, int], ...]
+    frames: int
+    pause_s: float
+    is_exact: bool
+
+    @property
+    def estimated_s(self) -> float:
+        """Return how long it will be, before its edges are trimmed."""
+        return self.frames / FRAMES_PER_S
+
+
+class Plan:
+    """A text cut into segments; those of a long text are made while the first ones are spoken.
+
+    Attributes:
+        lead_s: the silence before the first segment.
+        parts: the text of each segment that was made.
+        segments: for the engine.
+        duration_s: how long all is together, before the segments are trimmed and joined.
+        warnings: for the caller, when all segments are made.
+    """
+
+    def __init__(
+        self, lead_s: float, duration_s: float, coming: Iterable[tuple[PlannedSegment, Segment, set[str]]]
+    ) -> None:
+        self.lead_s, self.duration_s = lead_s, duration_s
+        self.parts: list[PlannedSegment] = []
+        self.segments: list[Segment] = []
+        self.warnings: list[str] = []
+        self._coming = iter(coming)
+        self._unknown = set[str]()
+
+    def batches(self) -> Iterator[tuple[Sequence[Segment], tuple[float, float]]]:
+        """Yield the segments, one at first and then more at a time, and from where to where they are of the whole.
+
+        Each batch is made when it is asked for.
+        """
+        begin, begin_share, size = 0, 0.0, max(1, len(self.segments))
+        while self.make(size) > begin:
+            frames = sum(part.frames for part in self.parts)
+            end_share = min(1.0, frames / FRAMES_PER_S / self.duration_s)
+            yield self.segments[begin:], (begin_share, end_share)
+            begin, begin_share, size = len(self.segments), end_share, size * BATCH_GROWTH
+
+    def make(self, n_more: int | None = None) -> int:
+        """Make so many segments more, or all; return how many there are."""
+        is_complete = True
+        for part, segment, unknown in islice(self._coming, n_more):
+            self.parts.append(part)
+            self.segments.append(segment)
+            self._unknown |= unknown
+            is_complete = False
+        self.warnings = _unknown_warning(self._unknown) if n_more is None or is_complete else []
+        return len(self.segments)
 
 
 def make_plan(
-    text: str,
-    reference: Reference,
+    passages: Sequence[VoicedPassage],
     vocabulary: Vocabulary,
     params: SamplingParams,
     settings: Settings,
     *,
-    speed: float = 1.0,
+    lead_s: float = 0.0,
     first_s: float | None = None,
+    one_sentence: bool = False,
+    at_once: bool = True,
 ) -> Plan:
-    """Cut a text into segments and estimate the length of each.
+    """Cut passages into segments and estimate the length of each.
 
     Args:
-        speed: relative to the reference's pace.
+        lead_s: silence before the first one.
         first_s: target length of the first of several segments.
+        one_sentence: of each segment.
+        at_once: make all segments now; otherwise those of a long text are made as they are taken.
 
     Raises:
-        TextTooLong, TextUnspeakable: see `speakable`.
+        TextTooLong: it would sound for longer than allowed.
         InvalidInput: a segment would be longer than the model can speak.
     """
-    normalized = speakable(text, params, settings)
-    spoken = len(reference.transcript.encode())
-    first = None if first_s is None else round(spoken / reference.duration_s * first_s * speed)
-    chunks = chunk(normalized.text, byte_budget(spoken, reference.duration_s, speed), first)
-    frames = [_frames(piece.text, reference, speed) for piece in chunks]
-    duration_s = sum(frames) / FRAMES_PER_S
-    _check_length(duration_s, settings)
-    segments, unknown = [], set[str]()
-    for index, (piece, target) in enumerate(zip(chunks, frames, strict=True)):
+    cut = ((passage, part) for passage in passages for part in _cut(passage, first_s, one_sentence))
+    if at_once or sum(len(passage.spoken.sentences.plain.text) for passage in passages) <= MAX_COMPLETE_CHARS:
+        voiced = list(cut)
+        pauses_s = lead_s + sum(part.pause_s for _, part in voiced if part.is_exact)
+        duration_s = sum(part.frames for _, part in voiced) / FRAMES_PER_S + pauses_s
+        _check_length(duration_s, settings)
+        plan = Plan(lead_s, duration_s, _segments(voiced, lead_s, vocabulary, params, settings))
+        plan.make()
+        return plan
+    # Figures are shorter than their words: what is too long with them need not be read.
+    _check_length(lead_s + sum(_natural_s(passage, 0) for passage in passages), settings)
+    estimated_s = lead_s + sum(_natural_s(passage, WORD_BYTES) for passage in passages)
+    return Plan(lead_s, min(estimated_s, settings.max_audio_s), _segments(cut, lead_s, vocabulary, params, settings))
+
+
+def _segments(
+    voiced: Iterable[tuple[VoicedPassage, PlannedSegment]],
+    sounded_s: float,
+    vocabulary: Vocabulary,
+    params: SamplingParams,
+    settings: Settings,
+) -> Iterator[tuple[PlannedSegment, Segment, set[str]]]:
+    """Yield each segment with the characters of it that the model does not know."""
+    for index, (passage, part) in enumerate(voiced):
         cancellation.check()
-        tokens, missing = vocabulary.encode(tokenize(reference.transcript + piece.text))
-        unknown.update(missing)
-        segments.append(_segment(params, reference, tokens, target, segment_seed(params.seed, index)))
-    return Plan(text, normalized, chunks, segments, duration_s, _unknown_warning(unknown))
+        sounded_s += part.frames / FRAMES_PER_S + part.pause_s * part.is_exact
+        _check_length(sounded_s, settings)
+        tokens, unknown = vocabulary.encode(tokenize(passage.reference.transcript + part.text))
+        segment = _segment(params, passage.reference, tokens, part.frames, segment_seed(params.seed, index))
+        yield part, segment, set(unknown)
 
 
-def speakable(text: str, params: SamplingParams, settings: Settings) -> SourceMappedText:
-    """Return the text as it will be read.
+def _natural_s(passage: VoicedPassage, digit_bytes: int) -> float:
+    """Return how long a passage is without its numbers in words, if a digit takes so many bytes more."""
+    text = passage.spoken.sentences.plain.text
+    spelled = text + "x" * (digit_bytes * sum(map(str.isdecimal, text)))
+    return _frames(spelled, passage.reference, passage.speed) / FRAMES_PER_S + (passage.spoken.pause_s or 0.0)
+
+
+def check_chars(text: str, settings: Settings) -> None:
+    """Raise if a text has more characters than allowed.
 
     Raises:
-        TextTooLong: more characters than allowed. TextUnspeakable: no letter and no digit.
+        TextTooLong
     """
     limit = settings.max_text_chars
     if len(text) > limit:
         raise TextTooLong(f"text has {len(text)} characters, at most {limit} (F5_MAX_TEXT_CHARS); send it in parts")
-    normalized = normalize(text, language=params.language, expand=params.expand)
-    ensure_speakable(normalized.text, len(text))
-    return normalized
 
 
-def natural_s(text: str, reference: Reference, params: SamplingParams, settings: Settings) -> float:
-    """Return how long a text takes at the reference's own pace, in seconds."""
-    return _frames(speakable(text, params, settings).text, reference, 1.0) / FRAMES_PER_S
+def _cut(passage: VoicedPassage, first_s: float | None, one_sentence: bool) -> Iterator[PlannedSegment]:
+    """Yield the segments of a passage."""
+    spoken, reference = passage.spoken, passage.reference
+    n_bytes = len(reference.transcript.encode())
+    first = None if first_s is None else round(n_bytes / reference.duration_s * first_s * passage.speed)
+    budget = byte_budget(n_bytes, reference.duration_s, passage.speed)
+    pieces = chunk_sentences(spoken.sentences, budget, first, one_sentence=one_sentence, end_rank=spoken.end_rank)
+    following = next(pieces, None)
+    while following:
+        (piece, places), following = following, next(pieces, None)
+        is_exact = following is None and spoken.pause_s is not None
+        yield PlannedSegment(
+            spoken,
+            piece.text,
+            places,
+            _frames(piece.text, reference, passage.speed),
+            spoken.pause_s if is_exact and spoken.pause_s is not None else piece.pause_s,
+            is_exact,
+        )
 
 
-def speed_for(duration_s: float, natural: float) -> float:
-    """Return the speed at which `natural` seconds of speech last `duration_s`.
+def speed_into(duration_s: float, passages: Sequence[VoicedPassage], lead_s: float, one_sentence: bool) -> float:
+    """Return the speed at which passages, with the pauses that their text asks for, last `duration_s`.
+
+    A segment of a word or two has its own pace (`duration.SHORT_TEXT_SPEED`), unless there are no others.
 
     Raises:
         InvalidInput: outside SPEED_RANGE; the message has the possible durations.
     """
-    speed = natural / duration_s
+    parts = [part for passage in passages for part in _cut(replace(passage, speed=1.0), None, one_sentence)]
+    pauses_s = lead_s + sum(part.pause_s for part in parts if part.is_exact)
+    short_s = sum(part.estimated_s for part in parts if len(part.text.encode()) < SHORT_TEXT_BYTES)
+    natural_s = sum(part.estimated_s for part in parts)
+    if short_s == natural_s:
+        return speed_for(duration_s, natural_s, pauses_s)
+    return speed_for(duration_s, natural_s - short_s, pauses_s + short_s)
+
+
+def speed_for(duration_s: float, natural_s: float, fixed_s: float = 0.0) -> float:
+    """Return the speed at which `natural_s` of speech, and `fixed_s` that no speed changes, last `duration_s`.
+
+    Raises:
+        InvalidInput: outside SPEED_RANGE; the message has the possible durations.
+    """
     low, high = SPEED_RANGE
-    if not low <= speed <= high:
+    shortest_s, longest_s = fixed_s + natural_s / high, fixed_s + natural_s / low
+    if not shortest_s <= duration_s <= longest_s:
+        with_pauses = f" with {fixed_s:.1f} s of pauses and single words" if fixed_s else ""
         raise InvalidInput(
-            f"fix_duration_s={duration_s:g}: the text takes about {natural:.1f} s in this voice; "
-            f"it can be fitted into {natural / high:.1f}..{natural / low:.1f} s"
+            f"fix_duration_s={duration_s:g}: the text takes about {natural_s + fixed_s:.1f} s in this voice"
+            f"{with_pauses}; it can be fitted into {shortest_s:.1f}..{longest_s:.1f} s"
         )
-    return speed
+    return natural_s / (duration_s - fixed_s)
 
 
 def _frames(text: str, reference: Reference, speed: float) -> int:

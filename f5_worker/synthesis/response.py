@@ -149,7 +149,12 @@ def _response(
     if isinstance(job.request, DubInput):
         return DubResponse(lines=list(result.speech.lines), **fields)
     segments = [
-        SegmentResponse(text=segment.text, start_s=round(segment.start_s, 6), end_s=round(segment.end_s, 6))
+        SegmentResponse(
+            text=segment.text,
+            speaker=segment.speaker,
+            start_s=round(segment.start_s, 6),
+            end_s=round(segment.end_s, 6),
+        )
         for segment in result.segments
     ]
     return SynthesizeResponse(segments=segments, **fields)

@@ -10,18 +10,20 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from f5_worker.text.normalize import has_speech
 from f5_worker.text.scripts import CUT_AFTER, WORD_JOINERS
-from f5_worker.text.sentences import clause_ends, sentence_ends
-from f5_worker.text.spans import SourceMappedText
+from f5_worker.text.sentences import clause_ends, ends_with_full_stop, ends_with_pause_mark, sentence_ends
+from f5_worker.text.spans import SourceMappedText, Span
 
 WINDOW_S = 22.0  # reference and target together, as upstream allows (utils_infer.py, `max_chars`)
 MIN_BUDGET_BYTES = 40  # a slow or long reference leaves room for less; shorter chunks sound chopped
 MIN_FIRST_BYTES = 20  # of a first chunk that is short on purpose, and of what it leaves
 
 PAUSES_S = (0.6, 0.35, 0.2, 0.05, 0.0)  # after a chunk that ends at a line, sentence, clause, space, character
-LINE, SENTENCE, CLAUSE, CHARACTER = 0, 1, 2, 4  # ranks: indices of PAUSES_S and of _SPLITTERS
+_CERTAIN = 2.5  # times the budget: of a text that long, the first chunk is certain
+LINE, SENTENCE, CLAUSE, SPACE, CHARACTER = 0, 1, 2, 3, 4  # ranks: indices of PAUSES_S and of _SPLITTERS
 
 _SPACE_OR_CJK = re.compile(rf"\s+|[{CUT_AFTER}](?!\s)")
 
@@ -56,23 +58,69 @@ def byte_budget(transcript_bytes: int, reference_s: float, speed: float) -> int:
     return max(MIN_BUDGET_BYTES, int(transcript_bytes / reference_s * left_s * speed))
 
 
-def chunk(text: str, max_bytes: int, first_bytes: int | None = None) -> list[Chunk]:
+def chunk(
+    text: str, max_bytes: int, first_bytes: int | None = None, *, one_sentence: bool = False, end_rank: int = LINE
+) -> list[Chunk]:
     """Split a normalized text into chunks of at most `max_bytes`; all its words are kept, in order.
 
     Args:
         first_bytes: length aimed at for the first chunk, so that it can be heard early; it still ends at a
             clause or a sentence, and is as long as the others where there is none.
+        one_sentence: a chunk ends with its sentence.
+        end_rank: of what the text itself ends with.
     """
-    groups = _groups(text, max_bytes)
+    groups = _groups(text, max_bytes, one_sentence)
     if first_bytes is not None and (first := _first_group(text, first_bytes, max_bytes)):
-        groups = [first, *_groups(text[len(_text(first)) :], max_bytes)]
+        groups = [first, *_groups(text[len(_text(first)) :], max_bytes, one_sentence)]
     chunks, at = [], 0
     for group in groups:
         spoken = _chunk_text(group)
         positions = _positions(text, spoken, at)
         at = positions[-1] + 1
-        chunks.append(Chunk(spoken, PAUSES_S[group[-1].rank], positions))
+        rank = max(group[-1].rank, end_rank) if group is groups[-1] else group[-1].rank
+        chunks.append(Chunk(spoken, PAUSES_S[rank], positions))
     return chunks
+
+
+def chunk_sentences(
+    sentences: Iterable[SourceMappedText],
+    max_bytes: int,
+    first_bytes: int | None = None,
+    *,
+    one_sentence: bool = False,
+    end_rank: int = LINE,
+) -> Iterator[tuple[Chunk, tuple[Span, ...]]]:
+    """Yield the chunks of a text, and their origins, as its sentences become known.
+
+    They are those of `chunk`: each is yielded when what follows cannot change it.
+    """
+    known, n_bytes = list[SourceMappedText](), 0
+    for sentence in sentences:
+        known.append(sentence)
+        n_bytes += len(sentence.text.encode())
+        if n_bytes <= _CERTAIN * max_bytes:
+            continue
+        text = SourceMappedText.join(known)
+        pieces = chunk(text.text, max_bytes, first_bytes, one_sentence=one_sentence)
+        certain = pieces[:-2]
+        yield from ((piece, origins(piece, text)) for piece in certain)
+        if certain:
+            first_bytes = None
+            rest = text.part(certain[-1].positions[-1] + 1, len(text.text))
+            known, n_bytes = [rest], len(rest.text.encode())
+    text = SourceMappedText.join(known)
+    for piece in chunk(text.text, max_bytes, first_bytes, one_sentence=one_sentence, end_rank=end_rank):
+        yield piece, origins(piece, text)
+
+
+def rank_of_end(text: str) -> int:
+    """Return the rank of what a text ends with that another one follows: an index of PAUSES_S."""
+    bare = text.rstrip()
+    if "\n" in text[len(bare) :]:
+        return LINE
+    if ends_with_full_stop(bare):
+        return SENTENCE
+    return CLAUSE if ends_with_pause_mark(bare) else SPACE
 
 
 def origins(chunk: Chunk, normalized: SourceMappedText) -> tuple[tuple[int, int], ...]:
@@ -80,9 +128,14 @@ def origins(chunk: Chunk, normalized: SourceMappedText) -> tuple[tuple[int, int]
     return tuple(normalized.origin[at] for at in chunk.positions)
 
 
-def _groups(text: str, max_bytes: int) -> list[list[_Atom]]:
+def _groups(text: str, max_bytes: int, one_sentence: bool) -> list[list[_Atom]]:
     """Return the atoms of each chunk."""
-    return _balance_last(_pack(_merge_unspoken(_atoms(text, max_bytes, LINE), max_bytes), max_bytes))
+    atoms = _merge_unspoken(_atoms(text, max_bytes, LINE), max_bytes)
+    if not one_sentence:
+        return _balance_last(_pack(atoms, max_bytes))
+    ends = [index for index, atom in enumerate(atoms, 1) if atom.rank <= SENTENCE]
+    sentences = (atoms[begin:end] for begin, end in pairwise([0, *ends]))
+    return [group for sentence in sentences for group in _balance_last(_pack(sentence, max_bytes))]
 
 
 def _first_group(text: str, first_bytes: int, max_bytes: int) -> list[_Atom]:

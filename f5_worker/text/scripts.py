@@ -51,15 +51,6 @@ INVISIBLE = (
 _JOINED_WITHOUT_MARKS = rf"\u0000-\u058f\u1e00-\u1fff{HAN}{KANA}{HANGUL}"
 
 
-def language_by_script(text: str) -> str | None:
-    """Return `ja`, `ko` or `zh` where the script of a text tells its language, None for scripts of many languages."""
-    if _class(KANA).search(text):
-        return "ja"
-    if _class(HANGUL).search(text):
-        return "ko"
-    return "zh" if _class(HAN).search(text) else None
-
-
 def strip_invisible(text: str) -> str:
     """Remove the characters that nothing shows; a joiner stays between two letters of a script that needs it."""
     if text.isascii():

@@ -82,7 +82,7 @@ def sentence_ends(text: str) -> Iterator[int]:
     """
     for match in _SENTENCE_END.finditer(text):
         end = match.end()
-        if not _is_abbreviated(text[max(0, end - _ABBREVIATION_CHARS) : end]):
+        if not _is_abbreviated(text[max(0, end - _ABBREVIATION_CHARS) : end], text[end : end + 1]):
             yield end
 
 
@@ -116,7 +116,7 @@ def sentence_ends_before(text: str, at: int) -> bool:
     bare = before.rstrip()
     if "\n" in before[len(bare) :] and not text[at : at + 1].islower():
         return True
-    return bare.rstrip(_SUBTITLE_CLOSING)[-1:] in _SUBTITLE_STOPS and not _is_abbreviated(before)
+    return bare.rstrip(_SUBTITLE_CLOSING)[-1:] in _SUBTITLE_STOPS and not _is_abbreviated(before, text[at : at + 1])
 
 
 def ends_with_clause_mark(text: str) -> bool:
@@ -159,10 +159,16 @@ def _may_end(char: str) -> bool:
     return unicodedata.category(char)[0] in "LNMS" or char in _TRANSCRIPT_CLOSING + FULL_STOPS + CJK_FULL_STOPS
 
 
-def _is_abbreviated(text: str) -> bool:
-    """Return True if a text ends with an abbreviation or an initial, its full stop and white space."""
+def _is_abbreviated(text: str, after: str) -> bool:
+    """Return True if a text ends with an abbreviation or an initial, its full stop and white space.
+
+    Args:
+        after: the character that follows.
+    """
     match = _ABBREVIATED.search(text)
     if match is None:
         return False
     word = match[1]
+    if word.lower() == "no" and not after.isdecimal():
+        return False  # the answer, not the number
     return word.lower() in _ABBREVIATIONS or _INITIALS.fullmatch(word) is not None

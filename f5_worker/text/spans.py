@@ -29,6 +29,32 @@ class SourceMappedText:
         """Return a source, each of whose characters maps to itself."""
         return cls(text, tuple((at, at + 1) for at in range(len(text))))
 
+    @classmethod
+    def join(cls, parts: Iterable[SourceMappedText]) -> SourceMappedText:
+        """Return parts of one text as one again."""
+        texts, origin = [], list[Span]()
+        for part in parts:
+            texts.append(part.text)
+            origin += part.origin
+        return cls("".join(texts), tuple(origin))
+
+    def disjoint(self) -> SourceMappedText:
+        """Return the text with origins that do not overlap unless they are the same: joined where they do."""
+        spans = list[Span]()
+        counts = list[int]()
+        for begin, end in self.origin:
+            if spans and begin < spans[-1][1]:
+                spans[-1] = (min(begin, spans[-1][0]), max(end, spans[-1][1]))
+                counts[-1] += 1
+            else:
+                spans.append((begin, end))
+                counts.append(1)
+        return SourceMappedText(self.text, tuple(span for span, n in zip(spans, counts, strict=True) for _ in range(n)))
+
+    def part(self, begin: int, end: int) -> SourceMappedText:
+        """Return `text[begin:end]`."""
+        return SourceMappedText(self.text[begin:end], self.origin[begin:end])
+
     def compose(self) -> SourceMappedText:
         """Return the text in Unicode's composed form, NFC."""
         if unicodedata.is_normalized("NFC", self.text):
@@ -56,7 +82,7 @@ class SourceMappedText:
         """Remove white space at both ends."""
         begin = len(self.text) - len(self.text.lstrip())
         end = max(begin, len(self.text.rstrip()))
-        return SourceMappedText(self.text[begin:end], self.origin[begin:end])
+        return self.part(begin, end)
 
     def replace(self, changes: Iterable[tuple[int, int, str]]) -> SourceMappedText:
         """Replace `text[begin:end]` by `new` for each `(begin, end, new)`; ascending, not overlapping."""

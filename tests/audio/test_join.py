@@ -228,6 +228,29 @@ def test_streamed_fitting_is_fitting_the_whole(lengths: list[int], n_samples: in
         assert np.array_equal(streamed, fade_edges(signal[:n_samples], fade_in_s=0.0))
 
 
+@pytest.mark.parametrize("cross_fade_s", [None, 0.0, 0.2])
+def test_an_asked_pause_is_exact_and_overlapped_by_nothing(cross_fade_s: float | None) -> None:
+    joiner = Joiner(cross_fade_s=cross_fade_s, trim=False)
+    parts = [joiner.pause(0.25)]
+    for _ in range(2):
+        parts += [joiner.push(tone(0.5), 0.3), joiner.pause(1.0)]
+    parts.append(joiner.finish())
+    samples = np.concatenate(parts)
+    assert joiner.bounds == ((0.25, 0.75), (1.75, 2.25))
+    assert len(samples) == round(3.25 * SAMPLE_RATE)
+    for begin_s, end_s in ((0, 0.25), (0.75, 1.75), (2.25, 3.25)):
+        assert not samples[round(begin_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)].any()
+    sound = samples[round(0.25 * SAMPLE_RATE) : round(0.75 * SAMPLE_RATE)]
+    assert np.array_equal(sound, tone(0.5) if cross_fade_s is not None else fade_edges(tone(0.5)))
+
+
+def test_a_pause_in_a_cross_fade_sends_all_that_was_held_back() -> None:
+    joiner = Joiner(cross_fade_s=0.2)
+    assert len(joiner.push(tone(0.5), 0.0)) == round(0.3 * SAMPLE_RATE)
+    assert len(joiner.pause(0.1)) == round(0.3 * SAMPLE_RATE)
+    assert len(joiner.finish()) == 0
+
+
 def test_inputs_are_left_alone() -> None:
     segment = tone(0.5)
     before = segment.copy()

@@ -44,6 +44,7 @@ class FakeRunner:
         self.gate.set()
         self.fail: dict[int, Exception] = {}
         self.max_frames = 10**9
+        self.held: object = None  # the results of the job that holds it: without them it would be dropped
 
     def begin(self, segment: Segment) -> State:
         return State(segment)
@@ -93,7 +94,7 @@ def hold(device: FakeRunner, engine: Engine) -> None:
     """Start a step that lasts until the gate opens: jobs submitted meanwhile are scheduled together."""
     device.gate.clear()
     began = threading.Event()
-    engine.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
+    device.held = engine.submit([segment(-1, nfe=1)], JobControl(60, lambda share: began.set()))
     assert began.wait(10)
 
 

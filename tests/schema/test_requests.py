@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.errors import InvalidInput, UnknownAction
-from f5_worker.schema.requests import ACTIONS, HealthInput, SynthesizeInput, parse_input, show
+from f5_worker.schema.faults import show
+from f5_worker.schema.requests import ACTIONS, HealthInput, SynthesizeInput, parse_input
 
 JOB: dict[str, Any] = {"text": "Hello.", "voice": "joe"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import html
 import io
 import json
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from f5_worker.alignment.timeline import Timeline, TimingSource, Word
+from f5_worker.alignment.timeline import SpeakerTurn, Timeline, TimingSource, Word
 from f5_worker.api.legacy import TtsInput
 from f5_worker.schema.captions import SubtitleStyle
 from f5_worker.schema.requests import CaptionFormat
@@ -425,3 +426,31 @@ def test_srt_times_beyond_an_hour() -> None:
     line = timeline_of(("a", 3_599.9995, 3_661.25), duration_s=90_000.0)
     [cue] = srt.parse(write_subtitles(line, "srt", SubtitleStyle(mode="word")))
     assert (cue.start, cue.end) == (timedelta(hours=1), timedelta(seconds=3_661.25))
+
+
+def spoken_by_two(**style: object) -> dict[str, str]:
+    """Return the files of a text of two speakers, one of whose names would break a file."""
+    text = "Hello there Fine, thanks. Bye."
+    words = [("Hello", 0.0, 0.3), ("there", 0.3, 0.6), ("Fine,", 0.6, 0.9), ("thanks.", 0.9, 1.2), ("Bye.", 1.2, 1.5)]
+    turns = (SpeakerTurn(0, "Ann"), SpeakerTurn(12, "B <o>, b"), SpeakerTurn(26, None))
+    line = dataclasses.replace(timeline_of(*words, duration_s=2.0), turns=turns)
+    assert line.text == text
+    return {name: write_subtitles(line, name, SubtitleStyle(**style)) for name in SUBTITLE_FORMATS}  # type: ignore[arg-type]
+
+
+def test_a_cue_ends_with_its_speakers_turn() -> None:
+    plain = spoken_by_two()
+    assert [cue[2] for cue in parse(plain["srt"], "srt")] == ["Hello there", "Fine, thanks.", "Bye."]
+    assert "Ann" not in plain["srt"] + plain["vtt"] + plain["ass"] + plain["csv"]
+    phrases = json.loads(plain["json"])["phrases"]
+    assert [phrase.get("speaker") for phrase in phrases] == ["Ann", "B <o>, b", None]
+
+
+def test_speakers_are_named_as_each_format_does() -> None:
+    named = spoken_by_two(speakers=True)
+    assert [cue[2] for cue in parse(named["srt"], "srt")] == ["Ann: Hello there", "B <o>, b: Fine, thanks.", "Bye."]
+    assert "\n<v Ann>Hello there\n" in named["vtt"]
+    assert "\n<v B &lt;o&gt;, b>Fine, thanks.\n" in named["vtt"]
+    assert "\nBye.\n" in named["vtt"]
+    names = [line.split(",")[4] for line in named["ass"].splitlines() if line.startswith("Dialogue")]
+    assert names == ["Ann", "B <o>  b", ""]

@@ -155,7 +155,7 @@ def test_limits_name_their_settings(worker: Worker) -> None:
 
 
 def test_unknown_characters_are_named_in_a_warning(worker: Worker) -> None:
-    warnings = speak(worker, text="One § two ю three.").warnings
+    warnings = speak(worker, text="One ж two ю three.").warnings
     assert any("2 characters are unknown to the model" in warning for warning in warnings)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.text.chunk import MIN_BUDGET_BYTES, PAUSES_S, byte_budget, chunk, origins
+from f5_worker.text.chunk import MIN_BUDGET_BYTES, PAUSES_S, byte_budget, chunk, chunk_sentences, origins
 from f5_worker.text.normalize import has_speech, normalize
+from f5_worker.text.spans import SourceMappedText
 
 
 def texts(text: str, max_bytes: int) -> list[str]:
@@ -188,3 +191,25 @@ def test_a_short_text_is_left_whole() -> None:
 def test_mixed_marks_take_linear_time() -> None:
     for marks in (".!" * 10_000, ",;" * 10_000, '."' * 10_000):
         chunk("a " + marks + " b", 120)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["One. ", "Two and three, four! ", "5 % ", "A line\n", "…", "word " * 12 + ". "]), max_size=40
+    ),
+    st.sampled_from([None, 30]),
+    st.booleans(),
+)
+def test_chunks_of_sentences_that_come_one_by_one_are_those_of_the_whole(
+    sentences: list[str], first_bytes: int | None, one_sentence: bool
+) -> None:
+    whole = SourceMappedText.of("".join(sentences))
+    if not has_speech(whole.text):
+        return
+    ends = list(accumulate(map(len, sentences)))
+    parts = [whole.part(begin, end) for begin, end in pairwise([0, *ends])]
+    wanted = chunk(whole.text, 60, first_bytes, one_sentence=one_sentence)
+    found = list(chunk_sentences(parts, 60, first_bytes, one_sentence=one_sentence))
+    assert [(piece.text, piece.pause_s, places) for piece, places in found] == [
+        (piece.text, piece.pause_s, origins(piece, whole)) for piece in wanted
+    ]

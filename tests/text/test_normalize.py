@@ -31,6 +31,8 @@ from f5_worker.text.normalize import ensure_speakable, normalize, normalize_tran
         ("20°", "20°"),
         ("Hello , world .", "Hello, world."),
         ("می\u200cروم", "می\u200cروم"),
+        ("snake_case_name _x_ 1_000 a_1", "snake case name _x_ 1_000 a 1"),
+        ("me_too@x.org https://x.org/a_b", "me_too@x.org https://x.org/a_b"),
     ],
 )
 def test_what_is_written_and_what_is_read(written: str, read: str) -> None:
@@ -125,12 +127,12 @@ def test_changes_map_to_what_was_written(text: str, char: str, written: str) -> 
     ("language", "text", "said", "written"),
     [
         ("de", "Der 3. Mann kam.", "dritte", "3."),
-        ("de", "Wir kommen am 3. Dann essen wir.", "dritten", "3"),
-        ("de", "vom 1.–5. Mai", "ersten bis", "1.–"),
+        ("de", "Wir kommen am 3. Dann essen wir.", "dritten.", "3."),
+        ("de", "vom 1.–5. Mai", "ersten", "1."),
         ("de", "Um 17:02 Uhr kam er.", "siebzehn Uhr zwei", "17:02 Uhr"),
         ("de", "am 3.10.2023 um", "dritten Oktober zweitausenddreiundzwanzig", "3.10.2023"),
         ("hi", "आज २३ मार्च है।", "तेईस", "२३"),
-        ("hi", "वह 2री है।", "दूसर", "2र"),
+        ("hi", "वह 2री है।", "दूसरी", "2री"),
     ],
 )
 def test_words_map_to_the_numbers_that_they_are_read_from(language: str, text: str, said: str, written: str) -> None:

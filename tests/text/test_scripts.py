@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from f5_worker.text.language import language_by_script
 from f5_worker.text.letters import letters, spoken_letters
 from f5_worker.text.scripts import (
     CUT_AFTER,
@@ -18,7 +19,6 @@ from f5_worker.text.scripts import (
     is_right_to_left,
     is_trailing_vowel,
     is_unspaced,
-    language_by_script,
 )
 
 

@@ -53,7 +53,30 @@ def load() -> Any:
     version = str(getattr(flash_attn, "__version__", "0"))
     if release(version) < (2, 7):
         raise Failed("version", f"flash-attn {version} is older than 2.7.0, where unpad_input returns 4 values")
-    return flash_attn_func, flash_attn_varlen_func, *padding, version
+    return *(below_operator() or (flash_attn_func, flash_attn_varlen_func)), *padding, version
+
+
+def below_operator() -> tuple[Any, Any] | None:
+    """Return attention of equal and of ragged lengths by the function that the worker calls, if it is there.
+
+    (models/f5/attention.py) The first call of a public function imports torch's compiler: 4 s.
+    """
+    operator = getattr(sys.modules.get("flash_attn.flash_attn_interface"), "_flash_attn_varlen_forward", None)
+    forward = getattr(operator, "_init_fn", None)
+    if forward is None:
+        return None
+    import torch
+
+    def ragged(q: Any, k: Any, v: Any, *boundaries: Any) -> Any:
+        return forward(q, k, v, *boundaries, 0.0, HEAD_DIM**-0.5, False)[0]
+
+    def equal(q: Any, k: Any, v: Any, **_: Any) -> Any:
+        b, n = q.shape[:2]
+        boundaries = torch.arange(0, (b + 1) * n, n, dtype=torch.int32, device=q.device)
+        out = ragged(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), boundaries, boundaries, n, n)
+        return out.view(q.shape)
+
+    return equal, ragged
 
 
 def release(version: str) -> tuple[int, ...]:

@@ -93,7 +93,8 @@ class Recipe:
 
     `voices` are directories whose clips are copied, later ones over earlier ones. `revision` is the hub's, or a
     fingerprint of local files: together with the precision, it names the copy. `arch` is a file, or the name of a
-    published architecture. `unpinned`: files from the hub may be others than the known ones.
+    published architecture; `traits` is the file of what the model has not learned of text. `unpinned`: files from the
+    hub may be others than the known ones.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Recipe:
     vocab: SourceFile
     vocoder: SourceFile
     arch: Path | str | None = None
+    traits: Path | None = None
     voices: tuple[Path, ...] = ()
     unpinned: bool = False
 
@@ -181,7 +183,7 @@ def from_checkpoint(
 def from_directory(directory: Path, precision: str, voices: tuple[Path, ...]) -> Recipe | None:
     """Return the recipe of a fine-tune's directory, or None if its files are not there.
 
-    Expected are one checkpoint of any name and vocab.txt; arch.json and a vocoder are optional.
+    Expected are one checkpoint of any name and vocab.txt; arch.json, text.json and a vocoder are optional.
 
     Raises:
         SourceProblem: there is more than one checkpoint.
@@ -194,15 +196,17 @@ def from_directory(directory: Path, precision: str, voices: tuple[Path, ...]) ->
     if len(best) > 1 and not _is(directory, copies.MODEL):
         raise SourceProblem(f"{len(best)} checkpoints are in {directory}; leave one, or rename one to {copies.MODEL}")
     model = directory / copies.MODEL if _is(directory, copies.MODEL) else best[0]
+    arch, traits = (directory / name if _is(directory, name) else None for name in ("arch.json", "text.json"))
     parts = [path for path in (model, directory / "vocab.txt", vocoder) if path is not None]
     return Recipe(
         directory.name,
-        _fingerprint([*parts, *([directory / "arch.json"] if _is(directory, "arch.json") else [])]),
+        _fingerprint([*parts, *(path for path in (arch, traits) if path is not None)]),
         precision,
         model,
         directory / "vocab.txt",
         vocoder or default_vocoder(),
-        arch=directory / "arch.json" if _is(directory, "arch.json") else None,
+        arch=arch,
+        traits=traits,
         voices=(*voices, directory / "voices"),
     )
 
@@ -244,6 +248,8 @@ def build_model_dir(
         shutil.copyfile(recipe.arch, into / "arch.json")
     elif recipe.arch is not None:
         (into / "arch.json").write_text(json.dumps(recipe.arch) + "\n", encoding="utf-8")
+    if recipe.traits is not None:
+        shutil.copyfile(recipe.traits, into / "text.json")
     _copy_voices(recipe.voices, into / "voices")
     if problem := copies.why_incomplete(into):
         raise SourceProblem(f"the conversion did not produce a complete model: {problem}")

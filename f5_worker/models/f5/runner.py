@@ -19,6 +19,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
+from f5_worker.models.config import read_traits
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
@@ -80,6 +81,7 @@ class F5Runner:
         self._graph_frames = default_frames()
         self.directory = directory
         self.vocabulary = vocabulary
+        self.traits = read_traits(directory)
         self.model = model
         self.vocoder = vocoder
         self._schedule = lru_cache(MAX_SCHEDULES)(self._make_schedule)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
-from f5_worker.models.config import ModelConfig, read_config
+from f5_worker.models.config import ModelConfig, read_config, read_traits
 from f5_worker.models.f5.checkpoint import require_file
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.runner import warm_up_segment
@@ -62,6 +62,7 @@ class UpstreamRunner:
         self.name = name
         self.directory = directory
         self.vocabulary = vocabulary
+        self.traits = read_traits(directory)
         self.cfm = cfm
         self.vocoder = vocoder
         self._decode = getattr(vocoder, "decode", vocoder)

@@ -1,114 +1,153 @@
-"""Write numbers as words, with num2words and `indic`; without commas, which would be read as pauses."""
+"""Read what no grammar does: integers, decimals, percentages, money, times, dates; of languages in `languages.json`.
+
+The table has what num2words lacks: how a language writes numbers, and the words around them. Where it has no words for
+times or dates, their numbers are read one by one. Numbers with letters (1er, 5km) stay.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
-from threading import Lock
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
-from f5_worker.text.expand.indic import INDIC, indic_cardinal, year_in_hundreds
+from f5_worker.text.expand.clock import clock_pattern, time_of_day
+from f5_worker.text.expand.grammar import Expansion
+from f5_worker.text.expand.words import INDIC, MAX_DIGITS, agreeing, converted, money, spelled, whole
 
-Reading = tuple[int, int, str]  # begin, end, what is said instead
-
-MAX_DIGITS = 15  # of an amount; longer ones are read digit by digit
-YEARS = range(1100, 2100)
-_ONE_WITH_TENS = ("ru", "uk")  # двадцать одна секунда
-_FEW_ONLY_AS_UNITS = ("cs", "sk")  # dvacet dva hodin
-_GROUP_DIGITS = 3
-_converting = Lock()  # some of the library's converters keep the current number in an attribute
-
-
-def cardinal(value: int, language: str = "en") -> str:
-    """Write `1234` as one thousand two hundred thirty-four; at most MAX_DIGITS digits, not negative."""
-    return _without_and(_converted(value, language, "cardinal"), language)
-
-
-def ordinal(value: int, language: str = "en") -> str:
-    """Write `22` as twenty-second, in languages whose ordinals num2words has."""
-    return _without_and(_converted(value, language, "ordinal"), language)
+_LONG_DIGITS = 7  # this long and without separators it is not an amount, but a number to dial or to type
+_YEARS = range(1100, 2000)
+_BEFORE_CHARS = 16  # before a time
+_NEVER = r"(?!)"
+_IN_LAKHS = (*INDIC, "bn")  # 12,34,567
+UNSPACED = ("ja", "zh", "ko")  # numbers stand between letters
+_CURRENCIES = {"€": "EUR", "$": "USD", "£": "GBP"}
+_DATE = (
+    r"\d{1,2}(?P<joint>[./-])\d{1,2}(?P=joint)\d{2,4}|\d{1,2}\. \d{1,2}\. \d{4}"
+    r"|\d{4}(?P<jointed>[./-])\d{1,2}(?P=jointed)\d{1,2}"
+)
+_ALIASES = {"nb": "no", "nn": "no"}
 
 
-def agreeing(forms: str, value: int, language: str) -> str:
-    """Choose what goes with a number out of `one/others` or, in Slavic languages, `one/few/many`."""
-    one, *others = forms.split("/")
-    if not others or value == 1 or (language == "fr" and value == 0):
-        return one
-    last, tens = (value, 0) if language in _FEW_ONLY_AS_UNITS else (value % 10, value // 10 % 10)
-    if last == 1 and tens != 1 and language in _ONE_WITH_TENS:
-        return one
-    return others[0] if 2 <= last <= 4 and tens != 1 else others[-1]
+@cache
+def languages() -> Mapping[str, Mapping[str, Any]]:
+    """Return how each language writes and says numbers.
 
-
-def whole(digits: str, language: str = "en") -> str:
-    """Write an integer as an amount, but digit by digit after a leading zero or if it is very long."""
-    if len(digits) > MAX_DIGITS or (len(digits) > 1 and int(digits[0]) == 0):
-        return spelled(digits, language)
-    return cardinal(int(digits), language)
-
-
-def spelled(digits: str, language: str = "en") -> str:
-    """Write `123` as one two three; anything but digits is skipped."""
-    return " ".join(cardinal(int(digit), language) for digit in digits if digit.isdecimal())
-
-
-def grouped(groups: Iterable[str]) -> str:
-    """Write digits one by one, with a comma, heard as a short pause, between groups; English."""
-    return ", ".join(spelled(group) for group in groups)
-
-
-def in_groups(digits: str) -> list[str]:
-    """Split digits into groups of three, of which the last may have one more: 555, 123, 4567."""
-    cuts = list(range(0, len(digits), _GROUP_DIGITS))
-    if len(cuts) > 1 and len(digits) % _GROUP_DIGITS == 1:
-        cuts.pop()
-    return [digits[begin:end] for begin, end in zip(cuts, [*cuts[1:], len(digits)], strict=True)]
-
-
-def year(value: int) -> str:
-    """Write a year of YEARS in pairs: 1999, 1905, 1900, 2024; but two thousand five. English."""
-    century, rest = divmod(value, 100)
-    if century % 10 == 0 and rest < 10:
-        return cardinal(value)
-    if not rest:
-        return f"{cardinal(century)} hundred"
-    return f"{cardinal(century)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
-
-
-def year_in(value: int, language: str) -> str:
-    """Write a year in hundreds, for languages that read years so: neunzehnhundertneunundneunzig."""
-    return _converted(value, language, "year")
-
-
-@lru_cache(maxsize=1024)
-def money(amount: Decimal, currency: str, language: str) -> str:
-    """Write an amount with the currency's name, with cents if it has any; not English.
-
-    Args:
-        currency: ISO 4217, one that the library knows in that language.
+    Without Amharic, where num2words 0.5.14 fails or hangs above a hundred, and Kannada, where it ends at 10^10.
     """
-    from num2words import num2words
-
-    # A separator that no language uses tells where the cents begin; by itself the library says "and zero cents".
-    options = {} if amount % 1 else {"separator": "\0"}
-    with _converting:
-        words: str = num2words(amount, lang=language, to="currency", currency=currency, **options)
-    return _plain(words.split("\0")[0])
+    table: Mapping[str, Mapping[str, Any]] = json.loads(files(__package__).joinpath("languages.json").read_bytes())
+    return table
 
 
-@lru_cache(maxsize=4096)
-def _converted(value: int, language: str, to: str) -> str:
-    if language in INDIC:
-        return year_in_hundreds(value, language) if to == "year" else indic_cardinal(value, language)
-    from num2words import num2words
-
-    with _converting:
-        return _plain(num2words(value, lang=language, to=to))
-
-
-def _plain(words: str) -> str:
-    return " ".join(words.replace(",", " ").split())
+def numbers(text: str, language: str) -> Iterator[Expansion]:
+    """Yield what is read otherwise than it is written, in order; nothing in a language without rules."""
+    code = _ALIASES.get(language, language)
+    if code not in languages():
+        return
+    for match in _pattern(code).finditer(text):
+        said = _read(match, code)
+        if said is not None:
+            yield Expansion(*match.span(), said)
 
 
-def _without_and(words: str, language: str) -> str:
-    return words.replace(" and ", " ") if language == "en" else words
+@cache
+def _pattern(code: str) -> re.Pattern[str]:
+    rules = languages()[code]
+    other = "," if rules["decimal"] == "." else "."
+    in_lakhs = r"(?:,\d{2}){0,6}" if code in _IN_LAKHS else ""
+    number = rf"(?:\d{{1,3}}{in_lakhs}(?:{re.escape(rules['thousands'])}\d{{3}}){{1,4}}(?!\d)|\d+)"
+    # The other sign is taken for a decimal point too, unless three digits follow: 3.14 is written everywhere.
+    decimals = rf"(?:(?:{re.escape(rules['decimal'])}(?P<d>\d+)|{re.escape(other)}(?P<o>\d{{1,2}}))(?![.,]?\d))?"
+    listed = r"(?P<listed>(?<=\d[.,]))?"  # of 1,2,3 none is a decimal
+    sign = r"(?:(?<![^\s(\[\"'“‘«])(?P<sign>[-+]))?"
+    coins = "€$£" + "".join(rules.get("coins", ()))
+    before, after = rf"(?:(?P<before>[{coins}]) ?)?", rf"(?: ?(?P<after>[%{coins}])(?!\d))?"
+    clock = rf"(?P<clock>{clock_pattern(rules.get('clock')) or _NEVER})(?P<until>-(?=\d))?"
+    parts = rf"(?P<parts>(?P<date>{_DATE})|\d{{1,2}}:[0-5]\d)(?![^\W_]|[.,:/-]\d)"
+    ordinal = rf"(?P<ordinal>{rules.get('ordinal', _NEVER)})"
+    if code in UNSPACED:
+        return re.compile(rf"(?<![A-Za-z]){sign}{before}{listed}(?P<n>{number})(?(listed)|{decimals}){after}", re.ASCII)
+    # Small letters after the full stop tell an ordinal, which is not read in every language, from a sentence's end.
+    end = r"(?![^\W_]|\. [a-zà-ÿа-яёіїєґ])"
+    return re.compile(
+        rf"(?<![^\W_])(?:{clock}|{parts}|{ordinal}|"
+        rf"{sign}{before}{listed}(?P<n>{number})(?(listed)|{decimals}){after}{end})"
+    )
+
+
+def _read(match: re.Match[str], code: str) -> str | None:
+    rules, groups = languages()[code], match.groupdict()
+    converter = rules.get("converter", code)
+    if groups.get("clock"):
+        before = match.string[max(0, match.start() - _BEFORE_CHARS) : match.start()]
+        return time_of_day(groups["clock"], before, rules["clock"], code) + " -" * bool(groups["until"])
+    if groups.get("ordinal"):
+        return _ordinal(int(match[0].rstrip(".")), code)
+    if groups.get("parts"):
+        words = _date(match[0], code) if groups["date"] else None
+        return words or " ".join(whole(str(int(part)), converter) for part in re.findall(r"\d+", match[0]))
+    digits = "".join(str(int(char)) for char in match["n"] if char.isdecimal())
+    decimals = match["d"] or match["o"] or ""
+    minus = {"-": f"{rules['minus']} ", "+": f"{rules['plus']} "}.get(match["sign"] or "", "")
+    coin = match["before"] or match["after"] or ""
+    if _CURRENCIES.get(coin) in rules.get("currencies", ()) and len(digits) <= MAX_DIGITS and len(decimals) <= 2:
+        return minus + money(Decimal(f"{int(digits)}.{decimals or 0}"), _CURRENCIES[coin], converter)
+    if coin in rules.get("coins", ()) and len(decimals) <= 2:
+        return minus + _coins(digits, decimals, rules["coins"][coin], code)
+    words = minus + _number(match[0], digits, code)
+    if decimals:
+        words += f" {rules['point']} {spelled(decimals, converter)}"
+    if match["after"] == "%":  # East Slavic nouns follow the number: decimals have that of two to four
+        words = agreeing(rules["percent"], 2 if decimals else int(digits[-2:]), code).format(words)
+    said = " ".join(filter(None, [match["before"], words, coin if match["after"] == coin != "%" else ""]))
+    return said.replace(" ", "") if code == "ja" else said
+
+
+def _number(written: str, digits: str, code: str) -> str:
+    """Read an integer, a year, or a number to dial."""
+    rules = languages()[code]
+    converter = rules.get("converter", code)
+    is_bare = written == digits
+    if is_bare and len(digits) >= _LONG_DIGITS and code not in UNSPACED:
+        return spelled(digits, converter)
+    return _year(digits, code) if is_bare else whole(digits, converter)
+
+
+def _year(digits: str, code: str) -> str:
+    rules = languages()[code]
+    in_hundreds = rules.get("years_in_hundreds") and len(digits) == 4 and int(digits) in _YEARS and code not in INDIC
+    converter = rules.get("converter", code)
+    return converted(int(digits), converter, "year") if in_hundreds else whole(digits, converter)
+
+
+def _date(written: str, code: str) -> str | None:
+    """Read a date, the day before the month; None if it is not one, or the months are not known."""
+    rules = languages()[code].get("date")
+    first, second, third = re.findall(r"\d+", written)
+    year, month, day = (first, second, third) if len(first) == 4 else (third, second, first)
+    if int(month) > 12 >= int(day):
+        month, day = day, month
+    if rules is None or not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
+        return None
+    said = _ordinal(int(day), code) if rules.get("ordinals") else converted(int(day), code)
+    frame: str = rules["frame"]
+    return frame.format(said, rules["months"].split()[int(month) - 1], _year(year, code))
+
+
+def _ordinal(value: int, code: str) -> str | None:
+    known: str | None = languages()[code].get("ordinals", {}).get(str(value))
+    # The library's Danish and Norwegian above the last day of a month are not all words.
+    return None if not value or (value > 31 and code in ("da", "no")) else known or converted(value, code, "ordinal")
+
+
+def _coins(digits: str, decimals: str, forms: list[str], code: str) -> str:
+    amounts = zip((digits, decimals.ljust(2, "0")), forms, strict=True)
+    said = [
+        agreeing(form, int(amount), code).format(whole(str(int(amount)), code))
+        for amount, form in amounts
+        if int(amount)
+    ]
+    return " ".join(said) or forms[0].split("/")[-1].format(converted(0, code))

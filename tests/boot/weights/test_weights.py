@@ -211,8 +211,10 @@ def test_a_copy_has_a_manifest_and_voices(roots: WeightRoots, hub: Hub) -> None:
 def test_a_fine_tune_without_vocoder_is_completed(roots: WeightRoots, hub: Hub) -> None:
     mine = fill(roots.baked / "mine", "model_500.safetensors", "vocab.txt")
     (mine / "arch.json").write_text("{}")
+    (mine / "text.json").write_text('{"lower_capitals": true}')
     located = find_model("mine", roots=roots, tools=hub.tools)
     assert located.source == "baked"
+    assert (located.directory / "text.json").read_text() == '{"lower_capitals": true}'
     assert located.directory.is_relative_to(roots.caches[0])
     assert (located.directory / "arch.json").read_text() == "{}"
     assert hub.asked == ["pytorch_model.bin"]

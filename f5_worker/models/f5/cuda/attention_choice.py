@@ -156,7 +156,8 @@ def _prepare(name: str, attend: Attend, shape: AttentionShape) -> None:
             compile_kernel(shape.heads, shape.dim_head, shape.dtype)
         elif name in _FLASH_ATTN:
             import_module(_FLASH_ATTN[name][0])
-            import_module("torch._dynamo")  # which its first call would import: 4 s
+            if name == "flash-attn 3":
+                import_module("torch._dynamo")  # which its first call would import: 4 s
     except Exception as failure:  # noqa: BLE001 - the measurement meets it again
         logger.info("%s cannot be prepared: %s", name, failure)
 

@@ -1,0 +1,255 @@
+"""What the grammars read wrong for speech, rewritten to what they read right: `5M views` to `5 million views`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from f5_worker.text.expand.german import GERMAN_NUMBER, MONTH_OF, german_number
+from f5_worker.text.expand.library import grammar
+from f5_worker.text.expand.words import converted
+from f5_worker.text.sentences import stop_ends_sentence
+
+Replacement = str | Callable[[re.Match[str]], str]
+Rule = tuple[re.Pattern[str], Replacement]
+
+_SCALES = {"k": "thousand", "m": "million", "b": "billion", "bn": "billion", "t": "trillion"}
+_DECADES = "tens twenties thirties forties fifties sixties seventies eighties nineties".split()
+_TITLES = (
+    "Mr Mister Mrs Missus Ms Miz Dr Doctor Prof Professor Rev Reverend Gen General Capt Captain Lt Lieutenant "
+    "Col Colonel Sgt Sergeant Sen Senator Gov Governor"
+).split()
+_BEFORE_NUMBERS = "no number nos numbers vol volume fig figure ch chapter p page pp pages ext extension".split()
+_WORDS = "e.g. for~example i.e. that~is approx. approximately vs. versus vs versus etc. et~cetera".split()
+_UNITS = (
+    "GB gigabyte MB megabyte TB terabyte KB kilobyte kHz kilohertz ms millisecond h hour m metre mm millimetre "
+    "g gram MW megawatt fps frame~per~second"
+).split()
+_INVARIABLE = "kilohertz"
+_COINS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_MONARCHS = (
+    "Albert Alexander Alfonso Benedict Carlos Catherine Charles Christian Edward Elizabeth Felipe Ferdinand Francis "
+    "Frederick George Gregory Gustav Henri Henry Innocent Ivan James John Karl Leo Leopold Louis Ludwig Mary Napoleon "
+    "Nicholas Otto Paul Peter Philip Philippe Pius Ramesses Richard Rudolf Urban Victor Wilhelm William"
+).replace(" ", "|")
+_COUNTED = "seconds? minutes? hours? days? weeks? months? years? people men women times more other".replace(" ", "|")
+_ROMAN = r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})"
+_FRENCH = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+_CHINESE_COINS = {"￥": "元", "¥": "元", "$": "美元", "€": "欧元"}
+_HINDI_ORDINALS = {"1ले": "पहले", "2रे": "दूसरे", "3रे": "तीसरे", "4थे": "चौथे", "6ठे": "छठे"}
+_ITALIAN = "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre".split()
+
+
+def _named(pairs: Sequence[str]) -> dict[str, str]:
+    return {short: name.replace("~", " ") for short, name in zip(pairs[::2], pairs[1::2], strict=True)}
+
+
+def _alternatives(names: dict[str, str]) -> str:
+    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+
+
+def _spaced(digits: str) -> str:
+    return " ".join(char for char in digits if char.isdigit())
+
+
+def _unit(match: re.Match[str]) -> str:
+    name = _named(_UNITS)[match[2]]
+    first, _, rest = name.partition(" ")
+    plural = "" if match[1] == "1" or name in _INVARIABLE else "s"
+    return f"{match[1]} {first}{plural}{' ' * bool(rest)}{rest}"
+
+
+def _arabic(roman: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10, "L": 50}[char] for char in roman]
+    return sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
+
+
+def _word(match: re.Match[str]) -> str:
+    said = _cased(_named(_WORDS)[match[1].lower()], match[1])
+    return said + "." * (match[1].endswith("c.") and stop_ends_sentence(match.string, match.end()))
+
+
+def _range(match: re.Match[str]) -> str:
+    low, high = int(match[1]), int(match[2])
+    is_range = high > low or (len(match[1]) <= 2 and len(match[2]) <= 2) or len(match[1]) == 4
+    return f"{match[1]} to {match[2]}" if is_range else match[0]
+
+
+def _in_words(months: Sequence[str], first: str) -> Callable[[re.Match[str]], str]:
+    """Return what writes a date in figures with the name of its month."""
+
+    def write(match: re.Match[str]) -> str:
+        day, month = int(match[1]), int(match[2])
+        if not (1 <= month <= 12 and 1 <= day <= 31):
+            return match[0]
+        return f"{first if day == 1 else day} {months[month - 1]} {match[3]}"
+
+    return write
+
+
+def _german_time(match: re.Match[str]) -> str:
+    hour, minute, second = int(match[1]), int(match[2]), match[3] and int(match[3])
+    if hour > 24 or minute > 59:
+        return f"{hour} {minute}"
+    said = f"{hour} Uhr {minute or ''}".rstrip()
+    return (
+        f"{hour} Uhr {minute} und {second if second != 1 else 'eine'} Sekunde{'n' * (second != 1)}" if second else said
+    )
+
+
+def _french_time(match: re.Match[str]) -> str:
+    hour, minute, second = int(match[1]), int(match[2] or 0), match[3] and int(match[3])
+    said = f"{ {1: 'une', 21: 'vingt et une'}.get(hour, hour) } heure{'s' * (hour > 1)}"
+    if second:
+        return f"{said} {minute} minutes et {second} secondes"
+    return f"{said} {minute}" if minute else said
+
+
+def _chinese_amount(match: re.Match[str]) -> str:
+    """Read a number with decimals by itself: with a currency, the grammar loses its thousands."""
+    own = grammar("zh")
+    sign, number = match[1] or match[3] or "", match[2] or match[4]
+    read = own.read(number) if own else []
+    return f"{read[0].said}{_CHINESE_COINS.get(match[3], '')}" if read else f"{sign}{number}"
+
+
+def _portuguese_time(match: re.Match[str]) -> str:
+    return f"{int(match[1])}h{match[2] or ''}"
+
+
+# In this order; each is tried in every sentence of its language that has a capital letter, a digit or a sign.
+_TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
+    "en": (
+        # words
+        (rf"\b({_alternatives(_named(_TITLES))})\b\.?(?= (?:[A-Z]|& M|and M))", lambda m: _named(_TITLES)[m[1]]),
+        (rf"(?<!\w)((?i:{_alternatives(_named(_WORDS))}))(?=[\s,;:)]|$)", _word),
+        (
+            rf"\b(?!No\. ?\d+ (?:{_COUNTED})\b)(?i:({'|'.join(_BEFORE_NUMBERS[::2])}))\. ?(?=\d)",
+            lambda m: _cased(_named(_BEFORE_NUMBERS)[m[1].lower()], m[1]) + " ",
+        ),
+        (
+            rf"\b({_MONARCHS}) ({_ROMAN}(?!\w)|[IVX](?=[.,;:!?]|'s|$))",
+            lambda m: f"{m[1]} the {_ordinal(_arabic(m[2]))}",
+        ),
+        (rf"(?<=[a-z] )(?<!\bI )({_ROMAN})(?!\w)|(?<=PART )([IVXL]+)(?!\w)", lambda m: str(_arabic(m[1] or m[2]))),
+        (r"(?<=\w )/(?= \w)", "slash"),
+        (r"\b(Chapter|Part|Volume|Book|Act|Scene|Section|Phase|War) I\b", r"\1 1"),
+        # numbers to dial or to type
+        (r"\b((?:[Cc]all|[Dd]ial|[Pp]hone|[Tt]ext|[Rr]ing) )(\d{3,6})(?![\d-])", lambda m: m[1] + _spaced(m[2])),
+        (r"(?i)\b((?:code|pin|otp|passcode|password)(?: is)?:? )(\d{3,8})\b", lambda m: m[1] + _spaced(m[2])),
+        (r"(?<![\d-])\(?(\d{3})\)?[ .](\d{3})[ .-](\d{4})(?![\d-])", r"\1-\2-\3"),
+        (r"(?<![\d-])(?!\d00-\d000)(\d{3})-(\d{4})(?![\d-])", lambda m: f"{_spaced(m[1])}, {_spaced(m[2])}"),
+        (r"(?<!\d)((?:\d{4}[ -]){3})(\d{4})(?!\d)", lambda m: ", ".join(map(_spaced, f"{m[1]}{m[2]}".split()))),
+        (r"\b[1-9]\d{3,11}000\b(?<!\d{13})(?![,.:/-]\d)", lambda m: f"{int(m[0]):,}"),
+        # arithmetic and signs
+        (r"\^(-?\d+)", r" to the power of \1"),
+        (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
+        (r" ?÷ ?(?=\d)", " divided by "),
+        (r"#(?=\d)", "number "),
+        (r"~ ?(?=\d)", "approximately "),
+        (r"(?<=\w)&(?=\w)", " and "),
+        (r"\bv(?=\d+\.\d)", "version "),
+        (r"(?<![\d.])(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\d.])", r"\1 point \2 point \3"),
+        (r"(?<![\d/])(\d+)/\1(?![\d/])", lambda m: f"{m[1]} out of 10" if m[1] == "10" else f"{m[1]} {m[1]}"),
+        (r"(?<![\d/.])(24/7|9/11)(?![\d/])", lambda m: m[1].replace("/", " ")),
+        (r"(?<![\d/.])(\d+)/10(?![\d/])", r"\1 out of 10"),
+        # times, dates, decades
+        (r"(?<![\d:])(\d{1,2}):(\d)(?![\d:])", r"\1 to \2"),
+        (r"(?<![\d:])00:00(?![\d:])", "midnight"),
+        (r"(?<![\d:])(1[3-9]|2[0-3]):00(?![\d:])", r"\1 hundred"),
+        (r"(?<![\d:])(\d{1,2})-(\d{1,2}) ?([ap]m)\b", r"\1\3 to \2\3"),
+        (r"(?<![\d/])(1[3-9]|2\d|3[01])/(\d{1,2})/(\d{2,4})(?![\d/])", r"\2/\1/\3"),
+        (r"(?<=\d0)'(?=s\b)", ""),
+        (r"\b((?:for|in|after|within|under|over|about|every|than|takes|took) \d+)s\b", r"\1 seconds"),
+        (r"(?<![\d$£€.,])(20)?'?([1-9])0s\b", lambda m: ("twenty " if m[1] else "") + _DECADES[int(m[2]) - 1]),
+        (r"(?<=\d)(st|nd|rd|th)-(?=[a-z])", r"\1 "),
+        # money
+        (r"(?<![\w.])-(?=[$£€]\d)", "minus "),
+        (r"([$£€])(\d[\d,.]*)-(?=\d)", r"\1\2-\1"),
+        (r"(\d[\d,.]*)(?: (EUR|USD|GBP)\b| ?([€£$])(?!\d))", lambda m: f"{m[3] or _COINS[m[2]]}{m[1]}"),
+        (r"\b(EUR|USD|GBP) ?(?=\d)", lambda m: _COINS[m[1]]),
+        # amounts
+        (r"(?<=\d)m (?=(?!tall|long|wide|high|deep|away|from|of|to|and|or|in|on|at|by|x )[a-z]{4,})", " million "),
+        (r"(?<![\w.,$£€])(\d+(?:\.\d+)?)(M|B|bn)\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),
+        (r"(?<![\w.,$£€])(\d{2,}|\d+\.\d+|\d(?=[kK] [a-z]{5,}))[kK]\b", r"\1 thousand"),
+        (r"(?<=\d)(?:-| )?(km|kg|min|sec|hr|hrs)\.(?= [a-z])", r" \1"),
+        (r"(?<=\d)-(km|kg|m)(?= [a-z])", lambda m: " " + {"km": "kilometer", "kg": "kilogram", "m": "meter"}[m[1]]),
+        (r"(?<=\d) ?km/h\b", " kilometers per hour"),
+        (r"(?<![\w.,$£€])(\d+) s\b|(?<![\w.,$£€])(\d*[1-9])s\b", lambda m: f"{m[1] or m[2]} seconds"),
+        (rf"(?<![\w.,$£€])(\d+(?:[.,]\d+)*) ?({_alternatives(_named(_UNITS))})(?![\w/²³])", _unit),
+        (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w./-]|[,:]\d| ?=)", _range),
+    ),
+    "de": (
+        (r"(?<![\d.,:/€$£-])1[1-9]\d\d(?![\d:/-]|[.,]\d)", lambda m: converted(int(m[0]), "de", "year")),
+        (r"(?<=\d\.)\s?-\s?(?=\d{1,3}\. )|(?<=\d\d)-(?=\d{1,2}[:.]\d\d\b)", " bis "),
+        (rf"(?<=\d\. )(?i:({'|'.join(MONTH_OF)}))\.(?= \d| [a-zäöü])", lambda m: MONTH_OF[m[1].title()]),
+        (r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", "")),
+        (GERMAN_NUMBER, german_number),
+        (r"(\d[\d.,]*) ?([€$£])", r"\2\1"),
+        (
+            r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\d:])(?: (?:Uhr|h)\b)?(?! ?(?:min|Min|Std|Stunden))(?! E)",
+            _german_time,
+        ),
+        (r"(?<![\d:])(\d{1,2})\.([0-5]\d)() Uhr\b", _german_time),
+    ),
+    "fr": (
+        (r"(?<=\d) (?=[€$£](?!\d))", ""),
+        (r"(?<=\d) ?°C\b", " degrés Celsius"),
+        (r"(?<=\d)-(?=\d{1,2} ?h)|(?<=h)-(?=\d{1,2} ?h)", " à "),
+        (r"\bD[rʳ]\.?(?= [A-Z]|$)", "docteur"),
+        (r"\b(?:Mme|Mᵐᵉ)\.?(?= [A-Z]|$)", "madame"),
+        (r"\b(?:Mlle|Mˡˡᵉ)\.?(?= [A-Z]|$)", "mademoiselle"),
+        (r"\bM\.(?= [A-Z])", "monsieur"),
+        (r"(?<![\d:,])(\d{1,2})(?::| ?h ?)(\d{2})(?::(\d{2}))?(?![\d:])(?: heures?)?", _french_time),
+        (r"(?<![\d:,])(\d{1,2})()() ?h\b", _french_time),
+        (r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/])", _in_words(_FRENCH, "premier")),
+    ),
+    "hi": (
+        (r"[०-९]", lambda m: str(int(m[0]))),
+        (r"(?<![\d,])\d{1,3}(?:,\d{2,3})+(?![\d,])", lambda m: m[0].replace(",", "")),
+        (r"(?<![\w.])-(?=\d+\b(?!-))", "माइनस "),
+        (r"(?<!\w)\+(?=\d{1,5}\b(?! ?\d))", "प्लस "),
+        (r"(?<!\w)(1ले|2रे|3रे|4थे|6ठे)(?!\w)", lambda m: _HINDI_ORDINALS[m[1]]),
+        (r"(?<=\d) ?%", " प्रतिशत"),
+        (r"(?<!\d)(\d{1,2}):00 बजे", r"\1 बजे"),
+        (r"([₹$€£]\d+\.\d)(?!\d)", r"\g<1>0"),
+    ),
+    "it": (
+        (r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", "")),
+        (r"(?<![\d:])(\d):(?=\d\d(?![\d:]))", r"0\1:"),
+        (r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/])", _in_words(_ITALIAN, "primo")),
+    ),
+    "ja": (
+        (r"(\d{4})/(\d{1,2})/(\d{1,2})", lambda m: f"{m[1]}年{int(m[2])}月{int(m[3])}日"),
+        (r"\bR\.(\d+)", r"令和\1年"),
+        (r"[(（]([月火水木金土日])[)）]", r"\1曜日"),
+        (r"[(（]([月火水木金土日])[〜~]([月火水木金土日])[)）]", r"\1曜日から\2曜日"),
+        (r"(?<=\w)\s?[〜~～]\s?(?=\D{0,3}\d)", "から"),
+        (r"(?<!\d)(\d{1,2}):(\d{2})(?![\d:])", lambda m: f"{int(m[1])}時" + (f"{int(m[2])}分" if int(m[2]) else "")),
+        (r"(?<=\d) (?=\d+/\d)", "荷"),
+        (r"(√?)(\d+)/(√?)(\d+)", lambda m: f"{m[4]}分の{'ルート' * bool(m[1] or m[3])}{m[2]}"),
+        (r"(?<![\dA-Za-z)])[-−](?=[\d√])", "マイナス"),
+        (r"√(?=\d)", "ルート"),
+    ),
+    "pt": ((r"(?<![\d:])(\d{1,2}):(\d{2})(?![\d:])(?! d)", _portuguese_time),),
+    "zh": (
+        (r"(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"([￥¥$€]?)(\d{4,}\.\d+)(?=[元块圆]|[美欧日]元|英镑)|([￥¥$€])(\d{4,}\.\d+)", _chinese_amount),
+    ),
+}
+
+
+@lru_cache
+def rules(language: str) -> Sequence[Rule]:
+    """Return a language's rules: patterns, and what replaces their matches."""
+    return [(re.compile(pattern), replacement) for pattern, replacement in _TABLE.get(language, ())]
+
+
+def _cased(word: str, like: str) -> str:
+    return word.capitalize() if like[0].isupper() else word
+
+
+def _ordinal(value: int) -> str:
+    ending = "th" if value in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+    return f"{value}{ending}"

@@ -1,0 +1,127 @@
+"""Capitals and single letters, for models that learned neither.
+
+A model that never saw a sentence in capitals makes noise of it, and one that never heard a letter's name swallows `B B
+C`. What is a property of the checkpoint is told by its `text.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from f5_worker.text.sentences import sentence_ends
+from f5_worker.text.spans import SourceMappedText
+
+# As they sound to a reader of English; said by f5-tiny, a recogniser writes the letters.
+_NAMES = "ay bee see dee ee eff gee aitch eye jay kay ell em en oh pee cue are ess tee you vee double-you ex why zee"
+LETTER_NAMES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", _NAMES.split(), strict=True))
+# Spelled although they could be read as words.
+_INITIALS = frozenset(
+    """
+    USA UAE UK EU UN AI API FAQ FBI CIA IBM IRS ISP URL USB UFO CEO CIO COO CTO CFO IPO ATM IOU DIY GPA GPU CPU SUV VIP
+    ETA ECG EKG EEG ICU ADHD EPA IMF NSA NYU UCLA USSR USAF HIV LED GOP MIT NIH SEC AKA DOB DOA UTC SOS IEEE OMG FYI
+    """.split()
+)
+_INITIALS_IN_SMALL_TEXT = frozenset("IT US AM ID IQ OS UI LA PA MA AC AI IP".split())  # elsewhere words
+_WORDS = frozenset(
+    """
+    NASA NATO OPEC AIDS UNESCO UNICEF JPEG NO OK ALL THE AND YOU ME MY WE HE SHE IS ARE DO GO SO TO TOO OF ON IN AT UP
+    OUT OFF IF OR AN AS BE BY OLD OUR WHO WHY HOW SAY SEE DAY ONE TWO ANY MAY OWN WAY TRY HI HEY OH AH UH ASK BUY EAT
+    FLY GUY KEY LAY LIE PAY TEA USE YET EGG EYE AGE AIR ART ICE ADD ARM END FEW NEW NOW WOW LOW BOY TOY JOY BYE
+    """.split()
+)
+_TITLES = frozenset("MR MRS MS DR PROF ST JR SR".split())
+_SYLLABLE = re.compile(r"[BCDFGHJKLMNPRSTVWYZ][AEIOU][BCDFGHKLMNPRSTVWXYZ]")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_CAPITAL_WORD = re.compile(r"(?<![\w'’])[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)")
+_APOSTROPHE = re.compile("['’]")
+_CAPITALS = re.compile(r"[A-ZÀ-ÞΑ-ΩА-Я]{2}")
+_OPENING = re.compile(r"[.!?…\n]\W*$")
+_PLURAL = re.compile(r"([A-Z]{2,})s")
+_UNPRONOUNCEABLE = re.compile(r"[BCDFGHJKLMNPQRSTVWXZ]{4,}|^[BCDFGHJKLMNPQRSTVWXZ]+$|^[AEIOUY]+$")
+_MAX_SPELLED = 6  # letters; longer words in capitals are words
+# `U.S.A.`, single letters in a row, and single letters that are no words of their own.
+_DOTTED = re.compile(r"(?<![\w'’.])(?:[A-Za-z]\.){2,}(?![^\W_])|(?<![\w'’.])(?:[A-Za-z]\.)+[A-Za-z](?![\w.])")
+_SINGLE_RUN = re.compile(
+    r"(?<![\w'’.&-])[A-Za-z](?: [A-Za-z])+(?![\w'’&-]|\.\w)|(?<![\w'’.&-])[B-HJ-Zb-hj-z](?![\w'’&-]|\.\w)"
+)
+_ABBREVIATED = re.compile(r"e\.g|i\.e|a\.k\.a", re.IGNORECASE)
+
+
+def capital_sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the span of each sentence of several words without a small letter; initials alone are none."""
+    begin = 0
+    for end in [*_sentence_or_line_ends(text), len(text)]:
+        cased = [word for word in _LETTERS.findall(text[begin:end]) if word.upper() != word.lower()]
+        if all(map(str.isupper, cased)) and sum(len(word) > 1 and _is_word(word, True) for word in cased) >= 2:
+            yield begin, end
+        begin = end
+
+
+def lower_capitals(text: SourceMappedText) -> SourceMappedText:
+    """Write words in capitals in small letters, in sentences of them and in others; initials stay."""
+    return text.replace(_lowered(text.text)) if _CAPITALS.search(text.text) else text
+
+
+def _lowered(text: str) -> Iterator[tuple[int, int, str]]:
+    sentences = [*capital_sentences(text), (len(text), len(text))]
+    index = 0
+    for match in _CAPITAL_WORD.finditer(text):
+        word = match[0]
+        while sentences[index][1] <= match.start():
+            index += 1
+        in_capitals = sentences[index][0] <= match.start()
+        is_word = _is_word(word, in_capitals) if len(word) > 1 else word == "A" and in_capitals
+        if word.isupper() and is_word:
+            opens = _OPENING.search(text, max(0, match.start() - 4), match.start()) or not match.start()
+            is_capital = opens or word in _TITLES or _APOSTROPHE.split(word)[0] == "I"
+            yield match.start(), match.end(), word.capitalize() if is_capital else word.lower()
+
+
+def spell_letters(text: SourceMappedText) -> SourceMappedText:
+    """Write the names of letters for initials and single letters, `bee bee see`, as English says them."""
+    dotted = text.sub(_DOTTED, _spell_dotted)
+    whole = dotted.sub(_CAPITAL_WORD, lambda match: _spell_word(match[0]))
+    return whole.sub(_SINGLE_RUN, lambda match: " ".join(LETTER_NAMES[char.upper()] for char in match[0].split()))
+
+
+def _spell_dotted(match: re.Match[str]) -> str:
+    if _ABBREVIATED.match(match[0]):
+        return match[0]
+    names = " ".join(LETTER_NAMES[char.upper()] for char in match[0] if char != ".")
+    after = match.string[match.end() : match.end() + 2].strip()
+    return names + ("." if match[0].endswith(".") and (not after or after[0].isupper()) else "")
+
+
+def _spell_word(word: str) -> str:
+    if plural := _PLURAL.fullmatch(word):
+        return word if _is_word(plural[1]) else _names(plural[1]) + "s"
+    stem = _APOSTROPHE.split(word)[0]
+    if len(stem) < 2 or not stem.isupper() or not stem.isascii() or _is_word(stem):
+        return word
+    return _names(stem) + word[len(stem) :].lower()
+
+
+def _names(letters: str) -> str:
+    return " ".join(LETTER_NAMES[char] for char in letters)
+
+
+def _is_word(word: str, in_capitals: bool = False) -> bool:
+    """Return False for initials, which are said letter by letter.
+
+    Args:
+        in_capitals: it stands in a sentence in capitals, where most short words are words.
+    """
+    stem = _APOSTROPHE.split(word)[0].upper()
+    if stem in _WORDS or stem in _TITLES or (len(stem) == 1 and stem != word):
+        return True
+    if stem in _INITIALS or (stem in _INITIALS_IN_SMALL_TEXT and not in_capitals):
+        return False
+    if len(stem) <= _MAX_SPELLED and _UNPRONOUNCEABLE.search(stem):
+        return False
+    return len(stem) > 3 or in_capitals or _SYLLABLE.fullmatch(stem) is not None
+
+
+def _sentence_or_line_ends(text: str) -> list[int]:
+    lines = [match.end() for match in re.finditer(r"\n+", text)]
+    return sorted({*lines, *(end for end in sentence_ends(text) if end < len(text))})

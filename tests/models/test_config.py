@@ -1,0 +1,29 @@
+"""What a checkpoint says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from f5_worker.errors import ModelUnavailable
+from f5_worker.models.config import read_traits
+from f5_worker.text.traits import TextTraits
+from tests.conftest import TINY
+
+
+def test_a_checkpoint_says_what_it_has_not_learned_of_text(tmp_path: Path) -> None:
+    assert read_traits(tmp_path) == TextTraits()
+    (tmp_path / "text.json").write_text('{"lower_capitals": true}')
+    assert read_traits(tmp_path) == TextTraits(lower_capitals=True)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"lower_capitals": 1}', '{"upper_capitals": true}'])
+def test_an_unusable_text_json_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "text.json").write_text(text)
+    with pytest.raises(ModelUnavailable, match="text.json of model"):
+        read_traits(tmp_path)
+
+
+def test_the_small_model_says_what_it_has_not_learned() -> None:
+    assert read_traits(TINY) == TextTraits(lower_capitals=True, spell_letters=True, one_sentence=True)

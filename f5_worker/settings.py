@@ -86,10 +86,7 @@ class Settings(BaseModel):
         2, ge=1, le=64, description="Jobs that run at a time; the second is prepared while the first is on the GPU."
     )
     queue_jobs: int = Field(
-        64,
-        ge=0,
-        le=10_000,
-        description="Jobs that may wait, over HTTP and in the local API; more are refused. Short ones come first.",
+        64, ge=0, le=10_000, description="Jobs that may wait, over HTTP and in the local API; more are refused."
     )
     job_timeout_s: float = Field(
         600.0,
@@ -98,9 +95,7 @@ class Settings(BaseModel):
         description="Longest time for one job, without waiting; RunPod's own executionTimeout should be longer.",
     )
     max_text_chars: int = Field(20_000, ge=1, le=20_000, description="Longest text of one job.")
-    pronunciations: Path | None = Field(
-        None, description="JSON file of pronunciations for all jobs, as requests have them, up to 1,000."
-    )
+    pronunciations: Path | None = Field(None, description="JSON file of pronunciations for all jobs, up to 1,000.")
     max_audio_s: float = Field(
         3_600.0, ge=1, le=14_400, description="Longest speech of one job, as estimated from text and reference."
     )
@@ -159,9 +154,7 @@ class Settings(BaseModel):
     streaming: bool = Field(
         False, description="Stream: responses are lists of chunks, each sent as soon as it is spoken. Fixed at start."
     )
-    stream_first_s: float = Field(
-        2.5, ge=1, le=20, description="Target length of the first segment of a streamed text."
-    )
+    stream_first_s: float = Field(2.5, ge=1, le=20, description="Target length of a streamed text's first segment.")
 
     # references
     reference_max_bytes: int = Field(
@@ -203,13 +196,13 @@ class Settings(BaseModel):
         20_000, ge=1, le=10_000_000, description="Space of their files; with `per_key`, of each key's."
     )
     default_voice: str | None = Field(
-        None, description="The voice of jobs that name no voice, or in OpenAI's call one of OpenAI's voices."
+        None, description="The voice of jobs that name none, or in OpenAI's and ElevenLabs' calls one of theirs."
     )
     voice_aliases: str = Field(
         "",
         pattern=r"^(?:[^,=]+=[^,=]+(?:,\s*|$))*$",
         examples=["alloy=joe,nova=anna"],
-        description="Voices of this worker that names in OpenAI's call stand for, `name=voice` separated by commas.",
+        description="Voices of this worker that names in OpenAI's and ElevenLabs' calls stand for: `name=voice`, ...",
     )
     require_consent: bool = Field(True, description="Store a new voice only with a statement of its speaker's consent.")
     voice_cache: int = Field(64, ge=1, le=4_096, description="Prepared references kept in memory.")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from f5_worker.models.f5.cuda.step_graphs import GraphCapturer
+from f5_worker.log import logger
 from f5_worker.models.whisper.config import MAX_FRAMES
 
 ROWS = (1, 2, 4, 8)
@@ -45,21 +45,45 @@ def graph_size(batch: BatchSize) -> BatchSize | None:
 
 
 class AlignmentGraphs:
-    """Captures and replays `compute(waves, numbers, tokens)` for each size."""
+    """Captures and replays `compute(waves, numbers, tokens)` for each size.
 
-    def __init__(self, compute: Callable[[Tensor, Tensor, Tensor], Tensor], device: torch.device) -> None:
+    Args:
+        capture: returns how to replay a computation, and where its result is.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Tensor, Tensor, Tensor], Tensor],
+        device: torch.device,
+        capture: Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]],
+    ) -> None:
         self._compute = compute
         self._device = device
-        self._capture = GraphCapturer()
+        self._capture = capture
         self._captured: dict[BatchSize, tuple[list[Tensor], Callable[[], None], Tensor]] = {}
+        self._can_capture = True
 
-    def run(self, size: BatchSize, batch: Sequence[Tensor]) -> Tensor:
-        """Return the result of a batch of that size, which is on the host; it stays until the next batch."""
-        if size not in self._captured:
-            inputs = [x.to(self._device) for x in batch]
-            self._captured[size] = (inputs, *self._capture(lambda: self._compute(*inputs)))
+    def run(self, size: BatchSize, batch: Sequence[Tensor]) -> Tensor | None:
+        """Return the result of a batch of that size, which is on the host; it stays until the next batch.
+
+        None if passes cannot be captured here.
+        """
+        if size not in self._captured and not self._try_capture(size, batch):
+            return None
         inputs, replay, result = self._captured[size]
         for x, static in zip(batch, inputs, strict=True):
-            static.copy_(x.pin_memory(), non_blocking=True)
+            static.copy_(x.pin_memory() if self._device.type == "cuda" else x, non_blocking=True)
         replay()
         return result
+
+    def _try_capture(self, size: BatchSize, batch: Sequence[Tensor]) -> bool:
+        if self._can_capture:
+            inputs = [x.to(self._device, copy=True) for x in batch]
+            try:
+                self._captured[size] = (inputs, *self._capture(lambda: self._compute(*inputs)))
+            except torch.cuda.OutOfMemoryError:
+                raise
+            except Exception as failure:  # noqa: BLE001 - of a driver or an operation; one by one they work too
+                self._can_capture = False
+                logger.warning("alignment is not captured and takes longer: %s: %s", type(failure).__name__, failure)
+        return self._can_capture

@@ -59,7 +59,7 @@ class WhisperEncoder(nn.Module):
         """
         x = functional.gelu(self.conv1(mel))
         mask = None
-        if frames is not None and len(mel) > 1:
+        if frames is not None:
             inside = torch.arange(mel.shape[-1], device=mel.device) < frames[:, None]
             x, mask = x * inside[:, None], inside[:, None, None, ::2]
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
@@ -150,7 +150,7 @@ class WhisperDecoder(nn.Module):
     def project_sound(self, states: Tensor, steps: Tensor | None) -> Sound:
         """Return what the decoder attends to. steps: `[b]` of each row of `states [b, n, d]`; None for all."""
         mask = None
-        if steps is not None and len(states) > 1:
+        if steps is not None:
             mask = (torch.arange(states.shape[1], device=states.device) < steps[:, None])[:, None, None]
         return Sound([layer.project_sound(states) for layer in self._layers], mask)
 

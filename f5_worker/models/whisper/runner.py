@@ -17,6 +17,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
+from f5_worker.models.f5.cuda.step_graphs import GraphCapturer
 from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
@@ -75,7 +76,9 @@ class WhisperRunner:
     def __init__(self, model: Whisper, decoding: DecodingConfig) -> None:
         self.model = model
         self.decoding = decoding
-        self._graphs = AlignmentGraphs(self._align_batch, model.device) if model.device.type == "cuda" else None
+        self._graphs = None
+        if model.device.type == "cuda":
+            self._graphs = AlignmentGraphs(self._align_batch, model.device, GraphCapturer())
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
@@ -103,9 +106,9 @@ class WhisperRunner:
         size = (graph_size(exact) if self._graphs else None) or exact
         batch = _pack(clips, texts, size)
         with _inference():
-            if self._graphs is not None and size is not exact:
-                return PendingAlignment(texts, _Download.begin(self._graphs.run(size, batch)))
-            aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
+            aligned = self._graphs.run(size, batch) if self._graphs and size is not exact else None
+            if aligned is None:
+                aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
             return PendingAlignment(texts, _Download.begin(aligned))
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:

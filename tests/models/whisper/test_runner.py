@@ -17,7 +17,7 @@ import torch
 from f5_worker.errors import OutOfMemory
 from f5_worker.models.whisper import batching, runner
 from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
-from f5_worker.models.whisper.graphs import BatchSize, graph_size
+from f5_worker.models.whisper.graphs import AlignmentGraphs, BatchSize, graph_size
 from f5_worker.models.whisper.network import Whisper
 from f5_worker.models.whisper.runner import (
     ForcedAlignment,
@@ -246,6 +246,42 @@ def test_padding_to_the_size_of_a_graph_changes_nothing() -> None:
         values = alone._values.wait()[0]
         np.testing.assert_allclose(found[index, : text.n_tokens, : text.steps], values[:, : text.steps], atol=1e-3)
         np.testing.assert_allclose(found[index, : text.n_tokens - 1, -1], values[:-1, -1], rtol=1e-3)
+
+
+class TestGraphs:
+    """On the CPU, with what stands for a capture: the same computation, into the same place."""
+
+    def graphs(self, whisper: WhisperRunner, captures: list[int]) -> AlignmentGraphs:
+        def capture(compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+            captures.append(1)
+            result = compute()
+
+            def replay() -> None:
+                result.copy_(compute())
+
+            return replay, result
+
+        return AlignmentGraphs(whisper._align_batch, torch.device("cpu"), capture)
+
+    def test_each_size_is_captured_once_and_has_the_result_of_each_batch(self) -> None:
+        whisper, captures = small_runner(), list[int]()
+        whisper._graphs = self.graphs(whisper, captures)
+        for samples, text in zip(CLIPS, TEXTS, strict=True):
+            assert_equal(whisper.align([samples], [text]).result(0), small_runner().align([samples], [text]).result(0))
+        assert len(captures) == 1
+        together = whisper.align(CLIPS, TEXTS)
+        assert_equal(together.result(2), small_runner().align(CLIPS[2:3], TEXTS[2:3]).result(0))
+        assert len(captures) == 2
+
+    def test_where_nothing_can_be_captured_it_works_without(self, caplog: pytest.LogCaptureFixture) -> None:
+        def refuse(compute: Callable[[], torch.Tensor]) -> Any:
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+        whisper = small_runner()
+        whisper._graphs = AlignmentGraphs(whisper._align_batch, torch.device("cpu"), refuse)
+        for _ in range(2):
+            assert_equal(whisper.align(CLIPS, TEXTS).result(1), small_runner().align(CLIPS, TEXTS).result(1))
+        assert caplog.text.count("is not captured") == 1
 
 
 @pytest.mark.parametrize("frames", range(20, 3_001, 20))

@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from f5_worker.http.app import create_app
+from f5_worker.http.server import WEBSOCKETS
 from f5_worker.http.service import Service
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
@@ -30,7 +31,9 @@ class RunningServer:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        config = uvicorn.Config(create_app(service), "127.0.0.1", 0, log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            create_app(service), "127.0.0.1", 0, log_config=None, access_log=False, lifespan="off", **WEBSOCKETS
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
         self._thread.start()

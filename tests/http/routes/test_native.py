@@ -140,7 +140,7 @@ def test_a_voice_is_added_as_a_form_with_its_files_and_used_and_deleted(storing:
     assert base64.b64decode(found["audio_base64"]) == clip.read_bytes()
     assert client.get("/v1/voices/ann/report").json()["report"]
     assert client.post("/v1/voices", json={"name": "ann"}).status_code == 400
-    assert client.delete("/v1/voices/ann").json() == {"deleted": "ann"}
+    assert client.delete("/v1/voices/ann").json() == {"deleted": "ann", "status": "ok"}
     assert client.get("/v1/voices/ann").status_code == 404
 
 

@@ -3,6 +3,7 @@
 # make fast   the tests that need no model, in seconds
 # make serve  RunPod's local API on port 8000
 # make serve-http  the HTTP server on port 8000: docs/http.md
+# make page-test   the page of the HTTP server in Chromium (apt-get install chromium) -> out/page/
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
@@ -29,7 +30,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http lock sbom
-.PHONY: audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test
+.PHONY: audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -66,6 +67,10 @@ agents: $(VENV)/.test
 	$(UV) venv -q --python $(PY) $(VENV_AGENTS) --clear
 	$(UV) pip install -q --python $(VENV_AGENTS)/bin/python pipecat-ai==1.14.0 livekit-plugins-elevenlabs==1.8.9
 	AGENTS_PYTHON=$(CURDIR)/$(VENV_AGENTS)/bin/python $(PY) -m pytest tests/http/test_agents.py
+
+page-test: $(VENV)/.test
+	$(UV) pip install -q --python $(PY) --no-deps --group browser
+	$(PY) -m pytest -n 0 tests/http/test_browser.py
 
 # mutmut is in no lock: only this uses it.
 mutants: $(VENV)/.test

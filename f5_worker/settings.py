@@ -86,10 +86,7 @@ class Settings(BaseModel):
         2, ge=1, le=64, description="Jobs that run at a time; the second is prepared while the first is on the GPU."
     )
     queue_jobs: int = Field(
-        64,
-        ge=0,
-        le=10_000,
-        description="Jobs that may wait, over HTTP and in the local API; more are refused. Short ones come first.",
+        64, ge=0, le=10_000, description="Jobs that may wait, over HTTP and in the local API; more are refused."
     )
     job_timeout_s: float = Field(
         600.0,

@@ -16,12 +16,21 @@ from f5_worker.http.errors import error_response, http_error_response
 from f5_worker.http.exchange import WARNINGS
 from f5_worker.http.middleware import REQUEST_ID, AccessLog, BodyLimit, Keys, api_keys, cors_origins
 from f5_worker.http.openapi import describe
-from f5_worker.http.routes import elevenlabs, jobs, native, openai, status, stream_input
+from f5_worker.http.routes import elevenlabs, jobs, native, openai, openai_voices, page, status, stream_input
 from f5_worker.http.service import Service, service_of
 from f5_worker.schema.requests import MAX_FAULTS
 from f5_worker.settings import Settings
 
-ROUTERS = (status.router, openai.router, elevenlabs.router, stream_input.router, jobs.router, native.router)
+ROUTERS = (
+    page.router,
+    status.router,
+    openai.router,
+    openai_voices.router,
+    elevenlabs.router,
+    stream_input.router,
+    jobs.router,
+    native.router,
+)
 FIELDS_BYTES = 4_000_000  # of a body besides its clip: subtitles, names of fields
 
 
@@ -37,6 +46,7 @@ def create_app(service: Service) -> ASGIApp:
     app.openapi = describe(app, native.POSTED, needs_key=service.settings.api_key is not None)  # type: ignore[method-assign]
     for router in ROUTERS:
         app.include_router(router)
+    app.mount("/page", page.files)
     app.add_exception_handler(Exception, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http_error)
     app.add_exception_handler(RequestValidationError, _answer_parameter_error)

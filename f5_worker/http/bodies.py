@@ -24,6 +24,7 @@ FORM = "multipart/form-data"
 KEY_HEADER = "X-Voices-Key"
 MAX_PARTS = 100  # of a form; the largest request has about 40 fields
 MAX_FIELD_BYTES = 4_000_000  # without a file's name
+_CLIPS = ("audio", "audio_sample")  # fields that are a recording; other files are text
 _IN_MEMORY = 2**40  # bytes: the body is bounded before (middleware.py), so that nothing is written to a disk
 
 
@@ -119,7 +120,7 @@ def _fields(parts: Sequence[tuple[str, str | bytes]], kind: type[BaseModel]) -> 
 
 def _value(name: str, value: str | bytes, is_text: bool) -> Any:
     if isinstance(value, bytes):
-        if name.rpartition(".")[2] == "audio":
+        if name.rpartition(".")[2] in _CLIPS:
             return base64.b64encode(value).decode("ascii")
         value = decode_transcript(value).text
     if is_text:

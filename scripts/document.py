@@ -176,6 +176,27 @@ def _time(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
+def text_libraries() -> str:
+    """Return how many cases each library reads right, and what that takes."""
+    path = ROOT / "bench" / "results" / "text.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    names = list(dict.fromkeys(name for found in result["languages"].values() for name in found))
+    rows = [f"| language | cases | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for language, found in result["languages"].items():
+        said = [_library(found[name]) if name in found else "" for name in names]
+        rows.append(f"| {language} | {found[names[0]]['cases']} | {' | '.join(said)} |")
+    sizes = ", ".join(f"{name} {mib} MiB" for name, mib in result["mib"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return "\n".join(rows) + (
+        "\n\nEach: share of the cases, processor seconds to load, milliseconds a case, MiB of memory. "
+        f"On disk: {sizes}. Versions: {versions}."
+    )
+
+
+def _library(found: Mapping[str, Any]) -> str:
+    return f"{found['right']:.1%}, {found['load_s']} s, {found['ms']} ms, {found['mib']} MiB"
+
+
 def reliability() -> str:
     """Return each promise, the test that holds it, the figure that a command of bench/ gave, and the command."""
     rows = ["| promise | held by | figure | again |", "|---|---|---|---|"]
@@ -282,6 +303,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "sizes": sizes,
     "speed": speed,
     "reliability": reliability,
+    "text": text_libraries,
 }
 
 

@@ -142,10 +142,13 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\d-])(?!\d00-\d000)(\d{3})-(\d{4})(?![\d-])", lambda m: f"{_spaced(m[1])}, {_spaced(m[2])}"),
         (r"(?<!\d)((?:\d{4}[ -]){3})(\d{4})(?!\d)", lambda m: ", ".join(map(_spaced, f"{m[1]}{m[2]}".split()))),
         (r"\b[1-9]\d{3,11}000\b(?<!\d{13})(?![,.:/-]\d)", lambda m: f"{int(m[0]):,}"),
+        (r"(?<![\w.,$€£/:#-])[1-9]\d{4,8}(?= (?:[a-z]{2,}s|people|men|women|children)\b)", lambda m: f"{int(m[0]):,}"),
         # arithmetic and signs
         (r"\^(-?\d+)", r" to the power of \1"),
         (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
         (r" ?÷ ?(?=\d)", " divided by "),
+        (r"√ ?(?=\d)", "the square root of "),
+        (r"(?<=\d) ?= ?(?=[-√\d])|(?<=\w) = (?=[\w√-])", " equals "),
         (r"#(?=\d)", "number "),
         (r"~ ?(?=\d)", "approximately "),
         (r"(?<=\w)&(?=\w)", " and "),
@@ -169,6 +172,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"([$£€])(\d[\d,.]*)-(?=\d)", r"\1\2-\1"),
         (r"(\d[\d,.]*)(?: (EUR|USD|GBP)\b| ?([€£$])(?!\d))", lambda m: f"{m[3] or _COINS[m[2]]}{m[1]}"),
         (r"\b(EUR|USD|GBP) ?(?=\d)", lambda m: _COINS[m[1]]),
+        (r"([$£€])(\d+(?:\.\d+)?)[kK]\b", lambda m: f"{m[1]}{m[2]} thousand"),
         # amounts
         (r"(?<=\d)m (?=(?!tall|long|wide|high|deep|away|from|of|to|and|or|in|on|at|by|x )[a-z]{4,})", " million "),
         (r"(?<![\w.,$£€])(\d+(?:\.\d+)?)(M|B|bn)\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),

@@ -27,6 +27,7 @@ _UNITS = (
     "g gram MW megawatt fps frame~per~second"
 ).split()
 _INVARIABLE = "kilohertz"
+_PLURAL_COINS = {"$": "dollars", "£": "pounds", "€": "euros"}
 _COINS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _MONARCHS = (
     "Albert Alexander Alfonso Benedict Carlos Catherine Charles Christian Edward Elizabeth Felipe Ferdinand Francis "
@@ -148,7 +149,6 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
         (r" ?÷ ?(?=\d)", " divided by "),
         (r"√ ?(?=\d)", "the square root of "),
-        (r"(?<=\d) ?= ?(?=[-√\d])|(?<=\w) = (?=[\w√-])", " equals "),
         (r"#(?=\d)", "number "),
         (r"~ ?(?=\d)", "approximately "),
         (r"(?<=\w)&(?=\w)", " and "),
@@ -172,7 +172,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"([$£€])(\d[\d,.]*)-(?=\d)", r"\1\2-\1"),
         (r"(\d[\d,.]*)(?: (EUR|USD|GBP)\b| ?([€£$])(?!\d))", lambda m: f"{m[3] or _COINS[m[2]]}{m[1]}"),
         (r"\b(EUR|USD|GBP) ?(?=\d)", lambda m: _COINS[m[1]]),
-        (r"([$£€])(\d+(?:\.\d+)?)[kK]\b", lambda m: f"{m[1]}{m[2]} thousand"),
+        (r"([$£€])(\d+(?:\.\d+)?)[kK]\b", lambda m: f"{m[2]} thousand {_PLURAL_COINS[m[1]]}"),
         # amounts
         (r"(?<=\d)m (?=(?!tall|long|wide|high|deep|away|from|of|to|and|or|in|on|at|by|x )[a-z]{4,})", " million "),
         (r"(?<![\w.,$£€])(\d+(?:\.\d+)?)(M|B|bn)\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),
@@ -183,6 +183,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\w.,$£€])(\d+) s\b|(?<![\w.,$£€])(\d*[1-9])s\b", lambda m: f"{m[1] or m[2]} seconds"),
         (rf"(?<![\w.,$£€])(\d+(?:[.,]\d+)*) ?({_alternatives(_named(_UNITS))})(?![\w/²³])", _unit),
         (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w./-]|[,:]\d| ?=)", _range),
+        (r"(?<![-–]\d)(?<=\d) ?= ?(?=[-√\d])|(?<=\w) = (?=[\w√-])", " equals "),
     ),
     "de": (
         (r"(?<![\d.,:/€$£-])1[1-9]\d\d(?![\d:/-]|[.,]\d)", lambda m: converted(int(m[0]), "de", "year")),

@@ -5,25 +5,29 @@
 # make serve-http  the HTTP server on port 8000: docs/http.md
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
+# make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
 # make hostile  inputs made to harm, two at a time beside honest jobs
 # make fuzz     everything that reads what a caller sent
 # make chaos    kills at random moments; disks, APIs, clocks and GPUs that fail
 # make mutants  mutation testing of the critical files: half an hour
-# make lock       the locked requirements from pyproject.toml
+# make fresh-machine  the README's commands on bare Debian 12, Debian 13 and Ubuntu 24.04: root, debootstrap, an hour
+# make lock       the locked requirements from pyproject.toml; LOCK="--upgrade-package av": with the newest av
 # make sbom       the bill of materials of the image -> out/sbom.json (CycloneDX)
 # make audit      the locks against a database of vulnerabilities; Error 3 where none can be reached
+# make image-test  build the image on stand-in bases and start it: buildah, runc and debootstrap; 40 minutes
 # make pin-base   the digest of the base image into the Dockerfile, from its registry (docker buildx)
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 VENV_OLD := .venv-torch24
 UV := $(VENV)/bin/uv
+# The Hub builds one image for all its GPUs, and those of the Blackwell generation need CUDA 12.8.
+HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch serve serve-http quality bench-gpu lock sbom audit pin-base docs clean
-.PHONY: soak hostile fuzz chaos mutants
+.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http lock sbom
+.PHONY: audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -47,6 +51,10 @@ bench-gpu: $(VENV)/.test
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 	$(PY) scripts/document.py
 
+bench-http: $(VENV)/.test
+	$(PY) bench/http_load.py
+	$(PY) scripts/document.py
+
 soak hostile fuzz chaos: $(VENV)/.test
 	$(PY) bench/$@.py
 	$(PY) scripts/document.py
@@ -55,6 +63,10 @@ soak hostile fuzz chaos: $(VENV)/.test
 mutants: $(VENV)/.test
 	$(UV) pip install -q --python $(PY) mutmut==3.8.1
 	$(PY) bench/mutants.py
+	$(PY) scripts/document.py
+
+fresh-machine: $(VENV)/.local
+	$(PY) bench/fresh_machine.py
 	$(PY) scripts/document.py
 
 test: lint types
@@ -71,21 +83,33 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(VENV)/bin/mypy
 
-# The f5-tts image has torch 2.4; the code must run there as well.
-old-torch: $(VENV_OLD)/.installed
+# The f5-tts image has torch 2.4; the code must run there as well. It was not published for Python 3.13.
+old-torch: $(UV)
+	@if $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then \
+	  echo "old-torch: SKIPPED, torch 2.4 has no wheels for this Python; 3.11 and 3.12 run it (make clean test PYTHON=python3.12)"; \
+	else $(MAKE) --no-print-directory on-old-torch; fi
+
+on-old-torch: $(VENV_OLD)/.installed
 	$(VENV_OLD)/bin/python -m pytest -q -n 2 -m "not model and not e2e and not slow and not gpu" -p no:cacheprovider
 
-docs: $(VENV)/.local
+docs: $(VENV)/.local .runpod/Dockerfile
 	$(PY) scripts/document.py
 
+.runpod/Dockerfile: Dockerfile Makefile
+	sed 's|^ARG BASE_IMAGE=.*|ARG BASE_IMAGE=$(HUB_BASE)|' Dockerfile > $@
+
 lock: $(UV)
-	scripts/lock.sh $(UV)
+	scripts/lock.sh $(UV) $(LOCK)
 
 sbom: $(VENV)/.test
 	@$(PY) scripts/sbom.py out/sbom.json
 
 audit: $(VENV)/.test
 	@$(PY) scripts/audit.py
+
+image-test: $(VENV)/.test
+	$(PY) scripts/image_test.py
+	$(PY) scripts/document.py
 
 pin-base:
 	@scripts/pin_base.sh $(BASE_IMAGE)
@@ -97,10 +121,7 @@ clean:
 # complete and has the hash of every file.
 LOCKED := --no-deps --require-hashes
 $(UV):
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 12))' || \
-	  { echo "make: Python 3.11 is needed; apt-get install python3.11 python3.11-venv, or set PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo "make: the venv module is missing; apt-get install python3.11-venv"; exit 1; }
+	@scripts/venv.sh $(VENV) $(PYTHON)
 	@$(VENV)/bin/pip install -q --disable-pip-version-check uv==0.13.9
 
 $(VENV)/.local: requirements-local.txt $(VENV)/share/f5-worker/grammars | $(UV)
@@ -116,6 +137,7 @@ $(VENV)/share/f5-worker/grammars: requirements-grammars.txt scripts/build_gramma
 	@$(VENV)/.compiler/bin/python scripts/build_grammars.py $@ && rm -rf $(VENV)/.compiler && touch $@
 
 $(VENV)/.test: requirements-test.txt requirements-upstream.txt $(VENV)/.local
+	@command -v git > /dev/null || { echo "make: git is missing; as root: apt-get install git"; exit 1; }
 	@echo "installing what the tests need ..."
 	@$(UV) pip install -q --python $(PY) $(LOCKED) -r requirements-test.txt -r requirements-upstream.txt
 	@touch $@

@@ -65,11 +65,21 @@ def problems(environ: dict[str, str]) -> tuple[list[str], bool]:
 
 
 def table(arguments: argparse.Namespace) -> int:
-    """Print the table of settings for docs/settings.md."""
-    from f5_worker.settings import table as settings_table
-
+    """Print the table of settings."""
     print(settings_table())
     return 0
+
+
+def settings_table() -> str:
+    """Return the settings as a Markdown table; docs/settings.md holds it, and a test keeps it current."""
+    from f5_worker.settings import Settings, accepted, variable
+
+    rows = ["| variable | accepted | default | what it is |", "|---|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        choices = accepted(field).replace("|", "\\|")
+        rows.append(f"| `{variable(name)}` | {choices} | {default} | {field.description} |")
+    return "\n".join(rows)
 
 
 def _parser() -> argparse.ArgumentParser:

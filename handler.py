@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 # First: where imports nest deeply, CPython takes twice as long for each (its stack crosses chunks), 25 ms in all.
@@ -18,6 +18,7 @@ from f5_worker.server.startup import load_worker
 
 # isort: split
 from f5_worker import log
+from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
 from f5_worker.errors import GpuLost, HostUnfit, WorkerError
 from f5_worker.server.runpod import QueueServer
@@ -48,15 +49,15 @@ def failed_config(reason: str) -> dict[str, Any]:
 
 def main() -> None:
     """Load, then serve until told to stop."""
-    signal.signal(signal.SIGTERM, _exit)  # the SDK installs its own only when it starts to poll
+    boot = read_report() or {}
+    starts.end_at_sigterm(lambda: boot)  # the SDK installs its own handler only when it starts to poll
     os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")  # the SDK's own default logs the text of jobs
     # 1.6 s, most of it waiting to be told what the CPU is: beside the loading, and not as this module is imported.
     threading.Thread(target=importlib.import_module, args=("runpod",), daemon=True).start()
-    boot = read_report() or {}
     host_fault = boot.get("host_fault")
     try:
         reason = boot.get("error") or host_fault
-        config = failed_config(reason) if reason else sdk_config(_load())
+        config = failed_config(reason) if reason else sdk_config(_load(boot))
     except WorkerError as error:
         if not boot:  # started by hand: the line is seen on the terminal
             sys.exit(str(error))
@@ -74,12 +75,13 @@ def main() -> None:
         runpod.serverless.start(config)
 
 
-def _load() -> Worker:
-    settings = load_settings()
-    log.configure(settings.log_level)
-    for warning in unknown_variables():
-        log.logger.warning(warning)
-    return load_worker(settings)
+def _load(boot: Mapping[str, Any]) -> Worker:
+    with starts.loading(boot):
+        settings = load_settings()
+        log.configure(settings.log_level)
+        for warning in unknown_variables():
+            log.logger.warning(warning)
+        return load_worker(settings)
 
 
 def _unfit(reason: str) -> Any:
@@ -89,10 +91,6 @@ def _unfit(reason: str) -> Any:
         raise RuntimeError(reason)
 
     return host_can_run_the_model
-
-
-def _exit(signum: int, frame: object) -> None:
-    os._exit(128 + signum)  # no job has begun, and an exception could be lost inside an import
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
     python model_cache_init.py fetch                      fill the weight cache
 
 The handler replaces this program by `exec`, so that Python stays PID 1 and the handler gets every variable set here.
-With two programs joined by `&&`, neither would be the case.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-REPORT = Path("/tmp/f5-worker-boot.json")  # noqa: S108 - on the container's disk, for the handler
 HANDLER = [sys.executable, "-u", str(ROOT / "handler.py")]
 HTTP_SERVER = [sys.executable, "-u", str(ROOT / "http_server.py")]
 
@@ -35,12 +34,18 @@ def main(argv: list[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Boot, print the report as one line, and become the handler, which answers jobs with the error if there is one."""
     signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # PID 1 ignores it otherwise
-    from f5_worker.boot.report import REPORT_VARIABLE
+    from f5_worker import __version__
+    from f5_worker.boot import starts
+    from f5_worker.boot.report import BootReport
     from f5_worker.boot.sequence import boot
+    from f5_worker.boot.user import become, choose_user
 
-    report = boot(os.environ)
-    os.environ[REPORT_VARIABLE] = str(REPORT)
-    report.write(REPORT)
+    user = choose_user(os.environ)
+    become(user, os.environ)
+    report = BootReport(__version__, user=asdict(user))
+    starts.end_at_sigterm(report.to_json)
+    boot(os.environ, report)
+    report.hand_over(os.environ)
     print(report.line(), flush=True)
     command = arguments.then or HANDLER
     os.execvp(command[0], command)  # noqa: S606 - the command is the operator's
@@ -60,15 +65,8 @@ def resolve(arguments: argparse.Namespace) -> int:
     from f5_worker.boot.flash_attn.wheels import resolve as resolve_wheel
     from f5_worker.boot.probe.probe import Environment
 
-    environment = Environment(
-        python=arguments.python,
-        torch=arguments.torch,
-        cuda=arguments.cuda,
-        abi=arguments.abi == "true",
-        machine=arguments.machine,
-        glibc=arguments.glibc,
-        capability=arguments.capability,
-    )
+    named = {name: getattr(arguments, name) for name in ("python", "torch", "cuda", "machine", "glibc", "capability")}
+    environment = Environment(abi=arguments.abi == "true", **named)
     print(json.dumps(resolve_wheel(environment).to_json(), indent=2))
     return 0
 

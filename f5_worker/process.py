@@ -95,6 +95,24 @@ def run(
     return Finished(code, tail.text(), time.monotonic() - started)
 
 
+def start_detached(command: Sequence[str | Path], *, log: Path, cwd: Path) -> int:
+    """Start a program that outlives this process, and the one that may replace it by `exec`; return its process id.
+
+    Raises:
+        OSError: it cannot be started, or its log cannot be written.
+    """
+    with log.open("wb") as output:
+        started = subprocess.Popen(  # noqa: S603 - the callers build the command lines
+            [os.fspath(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    return started.pid
+
+
 class _Tail(threading.Thread):
     """A thread that reads a pipe to its end, so that the writer never blocks, and keeps the last bytes."""
 

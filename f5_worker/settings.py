@@ -27,6 +27,7 @@ SDK_NAMES = {
     "PORT_HEALTH": "http_health_port",
 }
 VOLUME = Path("/runpod-volume")  # where RunPod mounts network volumes and cached models (docs: serverless/storage)
+VOICES_FOLDER = "f5-voices"  # on the volume
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PIN = r"[\w.-]+@[0-9a-f]{40}:[0-9a-f]{64}"
 
@@ -88,7 +89,7 @@ class Settings(BaseModel):
         64,
         ge=0,
         le=10_000,
-        description="Jobs that may wait beside those, in the local API; more are refused. Short ones come first.",
+        description="Jobs that may wait, over HTTP and in the local API; more are refused. Short ones come first.",
     )
     job_timeout_s: float = Field(
         600.0,
@@ -107,7 +108,7 @@ class Settings(BaseModel):
         9_500_000,
         ge=1_000,
         le=100_000_000,
-        description="Largest response; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
+        description="Largest response in JSON; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
     )
 
     batch_frames: int = Field(
@@ -134,6 +135,10 @@ class Settings(BaseModel):
         None,
         examples=["KEY or ann:KEY1,bob:KEY2"],
         description="Keys of the HTTP server's callers, separated by commas, each with a name for the log if you like.",
+    )
+    http_jobs_s: float = Field(3_600.0, ge=1, le=86_400, description="How long a finished job of `/v1/jobs` is kept.")
+    http_jobs_mb: int = Field(
+        256, ge=1, le=100_000, description="Memory for the results of those; the oldest go first."
     )
     cors_origins: str = Field(
         "",
@@ -245,6 +250,9 @@ class Settings(BaseModel):
     overlay_dir: Path = Field(
         Path("/opt/f5-overlay"), description="Directory of this container in which boot installs flash-attn."
     )
+    user: Literal["auto", "root"] = Field(
+        "auto", description="`auto`: continue as a user without rights, unless only root may use the volume; or root."
+    )
     boot_report: Path | None = Field(None, description="File with boot's report for the handler; set by boot.")
     probe_timeout_s: float = Field(60.0, ge=1, le=600, description="Longest time for probing torch and the GPU.")
 
@@ -255,6 +263,11 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG also logs the text of jobs."
     )
+
+    @property
+    def shared_cache(self) -> Path:
+        """Return the directory for files that all workers share: on the volume, if one is mounted."""
+        return VOLUME / "f5-worker" if VOLUME.is_dir() else self.cache_dir
 
     @property
     def attention_backend(self) -> Literal["auto", "triton", "flash", "torch"]:
@@ -331,16 +344,6 @@ def accepted(field: FieldInfo) -> str:
     if field.examples:
         return f"such as {field.examples[0]}"
     return "a path" if "Path" in str(field.annotation) else "text"
-
-
-def table() -> str:
-    """Return the settings as a Markdown table; docs/settings.md holds it, and a test keeps it current."""
-    rows = ["| variable | accepted | default | what it is |", "|---|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default)
-        choices = accepted(field).replace("|", "\\|")
-        rows.append(f"| `{variable(name)}` | {choices} | {default} | {field.description} |")
-    return "\n".join(rows)
 
 
 def _describe(item: Mapping[str, Any]) -> str:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import subprocess
 import sys
+import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomllib
-
 ROOT = Path(__file__).resolve().parent.parent
 EXCEPTIONS = ROOT / "scripts" / "audit_exceptions.toml"
 FOUND, NOT_LOOKED_UP = 1, 3
+MARKER = re.compile(r"; [^\\\n]*")  # pip-audit passes over what this Python does not need
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,12 @@ def read_exceptions(path: Path = EXCEPTIONS) -> list[VulnerabilityException]:
 
 def look_up(lock: Path) -> list[Mapping[str, Any]] | None:
     """Return what pip-audit reports of each package of a lock; None, with one line printed, if it fails."""
-    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json"]
-    command += ["--progress-spinner", "off", "--requirement", str(lock)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / lock.name
+        path.write_text(MARKER.sub("", lock.read_text(encoding="utf-8")), encoding="utf-8")
+        command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--format", "json"]
+        command += ["--progress-spinner", "off", "--requirement", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         packages: list[Mapping[str, Any]] = json.loads(done.stdout)["dependencies"]
     except ValueError:
@@ -86,7 +91,7 @@ def main() -> int:
         if found is None:
             return NOT_LOOKED_UP
         packages += found
-    lines, code = judge(packages, read_exceptions(), datetime.datetime.now(datetime.timezone.utc).date())
+    lines, code = judge(packages, read_exceptions(), datetime.datetime.now(datetime.UTC).date())
     print("\n".join(lines) or f"{len(packages)} packages: no known vulnerability that is not an exception")
     return code
 

@@ -18,7 +18,8 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from f5_worker import errors, settings  # noqa: E402 - found only once the path is set
+from env_validation import settings_table  # noqa: E402 - found only once the path is set
+from f5_worker import errors  # noqa: E402
 from f5_worker.models.published import published  # noqa: E402
 from f5_worker.schema import requests as schema  # noqa: E402 - found only once the path is set
 from f5_worker.schema.captions import SubtitleStyle  # noqa: E402
@@ -117,6 +118,25 @@ def attention() -> str:
             rows.append(f"| {name} | {' | '.join(times)} |")
         tables.append("\n".join(rows))
     return "\n\n".join(tables)
+
+
+def image() -> str:
+    """Return what scripts/image_test.py measured: a row for each base."""
+    path = ROOT / "bench" / "results" / "image.json"
+    if not path.is_file():
+        return ""
+    rows = [
+        "| base | our layers | build | `doctor` | ready after | SIGTERM ends it after |",
+        "|---|---|---|---|---|---|",
+    ]
+    for base in json.loads(path.read_text(encoding="utf-8"))["bases"].values():
+        seconds, ready, stop = base["seconds"], base["ready_s"].values(), base["stop_s"].values()
+        rows.append(
+            f"| torch {base['torch']}{', f5-tts' if base['has_f5_tts'] else ''} | {base['layers_mb']:.0f} MB | "
+            f"{seconds['build']:.0f} s | {seconds['doctor']:.0f} s | {min(ready):.0f} to {max(ready):.0f} s | "
+            f"{max(stop):.1f} s or less |"
+        )
+    return "\n".join(rows)
 
 
 def sizes() -> str:
@@ -280,15 +300,33 @@ def _mutants(result: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def _fresh_machine(result: Mapping[str, Any]) -> Iterator[str]:
+    figures = []
+    for name, machine in result["machines"].items():
+        done = {step["command"]: step for step in machine["steps"] if "s" in step}  # as each ended at last
+        steps = (f"`{command}` {_outcome(step)}" for command, step in done.items())
+        figures.append(f"{name}, Python {machine['python']}: {', '.join(steps)}")
+    yield (
+        "the README's commands work on a machine that has nothing but its distribution's base, and name what to "
+        f"install | `tests/test_venv.py`, `tests/test_locks.py` | {'; '.join(figures)}"
+    )
+
+
+def _outcome(step: Mapping[str, Any]) -> str:
+    tests = "".join(f", {step[word]:,} {word}" for word in ("passed", "failed", "errors") if word in step)
+    return f"{'ok' if step['exit'] == 0 else 'FAILED'} in {step['s'] / 60:.1f} min{tests}"
+
+
 RELIABILITY: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "soak": _soak,
     "hostile": _hostile,
     "fuzz": _fuzz,
     "chaos": _chaos,
     "mutants": _mutants,
+    "fresh-machine": _fresh_machine,
 }
 TABLES: Mapping[str, Callable[[], str]] = {
-    "settings": settings.table,
+    "settings": settings_table,
     "synthesize": lambda: fields(schema.SynthesizeInput),
     "reference": lambda: fields(schema.ReferenceInput, "reference."),
     "captions": lambda: fields(schema.CaptionsInput, "captions."),
@@ -304,6 +342,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "speed": speed,
     "reliability": reliability,
     "text": text_libraries,
+    "image": image,
 }
 
 

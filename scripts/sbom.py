@@ -1,7 +1,8 @@
 """Write the bill of materials of the image, CycloneDX 1.6: `make sbom` -> out/sbom.json.
 
-It has what the Dockerfile adds to its base: every package of requirements.txt with the hashes of its files, and every
-published model that a worker can fetch. Licences of packages are those that the installed ones state.
+It has what the Dockerfile adds to its base: every package of requirements.txt with the hashes of its files, the
+flash-attn wheel of the default base, and every published model that a worker can fetch. Licences of packages are those
+that the installed ones state.
 """
 
 from __future__ import annotations
@@ -24,11 +25,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from f5_worker import __version__  # noqa: E402 - found only once the path is set
+from f5_worker.boot import bake_flash_attn  # noqa: E402
+from f5_worker.boot.flash_attn.wheels import resolve  # noqa: E402
+from f5_worker.boot.probe.probe import Environment  # noqa: E402
 from f5_worker.models.published import HubFile, published, recognisers  # noqa: E402
 
-PACKAGE = re.compile(r"^([\w-]+)==([^\s;]+)((?:\s*\\\n\s*--hash=\S+)*)", re.MULTILINE)
+PACKAGE = re.compile(r"^([\w-]+)==(\S+)(?: ;[^\\\n]*)?((?:\s*\\\n\s*--hash=\S+)*)", re.MULTILINE)
 LICENCES = LicenseFactory()
 VOCODER_LICENCE = "MIT"  # as its card on the hub states
+DEFAULT_BASE = Environment("3.11", "2.4.0", "12.4", False, "x86_64", "2.35", bake_flash_attn.CAPABILITY)
 
 
 def build() -> Bom:
@@ -37,7 +42,7 @@ def build() -> Bom:
     worker.licenses.add(LICENCES.make_with_id("MIT"))
     bom = Bom()
     bom.metadata.component = worker
-    found = [*packages((ROOT / "requirements.txt").read_text(encoding="utf-8")), *models()]
+    found = [*packages((ROOT / "requirements.txt").read_text(encoding="utf-8")), flash_attn(), *models()]
     for component in found:
         bom.components.add(component)
     bom.register_dependency(worker, found)
@@ -63,6 +68,20 @@ def packages(lock: str) -> Iterator[Component]:
         )
 
 
+def flash_attn() -> Component:
+    """Return the wheel that `FLASH_ATTN_WHEEL=auto` installs on the default base."""
+    wheel = resolve(DEFAULT_BASE).candidates[0]
+    return Component(
+        name="flash-attn",
+        version=wheel.version,
+        purl=PackageURL("pypi", name="flash-attn", version=wheel.version),
+        bom_ref=wheel.filename,
+        licenses=[LICENCES.make_with_id("BSD-3-Clause")],
+        hashes=[_sha256(str(wheel.sha256))],
+        external_references=[ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(wheel.url)))],
+    )
+
+
 def _stated_licences(package: str) -> Iterator[License]:
     try:
         stated = importlib.metadata.metadata(package)
@@ -71,7 +90,7 @@ def _stated_licences(package: str) -> Iterator[License]:
     classified = [
         line.rsplit(" :: ", 1)[1] for line in stated.get_all("Classifier", []) if line.startswith("License ::")
     ]
-    text = stated["License-Expression"] or ", ".join(classified) or stated["License"]
+    text = stated.get("License-Expression") or ", ".join(classified) or stated.get("License")
     if text and len(text) < 100:  # in older packages, the whole text of a licence
         yield LICENCES.make_from_string(text)
 

@@ -91,6 +91,7 @@ class ToneDevice:
         self.traits = TextTraits()
         self.segments: list[Segment] = []
         self.attention: dict[str, Any] = {}
+        self.device_bytes: tuple[int, int] | None = None
         self.before: Callable[[Segment, int], None] = lambda segment, step: None
 
     def begin(self, segment: Segment) -> ToneState:

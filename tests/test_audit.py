@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,4 +63,21 @@ def test_without_a_database_one_line_says_so(
 
     monkeypatch.setattr(subprocess, "run", fail)
     assert audit.main() == audit.NOT_LOOKED_UP
-    assert capsys.readouterr().out == "requirements-local.txt: could not be looked up: ConnectionError: no route\n"
+    assert capsys.readouterr().out == "requirements-grammars.txt: could not be looked up: ConnectionError: no route\n"
+
+
+def test_packages_that_another_python_needs_are_looked_up_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """pip-audit passes over a package whose marker does not hold where it runs."""
+    given = []
+
+    def read(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        given.append(Path(command[command.index("--requirement") + 1]).read_text(encoding="utf-8"))
+        return subprocess.CompletedProcess(command, 0, '{"dependencies": []}', "")
+
+    lock = tmp_path / "requirements.txt"
+    lock.write_text(
+        "six==1.17.0 ; python_full_version >= '3.99' \\\n    --hash=sha256:00\nav==1 \\\n    --hash=sha256:01\n"
+    )
+    monkeypatch.setattr(subprocess, "run", read)
+    assert audit.look_up(lock) == []
+    assert given == ["six==1.17.0 \\\n    --hash=sha256:00\nav==1 \\\n    --hash=sha256:01\n"]

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from f5_worker import __version__
+from f5_worker.boot.user import WORKER_ID
 from f5_worker.settings import REPOSITORY
 
 DOCKERFILE = REPOSITORY / "Dockerfile"
-KNOWN = {"ARG", "FROM", "ENV", "WORKDIR", "COPY", "RUN", "ENTRYPOINT", "CMD", "LABEL", "USER", "SHELL", "EXPOSE"}
+KNOWN = {"ARG", "FROM", "ENV", "WORKDIR", "COPY", "RUN", "ENTRYPOINT", "CMD", "LABEL", "STOPSIGNAL", "HEALTHCHECK"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,42 @@ def test_copied_code_is_in_git() -> None:
 def test_the_image_starts_python_as_its_first_process() -> None:
     assert [json.loads(value) for value in values("CMD")] == [["python", "-u", "model_cache_init.py"]]
     assert [json.loads(value) for value in values("ENTRYPOINT")] == [[]]
-    assert instructions()[-1].name == "CMD"
+    assert values("STOPSIGNAL") == ["SIGTERM"]
+
+
+def test_the_image_has_no_user_of_its_own() -> None:
+    """It has the one that boot continues as, and starts as root: only root may write to most volumes."""
+    assert not [line for line in DOCKERFILE.read_text().splitlines() if line.startswith("USER")]
+    assert f"useradd --uid {WORKER_ID} " in " ".join(values("RUN"))
+
+
+def test_the_health_check_is_a_command_of_the_image(tmp_path: Path) -> None:
+    (value,) = values("HEALTHCHECK")
+    options, _, command = value.partition(" CMD ")
+    assert "--start-period=480s" in options.split(), "RunPod allows 7 minutes for a start"
+    app = lay_out(tmp_path / "app")
+    program, *arguments = json.loads(command)
+    assert program == "python"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], cwd=app, env={"TMPDIR": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.endswith("the worker is not ready\n")
+    assert not re.findall(r"\| +(torch|numpy|pydantic)$", done.stderr, re.MULTILINE)
+
+
+def test_labels_tell_what_the_image_is_made_of() -> None:
+    labels = dict(word.split("=", 1) for value in values("LABEL") for word in shlex.split(value))
+    prefix = "org.opencontainers.image."
+    assert labels[f"{prefix}version"] == __version__
+    assert labels[f"{prefix}licenses"] == "MIT"
+    arguments = {value.partition("=")[0] for value in values("ARG")}
+    for label, argument in (("revision", "REVISION"), ("created", "CREATED"), ("source", "SOURCE")):
+        assert labels[prefix + label] == f"${{{argument}}}"
+        assert argument in arguments
+    assert labels[f"{prefix}base.name"] == "${BASE_IMAGE}"
+    assert instructions()[-1].name == "LABEL", "a new revision must not make a layer again"
 
 
 def test_the_environment_is_what_the_sdk_needs() -> None:
@@ -201,11 +238,14 @@ def test_shell_lines_parse(value: str) -> None:
         compile(program, "RUN", "exec")
 
 
-def test_the_python_of_the_base_is_checked() -> None:
+@pytest.mark.parametrize(("minor", "fits"), [(10, False), (11, True), (13, True), (14, False)])
+def test_the_python_of_the_base_is_checked(minor: int, fits: bool) -> None:
     program = re.search(r"python3 -c '([^']*)'", " ".join(values("RUN")))
     assert program
-    done = subprocess.run([sys.executable, "-c", program[1]], capture_output=True, text=True, check=False)
-    assert (done.returncode == 0) == (sys.version_info[:2] == (3, 11)), done.stderr
+    pretend = f"import sys; sys.version_info = (3, {minor}, 4); {program[1]}"
+    done = subprocess.run([sys.executable, "-c", pretend], capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) == fits, done.stderr
+    assert fits or "is locked for Python 3.11 to 3.13" in done.stderr
 
 
 @pytest.mark.slow

@@ -177,12 +177,31 @@ def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.Asy
 
 VERBS = frozenset(
     """
-    Abort Acquire Add Advance Answer Append Apply Attend Bound Bring Build Call Capture Check Choose Close Collect
-    Compile Compute Concatenate Confine Connect Convert Convolve Copy Count Create Cut Decide Decode Delete Deliver
-    Describe Do Download Embed Encode End Estimate Examine Fetch Fill Find Finish Give Have Implement Import Install
-    Join Judge Keep Let List Load Log Look Make Measure Move Normalise Open Pack Parse Post Prepare Probe Project Queue
-    Raise Read Record Remove Renew Repair Replace Report Resample Return Run Save Send Serve Set Speak Split Start
-    Stop Store Take Transcribe Translate Uninstall Update Validate Verify Wait Write Yield
+    Abort Acquire Add Advance Answer Append Apply Attend
+    Bound Bring Build
+    Call Cancel Capture Check Choose Close Collect Compile Compute Concatenate Confine Connect Convert Convolve
+    Copy Count Create Cut
+    Decide Decode Delete Deliver Describe Do Download
+    Embed Encode End Estimate Examine
+    Fetch Fill Find Finish
+    Give
+    Have Hide
+    Implement Import Install
+    Join Judge
+    Keep
+    Let List Load Log Look
+    Make Measure Move
+    Normalise
+    Open
+    Pack Parse Post Prepare Probe Project
+    Queue
+    Raise Read Record Remove Renew Repair Replace Report Resample Return Run
+    Save Send Serve Set Speak Split Start Stop Store
+    Take Transcribe Translate
+    Uninstall Update
+    Validate Verify
+    Wait Write
+    Yield
     """.split()
 )
 

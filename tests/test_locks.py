@@ -6,13 +6,16 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
-import tomllib
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from f5_worker.settings import REPOSITORY
 from tests.used_packages import locked
 
+PYTHONS = ("3.11", "3.12", "3.13")
 LOCKS = sorted(path.name for path in REPOSITORY.glob("requirements*.txt"))
 # Packages of the image's lock that tests.used_packages does not see imported.
 USED_OTHERWISE = {
@@ -26,18 +29,57 @@ def test_there_are_six() -> None:
     assert sorted(f"requirements{name}.txt" for name in names) == LOCKS
 
 
+def requirements(lock: str) -> list[tuple[Requirement, list[str]]]:
+    """What a lock requires, each with its hashes."""
+    text = re.sub(r"^\s*#.*\n", "", (REPOSITORY / lock).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    entries = [line.split(" --hash=") for line in text.replace("\\\n", "").splitlines() if line.strip()]
+    return [(Requirement(entry), [value.strip() for value in hashes]) for entry, *hashes in entries]
+
+
+def here(python: str) -> dict[str, str]:
+    """The environment of markers for a Python of this project: CPython on x86-64 Linux."""
+    return {
+        "python_version": python, "python_full_version": f"{python}.4", "implementation_name": "cpython",
+        "platform_python_implementation": "CPython", "platform_machine": "x86_64", "platform_system": "Linux",
+        "sys_platform": "linux", "os_name": "posix",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_has_a_version_and_hashes(lock: str) -> None:
     """With --require-hashes pip and uv install these files and no others."""
-    text = (REPOSITORY / lock).read_text(encoding="utf-8")
-    text = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ")
-    entries = [line.split() for line in text.splitlines() if line.strip()]
-    assert len(entries) == len(locked(REPOSITORY / lock)) > 0
-    for requirement, *rest in entries:
-        assert re.fullmatch(r"[a-z0-9-]+==[\w.+]+", requirement)
-        hashes = [word for word in rest if word.startswith("--hash=")]
+    found = requirements(lock)
+    assert len(found) == len(locked(REPOSITORY / lock)) > 0, "a package has one version, whatever the Python"
+    for requirement, hashes in found:
+        assert re.fullmatch(r"[a-z0-9-]+==[\w.+]+", f"{requirement.name}{requirement.specifier}")
         assert hashes, requirement
-        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", word) for word in hashes), requirement
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", value) for value in hashes), requirement
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_nothing_is_for_other_systems_alone(lock: str) -> None:
+    """A lock is resolved for all systems; pyproject.toml names what is then to be left out."""
+    for requirement, _ in requirements(lock):
+        marker = requirement.marker
+        assert marker is None or any(marker.evaluate(here(python)) for python in PYTHONS), requirement
+
+
+def test_the_image_gets_the_same_on_every_python() -> None:
+    """So that the bill of materials and the audit need not ask for which one the image was built."""
+    for requirement, _ in requirements("requirements.txt"):
+        assert requirement.marker is None or all(requirement.marker.evaluate(here(python)) for python in PYTHONS)
+
+
+def test_the_code_is_checked_for_the_oldest_python() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    allowed = SpecifierSet(project["project"]["requires-python"])
+    every = [f"3.{minor}" for minor in range(30)]
+    assert tuple(allowed.filter(every)) == PYTHONS
+    assert project["tool"]["mypy"]["python_version"] == PYTHONS[0]
+    assert project["tool"]["ruff"]["target-version"] == "py" + PYTHONS[0].replace(".", "")
+    script = (REPOSITORY / "scripts" / "lock.sh").read_text(encoding="utf-8")
+    assert f"pip compile -q --universal --python-version {PYTHONS[0]} --fork-strategy fewest " in script
+    assert f'has_wheels "{" ".join(PYTHONS)}" requirements.txt\n' in script
 
 
 def test_the_locks_agree() -> None:

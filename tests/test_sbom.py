@@ -35,7 +35,7 @@ def test_it_is_valid(written: str) -> None:
 
 
 def test_it_has_every_package_of_the_image_with_hashes_and_licences(components: list[dict[str, Any]]) -> None:
-    packages = [part for part in components if part["type"] == "library"]
+    packages = [part for part in components if part["type"] == "library" and part["name"] != "flash-attn"]
     assert {part["name"]: part["version"] for part in packages} == locked(REPOSITORY / "requirements.txt")
     lock = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8")
     for part in packages:
@@ -45,6 +45,13 @@ def test_it_has_every_package_of_the_image_with_hashes_and_licences(components: 
         assert hashes
         assert all(f"--hash=sha256:{value}" in lock for value in hashes)
     assert lock.count("--hash=") == sum(len(part["externalReferences"][0]["hashes"]) for part in packages)
+
+
+def test_it_has_the_flash_attn_of_the_default_base(components: list[dict[str, Any]]) -> None:
+    [part] = [part for part in components if part["name"] == "flash-attn"]
+    assert part["bom-ref"] == "flash_attn-2.8.3+cu12torch2.4cxx11abiFALSE-cp311-cp311-linux_x86_64.whl"
+    assert part["hashes"][0]["content"].startswith("8c44e8ec694edcd9")
+    assert "/v2.8.3/flash_attn-2.8.3%2Bcu12torch2.4" in part["externalReferences"][0]["url"]
 
 
 def test_it_has_every_model(components: list[dict[str, Any]]) -> None:

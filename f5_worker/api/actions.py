@@ -15,6 +15,7 @@ from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
 from f5_worker.api.openai import OpenAISpeech, with_voice
 from f5_worker.api.preview import preview
+from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
 from f5_worker.delivery.save import save
 from f5_worker.schema.requests import (
@@ -97,8 +98,9 @@ def health(request: HealthInput, call: Call) -> Json:
 
 
 def diagnose(request: DiagnoseInput, call: Call) -> Json:
-    """Return the boot report; it is empty where the worker was started without boot."""
-    return {"boot": read_report() or {}}
+    """Return the boot report, with the starts as they are now; empty where the worker was started without boot."""
+    boot = read_report() or {}
+    return {"boot": {**boot, "starts": starts.look(own=starts.own_id(boot))} if boot else {}}
 
 
 def _job(request: SpeechRequest | Translated, call: Call, *, streaming: bool) -> Job:

@@ -73,9 +73,11 @@ class OpenAIContract(Contract):
 
     Attributes:
         sends_events: `stream_format` is `sse`; set by `read`.
+        warnings: about what has no effect; set by `read`.
     """
 
     sends_events = False
+    warnings: Sequence[str] = ()
     _value: Mapping[str, Any]
 
     def _parse(self) -> OpenAISpeech:
@@ -90,7 +92,9 @@ class OpenAIContract(Contract):
         speech = check(SpeechInput, given)
         self.sends_events = speech.stream_format == "sse"
         warnings = _ignored(given, speech)
-        return OpenAISpeech(_request(speech, warnings), tuple(warnings))
+        request = _request(speech, warnings)
+        self.warnings = tuple(warnings)
+        return OpenAISpeech(request, self.warnings)
 
     def chunk(self, index: int, chunk: AudioChunk) -> Json | str:
         """Return a chunk as a server-sent event, if events were asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from f5_worker.storage import files
 
 REPORT_VARIABLE = "F5_BOOT_REPORT"
+FILE_NAME = "f5-worker-boot.json"
 
 
 @dataclass
@@ -28,6 +29,8 @@ class BootReport:
     error: str | None = None
     host_fault: str | None = None
     problems: list[str] = field(default_factory=list)
+    starts: dict[str, Any] | None = None
+    user: dict[str, Any] | None = None
     allocator: dict[str, Any] | None = None
     facts: dict[str, Any] | None = None
     flash_attn: dict[str, Any] | None = None
@@ -65,9 +68,15 @@ class BootReport:
         """Return the report as one line for the log."""
         return "BOOT " + json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
 
+    def hand_over(self, environ: MutableMapping[str, str]) -> None:
+        """Write the report to a file on the container's disk, and name it in the handler's environment."""
+        directory = files.temporary_directory()
+        environ.setdefault("TMPDIR", str(directory))
+        environ[REPORT_VARIABLE] = str(directory / FILE_NAME)
+        self.write(directory / FILE_NAME)
+
     def write(self, path: Path) -> None:
         """Write the report to a file, as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         files.write(path, json.dumps(self.to_json()).encode())
 
     def table(self) -> str:
@@ -75,6 +84,7 @@ class BootReport:
         facts, flash = self.facts or {}, self.flash_attn or {}
         device = (facts.get("devices") or [{}])[0]
         rows = {
+            "user": f"{self.user['uid']}: {self.user['reason']}" if self.user else None,
             "python": facts.get("python"),
             "torch": facts.get("torch") or facts.get("torch_error"),
             "CUDA of torch": facts.get("cuda"),
@@ -93,6 +103,7 @@ class BootReport:
         }
         lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]
         lines += [_path_row(path) for path in facts.get("paths", ())]
+        lines += _start_rows(self.starts)
         lines += [f"{'problem':<14} {problem}" for problem in self.problems]
         lines += [f"{kind:<14} {text}" for kind, text in (("ERROR", self.error), ("HOST", self.host_fault)) if text]
         return "\n".join(lines)
@@ -114,6 +125,13 @@ def _recogniser_row(recogniser: Mapping[str, Any] | None) -> str | None:
     if recogniser is None:
         return None
     return f"{recogniser['name']} from {recogniser['source']}" if recogniser["source"] else "none"
+
+
+def _start_rows(starts: Mapping[str, Any] | None) -> list[str]:
+    if starts is None:
+        return []
+    errors = [f"{'start died':<14} {error['at']}: {error['error']}" for error in starts["errors"]]
+    return [f"{'starts':<14} {starts['verdict']}", *errors]
 
 
 def _gigabytes(size: int | None) -> str | None:

@@ -12,41 +12,49 @@ from dataclasses import asdict
 from pathlib import Path
 
 from f5_worker import __version__
+from f5_worker.boot import starts
 from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, resolve_environment
 from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
+from f5_worker.boot.user import choose_user
 from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
-from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables
+from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables, variable
 from f5_worker.storage import files
 from f5_worker.storage.s3_config import bucket_for, bucket_warnings
 
-INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
-RESERVE_S = 120.0  # the part of it that is reserved for loading and warming up after boot
-# The engine has its own attention kernel and gains nothing from flash-attn, so none is downloaded for it.
-ENGINE_USES_FLASH_ATTN = False
+RESERVE_S = 120.0  # the part of a cold start's time that is reserved for loading and warming up after boot
 
 
-def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
+def boot(environ: MutableMapping[str, str] = os.environ, report: BootReport | None = None) -> BootReport:
     """Run the steps that are needed to serve, and change `environ` to the environment for the handler.
 
-    Findings never raise; they are in the report. A worker that will not serve downloads nothing, because the time
-    of its start is billed.
+    Findings never raise; they are in the report, which is also filled while the steps run. A worker that will not serve
+    downloads nothing, because the time of its start is billed.
     """
-    started = time.monotonic()
-    report = BootReport(__version__)
+    report = report or BootReport(__version__)
+    _prepare(environ, report, time.monotonic())
+    failure = report.error or (report.host_fault and f"HOST_UNFIT: {report.host_fault}")
+    starts.note(report.to_json(), "failed" if failure else "loading", failure, environ)
+    return report
+
+
+def _prepare(environ: MutableMapping[str, str], report: BootReport, started: float) -> None:
+    """Run the steps; the first error ends them."""
     settings = check_environment(environ, report)
+    limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", starts.INIT_TIMEOUT_S, report)
+    report.starts = starts.begin(environ, limit_s)
     if settings is None:
-        return report
+        return
     with report.phase("probe"):
-        facts = run_probe(settings, report)
+        facts = run_probe(settings, report, import_flash_attn=False)
     check_gpu(environ, settings, facts, report)
     if report.serves:
         with report.phase("flash_attn"):
-            ensure_flash_attn(environ, settings, facts, report, started)
+            ensure_flash_attn(environ, settings, facts, report, started + limit_s - RESERVE_S)
     if report.serves:
         with report.phase("weights"):
             ensure_weights(environ, settings, report)
@@ -54,17 +62,17 @@ def boot(environ: MutableMapping[str, str] = os.environ) -> BootReport:
         with report.phase("extras"):
             ensure_extras(environ, settings, report)
             keep_compiled_kernels(environ, settings, report)
-    return report
 
 
 def diagnose(environ: MutableMapping[str, str]) -> BootReport:
     """Run the same checks and change nothing: neither packages nor files nor `environ`."""
-    report = BootReport(__version__)
+    report = BootReport(__version__, user=asdict(choose_user(environ)))
     copy = dict(environ)
     settings = check_environment(copy, report)
+    report.starts = starts.look(copy)
     facts = run_probe(settings or Settings(), report)
     check_gpu(copy, settings or Settings(), facts, report)
-    if facts.flash_attn is not None and not facts.flash_attn.importable:
+    if facts.flash_attn is not None and facts.flash_attn.importable is False:
         report.problems.append(f"flash-attn is installed and broken: {facts.flash_attn.error}; `run` removes it")
     if settings is not None:
         find_weights(copy, settings, report, dry=True)
@@ -95,10 +103,10 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
     return None if report.error else settings
 
 
-def run_probe(settings: Settings, report: BootReport) -> ProbeResult:
+def run_probe(settings: Settings, report: BootReport, *, import_flash_attn: bool = True) -> ProbeResult:
     """Probe the machine and the directories that the settings name."""
-    paths = dict.fromkeys([shared_cache(settings), settings.cache_dir, settings.overlay_dir, settings.models_dir])
-    facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths))
+    paths = dict.fromkeys([settings.shared_cache, settings.cache_dir, settings.overlay_dir, settings.models_dir])
+    facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths), import_flash_attn=import_flash_attn)
     report.facts = asdict(facts)
     return facts
 
@@ -113,22 +121,24 @@ def check_gpu(environ: MutableMapping[str, str], settings: Settings, facts: Prob
 
 
 def ensure_flash_attn(
-    environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport, started: float
+    environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport, until_s: float
 ) -> None:
     """Keep, install, build or remove flash-attn; one that is kept was verified by running it.
 
+    Where the model can be loaded without it, the handler verifies an installed one meanwhile.
+
     Args:
-        started: when boot began, by `time.monotonic()`.
+        until_s: when it has to be done, by `time.monotonic()`.
     """
-    limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", INIT_TIMEOUT_S, report)
     outcome = ensure(
         facts,
         mode=settings.flash_attn,
         build=settings.flash_attn_build,
-        cache_dir=shared_cache(settings) / "flash-attn",
+        cache_dir=settings.shared_cache / "flash-attn",
         overlay_dir=settings.overlay_dir,
-        seconds_left=limit_s - RESERVE_S - (time.monotonic() - started),
-        wanted=ENGINE_USES_FLASH_ATTN,
+        seconds_left=until_s - time.monotonic(),
+        unused=why_flash_attn_unused(settings),
+        defer=settings.attention_backend == "auto",
     )
     report.flash_attn = asdict(outcome)
     environ.update(outcome.environment(environ))
@@ -136,9 +146,14 @@ def ensure_flash_attn(
         report.error = f"FLASH_ATTN_REQUIRED: F5_FLASH_ATTN=require, but {outcome.reason}"
 
 
-def shared_cache(settings: Settings) -> Path:
-    """Return the directory for files that all workers share: on the volume, if one is mounted."""
-    return VOLUME / "f5-worker" if VOLUME.is_dir() else settings.cache_dir
+def why_flash_attn_unused(settings: Settings) -> str | None:
+    """Return which setting leaves a flash-attn that is not required without use, or None if it may be used."""
+    if settings.flash_attn == "require":
+        return None
+    for name, value in (("attention", "triton"), ("attention", "torch"), ("device", "cpu"), ("precision", "fp32")):
+        if getattr(settings, name) == value:
+            return f"{variable(name)}={value} does not use flash-attn"
+    return None
 
 
 def ensure_weights(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
@@ -163,7 +178,7 @@ def keep_compiled_kernels(environ: MutableMapping[str, str], settings: Settings,
 
     The names in Triton's cache are hashes of source, compiler and GPU, so that different workers can share it.
     """
-    directory = shared_cache(settings) / "triton"
+    directory = settings.shared_cache / "triton"
     if environ.get("TRITON_CACHE_DIR"):
         return
     try:

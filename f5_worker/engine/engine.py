@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from f5_worker.cancellation import JobControl
@@ -27,12 +28,31 @@ FORWARDS_ON_DEVICE = 16  # full forwards that the segments on the device may fil
 STEPS_UNTIL_GROWTH = 200  # after the device ran out of memory: steps until twice the frames are tried again
 
 
+@dataclass
+class EngineLoad:
+    """What the forwards so far held: `n_segments / n_forwards` is the mean batch. `max_frames`: bound of a forward."""
+
+    max_frames: int
+    n_forwards: int = 0
+    n_segments: int = 0
+    n_frames: int = 0
+
+    def add(self, n_segments: int, n_frames: int) -> None:
+        """Count a forward."""
+        self.n_forwards += 1
+        self.n_segments += n_segments
+        self.n_frames += n_frames
+
+
 class Engine:
     """Runs the segments of all jobs on their models.
 
     Args:
         runner: the model of jobs that do not choose one.
         batch_frames: bound on the mel frames of a forward, unconditional rows included (F5_BATCH_FRAMES).
+
+    Attributes:
+        load: of the device, for metrics.
     """
 
     def __init__(self, runner: ModelRunner[Any], batch_frames: int) -> None:
@@ -42,6 +62,7 @@ class Engine:
         self._steps_since_oom = 0
         self._scheduler = Scheduler(FORWARDS_ON_DEVICE * batch_frames)
         self._running: list[RunningSegment] = []
+        self.load = EngineLoad(batch_frames)
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -164,7 +185,9 @@ class Engine:
             self._forward_frames = min(self._batch_frames, 2 * self._forward_frames)
             self._steps_since_oom = 0
         max_frames = 0 if running[0].job.runner.whole_segments else self._forward_frames  # 0: one segment
-        self._attempt(self._scheduler.schedule_step(running, max_frames), _step)
+        batch = self._scheduler.schedule_step(running, max_frames)
+        self.load.add(len(batch), _frames(batch))
+        self._attempt(batch, _step)
 
     def _finish(self) -> None:
         """Turn the segments that took all their steps into audio."""

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from starlette.requests import HTTPConnection
 from starlette.types import Send
 
 from f5_worker.api.actions import ACTIONS
 from f5_worker.api.call import Call
 from f5_worker.api.native import Contract, Json
 from f5_worker.delivery.inline import NoLimit, ResponseLimit
+from f5_worker.errors import JobTimeout, WorkerError
+from f5_worker.http.progress import JobProgress, ProgressFeed, with_progress
 from f5_worker.http.service import service_of
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.server.connection import while_connected
-from f5_worker.server.jobs import JobTicket
+from f5_worker.server.jobs import MAX_UNREAD_S, JobTicket
+from f5_worker.server.limits import JsonLimit
 from f5_worker.synthesis.encoding import AudioChunk
 
 Items: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse, None]
-
-
-def ticket(request: Request, contract: Contract, limit: ResponseLimit | None = None) -> JobTicket:
-    """Return a request as the runner takes it: its caller is the name of its key, or its address."""
-    return JobTicket(
-        job_id=request.state.id, request=contract.request, caller=request.state.caller, limit=limit or NoLimit()
-    )
+ItemsAndProgress: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse | JobProgress, None]
 
 
 async def answer(request: Request, contract: Contract) -> Json:
@@ -36,16 +35,30 @@ async def answer(request: Request, contract: Contract) -> Json:
     Raises:
         WorkerError: any.
     """
-    service = service_of(request)
+    return await while_connected(request, answer_detached(request, contract))
+
+
+async def answer_detached(
+    connection: HTTPConnection, contract: Contract, on_progress: Callable[[float], None] = lambda share: None
+) -> Json:
+    """Return the response to a request, whether its caller stays connected or not; as `answer`."""
+    service = service_of(connection)
     parsed = contract.read()
     action = ACTIONS[type(parsed)]
+    limit = JsonLimit(service.settings.max_reply_bytes)
+    ticket = _ticket(connection, contract, limit, on_progress)
 
     def work(call: Call) -> Json:
-        return contract.response(action.answer(parsed, call))
+        response = contract.response(action.answer(parsed, call))
+        limit.check(response)
+        return response
 
     if not action.needs_worker:
-        return await service.any_runner.answer_at_once(ticket(request, contract), work)
-    return await while_connected(request, service.runner.answer(ticket(request, contract), work))
+        return await service.any_runner.answer_at_once(ticket, work)
+    with service.metrics.job() as observed:
+        response = await service.runner.answer(ticket, work)
+        observed.end(response.get("audio"), response.get("metrics"))
+        return response
 
 
 async def open_stream(request: Request, contract: Contract) -> Items:
@@ -57,16 +70,61 @@ async def open_stream(request: Request, contract: Contract) -> Items:
     Raises:
         WorkerError: any.
     """
-    parsed = contract.read()
-    stream = ACTIONS[type(parsed)].stream
-    assert stream is not None, "a request that speaks"  # noqa: S101
-    items = service_of(request).runner.iterate(ticket(request, contract), lambda call: stream(parsed, call))
+    items = stream(request, contract, contract.read())
     try:
         begun = await while_connected(request, _read_until_audio(items))
     except BaseException:
         await items.aclose()
         raise
     return _continue(begun, items)
+
+
+def open_stream_with_progress(request: Request, contract: Contract) -> ItemsAndProgress:
+    """Return the same, and the job's progress between them; here the error of a job comes with the items.
+
+    Raises:
+        WorkerError: the request cannot be read, or the worker is not ready.
+    """
+    parsed = contract.read()
+    service_of(request).runner  # noqa: B018 - raises if there is none
+    feed = ProgressFeed()
+    return with_progress(stream(request, contract, parsed, feed), feed)
+
+
+async def stream(
+    connection: HTTPConnection,
+    contract: Contract,
+    parsed: object,
+    on_progress: Callable[[float], None] = lambda share: None,
+) -> Items:
+    """Yield the chunks of a request that speaks, and then its response; closing it cancels the job.
+
+    Args:
+        parsed: what `contract.read()` returned.
+
+    Raises:
+        WorkerError: any; chunks that were yielded stay valid.
+    """
+    service = service_of(connection)
+    work = ACTIONS[type(parsed)].stream
+    assert work is not None, "a request that speaks"  # noqa: S101
+    ticket = _ticket(connection, contract, NoLimit(), on_progress)
+    with service.metrics.job() as observed:
+        async with aclosing(service.runner.iterate(ticket, lambda call: work(parsed, call))) as items:
+            async for item in items:
+                if isinstance(item, AudioChunk):
+                    observed.chunk(item.duration_s)
+                else:
+                    observed.end(item.audio.model_dump(), item.metrics.model_dump())
+                yield item
+
+
+def _ticket(
+    connection: HTTPConnection, contract: Contract, limit: ResponseLimit, on_progress: Callable[[float], None]
+) -> JobTicket:
+    """Return a request as the runner takes it: its caller is the name of its key, or its address."""
+    state = connection.state
+    return JobTicket(state.id, contract.request, state.caller, limit=limit, on_progress=on_progress)
 
 
 async def _read_until_audio(items: Items) -> list[AudioChunk | SpeechResponse]:
@@ -87,7 +145,7 @@ async def _continue(begun: list[AudioChunk | SpeechResponse], items: Items) -> I
 
 
 class StreamedBody(StreamingResponse):
-    """A response sent in pieces as they come. A caller that disconnects cancels the job.
+    """A response sent in pieces as they come. A caller that disconnects, or takes none for long, cancels the job.
 
     After an error the connection is closed without the end of the body, so that no client takes the part that it has
     for the whole.
@@ -102,26 +160,34 @@ class StreamedBody(StreamingResponse):
         pieces: AsyncIterator[bytes | str],
         *,
         media_type: str,
-        headers: dict[str, str] | None = None,
-        error_piece: Callable[[Any], str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        error_piece: Callable[[WorkerError], str] | None = None,
     ) -> None:
         super().__init__(pieces, media_type=media_type, headers=headers)
         self._request, self._error_piece = request, error_piece
 
     async def stream_response(self, send: Send) -> None:
         """Send the pieces."""
-        runner, job_id = service_of(self._request).any_runner, self._request.state.id
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         try:
             async for piece in self.body_iterator:
-                await self._send(send, piece)
+                await _send_piece(send, piece)
         except Exception as error:  # noqa: BLE001 - the edge: the response has begun, no handler can answer it
-            told = runner.told(job_id, error)
-            if self._error_piece is None:
+            told = service_of(self._request).told(self._request.state.id, error)
+            if self._error_piece is None or isinstance(error, _NotTaken):
                 return
-            await self._send(send, self._error_piece(told))
+            await _send_piece(send, self._error_piece(told))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send(self, send: Send, piece: Any) -> None:
-        body = piece.encode() if isinstance(piece, str) else piece
-        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+class _NotTaken(JobTimeout):
+    pass
+
+
+async def _send_piece(send: Send, piece: Any) -> None:
+    body = piece.encode() if isinstance(piece, str) else piece
+    try:
+        message = {"type": "http.response.body", "body": body, "more_body": True}
+        await asyncio.wait_for(send(message), MAX_UNREAD_S)
+    except TimeoutError:
+        raise _NotTaken(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None

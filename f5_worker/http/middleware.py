@@ -15,12 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from f5_worker.errors import BodyTooLarge, Forbidden, InvalidInput, Unauthorized, WorkerError
 from f5_worker.http.errors import error_response
+from f5_worker.http.metrics import ServerMetrics
 from f5_worker.log import logger
 from f5_worker.settings import Settings, variable
 
 REQUEST_ID = "X-Request-Id"
 PIECE_TIMEOUT_S = 60.0  # for the next piece of a body
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _OPEN = ("/ping", "/health")  # answered without a key
 
 
@@ -42,23 +43,27 @@ def cors_origins(settings: Settings) -> list[str]:
 class AccessLog:
     """Gives each request an id, `scope["state"]["id"]`, which its response names, and logs one line when it ends."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
         given = Headers(scope=scope).get(REQUEST_ID, "")
         state = scope.setdefault("state", {})
-        state |= {"id": given if _ID.fullmatch(given) else secrets.token_hex(8), "caller": _address(scope)}
+        # Never the given one alone: results are stored under it, and must not replace another request's.
+        own = secrets.token_hex(8)
+        state |= {"id": f"{given}-{own}" if _ID.fullmatch(given) else own, "caller": _address(scope), "key": None}
         started, status, n_bytes = time.monotonic(), 0, 0
 
         async def send_counted(message: Message) -> None:
             nonlocal status, n_bytes
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):  # also of a WebSocket that is refused
                 status = message["status"]
                 MutableHeaders(raw=message["headers"])[REQUEST_ID] = state["id"]
-            n_bytes += len(message.get("body", b""))
+            elif message["type"] == "websocket.accept":
+                status = 101
+            n_bytes += len(message.get("body") or message.get("bytes") or message.get("text") or b"")
             await send(message)
 
         try:
@@ -66,6 +71,8 @@ class AccessLog:
         except Exception:  # noqa: BLE001, S110 - answered and logged by the application's handler, which raises again
             pass
         finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._metrics.count_request(route, scope.get("method", "WEBSOCKET"), status)
             if scope["path"] not in _OPEN:
                 logger.info(
                     "%s %s %s %d bytes %.0f ms, caller %s",
@@ -76,6 +83,8 @@ class AccessLog:
 
 class Keys:
     """Refuses requests to /v1/ and /metrics without one of the keys; with one, the caller is the key's name.
+
+    The key itself is `scope["state"]["key"]`, under which its caller's voices are with F5_VOICES_SCOPE=per_key.
 
     A browser sends requests for any page that it shows, also to a worker on this machine or network, which needs no
     key. So pages of other origins are refused, but for those that the operator allows.
@@ -96,7 +105,8 @@ class Keys:
         try:
             self._check_origin(headers)
             if self._keys and scope["path"].startswith(("/v1/", "/metrics")):
-                scope["state"]["caller"] = self._name_of(headers)
+                name = self._name_of(headers)
+                scope["state"] |= {"caller": name, "key": self._keys[name].decode()}
         except WorkerError as error:
             return await error_response(error)(scope, receive, send)
         await self._app(scope, receive, send)
@@ -143,7 +153,7 @@ class BodyLimit:
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), PIECE_TIMEOUT_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise InvalidInput(f"the body stopped coming for {PIECE_TIMEOUT_S:g} s; send it again") from None
             n_bytes += len(message.get("body", b""))
             complete = not message.get("more_body", False)

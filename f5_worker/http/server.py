@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import uvicorn
 
 from f5_worker import log
+from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
 from f5_worker.errors import SettingsInvalid, WorkerError
 from f5_worker.http.app import create_app
@@ -24,8 +25,8 @@ SHUTDOWN_S = 5
 
 def main() -> None:
     """Open the port, load the model, serve until told to stop."""
-    signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))  # until uvicorn takes it
     boot = read_report() or {}
+    starts.end_at_sigterm(lambda: boot)  # until uvicorn takes the signal
     try:
         settings = load_settings()
     except SettingsInvalid as error:
@@ -36,11 +37,12 @@ def main() -> None:
     for warning in unknown_variables():
         log.logger.warning(warning)
     service = Service(settings)
-    threading.Thread(target=_load, args=(service, boot.get("error") or boot.get("host_fault")), daemon=True).start()
+    threading.Thread(target=_load, args=(service, boot), daemon=True).start()
     host, port = settings.http_host, settings.http_port
     if host not in LOOPBACK and settings.api_key is None:
         log.logger.warning("no F5_API_KEY is set: anyone who reaches port %s of this machine can send jobs", port)
     asyncio.run(serve(service, host, port))
+    starts.note(boot, "stopped", wait_s=1.0)
 
 
 async def serve(service: Service, host: str, port: int) -> None:
@@ -66,12 +68,13 @@ def _server(app: object, host: str, port: int) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def _load(service: Service, boot_error: str | None) -> None:
-    if boot_error:
+def _load(service: Service, boot: Mapping[str, Any]) -> None:
+    if boot_error := boot.get("error") or boot.get("host_fault"):
         service.fail(boot_error)
         return
     try:
-        service.start(load_worker(service.settings))
+        with starts.loading(boot):
+            service.start(load_worker(service.settings))
     except WorkerError as error:
         log.logger.error("%s", error)
         service.fail(str(error))

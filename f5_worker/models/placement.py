@@ -49,6 +49,13 @@ def name_device(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
+def device_bytes(device: torch.device) -> tuple[int, int] | None:
+    """Return the memory of a device that this process has reserved, and all of it; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.memory_reserved(device), torch.cuda.get_device_properties(device).total_memory
+
+
 def name_precision(dtype: torch.dtype) -> str:
     """Return `fp32`, `fp16` or `bf16`."""
     return next(name for name, known in DTYPES.items() if known == dtype)

@@ -55,6 +55,10 @@ class Model(ModelRunner[Any], Protocol):
         """Return the memory that its weights take."""
 
     @property
+    def device_bytes(self) -> tuple[int, int] | None:
+        """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
+
+    @property
     def attention(self) -> Mapping[str, Measured]:
         """Return what computes attention for each class of rows; empty where nothing was measured."""
 

@@ -69,6 +69,11 @@ class Admission:
         """Return how many jobs run and wait."""
         return len(self._running) + len(self._waiting)
 
+    @property
+    def n_running(self) -> int:
+        """Return how many jobs run, with those that lent their place."""
+        return len(self._running)
+
     async def enter(self, caller: str | None, n_chars: int) -> Place:
         """Wait for a place to run, which `leave` gives back.
 

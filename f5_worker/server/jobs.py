@@ -82,6 +82,11 @@ class JobRunner:
         """Return how many jobs run and wait."""
         return self._admission.n_jobs
 
+    @property
+    def n_running(self) -> int:
+        """Return how many jobs run."""
+        return self._admission.n_running
+
     async def answer_at_once(self, ticket: JobTicket, work: Callable[[Call], T]) -> T:
         """Return the result of `work`, which needs neither the worker nor a turn."""
         call = self._call(ticket)
@@ -99,7 +104,7 @@ class JobRunner:
             done = asyncio.wrap_future(self._start(call, place, lambda: work(call)))
             try:
                 return await asyncio.wait_for(done, call.control.left_s() + GRACE_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 call.control.check()
                 raise
             finally:
@@ -191,7 +196,7 @@ class JobRunner:
                 room.release()
                 yield item
             await asyncio.wrap_future(done)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             call.control.check()
             raise
         finally:

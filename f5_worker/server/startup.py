@@ -6,13 +6,16 @@ import atexit
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from f5_worker.asr.whisper import recogniser_from
 from f5_worker.audio import isolated
+from f5_worker.boot.flash_attn.proof import DeferredProof
+from f5_worker.boot.report import read_report
 from f5_worker.engine.engine import Engine
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
@@ -21,6 +24,7 @@ from f5_worker.models.f5.tokenizer import tokenize
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
 from f5_worker.schema.text import load_pronunciations
+from f5_worker.server import liveness
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
@@ -32,7 +36,10 @@ if TYPE_CHECKING:
     from f5_worker.models.f5.runner import F5Runner
     from f5_worker.models.load import Runner
 
+T = TypeVar("T")
+
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
+FLASH_ATTN_WAIT_S = 30.0  # for its verification, once the model is loaded; a later result is for the next start
 
 
 def load_worker(settings: Settings) -> Worker:
@@ -50,6 +57,8 @@ def load_worker(settings: Settings) -> Worker:
     # Threads that spin while they wait take the cores they wait for, wherever cores are shared or limited:
     # one other busy process made a synthesis on two cores more than ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
+    proof = DeferredProof.from_report(read_report())
+    flash_attn = None if proof is None else _in_background(proof.run, "flash-attn")
     bucket = open_bucket(settings)
     pronunciations = load_pronunciations(settings.pronunciations) if settings.pronunciations else ()
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
@@ -84,7 +93,8 @@ def load_worker(settings: Settings) -> Worker:
         return further
 
     if runner.engine == "own":
-        tune_in_background(runner, engine, settings.warm_up_s)
+        tune_in_background(runner, engine, settings.warm_up_s, flash_attn)
+    liveness.start(engine)
     return Worker(
         settings=settings,
         models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),
@@ -104,15 +114,20 @@ def load_worker(settings: Settings) -> Worker:
     )
 
 
-def tune_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> threading.Thread:
+def tune_in_background(
+    runner: F5Runner, engine: Engine, limit_s: float, flash_attn: Future[bool] | None = None
+) -> threading.Thread:
     """Measure what is fastest on the model's GPU and capture its CUDA graphs, in the thread returned, while jobs run.
 
     Args:
         limit_s: longest time for the graphs.
+        flash_attn: whether the flash-attn that boot has hidden may be used, once that is known.
     """
 
     def work() -> None:
         try:
+            if flash_attn is not None and _is_verified(flash_attn):
+                runner.add_flash_attn()
             runner.tune(engine.run)
             n_captured = runner.capture_graphs(limit_s, engine.run)
         except Exception as error:  # noqa: BLE001 - sizes without a graph work too, slower
@@ -124,6 +139,28 @@ def tune_in_background(runner: F5Runner, engine: Engine, limit_s: float) -> thre
     thread = threading.Thread(target=work, name="capture", daemon=True)
     thread.start()
     return thread
+
+
+def _in_background(work: Callable[[], T], name: str) -> Future[T]:
+    """Do some work in a thread that does not keep the process from ending."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - for the thread that takes the result
+            done.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done
+
+
+def _is_verified(flash_attn: Future[bool]) -> bool:
+    try:
+        return flash_attn.result(FLASH_ATTN_WAIT_S)
+    except TimeoutError:
+        logger.warning("flash-attn is not used: its verification takes more than %.0f s", FLASH_ATTN_WAIT_S)
+        return False
 
 
 def open_bucket(settings: Settings) -> Bucket | None:

@@ -26,6 +26,14 @@ STALE_LEASE_S = 30.0  # longer than a running download can go without a heartbea
 STALE_TEMPORARY_S = 6 * 3600.0
 
 
+def temporary_directory() -> Path:
+    """Return the container's directory for temporary files; shared memory where the root is read-only."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:  # `docker run --read-only`
+        return Path("/dev/shm")  # noqa: S108
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file as hexadecimal digits."""
     digest = hashlib.sha256()

@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -123,7 +123,7 @@ def _skew(error: ClientError) -> str:
         server_time = parsedate_to_datetime(_metadata(error).get("HTTPHeaders", {}).get("date", ""))
     except (TypeError, ValueError):
         return ""
-    apart_s = (datetime.now(timezone.utc) - server_time.astimezone(timezone.utc)).total_seconds()
+    apart_s = (datetime.now(UTC) - server_time.astimezone(UTC)).total_seconds()
     return f": ours is {abs(apart_s):.0f} s {'ahead' if apart_s > 0 else 'behind'}"
 
 

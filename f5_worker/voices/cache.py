@@ -51,7 +51,11 @@ def dump_samples(reference: Reference) -> bytes:
 
 
 class ReferenceCache:
-    """The references used last, one for each name, each prepared once however many threads ask for it."""
+    """The references used last, one for each name, each prepared once however many threads ask for it.
+
+    Attributes:
+        n_hits, n_misses: look-ups that found a reference, and that prepared one.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -59,6 +63,7 @@ class ReferenceCache:
         self._lock = threading.Lock()
         self._prepare_locks = tuple(threading.Lock() for _ in range(N_LOCKS))
         self._n_drops = 0
+        self.n_hits = self.n_misses = 0
 
     def __len__(self) -> int:
         return len(self._cached)
@@ -69,7 +74,9 @@ class ReferenceCache:
         An error of `prepare` is raised and not cached.
         """
         if (cached := self._find(name, key)) is not None:
+            self.n_hits += 1
             return cached
+        self.n_misses += 1
         with cancellation.acquired(self._prepare_locks[hash(key) % N_LOCKS]):
             if (cached := self._find(name, key)) is not None:
                 return cached

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from f5_worker.reference.prepare import Reference
 from f5_worker.schema.requests import VoiceDefaultsInput
@@ -103,4 +103,4 @@ def listed_info(name: str, files: VoiceFiles, store: VersionedVoiceStore) -> Voi
 
 
 def _modified_at(stat: FileStat) -> datetime:
-    return datetime.fromtimestamp(stat.modified_s, timezone.utc)
+    return datetime.fromtimestamp(stat.modified_s, UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -82,7 +82,7 @@ class Library:
         self._places = [VersionedVoiceStore(store) for store in stores]
         self._own = self._places if settings.voices_scope == "shared" else []  # those that this caller may change
         self._shipped = VersionedVoiceStore(DirectoryStore(shipped, "model"))
-        self._references = ReferenceCache(settings.voice_cache)
+        self.references = ReferenceCache(settings.voice_cache)
         self._changing = threading.Lock()  # a process that dies has then been at one change of a voice at most
         self._of_owner = lru_cache(MAX_OWNERS)(self._open_for)
 
@@ -150,7 +150,7 @@ class Library:
 
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> LoadedVoice:
             cached_as = _cached_as(store, voice.name)
-            reference = self._references.get(cached_as, voice.key, lambda: self._load_reference(store, voice))
+            reference = self.references.get(cached_as, voice.key, lambda: self._load_reference(store, voice))
             return LoadedVoice(voice.name, reference, voice.defaults)
 
         return self._with_voice(self._resolve_name(name), read)
@@ -191,7 +191,7 @@ class Library:
             words = new.transcript
             contents[ADDED_TRANSCRIPT_EXTENSION] = words if isinstance(words, bytes) else words.encode()
         metadata = VoiceMetadata(
-            created_at=datetime.now(timezone.utc),
+            created_at=datetime.now(UTC),
             consent=new.consent,
             defaults=new.defaults,
             clip_bytes=len(new.audio),
@@ -201,7 +201,7 @@ class Library:
         with self._changing:
             name = self._store(new, contents, metadata)
         first = self._own[0]
-        self._references.drop(_cached_as(first, name))
+        self.references.drop(_cached_as(first, name))
         return VoiceInfo(
             name=name,
             source=first.store.source,
@@ -229,7 +229,7 @@ class Library:
         with self._changing:  # first those that others hide, so that none of them is offered in between
             deleted = [store.delete(found) for store in reversed(self._own)]
         for store in self._own:
-            self._references.drop(_cached_as(store, found))
+            self.references.drop(_cached_as(store, found))
         if any(deleted):
             return found
         if (fixed := find_voice(name, self._fixed)) is not None:
@@ -286,7 +286,7 @@ class Library:
             except StaleVersionError:
                 continue
         for store in self._all_stores:
-            self._references.drop(_cached_as(store, name))
+            self.references.drop(_cached_as(store, name))
         raise self._unknown_error(name)
 
     def _load_reference(self, store: VersionedVoiceStore, voice: StoredVoice) -> Reference:

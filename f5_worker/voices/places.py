@@ -14,14 +14,13 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from f5_worker.errors import InvalidInput, SettingsInvalid, VoicesFull
-from f5_worker.settings import VOLUME, Settings, variable
+from f5_worker.settings import VOICES_FOLDER, VOLUME, Settings, variable
 from f5_worker.storage.s3 import Bucket
 from f5_worker.voices.store import Store
 from f5_worker.voices.store_directory import DirectoryStore
 from f5_worker.voices.store_s3 import BucketStore
 from f5_worker.voices.versions import Usage
 
-VOLUME_FOLDER = "f5-voices"
 OWNERS_FOLDER = "by-key"  # beside the voices of all callers; the files in it are not theirs
 _PERSON = b"f5-voices"  # so that the hash is of no use where the same secret is hashed for something else
 _BYTES_OF_MB = 1_000_000
@@ -34,8 +33,9 @@ def open_stores(settings: Settings, bucket: Bucket | None = None, volume: Path =
         SettingsInvalid: voices are to be kept in a bucket, and none is configured.
     """
     directory, prefix = settings.voices_dir, settings.voices_s3_prefix
-    if directory is None and prefix is None and os.path.ismount(volume) and os.access(volume, os.W_OK | os.X_OK):
-        directory = volume / VOLUME_FOLDER
+    if directory is None and prefix is None and os.path.ismount(volume):
+        folder = volume / VOICES_FOLDER
+        directory = folder if os.access(folder if folder.is_dir() else volume, os.W_OK | os.X_OK) else None
     stores: list[Store] = [DirectoryStore(directory)] if directory is not None else []
     if prefix is not None:
         if bucket is None:

@@ -362,7 +362,7 @@ def certificate(tmp_path: Path) -> Path:
     """A key and a self-signed certificate for `good.example`, in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "good.example")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(now - DAY).not_valid_after(now + DAY)
     alternative = x509.SubjectAlternativeName([x509.DNSName("good.example")])

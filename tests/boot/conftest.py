@@ -8,8 +8,9 @@ import pytest
 
 HERE = Path(__file__).parent
 PROCESS_TESTS = (
-    "flash_attn/test_ensure", "flash_attn/test_build", "flash_attn/test_download", "flash_attn/test_installed",
-    "flash_attn/test_verify", "probe/test_probe", "weights/test_races", "weights/test_weights_child",
+    "flash_attn/test_bake", "flash_attn/test_ensure", "flash_attn/test_build", "flash_attn/test_download",
+    "flash_attn/test_installed", "flash_attn/test_verify", "probe/test_probe", "weights/test_races",
+    "weights/test_weights_child",
 )  # fmt: skip
 
 

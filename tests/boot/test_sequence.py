@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from f5_worker.boot import sequence
+from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome, use_sdpa
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.boot.sequence import boot, check_environment, check_gpu, diagnose
+from f5_worker.boot.starts import StartLog
 from f5_worker.settings import Settings, load_settings
 from tests.conftest import TINY
 
@@ -118,6 +120,26 @@ def test_a_model_that_is_not_available_is_a_fault_of_the_endpoint(environ: dict[
 
 
 @pytest.mark.usefixtures("no_torch")
+def test_starts_are_counted_and_the_report_of_the_next_one_tells_a_crash_loop(environ: dict[str, str]) -> None:
+    for _ in range(2):
+        boot(environ | {"F5_MODEL": "unknown"})
+    boot(environ | {"F5_DEVICE": "tpu"})
+    report = boot(environ)
+    assert report.starts is not None
+    assert report.starts["verdict"] == (
+        "3 of the last 3 starts of the last hour died before they were ready: MODEL_UNAVAILABLE (2), SETTINGS_INVALID"
+    )
+    assert [error["error"].partition(":")[0] for error in report.starts["errors"]] == [
+        "MODEL_UNAVAILABLE", "MODEL_UNAVAILABLE", "SETTINGS_INVALID"
+    ]  # fmt: skip
+    assert [start.state for start in StartLog.of(environ).read()] == ["failed"] * 3 + ["loading"]
+    seen = diagnose(environ)
+    assert seen.table().count("start died") == 3
+    assert seen.starts is not None
+    assert seen.starts["verdict"].startswith("3 of the last 4 starts")
+
+
+@pytest.mark.usefixtures("no_torch")
 def test_an_unpinned_checkpoint_ends_boot_with_the_settings_that_allow_it(environ: dict[str, str]) -> None:
     environ["F5_MODEL"] = "F5TTS_German"
     report = boot(dict(environ))
@@ -136,6 +158,38 @@ def test_flash_attn_that_is_required_and_absent_is_fatal(environ: dict[str, str]
     report = boot(environ | {"F5_FLASH_ATTN": "require", "F5_FLASH_ATTN_BUILD": "never"})
     assert report.error is not None
     assert report.error.startswith("FLASH_ATTN_REQUIRED: ")
+
+
+@pytest.mark.usefixtures("no_torch")
+@pytest.mark.parametrize(
+    ("variables", "unused", "deferred"),
+    [
+        ({}, None, True),
+        ({"F5_FLASH_ATTN": "require"}, None, False),  # the model cannot be loaded without it
+        ({"F5_ATTENTION": "flash"}, None, False),
+        ({"F5_ATTENTION": "triton"}, "F5_ATTENTION=triton does not use flash-attn", False),
+        ({"F5_ATTENTION": "torch"}, "F5_ATTENTION=torch does not use flash-attn", False),
+        ({"F5_DEVICE": "cpu"}, "F5_DEVICE=cpu does not use flash-attn", True),
+        ({"F5_PRECISION": "fp32"}, "F5_PRECISION=fp32 does not use flash-attn", True),
+        ({"F5_FLASH_ATTN": "require", "F5_DEVICE": "cpu"}, None, False),
+    ],
+)
+def test_flash_attn_is_fetched_and_verified_only_where_the_settings_use_it(
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    unused: str | None,
+    deferred: bool,
+) -> None:
+    asked = {}
+
+    def ensured(facts: ProbeResult, **options: object) -> FlashAttnOutcome:
+        asked.update(options)
+        return use_sdpa("test")
+
+    monkeypatch.setattr(sequence, "ensure", ensured)
+    boot(environ | variables)
+    assert (asked["unused"], asked["defer"]) == (unused, deferred)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +238,33 @@ def test_a_platform_value_that_is_not_a_number_is_reported(environ: dict[str, st
 
 
 def test_a_report_is_one_line_and_can_be_read_back(tmp_path: Path) -> None:
-    report = BootReport("1", error="A: b\nc", problems=["ä"])
+    report = BootReport("1", error="A: b\nc", problems=["ä"], user={"uid": 1000, "reason": "root is not needed"})
     line = report.line()
     assert "\n" not in line
     assert json.loads(line.removeprefix("BOOT ")) == report.to_json()
+    assert "user           1000: root is not needed" in report.table().splitlines()
     report.write(tmp_path / "boot.json")
     assert read_report({REPORT_VARIABLE: str(tmp_path / "boot.json")}) == report.to_json()
     assert read_report({}) is None
     assert read_report({REPORT_VARIABLE: str(tmp_path / "absent")}) is None
+
+
+def test_a_report_is_handed_over_where_files_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    environ = {"TMPDIR": "/elsewhere"}
+    BootReport("1").hand_over(environ)
+    assert environ["TMPDIR"] == "/elsewhere"
+    assert read_report(environ) == BootReport("1").to_json()
+
+
+def test_temporary_files_of_a_read_only_container_go_to_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    environ: dict[str, str] = {}
+    BootReport("1").hand_over(environ)
+    assert environ["TMPDIR"] == "/dev/shm"
+    path = Path(environ[REPORT_VARIABLE])
+    assert path.parent == Path("/dev/shm")
+    path.unlink()

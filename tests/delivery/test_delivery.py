@@ -7,7 +7,7 @@ import json
 import time
 import urllib.request
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -153,7 +153,7 @@ def test_a_signed_url_says_when_it_ends_and_others_do_not() -> None:
     ends = datetime.fromisoformat(
         (store(FILES, FakeBucket(SETTINGS), SETTINGS)[0].expires_at or "").replace("Z", "+00:00")
     )
-    assert -1 <= (ends - datetime.fromtimestamp(before, timezone.utc)).total_seconds() - SETTINGS.s3_url_ttl_s < 60
+    assert -1 <= (ends - datetime.fromtimestamp(before, UTC)).total_seconds() - SETTINGS.s3_url_ttl_s < 60
     public = Settings(s3_public_url="https://files.example")
     assert store(FILES, FakeBucket(public), public)[0].expires_at is None
     volume = store(FILES, FakeBucket(SETTINGS, provider="RunPod"), SETTINGS)[0]

@@ -128,7 +128,7 @@ class FakeApi:
         """Wait until there is something to hand out; False when the poll has to be answered without."""
         try:
             await asyncio.wait_for(self._changed.wait_for(there), self._hold_s)
-        except asyncio.TimeoutError:  # an alias of TimeoutError only from Python 3.11 on
+        except TimeoutError:
             return False
         return True
 

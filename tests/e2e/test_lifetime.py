@@ -17,7 +17,8 @@ import soundfile
 
 from f5_worker.boot.report import BootReport
 from tests.e2e.conftest import StartRig
-from tests.e2e.worker_process import WorkerProcess
+from tests.e2e.fake_api import FakeApi
+from tests.e2e.worker_process import START_S, WorkerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -60,6 +61,28 @@ def test_a_boot_that_failed_is_told_to_every_job(start_rig: StartRig, tmp_path: 
     rig = start_rig(F5_BOOT_REPORT=str(tmp_path / "boot.json"))
     assert rig.run(JOB) == {"error": "BOOT_FAILED: MODEL_UNAVAILABLE: no weights anywhere"}
     assert rig.run({"action": "diagnose"})["output"]["boot"]["error"] == "MODEL_UNAVAILABLE: no weights anywhere"
+
+
+def test_diagnose_tells_of_the_starts_that_died_before_this_one(tmp_path: Path) -> None:
+    """The whole container three times: killed while it loads, with a model that is not there, and as it should be."""
+    shared = {"F5_CACHE_DIR": str(tmp_path / "cache"), "F5_OVERLAY_DIR": str(tmp_path / "overlay")}
+    boot = ("-u", "model_cache_init.py")
+    with FakeApi() as api, WorkerProcess(tmp_path, api, program=boot, overrides=shared) as worker:
+        worker.wait_for_line("loading f5-tiny", timeout=START_S)
+    missing = shared | {"F5_MODEL": "unknown", "HF_HUB_OFFLINE": "1"}
+    with FakeApi() as api, WorkerProcess(tmp_path, api, program=boot, overrides=missing) as worker:
+        assert api.wait(api.submit(JOB))["error"].startswith("BOOT_FAILED: MODEL_UNAVAILABLE")
+    with FakeApi() as api, WorkerProcess(tmp_path, api, program=boot, overrides=shared) as worker:
+        worker.ready()
+        starts = api.wait(api.submit({"action": "diagnose"}))["output"]["boot"]["starts"]
+        assert starts["verdict"] == (
+            "2 of the last 2 starts of the last hour died before they were ready: "
+            "ended without an error while the model was loaded, MODEL_UNAVAILABLE"
+        )
+        assert len(starts["errors"]) == 2
+    assert [start["state"] for start in json.loads((tmp_path / "cache" / "starts.json").read_text())] == [
+        "loading", "failed", "ready"
+    ]  # fmt: skip
 
 
 def test_a_fault_of_this_machine_is_reported_and_the_worker_leaves(start_rig: StartRig, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import runpod  # noqa: F401 - before a thread of handler.main imports it over a 
 import handler
 from f5_worker.api.actions import Action
 from f5_worker.api.call import Call
+from f5_worker.boot import starts
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
@@ -211,21 +213,21 @@ def test_main_hands_the_sdk_a_loaded_worker(worker: Worker, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "runpod", sdk)
     monkeypatch.delenv("F5_BOOT_REPORT", raising=False)
     monkeypatch.setattr(handler, "load_worker", lambda settings: worker)
-    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(handler.starts, "end_at_sigterm", lambda boot: None)
     handler.main()
     assert "audio" in asyncio.run(given[0]["handler"](JOB))
 
 
 def test_main_ends_with_one_line_when_settings_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("F5_CONCURRENCY", "many")
-    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(handler.starts, "end_at_sigterm", lambda boot: None)
     with pytest.raises(SystemExit) as caught:
         handler.main()
     assert str(caught.value) == "SETTINGS_INVALID: F5_CONCURRENCY='many' is not accepted (1..64)"
 
 
 def test_importing_the_handler_loads_no_model_code() -> None:
-    heavy = ("torch", "f5_tts", "torchaudio", "transformers", "runpod")
+    heavy = ("torch", "f5_tts", "torchaudio", "transformers", "runpod", "fastapi", "uvicorn", "f5_worker.http")
     check = f"import sys, handler; sys.exit(str([name for name in {heavy} if name in sys.modules] or ''))"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr.strip() == ""
@@ -249,7 +251,7 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     sdk = types.SimpleNamespace(configs=[], checks=[])
     sdk.start, sdk.register_fitness_check = sdk.configs.append, sdk.checks.append
     monkeypatch.setitem(sys.modules, "runpod", types.SimpleNamespace(serverless=sdk))
-    monkeypatch.setattr(handler.signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(handler.starts, "end_at_sigterm", lambda boot: None)
     return sdk
 
 
@@ -293,6 +295,40 @@ def test_a_load_that_fails_after_boot_is_told_the_same_way(
     handler.main()
     assert asyncio.run(sdk.configs[0]["handler"](JOB))["error"] == f"BOOT_FAILED: {fault}"
     assert bool(sdk.checks) is of_the_host
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "error"),
+    [(None, "ready", None), (ModelUnavailable("/opt/models/x: no"), "failed", "MODEL_UNAVAILABLE: ...: no")],
+)
+def test_what_became_of_the_start_is_counted(
+    boot_report: Callable[..., None],
+    sdk: types.SimpleNamespace,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    fault: Exception | None,
+    state: str,
+    error: str | None,
+) -> None:
+    def load(settings: object) -> Worker:
+        if fault is not None:
+            raise fault
+        return worker
+
+    monkeypatch.setenv("F5_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(handler, "load_worker", load)
+    log = starts.StartLog.of(os.environ)
+    log.note(log.begin({"RUNPOD_POD_ID": "another"}), "failed", "SETTINGS_INVALID: a")
+    boot_report(starts=starts.begin(os.environ, 420.0))
+    handler.main()
+    asyncio.run(until(lambda: log.read()[-1].state == state))
+    assert log.read()[-1].error == error
+    diagnosis = asyncio.run(sdk.configs[0]["handler"]({"id": "d", "input": {"action": "diagnose"}}))
+    assert diagnosis["boot"]["starts"]["verdict"] == (
+        "the one start of the last hour died before it was ready: SETTINGS_INVALID"
+    )
+    assert str(tmp_path) not in json.dumps(diagnosis["boot"]["starts"])
 
 
 def test_diagnose_returns_the_boot_report(worker: Worker, boot_report: Callable[..., None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,7 +12,38 @@ import pytest
 
 from f5_worker.engine.engine import Engine
 from f5_worker.models.f5.runner import F5Runner
+from f5_worker.server import startup
 from f5_worker.server.startup import tune_in_background
+
+
+def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done to a model, in order, when boot has hidden a flash-attn that is verified meanwhile."""
+    monkeypatch.setattr(startup, "FLASH_ATTN_WAIT_S", 0.2)
+    engine, done = Engine(cast(Any, None), 8_192), list[str]()
+    runner = SimpleNamespace(
+        name="extra",
+        add_flash_attn=lambda: done.append("add"),
+        tune=lambda run: done.append("tune"),
+        capture_graphs=lambda limit_s, run: 0,
+    )
+    flash_attn = startup._in_background(verified, "test")
+    tune_in_background(cast(F5Runner, runner), engine, 3.0, flash_attn).join(10)
+    engine.close()
+    return done
+
+
+def test_a_flash_attn_takes_part_in_the_choice_once_it_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert added_flash_attn(lambda: True, monkeypatch) == ["add", "tune"]
+    assert added_flash_attn(lambda: False, monkeypatch) == ["tune"]
+
+
+def test_the_choice_does_not_wait_longer_for_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    never = threading.Event()
+    assert added_flash_attn(never.wait, monkeypatch) == ["tune"]
+    never.set()
+    assert "flash-attn is not used: its verification takes more than" in caplog.text
 
 
 def log_of(capture_graphs: Callable[..., int], caplog: pytest.LogCaptureFixture) -> str:

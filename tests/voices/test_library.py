@@ -198,7 +198,7 @@ def test_a_deleted_voice_is_deleted_for_all_workers(opened: Callable[..., Librar
         for ask in (library.load, library.get, library.report):
             with pytest.raises(UnknownVoice):
                 ask("ada")
-        assert len(library._references) == 0
+        assert len(library.references) == 0
         with pytest.raises(UnknownVoice):
             library.delete("ada")
 
@@ -231,7 +231,7 @@ def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Li
     library.delete("ada")
     deleted.set()
     thread.join()
-    assert len(library._references) == 0
+    assert len(library.references) == 0
 
 
 def test_the_earlier_layout_is_read_as_it_is(library: Library, kept: Path) -> None:
@@ -357,7 +357,7 @@ def test_memory_is_bounded_and_keeps_the_references_used_last(opened: Callable[.
     reference_of(library, "bob")
     assert reference_of(library, "ada") is ada
     reference_of(library, "cleo")
-    assert len(library._references) == 2
+    assert len(library.references) == 2
     assert reference_of(library, "ada") is ada
 
 
@@ -424,7 +424,7 @@ def test_files_in_ones_own_script_are_voices_of_that_name(library: Library, kept
     for name in ("Иван", "иван", "ИВАН", "Иван.flac", plain_name("Иван")):
         assert library.load(name).name == library.get(name).name == "Иван"
         assert clip_bytes(reference_of(library, name)) == clip("Иван")
-    assert len(library._references) == 1
+    assert len(library.references) == 1
     assert [info.name for info in library.list(after="Иван")] == ["小明"]
     with pytest.raises(UnknownVoice, match=r"did you mean 'Иван'\?"):
         library.load("ивон")

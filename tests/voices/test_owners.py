@@ -137,10 +137,10 @@ def test_prepared_references_of_two_keys_are_two(opened: Open) -> None:
     for caller, content in ((mine, "mine"), (theirs, "theirs")):
         caller.add(new(content=content))
         caller.load("ada")
-    assert len(library._references) == 2
+    assert len(library.references) == 2
     assert library.of(MINE) is mine
     mine.delete("ada")
-    assert len(library._references) == 1
+    assert len(library.references) == 1
 
 
 # -- how much may be stored -------------------------------------------------------------------------------------------

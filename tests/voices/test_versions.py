@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -26,7 +26,7 @@ from tests.voices.stores import CONSENT, MemoryFile, MemoryStore, interleave, re
 SCHEDULES = 25
 
 METADATA = VoiceMetadata(
-    created_at=datetime(2026, 5, 1, tzinfo=timezone.utc),
+    created_at=datetime(2026, 5, 1, tzinfo=UTC),
     consent=CONSENT,
     defaults=VoiceDefaultsInput(speed=1.1),
     clip_bytes=4,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 # Releases are named by their minor number: the parser never changed within a minor (2.4.0 and 2.4.1
 # agree on every measured value). Releases outside this range are treated as the nearest measured one.
@@ -16,7 +16,7 @@ NEWEST = 15
 MODERN = 10
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """The type of an option's value."""
 
     BOOL = "bool"

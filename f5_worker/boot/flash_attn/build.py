@@ -11,7 +11,6 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -143,16 +142,8 @@ def build(request: BuildRequest, on_tick: Callable[[], None] = lambda: None) -> 
 
 def start_detached(request: BuildRequest) -> int:
     """Start a builder that outlives this process and the handler that replaces it; return its process id."""
-    with (Path(request.cache_dir) / LOG_NAME).open("wb") as log:
-        builder = subprocess.Popen(  # noqa: S603 - a fixed command line
-            [request.python, "-m", "f5_worker.boot.flash_attn.build", json.dumps(asdict(request))],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=REPOSITORY,
-            start_new_session=True,
-        )
-    return builder.pid
+    command = [request.python, "-m", "f5_worker.boot.flash_attn.build", json.dumps(asdict(request))]
+    return process.start_detached(command, log=Path(request.cache_dir) / LOG_NAME, cwd=REPOSITORY)
 
 
 def main(text: str) -> int:

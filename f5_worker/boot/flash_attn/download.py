@@ -2,22 +2,27 @@
 
 urllib and not requests: `read1` returns the bytes that have arrived, so that the limit on the total time holds
 against a server that sends single bytes, and the limit for connecting can differ from that for reading.
+
+Also a program, `python -m f5_worker.boot.flash_attn.download '{...}'`: a download that goes on while the worker serves.
 """
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
+import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+from f5_worker import process
 from f5_worker.boot.flash_attn.wheels import Wheel
 from f5_worker.storage import files
 
@@ -25,6 +30,9 @@ ABSENT_STATUSES = (404, 410)
 RETRY_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 ORPHAN_S = 90.0  # longer than a running download can go without writing (read_s)
 READ_BYTES = 1 << 18
+LATER_S, LATER_ATTEMPTS = 3_600.0, 20  # the limits of a download for the next start
+LATER_LOG = "download.log"
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,15 @@ class DownloadLimits:
 
 
 class DownloadFailed(Exception):
-    """The message is one line; `absent` is true if the server says that the file does not exist."""
+    """The message is one line; `absent` is true if the server says that the file does not exist.
 
-    def __init__(self, reason: str, *, absent: bool = False) -> None:
+    `is_late` is true if the time was over before the file was complete.
+    """
+
+    def __init__(self, reason: str, *, absent: bool = False, is_late: bool = False) -> None:
         super().__init__(reason)
         self.absent = absent
+        self.is_late = is_late
 
 
 class _Retry(Exception):
@@ -56,8 +68,8 @@ class _Retry(Exception):
 def fetch(wheel: Wheel, directory: Path, limits: DownloadLimits, on_data: Callable[[], None] = lambda: None) -> Path:
     """Download a file into `directory`, unless it is there and intact; other processes may do the same meanwhile.
 
-    A 404 is remembered for `absent_ttl_s`. The partial file of a killed download is continued if the published
-    hash can verify the result.
+    A 404 is remembered for `absent_ttl_s`. The partial file of a download that was killed or came too late is continued
+    if the published hash can verify the result.
 
     Raises:
         DownloadFailed: the server, the connection or the disk failed, or the file is not the published one.
@@ -70,7 +82,7 @@ def fetch(wheel: Wheel, directory: Path, limits: DownloadLimits, on_data: Callab
     name = f"{wheel.filename}.absent"
     if (known := notes.get(name)) and known.endswith(wheel.url):
         raise DownloadFailed(known, absent=True)
-    temporary = files.temporary_beside(target)
+    temporary, is_continued = files.temporary_beside(target), False
     try:
         if wheel.sha256:
             _take_over_partial(target, temporary)
@@ -81,12 +93,43 @@ def fetch(wheel: Wheel, directory: Path, limits: DownloadLimits, on_data: Callab
     except DownloadFailed as error:
         if error.absent:
             notes.put(name, str(error), limits.absent_ttl_s)
+        is_continued = error.is_late and wheel.sha256 is not None
         raise
     except OSError as error:
         raise DownloadFailed(files.explain(error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if is_continued:
+            _leave(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
     return target
+
+
+def fetch_later(wheel: Wheel, directory: Path, limits: DownloadLimits, python: str) -> int:
+    """Start a download that outlives this process; return its process id.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    limits = replace(limits, total_s=LATER_S, attempts=LATER_ATTEMPTS)
+    request = json.dumps({"wheel": asdict(wheel), "directory": str(directory), "limits": asdict(limits)})
+    command = [python, "-m", "f5_worker.boot.flash_attn.download", request]
+    return process.start_detached(command, log=directory / LATER_LOG, cwd=REPOSITORY)
+
+
+def main(text: str) -> int:
+    """Run the download of `fetch_later`, at most one for each file, and return the exit code."""
+    request = json.loads(text)
+    wheel, directory = Wheel(**request["wheel"]), Path(request["directory"])
+    with files.lease(directory / f"{wheel.filename}.lease", wait_s=0) as lease:
+        if not lease.held:
+            return 0
+        try:
+            fetch(wheel, directory, DownloadLimits(**request["limits"]), lease.heartbeat)
+        except DownloadFailed as error:
+            sys.stdout.write(f"{wheel.filename}: {error}\n")
+            return 1
+    return 0
 
 
 def _download(wheel: Wheel, temporary: Path, limits: DownloadLimits, on_data: Callable[[], None]) -> None:
@@ -98,7 +141,8 @@ def _download(wheel: Wheel, temporary: Path, limits: DownloadLimits, on_data: Ca
             if attempt:
                 time.sleep(min(limits.backoff_s * 2 ** (attempt - 1), max(0.0, deadline - time.monotonic())))
             if time.monotonic() >= deadline:
-                raise DownloadFailed(f"not complete after {limits.total_s:.3g} s{_in_brackets(reason)}")
+                reason = f"not complete after {limits.total_s:.3g} s{_in_brackets(reason)}"
+                raise DownloadFailed(reason, is_late=True)
             start = file.seek(0, 2)
             try:
                 _one_attempt(wheel, file, limits, deadline, on_data)
@@ -133,7 +177,8 @@ def _one_attempt(
                 if file.tell() > limits.max_bytes:
                     raise DownloadFailed(f"more than {limits.max_bytes} bytes")
                 if time.monotonic() > deadline:
-                    raise DownloadFailed(f"not complete after {limits.total_s:.3g} s: {file.tell()} of {size} bytes")
+                    reason = f"not complete after {limits.total_s:.3g} s: {file.tell()} of {size} bytes"
+                    raise DownloadFailed(reason, is_late=True)
     except urllib.error.HTTPError as error:
         _raise_for_status(error, str(wheel.url), file)
     except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
@@ -204,6 +249,13 @@ def _take_over_partial(target: Path, temporary: Path) -> None:
                 return
 
 
+def _leave(temporary: Path) -> None:
+    """Leave a partial file to the next process, which continues it at once."""
+    with suppress(OSError):
+        left = time.time() - ORPHAN_S - 1
+        os.utime(temporary, (left, left))
+
+
 def _connection_problem(error: Exception, limits: DownloadLimits) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
@@ -250,3 +302,7 @@ def _with_read_timeout(base: type[http.client.HTTPConnection], read_s: float) ->
             self.sock.settimeout(read_s)
 
     return Connection
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from f5_worker.boot.flash_attn import build, download, verify
+from f5_worker.boot.flash_attn.proof import DeferredProof, Proof
+from f5_worker.boot.flash_attn.verify import with_overlay
 from f5_worker.boot.flash_attn.wheels import WheelManifest
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.storage import files
@@ -16,7 +19,7 @@ from f5_worker.storage.staging import sweep
 
 Mode = Literal["auto", "off", "require"]
 BuildMode = Literal["auto", "background", "always", "never"]
-InstallDecision = Literal["kept", "wheel", "built", "sdpa", "removed", "masked", "off"]
+InstallDecision = Literal["kept", "deferred", "wheel", "built", "sdpa", "removed", "masked", "off"]
 
 VERIFY_S = 30.0  # reserved for the verification when a download or a build gets its time limit
 
@@ -35,6 +38,7 @@ class FlashAttnOutcome:
 
     `overlay` has to be first on the PYTHONPATH of the handler, see `environment`. `fatal` is set if flash-attn
     was required and is not available. `log_tail` is the end of the last pip, build or verification that failed.
+    `deferred` is the verification that the handler runs while it loads.
     """
 
     decision: InstallDecision
@@ -47,10 +51,11 @@ class FlashAttnOutcome:
     log_tail: str = ""
     fatal: bool = False
     seconds: float = 0.0
+    deferred: DeferredProof | None = None
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the environment for the handler; the environment of this process is not changed."""
-        return verify.with_overlay(Path(self.overlay), environ) if self.overlay else dict(environ)
+        return with_overlay(Path(self.overlay), environ) if self.overlay else dict(environ)
 
 
 @dataclass
@@ -69,6 +74,11 @@ class InstallRun:
     started: float = field(default_factory=time.monotonic)
     attempts: list[Attempt] = field(default_factory=list)
     log: str = ""
+    proofs_dir: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep proofs beside the directories of the environments."""
+        self.proofs_dir = self.cache_dir / "proofs"
 
     @property
     def left_s(self) -> float:
@@ -80,10 +90,26 @@ class InstallRun:
         self.attempts.append(Attempt(candidate, result))
         self.log = log or self.log
 
-    def run_verification(self, overlay: Path | None = None) -> verify.Verification:
-        """Verify the flash-attn in `overlay`, or the installed one, in the time that is left."""
-        timeout_s = max(1.0, min(verify.TIMEOUT_S, self.left_s))
-        return verify.verify(overlay=overlay, program=self.verifier, python=self.facts.executable, timeout_s=timeout_s)
+    def proof_of(self, location: Path) -> Proof:
+        """Return the proof of the flash-attn in a directory, on this machine.
+
+        Raises:
+            OSError: its files cannot be read.
+        """
+        return Proof.of(location, self.facts, self.verifier, self.proofs_dir)
+
+    def run_verification(self, proof: Proof, overlay: Path | None = None) -> verify.Verification:
+        """Verify the flash-attn in `overlay`, or the installed one, in the time that is left, unless it was before."""
+        if earlier := proof.earlier():
+            return earlier
+        verification = verify.verify(
+            environ=with_overlay(overlay, os.environ) if overlay else os.environ,
+            program=self.verifier,
+            python=self.facts.executable,
+            timeout_s=max(1.0, min(verify.TIMEOUT_S, self.left_s)),
+        )
+        proof.keep(verification)
+        return verification
 
     def make_directories(self, fingerprint: str) -> None:
         """Create the directories of this environment; if the cache is not usable, use the container's own disk.

@@ -11,21 +11,20 @@ from pathlib import Path
 from f5_worker.boot.flash_attn import build as source
 from f5_worker.boot.flash_attn import download, install
 from f5_worker.boot.flash_attn.install_run import VERIFY_S, BuildMode, FlashAttnOutcome, InstallRun, use_sdpa
+from f5_worker.boot.flash_attn.proof import REJECTED_TTL_S
 from f5_worker.boot.flash_attn.wheels import Wheel, estimate_build, fingerprint, resolve, why_no_build
 from f5_worker.boot.probe.probe import Environment
 from f5_worker.storage import files
 
-REJECTED_TTL_S = 7 * 86_400.0
-
 GetWheel = Callable[[files.Lease], Path]
 
 
-def obtain(run: InstallRun, build_mode: BuildMode, wanted: bool) -> FlashAttnOutcome:
-    """Install the first flash-attn that passes verification, or return the reason why there is none.
+class OutOfTime(Exception):
+    """The worker has to be ready before a wheel could be; the message is one line."""
 
-    Args:
-        wanted: whether flash-attn is to be installed; if false, nothing is downloaded or built.
-    """
+
+def obtain(run: InstallRun, build_mode: BuildMode) -> FlashAttnOutcome:
+    """Install the first flash-attn that passes verification, or return the reason why there is none."""
     env = run.facts.environment()
     if env is None:
         return use_sdpa(run.facts.torch_error or "the probe learned too little about torch")
@@ -34,14 +33,15 @@ def obtain(run: InstallRun, build_mode: BuildMode, wanted: bool) -> FlashAttnOut
     resolution = resolve(env, run.manifest)
     if resolution.decision == "sdpa":
         return use_sdpa(resolution.reason)
-    if not wanted:
-        return use_sdpa("the engine gains nothing from flash-attn on this GPU")
     try:
         run.make_directories(fingerprint(env))
     except OSError as error:
         return use_sdpa(f"the overlay directory cannot be used: {files.explain(error)}")
     for wheel in resolution.candidates if resolution.decision == "wheel" else ():
-        outcome = _try_wheel(run, wheel.filename, partial(_fetch, run, wheel))
+        try:
+            outcome = _try_wheel(run, wheel.filename, partial(_fetch, run, wheel))
+        except OutOfTime as error:
+            return use_sdpa(f"{error}; {_fetch_later(run, wheel)}")
         if outcome is not None:
             return replace(outcome, version=outcome.version or wheel.version)
     reason = resolution.reason if resolution.decision == "source" else _failed_wheels(run)
@@ -49,25 +49,31 @@ def obtain(run: InstallRun, build_mode: BuildMode, wanted: bool) -> FlashAttnOut
 
 
 def _try_wheel(run: InstallRun, filename: str, get_wheel: GetWheel) -> FlashAttnOutcome | None:
-    """Get, install and verify one wheel. Return None if another one should be tried, else the outcome."""
+    """Get, install and verify one wheel. Return None if another one should be tried, else the outcome.
+
+    Raises:
+        OutOfTime: nothing is wrong with it so far.
+    """
     notes, overlay = files.ExpiringNotes(run.cache_dir), run.overlay_dir / filename.removesuffix(".whl")
     if reason := notes.get(f"{filename}.rejected"):
         run.note(filename, f"rejected earlier: {reason}")
         return None
     if run.left_s < VERIFY_S:
-        return use_sdpa(f"no time is left for {filename}: {max(0.0, run.left_s):.0f} s, {VERIFY_S:.0f} s are needed")
+        raise OutOfTime(f"no time is left for {filename}: {max(0.0, run.left_s):.0f} s, {VERIFY_S:.0f} s are needed")
     try:
         if not overlay.is_dir():
             _install(run, filename, overlay, get_wheel)
     except download.DownloadFailed as error:
         run.note(filename, str(error))
+        if error.is_late:
+            raise OutOfTime(f"no time is left for {filename}: {error}") from None
         return None
     except install.InstallFailed as error:
         run.note(filename, str(error), error.log)
         if error.damaged:
             (run.cache_dir / filename).unlink(missing_ok=True)
         return None
-    verification = run.run_verification(overlay)
+    verification = run.run_verification(run.proof_of(overlay), overlay)
     if verification.ok:
         run.note(filename, "passed verification")
         return FlashAttnOutcome(
@@ -96,10 +102,26 @@ def _install(run: InstallRun, filename: str, overlay: Path, get_wheel: GetWheel)
 
 
 def _fetch(run: InstallRun, wheel: Wheel, lease: files.Lease) -> Path:
-    if wheel.url and run.base_url:
-        wheel = replace(wheel, url=wheel.url.replace(run.manifest.base_url, run.base_url.rstrip("/"), 1))
+    wheel = _at_server(run, wheel)
     limits = replace(run.limits, total_s=max(1.0, min(run.limits.total_s, run.left_s - VERIFY_S)))
     return download.fetch(wheel, run.cache_dir, limits, lease.heartbeat)
+
+
+def _fetch_later(run: InstallRun, wheel: Wheel) -> str:
+    """Let the wheel be downloaded for the next start while the worker serves, and return what is done."""
+    if (run.cache_dir / wheel.filename).exists():
+        return "it is in the cache for the next start"
+    try:
+        pid = download.fetch_later(_at_server(run, wheel), run.cache_dir, run.limits, run.facts.executable)
+    except OSError as error:
+        return f"its download for the next start did not begin: {files.explain(error)}"
+    return f"it is being downloaded for the next start (process {pid})"
+
+
+def _at_server(run: InstallRun, wheel: Wheel) -> Wheel:
+    if not wheel.url or not run.base_url:
+        return wheel
+    return replace(wheel, url=wheel.url.replace(run.manifest.base_url, run.base_url.rstrip("/"), 1))
 
 
 def _failed_wheels(run: InstallRun) -> str:
@@ -150,7 +172,10 @@ def _build_here(run: InstallRun, request: source.BuildRequest) -> Path:
 
 def _try_built(run: InstallRun, wheel: Path, origin: str) -> FlashAttnOutcome | None:
     """Install and verify a wheel that was built here; `origin` is for the reason."""
-    outcome = _try_wheel(run, wheel.name, lambda _: wheel)
+    try:
+        outcome = _try_wheel(run, wheel.name, lambda _: wheel)
+    except OutOfTime as error:
+        return use_sdpa(str(error))
     if outcome is None and not wheel.exists():  # rejected, and deleted from the cache
         problem = f"the build {run.attempts[-1].result}"
         files.ExpiringNotes(run.cache_dir).put(source.FAILED_NOTE, problem, run.build_limits.failed_ttl_s)

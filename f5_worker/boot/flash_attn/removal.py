@@ -87,18 +87,27 @@ def _delete(location: Path) -> str | None:
     return None
 
 
-def _mask(left: probe.Installed, overlay_dir: Path, python: str | Path, reason: str) -> Removal:
-    """Hide it by a `sitecustomize` in a directory that is put first on PYTHONPATH."""
+def hide(overlay_dir: Path, python: str | Path = sys.executable) -> Path:
+    """Hide flash_attn by a `sitecustomize`; return the directory that has to be first on PYTHONPATH.
+
+    Raises:
+        OSError: the directory cannot be written to, or a new process still finds the package.
+    """
     mask = overlay_dir / "mask"
-    where = f"flash_attn in {left.location} could not be removed ({reason})"
-    try:
-        mask.mkdir(parents=True, exist_ok=True)
-        files.write(mask / "sitecustomize.py", MASK.encode())
-    except OSError as error:
-        return Removal("failed", f"{where} or hidden ({files.explain(error)}): importing f5_tts will fail")
+    mask.mkdir(parents=True, exist_ok=True)
+    files.write(mask / "sitecustomize.py", MASK.encode())
     code = "import importlib.util as u; print(u.find_spec('flash_attn'))"
     env = with_overlay(mask, os.environ)
     done = process.run([python, "-c", code], timeout_s=TIMEOUT_S, env=env, cwd=Path("/"))
     if done.last_line != "None":
-        return Removal("failed", f"{where}, and hiding it did not work: importing f5_tts will fail")
+        raise OSError("a new process finds it all the same")
+    return mask
+
+
+def _mask(left: probe.Installed, overlay_dir: Path, python: str | Path, reason: str) -> Removal:
+    where = f"flash_attn in {left.location} could not be removed ({reason})"
+    try:
+        mask = hide(overlay_dir, python)
+    except OSError as error:
+        return Removal("failed", f"{where} or hidden ({files.explain(error)}): importing f5_tts will fail")
     return Removal("masked", f"{where} and is hidden instead", mask)

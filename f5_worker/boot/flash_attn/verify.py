@@ -25,7 +25,7 @@ _BUILD_ERRORS = ("no kernel image", "only supports", "only support", "invalid de
 class Verification:
     """The result of a check. `blame` is the build if another one may work, the host if any would fail.
 
-    `old` is neither: the build works and imports, but F5-TTS cannot call it.
+    `old` is neither: the build works and imports, but F5-TTS cannot call it. `earlier`: at an earlier start.
     """
 
     ok: bool
@@ -33,18 +33,18 @@ class Verification:
     version: str | None
     blame: Blame | None
     log: str
+    earlier: bool = False
 
 
 def verify(
     *,
-    overlay: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
     program: Path = PROGRAM,
     python: str | Path = sys.executable,
     timeout_s: float = TIMEOUT_S,
 ) -> Verification:
-    """Import and run flash-attn on this GPU, from `overlay` or as installed."""
-    env = with_overlay(overlay, os.environ) if overlay else None
-    done = process.run([python, program], timeout_s=timeout_s, env=env, cwd=Path("/"))
+    """Import and run on this GPU the flash-attn that a process with this environment finds."""
+    done = process.run([python, program], timeout_s=timeout_s, env=environ, cwd=Path("/"))
     answer = _answer(done)
     log = done.tail(20)
     if done.code is None or done.code == -signal.SIGKILL:  # SIGKILL: the out-of-memory killer of the kernel
@@ -63,6 +63,13 @@ def with_overlay(overlay: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which a new process finds the overlay before all installed packages."""
     pythonpath = environ.get("PYTHONPATH")
     return {**environ, "PYTHONPATH": f"{overlay}{os.pathsep}{pythonpath}" if pythonpath else str(overlay)}
+
+
+def without_overlay(overlay: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without what `with_overlay` added to it."""
+    rest = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry and Path(entry) != overlay]
+    found = {name: value for name, value in environ.items() if name != "PYTHONPATH"}
+    return {**found, "PYTHONPATH": os.pathsep.join(rest)} if rest else found
 
 
 def _answer(done: process.Finished) -> dict[str, Any] | None:

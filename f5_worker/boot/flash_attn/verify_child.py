@@ -6,6 +6,7 @@ whose symbols happen to resolve. Prints one line `{"ok": ..., "stage": ..., "err
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -28,24 +29,54 @@ class Failed(Exception):
 
 
 def load() -> Any:
-    """Import the functions that F5-TTS calls; `unpad_input` has to return the 5 values that F5-TTS unpacks.
+    """Import the functions that the worker calls, and those that F5-TTS calls where that is installed.
+
+    `unpad_input` has to return the 5 values that F5-TTS unpacks. It needs einops, which comes with F5-TTS.
 
     Raises:
         Failed: the import fails, or the version is too old.
     """
+    padding: Any = (None, None)
     try:
         import flash_attn  # type: ignore[import-not-found, unused-ignore]
         from flash_attn import flash_attn_func, flash_attn_varlen_func
-        from flash_attn.bert_padding import (  # type: ignore[import-not-found, unused-ignore]
-            pad_input,
-            unpad_input,
-        )
+
+        if importlib.util.find_spec("einops") is not None:
+            from flash_attn.bert_padding import (  # type: ignore[import-not-found, unused-ignore]
+                pad_input,
+                unpad_input,
+            )
+
+            padding = pad_input, unpad_input
     except Exception as error:
         raise Failed("import", one_line(error)) from error
     version = str(getattr(flash_attn, "__version__", "0"))
     if release(version) < (2, 7):
         raise Failed("version", f"flash-attn {version} is older than 2.7.0, where unpad_input returns 4 values")
-    return flash_attn_func, flash_attn_varlen_func, pad_input, unpad_input, version
+    return *(below_operator() or (flash_attn_func, flash_attn_varlen_func)), *padding, version
+
+
+def below_operator() -> tuple[Any, Any] | None:
+    """Return attention of equal and of ragged lengths by the function that the worker calls, if it is there.
+
+    (models/f5/attention.py) The first call of a public function imports torch's compiler: 4 s.
+    """
+    operator = getattr(sys.modules.get("flash_attn.flash_attn_interface"), "_flash_attn_varlen_forward", None)
+    forward = getattr(operator, "_init_fn", None)
+    if forward is None:
+        return None
+    import torch
+
+    def ragged(q: Any, k: Any, v: Any, *boundaries: Any) -> Any:
+        return forward(q, k, v, *boundaries, 0.0, HEAD_DIM**-0.5, False)[0]
+
+    def equal(q: Any, k: Any, v: Any, **_: Any) -> Any:
+        b, n = q.shape[:2]
+        boundaries = torch.arange(0, (b + 1) * n, n, dtype=torch.int32, device=q.device)
+        out = ragged(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), boundaries, boundaries, n, n)
+        return out.view(q.shape)
+
+    return equal, ragged
 
 
 def release(version: str) -> tuple[int, ...]:
@@ -84,10 +115,15 @@ def varlen(torch: Any, functions: Any, dtype: Any, device: str) -> float:
     b, n = len(RAGGED), max(RAGGED)
     q, k, v = random_qkv(torch, b, n, dtype, device)
     mask = torch.arange(n, device=device)[None, :] < torch.tensor(RAGGED, device=device)[:, None]
-    flat_q, indices, cu_q, max_q, _ = unpad_input(q, mask)
-    flat_k, _, cu_k, max_k, _ = unpad_input(k, mask)
-    flat_v, *_ = unpad_input(v, mask)
-    out = pad_input(attend(flat_q, flat_k, flat_v, cu_q, cu_k, max_q, max_k), indices, b, n)
+    if unpad_input is None:
+        lengths = torch.tensor((0, *RAGGED), device=device).cumsum(0, dtype=torch.int32)
+        out = torch.zeros_like(q)
+        out[mask] = attend(q[mask], k[mask], v[mask], lengths, lengths, n, n)
+    else:
+        flat_q, indices, cu_q, max_q, _ = unpad_input(q, mask)
+        flat_k, _, cu_k, max_k, _ = unpad_input(k, mask)
+        flat_v, *_ = unpad_input(v, mask)
+        out = pad_input(attend(flat_q, flat_k, flat_v, cu_q, cu_k, max_q, max_k), indices, b, n)
     worst = 0.0
     for row, length in enumerate(RAGGED):
         part = slice(row, row + 1), slice(0, length)

@@ -166,6 +166,13 @@ def resolve(env: Environment, manifest: WheelManifest | None = None) -> Resoluti
     return Resolution("source", (manifest.sdist,), f"{missing}; it can be built from the source distribution")
 
 
+def why_not_gpu(capability: str | None) -> str | None:
+    """Return why flash-attn 2 does not run on a GPU, whatever the build, or None if it may."""
+    if not _version(capability) or _version(capability) >= (8, 0):
+        return None
+    return f"flash-attn 2 needs compute capability 8.0 or newer; this GPU has {capability}"
+
+
 def mislabelled(version: str, torch_minor: int, abi: bool) -> bool:
     """Return whether the files of that name are known not to match their name.
 
@@ -199,8 +206,8 @@ def _why_unsupported(env: Environment) -> str | None:
     unreadable = [n for n in ("python", "torch", "cuda", "capability") if not _version(getattr(env, n))]
     if unreadable:
         return f"{unreadable[0]} {getattr(env, unreadable[0])!r} is not a version number"
-    if _version(env.capability) < (8, 0):
-        return f"flash-attn 2 needs compute capability 8.0 or newer; this GPU has {env.capability}"
+    if refusal := why_not_gpu(env.capability):
+        return refusal
     if env.machine not in ("x86_64", "aarch64"):
         return f"flash-attn 2 exists for x86_64 and aarch64, not for {env.machine}"
     if not env.glibc or not _version(env.glibc):

@@ -36,12 +36,15 @@ class Device:
 
 @dataclass(frozen=True)
 class Installed:
-    """The `flash_attn` that an import would find: the directory that contains it and the packages that installed it."""
+    """The `flash_attn` that an import would find: the directory that contains it and the packages that installed it.
+
+    `importable` is None if the import was not tried.
+    """
 
     location: str
     distributions: tuple[str, ...]
     version: str | None
-    importable: bool
+    importable: bool | None
     error: str | None
 
 
@@ -132,6 +135,7 @@ def probe(
     timeout_s: float = 60.0,
     paths: Sequence[Path] = (),
     *,
+    import_flash_attn: bool = True,
     program: Path = PROGRAM,
     root: Path = host.ROOT,
 ) -> ProbeResult:
@@ -140,12 +144,13 @@ def probe(
     Args:
         python: the interpreter whose torch is examined.
         paths: directories that the worker will use; a temporary file is written to each.
+        import_flash_attn: if false, it is imported only where there is no GPU to run it on.
         program: the program to run instead of probe_child.py; for tests.
         root: the directory that contains /proc and /sys; for tests.
     """
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=2) as threads:
-        torch_findings = threads.submit(_probe_torch, python, timeout_s, program)
+        torch_findings = threads.submit(_probe_torch, python, timeout_s, program, import_flash_attn)
         path_findings = threads.submit(_probe_paths, python, paths)
         limits, (nvcc, cuda_home) = host.limits(root), host.nvcc()
         findings = torch_findings.result() | {"paths": path_findings.result()}
@@ -168,12 +173,13 @@ def installed(python: str | Path, timeout_s: float) -> Installed | None:
     done = process.run([python, "-c", code], timeout_s=timeout_s, cwd=Path("/"))
     word, _, found = done.last_line.partition(" ")
     location = json.loads(found) if word == "found" else None
-    return Installed(str(Path(location).parent), (), None, False, None) if location else None
+    return Installed(str(Path(location).parent), (), None, None, None) if location else None
 
 
-def _probe_torch(python: str | Path, timeout_s: float, program: Path) -> dict[str, Any]:
+def _probe_torch(python: str | Path, timeout_s: float, program: Path, import_flash_attn: bool) -> dict[str, Any]:
     mark = secrets.token_hex(8)
-    done = process.run([python, program, "torch", mark], timeout_s=timeout_s, cwd=Path("/"))
+    what = "torch" if import_flash_attn else "torch-without-flash-attn"
+    done = process.run([python, program, what, mark], timeout_s=timeout_s, cwd=Path("/"))
     found: dict[str, Any] = {}
     for finding in _findings(done.output, mark):
         found |= finding

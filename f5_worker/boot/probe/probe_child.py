@@ -1,7 +1,8 @@
 """The part of the probe that may crash or hang, run by probe.py as a program in a child process.
 
 Each finding is one line `MARK {json}`, written as soon as it is known, so that findings before a crash are kept.
-`torch MARK` examines the interpreter, torch, the GPU and flash-attn; `paths MARK PATH...` examines directories.
+`torch MARK` examines the interpreter, torch, the GPU and flash-attn; `torch-without-flash-attn MARK` imports the last
+only where there is no GPU to run it on; `paths MARK PATH...` examines directories.
 """
 
 from __future__ import annotations
@@ -98,8 +99,29 @@ def probe_gpus(torch: Any) -> None:
         emit(cuda_available=True, devices=devices)
 
 
-def probe_flash_attn() -> None:
-    """Emit what is installed as `flash_attn`, and whether F5-TTS's own import of it works."""
+def has_gpu() -> bool:
+    """Return whether torch was imported and can use a GPU."""
+    return "torch" in sys.modules and bool(sys.modules["torch"].cuda.is_available())
+
+
+def owners_of_flash_attn(location: str) -> list[str]:
+    """Return the packages that installed `flash_attn` in a directory.
+
+    flash-attn-4 installs one, too, without the functions that are called. The search through all packages takes longer.
+    """
+    names = [
+        name
+        for name in ("flash-attn", "flash-attn-4")
+        if any(importlib.metadata.distributions(name=name, path=[location]))
+    ]
+    return names or sorted(set(importlib.metadata.packages_distributions().get("flash_attn", [])))
+
+
+def probe_flash_attn(always_import: bool) -> None:
+    """Emit what is installed as `flash_attn`, and whether F5-TTS's own import of it works.
+
+    With a GPU it is run after the probe, which imports it too: then the import is left out unless `always_import`.
+    """
     try:
         spec = importlib.util.find_spec("flash_attn")
     except (ImportError, ValueError):
@@ -108,11 +130,13 @@ def probe_flash_attn() -> None:
         emit(flash_attn=None)
         return
     folder = next(iter(spec.submodule_search_locations or []), spec.origin or "")
-    # Not only the package `flash-attn`: flash-attn-4 installs a `flash_attn` without functions of these names.
-    owners = sorted(set(importlib.metadata.packages_distributions().get("flash_attn", [])))
+    owners = owners_of_flash_attn(os.path.dirname(folder))
     found: dict[str, Any] = {"location": os.path.dirname(folder), "distributions": owners, "version": None}
     if owners:
         found["version"] = importlib.metadata.version(owners[0])
+    if not always_import and has_gpu():
+        emit(flash_attn=found | {"importable": None, "error": None})
+        return
     # Emitted before the import, which can end the process.
     emit(flash_attn=found | {"importable": False, "error": "import flash_attn did not return"})
     try:
@@ -121,14 +145,18 @@ def probe_flash_attn() -> None:
             flash_attn_func,
             flash_attn_varlen_func,
         )
-        from flash_attn.bert_padding import (  # type: ignore[import-not-found, unused-ignore]
-            pad_input,
-            unpad_input,
-        )
+
+        if importlib.util.find_spec("einops") is not None:  # it comes with F5-TTS; the worker does without both
+            from flash_attn.bert_padding import (  # type: ignore[import-not-found, unused-ignore]
+                pad_input,
+                unpad_input,
+            )
+
+            del pad_input, unpad_input
     except Exception as error:  # noqa: BLE001 - a broken package may raise any error
         emit(flash_attn=found | {"importable": False, "error": one_line(error)})
         return
-    del flash_attn_func, flash_attn_varlen_func, pad_input, unpad_input
+    del flash_attn_func, flash_attn_varlen_func
     emit(flash_attn=found | {"importable": True, "error": None})
 
 
@@ -176,7 +204,7 @@ def one_line(error: BaseException) -> str:
 
 
 def main(what: str, mark: str, *paths: str) -> None:
-    """Examine `torch` or `paths`; `mark` begins each line with a finding."""
+    """Examine what the module's first lines say; `mark` begins each line with a finding."""
     global MARK
     MARK = mark
     # A program started by its path searches its own directory first, whose modules could hide installed packages.
@@ -192,7 +220,7 @@ def main(what: str, mark: str, *paths: str) -> None:
         "python": probe_python,
         "driver": probe_driver,
         "torch": probe_torch,
-        "flash_attn": probe_flash_attn,
+        "flash_attn": lambda: probe_flash_attn(what == "torch"),
     }
     for stage, examine in stages.items():
         emit(stage=stage)

@@ -2,37 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from f5_worker.api.native import Contract
-from f5_worker.http.bodies import read_json
-from f5_worker.http.exchange import Items, StreamedBody, answer, open_stream
+from f5_worker.api.actions import ACTIONS as WORK
+from f5_worker.api.native import Contract, Json
+from f5_worker.audio.formats import AUDIO_FORMATS
+from f5_worker.errors import InvalidInput
+from f5_worker.http.bodies import read_body, with_key
+from f5_worker.http.exchange import (
+    Items,
+    ItemsAndProgress,
+    StreamedBody,
+    answer,
+    open_stream,
+    open_stream_with_progress,
+)
+from f5_worker.http.progress import JobProgress
 from f5_worker.http.sse import MIME, error_event, event
+from f5_worker.schema.faults import show
+from f5_worker.schema.requests import ACTIONS
 from f5_worker.synthesis.encoding import AudioChunk
 
 router = APIRouter(tags=["native"])
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-@router.post("/v1/synthesize")
-async def synthesize(request: Request) -> Response:
-    """Speak a text: JSON, or with `Accept: text/event-stream` each chunk as an event."""
-    contract = Contract({"action": "synthesize", **await read_json(request)}, request.state.id)
-    if MIME not in request.headers.get("accept", ""):
+def contract_for(request: Request, action: str, fields: dict[str, Any]) -> Contract:
+    """Return the contract of a request for an action.
+
+    Raises:
+        InvalidInput: the fields name another one.
+    """
+    if fields.get("action", action) != action:
+        raise InvalidInput(f"action is {show(fields['action'])}, and this address is for {action!r}; leave it out")
+    return Contract({**with_key(request, ACTIONS[action], fields), "action": action}, request.state.id)
+
+
+async def ask(request: Request, action: str, fields: dict[str, Any]) -> Json:
+    """Return the response of an action."""
+    return await answer(request, contract_for(request, action, fields))
+
+
+def speaking(action: str) -> Endpoint:
+    """Return the endpoint of an action that speaks."""
+
+    async def speak(request: Request) -> Response:
+        contract = contract_for(request, action, await read_body(request, ACTIONS[action]))
+        accepted = request.headers.get("accept", "")
+        if MIME in accepted:
+            events = _events(contract, open_stream_with_progress(request, contract))
+            return StreamedBody(request, events, media_type=MIME, error_piece=error_event)
+        if "audio/" in accepted:
+            items = await open_stream(request, contract)
+            return StreamedBody(request, audio(items), media_type=AUDIO_FORMATS[contract.request.format].mime)
         return JSONResponse(await answer(request, contract))
-    items = await open_stream(request, contract)
-    return StreamedBody(request, _events(contract, items), media_type=MIME, error_piece=error_event)
+
+    speak.__doc__ = (
+        f"{ACTIONS[action].__doc__}\n\n"
+        "By `Accept`: `application/json` (the default) for the whole result, `text/event-stream` for its chunks and "
+        "progress as they come, `audio/*` for the file itself as it is spoken."
+    )
+    return speak
 
 
-async def _events(contract: Contract, items: Items) -> AsyncIterator[str]:
+def asking(action: str) -> Endpoint:
+    """Return the endpoint of an action that answers in JSON."""
+
+    async def respond(request: Request) -> Response:
+        return JSONResponse(await ask(request, action, await read_body(request, ACTIONS[action])))
+
+    respond.__doc__ = ACTIONS[action].__doc__
+    return respond
+
+
+async def audio(items: Items) -> AsyncIterator[bytes]:
+    """Yield the encoded file as it is made."""
+    async with aclosing(items):
+        async for item in items:
+            if isinstance(item, AudioChunk):
+                yield item.data
+
+
+async def _events(contract: Contract, items: ItemsAndProgress) -> AsyncIterator[str]:
     index = 0
     async with aclosing(items):
         async for item in items:
             if isinstance(item, AudioChunk):
                 yield event("chunk", contract.chunk(index, item))
                 index += 1
+            elif isinstance(item, JobProgress):
+                yield event("progress", {"progress": item.share})
             else:
                 yield event("result", contract.response(item.to_json()))
+
+
+@router.get("/v1/voices")
+async def list_voices(request: Request, after: str | None = None, limit: int = 1_000) -> Json:
+    """List the voices, in order of their names."""
+    return await ask(request, "voices.list", {"after": after, "limit": limit})
+
+
+@router.get("/v1/voices/{name}")
+async def get_voice(request: Request, name: str, with_audio: bool = False) -> Json:
+    """Return a voice, with its clip if asked for."""
+    return await ask(request, "voices.get", {"name": name, "with_audio": with_audio})
+
+
+@router.get("/v1/voices/{name}/report")
+async def report_on_voice(request: Request, name: str) -> Json:
+    """Return how well a stored voice will clone."""
+    return await ask(request, "voices.report", {"name": name})
+
+
+@router.delete("/v1/voices/{name}")
+async def delete_voice(request: Request, name: str) -> Json:
+    """Delete a voice, its clip and all copies."""
+    return await ask(request, "voices.delete", {"name": name})
+
+
+@router.get("/v1/diagnose")
+async def diagnose(request: Request) -> Json:
+    """Return the boot report."""
+    return await ask(request, "diagnose", {})
+
+
+# The others take their fields in a body: at POST /v1/NAME, such as /v1/voices/report for `voices.report`.
+_OTHERS = ("voices.list", "voices.get", "voices.delete", "health", "diagnose")
+POSTED = {
+    "/v1/voices" if action == "voices.add" else f"/v1/{action.replace('.', '/')}": action
+    for action in ACTIONS
+    if action not in _OTHERS
+}
+for _path, _action in POSTED.items():
+    _endpoint = asking(_action) if WORK[ACTIONS[_action]].stream is None else speaking(_action)
+    router.add_api_route(_path, _endpoint, methods=["POST"], name=_action)

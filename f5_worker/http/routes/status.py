@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from f5_worker.api.native import Contract
 from f5_worker.http.exchange import answer
@@ -20,6 +21,12 @@ PING: dict[State, int] = {"loading": 204, "ready": 200, "failed": 503, "lost": 5
 async def ping(request: Request) -> Response:
     """Answer 200 when requests are served, 204 while the model is loaded, 503 when neither will happen."""
     return Response(status_code=PING[service_of(request).state])
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Return the metrics for Prometheus."""
+    return Response(service_of(request).metrics.render(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/health")

@@ -5,6 +5,7 @@ Legend: n frames of all rows together, h heads, d width of one head.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import cast
 
@@ -33,13 +34,16 @@ def attend_dense(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tenso
 def attend_flash(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:
     """Attend with flash-attn, where boot left it installed because it passed its test on this GPU.
 
-    (boot/flash_attn/verify_child.py)
+    (boot/flash_attn/verify_child.py) Its forward is called as it was defined, where that can be had: the first call of
+    the operator that torch.library makes of it imports torch's compiler, 4 s. Both take these arguments.
     """
     from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found, unused-ignore]
 
-    cumulative, max_length = rows.cumulative, rows.max_length
-    out: Tensor = flash_attn_varlen_func(query, key, value, cumulative, cumulative, max_length, max_length)
-    return out
+    operator = getattr(sys.modules.get("flash_attn.flash_attn_interface"), "_flash_attn_varlen_forward", None)
+    forward = getattr(operator, "_init_fn", None) or flash_attn_varlen_func
+    cumulative, max_length, scale = rows.cumulative, rows.max_length, query.shape[-1] ** -0.5
+    out = forward(query, key, value, cumulative, cumulative, max_length, max_length, 0.0, scale, False)
+    return cast(Tensor, out[0] if isinstance(out, tuple) else out)
 
 
 def attend_flash_3(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> Tensor:

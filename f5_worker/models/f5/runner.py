@@ -26,6 +26,7 @@ from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
     ChosenAttention,
     Measured,
+    installed_flash_attn,
     unmeasured,
 )
 from f5_worker.models.f5.cuda.backend import choose_backend
@@ -50,6 +51,7 @@ from f5_worker.models.placement import (
     DTYPES,
     RunOnDevice,
     choose_device,
+    device_bytes,
     fastest_precision,
     name_device,
     name_precision,
@@ -103,6 +105,11 @@ class F5Runner:
         modules = (self.model, self.vocoder)
         return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
 
+    @property
+    def device_bytes(self) -> tuple[int, int] | None:
+        """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
+        return device_bytes(self.model.device)
+
     def begin(self, segment: Segment) -> FlowState:
         """Return the state of a segment before its first step, with all that no step changes computed."""
         with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
@@ -151,6 +158,12 @@ class F5Runner:
         """Return the measured attention of each class of rows; empty where there is no choice, or not yet."""
         attend = self.model.backend.attend
         return dict(attend.chosen) if isinstance(attend, ChosenAttention) else {}
+
+    def add_flash_attn(self) -> None:
+        """Let `tune` choose a flash-attn that could not be found when the model was loaded."""
+        attend = self.model.backend.attend
+        if isinstance(attend, ChosenAttention):
+            attend.backends = {**attend.backends, **installed_flash_attn()}
 
     def tune(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
         """Measure which attention and which sizes of graphs are fastest on this device, unless an earlier start did.

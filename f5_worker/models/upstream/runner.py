@@ -21,7 +21,15 @@ from f5_worker.models.f5.checkpoint import require_file
 from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.runner import warm_up_segment
 from f5_worker.models.f5.tokenizer import Vocabulary
-from f5_worker.models.placement import DTYPES, Precision, RunOnDevice, choose_device, name_device, name_precision
+from f5_worker.models.placement import (
+    DTYPES,
+    Precision,
+    RunOnDevice,
+    choose_device,
+    device_bytes,
+    name_device,
+    name_precision,
+)
 from f5_worker.models.upstream.checkpoint import load_cfm, load_vocoder
 from f5_worker.settings import Settings
 
@@ -74,6 +82,11 @@ class UpstreamRunner:
         """Return the memory that the weights and their tables take."""
         modules = (self.cfm, self.vocoder)
         return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
+
+    @property
+    def device_bytes(self) -> tuple[int, int] | None:
+        """Return the memory of the device that this process has reserved, and all of it; None on a CPU."""
+        return device_bytes(self.cfm.device)
 
     @property
     def attention(self) -> Mapping[str, Measured]:

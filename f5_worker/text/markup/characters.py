@@ -28,9 +28,9 @@ _PICTURE = re.compile(r"[0-9#*]\ufe0f?\u20e3|[^\x00-\x7f‼⁉]\ufe0f")
 _TRACELESS = re.compile(rf"[{_VARIATION_SELECTORS}{_OVERLAYS}]+")
 _MARKS = {"‼": "!!", "⁇": "??", "⁈": "?!", "⁉": "!?"}
 
-# Not taken apart: ordinal signs, fractions and superscripts, which are read as such; Thai, Lao and Tibetan vowels;
+# Not taken apart: ordinal signs and superscripts, which are read as such; Thai, Lao and Tibetan vowels;
 # Korean letters on their own; half-width Korean.
-_KEPT = re.compile(r"[ªº¼-¾⅐-⅟↉²³¹⁰-⁹\u0e00-\u0fff\u3130-\u318f\uffa0-\uffdc]")
+_KEPT = re.compile(r"[ªº⅟²³¹⁰-⁹\u0e00-\u0fff\u3130-\u318f\uffa0-\uffdc]")
 # Letters and numbers among the symbols: enclosed ones, units in one character, radicals.
 _SYMBOLS_OF_LETTERS = re.compile(r"[\u2460-\u24ff\u2f00-\u2fdf\u3200-\u33ff\U0001f100-\U0001f16b\U0001f170-\U0001f189]")
 _NEGATIVE_LETTERS = ((0x1F150, 0x1F169), (0x1F170, 0x1F189))  # white on black, A to Z
@@ -78,7 +78,7 @@ def _compatible(text: str) -> Iterator[tuple[int, int, str]]:
             last_roman = roman.end()
             yield at, last_roman, _apart(_roman_number(roman[0]), text, at, last_roman)
         elif (plain := _plain(char)) != char:
-            is_number = unicodedata.category(char) == "No" and plain.isdecimal()
+            is_number = unicodedata.category(char) == "No" and plain.replace("/", "").isdecimal()
             yield at, at + 1, _apart(plain, text, at, at + 1) if is_number and not _is_subscript(char) else plain
 
 
@@ -95,7 +95,7 @@ def _plain(char: str) -> str:
     for first, last in _NEGATIVE_LETTERS:
         if first <= ord(char) <= last:
             return chr(ord("A") + ord(char) - first)
-    plain = unicodedata.normalize("NFKC", char)
+    plain = unicodedata.normalize("NFKC", char).replace("⁄", "/")  # the sign between the numbers of ½
     if plain == char and kind == "Ll" and (capital := _SMALL_CAPITAL.fullmatch(unicodedata.name(char, ""))):
         return capital[1].lower()
     if plain == char and kind == "No" and unicodedata.numeric(char, 0.5).is_integer() and char not in "௰௱௲":

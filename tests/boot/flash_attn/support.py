@@ -160,3 +160,8 @@ def import_of(outcome: FlashAttnOutcome, environ: Mapping[str, str], python: str
     env = outcome.environment(environ)
     done = subprocess.run([python, "-c", code], env=env, cwd="/", capture_output=True, text=True, timeout=30)
     return (done.stdout or done.stderr).strip().splitlines()[-1]
+
+
+def site_packages(home: Path) -> Path:
+    """Return the directory of the packages of a virtual environment."""
+    return next((home / "lib").glob("python3*")) / "site-packages"

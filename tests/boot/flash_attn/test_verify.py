@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from f5_worker.boot.flash_attn import verify, verify_child
 
@@ -55,6 +56,31 @@ def test_right_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = check(monkeypatch, package(right))
     assert answer["version"] == "2.8.3"
     assert sorted(answer["max_error"]) == ["dense_bfloat16", "dense_float16", "varlen_bfloat16", "varlen_float16"]
+
+
+def with_operator(factor: float) -> dict[str, ModuleType]:
+    """The package as flash-attn 2.7 and 2.8 have it, whose public functions call an operator of torch.library."""
+
+    def public(*_: Any, **__: Any) -> torch.Tensor:
+        raise AssertionError("imports torch's compiler")
+
+    @torch.library.custom_op(f"f5_test::forward_{int(factor)}", mutates_args=(), device_types="cuda")
+    def forward(
+        q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int,
+        dropout_p: float, softmax_scale: float, causal: bool, softcap: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        attend = package(right)["flash_attn"].flash_attn_varlen_func
+        return factor * attend(q, k, v, cu_q, cu_k, max_q, max_k), k
+
+    interface = ModuleType("flash_attn.flash_attn_interface")
+    interface._flash_attn_varlen_forward = forward  # type: ignore[attr-defined]
+    return package(public) | {"flash_attn.flash_attn_interface": interface}
+
+
+def test_what_the_worker_calls_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(check(monkeypatch, with_operator(1.0))["max_error"]) == 4
+    with pytest.raises(verify_child.Failed, match="dense float16 is off by"):
+        check(monkeypatch, with_operator(2.0))
 
 
 def _no_scale(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: Any) -> torch.Tensor:

@@ -22,7 +22,8 @@ def _init():
     if {error!r}: raise RuntimeError({error!r} + "\\nmore")
 _device = types.SimpleNamespace(name="{gpu}", major={major}, minor=9, total_memory=24 << 30)
 cuda = types.SimpleNamespace(
-    init=_init, device_count=lambda: 2, get_device_properties=lambda i: _device, mem_get_info=lambda i: (5, 6)
+    init=_init, is_available=lambda: not {error!r}, device_count=lambda: 2,
+    get_device_properties=lambda i: _device, mem_get_info=lambda i: (5, 6),
 )
 print("hello from torch", end="")
 """
@@ -102,6 +103,28 @@ def test_working_flash_attn(packages: Path) -> None:
     facts = put_flash_attn(packages, "flash_attn_func = flash_attn_varlen_func = None")
     assert facts.flash_attn is not None
     assert (facts.flash_attn.importable, facts.flash_attn.error) == (True, None)
+
+
+def test_with_a_gpu_flash_attn_need_not_be_imported(packages: Path) -> None:
+    put_flash_attn(packages, "raise ImportError('not imported')")
+    facts = probe(import_flash_attn=False)
+    assert facts.flash_attn is not None
+    assert (facts.flash_attn.importable, facts.flash_attn.error) == (None, None)
+    put_torch(packages, error="Found no NVIDIA driver on your system.")
+    facts = probe(import_flash_attn=False)
+    assert facts.flash_attn is not None
+    assert (facts.flash_attn.importable, facts.flash_attn.error) == (False, "ImportError: not imported")
+
+
+@pytest.mark.parametrize("name", ["flash-attn", "flash-attn-4", "somebodys-wheels"])
+def test_the_package_that_installed_flash_attn(packages: Path, name: str) -> None:
+    info = packages / f"{name.replace('-', '_')}-2.8.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.8.3\n")
+    (info / "RECORD").write_text("flash_attn/__init__.py,,\n")
+    facts = put_flash_attn(packages, "flash_attn_func = flash_attn_varlen_func = None")
+    assert facts.flash_attn is not None
+    assert (facts.flash_attn.distributions, facts.flash_attn.version) == ((name,), "2.8.3")
 
 
 @pytest.mark.parametrize(

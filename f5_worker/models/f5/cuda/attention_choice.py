@@ -105,10 +105,12 @@ def available_backends(dtype: torch.dtype, *, triton: bool, flash: bool) -> dict
 
         shapes = (TritonAttention(), TritonAttention(64, 4, 2), TritonAttention(64, 4, 4), TritonAttention(32, 4, 3))
         backends = {f"triton {shape.keys}x{shape.warps}x{shape.stages}": shape for shape in shapes}
-    for name, (package, attend) in _FLASH_ATTN.items() if flash else ():
-        if find_spec(package) is not None:
-            backends[name] = attend
-    return backends | {"torch": attend_torch}
+    return backends | (installed_flash_attn() if flash else {}) | {"torch": attend_torch}
+
+
+def installed_flash_attn() -> dict[str, Attend]:
+    """Return the packages of the project flash-attention that this process can find."""
+    return {name: attend for name, (package, attend) in _FLASH_ATTN.items() if find_spec(package) is not None}
 
 
 def restrict(backends: Mapping[str, Attend], wanted: AttentionName) -> dict[str, Attend]:
@@ -128,8 +130,11 @@ def unmeasured(
         time_us: returns the microseconds that the device takes for a call.
     """
     kept = _choice_file(shape, attention.backends)
-    attention.chosen |= read_attention(kept, attention.backends) if kept else {}
-    if attention.chosen:
+    earlier = read_attention(kept, attention.backends) if kept else {}
+    for name in {measured.backend for measured in earlier.values()}:
+        _prepare(name, attention.backends[name], shape)
+    attention.chosen |= earlier
+    if earlier:
         return
     for name, attend in attention.backends.items():
         _prepare(name, attend, shape)
@@ -151,7 +156,8 @@ def _prepare(name: str, attend: Attend, shape: AttentionShape) -> None:
             compile_kernel(shape.heads, shape.dim_head, shape.dtype)
         elif name in _FLASH_ATTN:
             import_module(_FLASH_ATTN[name][0])
-            import_module("torch._dynamo")  # which its first call would import: 4 s
+            if name == "flash-attn 3":
+                import_module("torch._dynamo")  # which its first call would import: 4 s
     except Exception as failure:  # noqa: BLE001 - the measurement meets it again
         logger.info("%s cannot be prepared: %s", name, failure)
 
@@ -196,7 +202,7 @@ def _measure(
 def _choice_file(shape: AttentionShape, backends: Iterable[str]) -> Path | None:
     """Return where the choice for such a model among these backends is kept; None if nowhere."""
     model = [shape.heads, shape.dim_head, str(shape.dtype)]
-    return tuning_file("attention", {"model": model, "backends": list(backends)})
+    return tuning_file("attention", {"model": model, "backends": sorted(backends)})
 
 
 def read_attention(path: Path, backends: Mapping[str, Attend]) -> dict[str, Measured]:

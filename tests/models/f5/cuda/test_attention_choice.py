@@ -103,6 +103,37 @@ def test_a_choice_is_kept_and_read_again(tmp_path: Path, monkeypatch: pytest.Mon
     assert read_attention(kept, {"ours": attend_dense}) == {}  # the other was installed when it was measured
 
 
+def test_what_an_earlier_start_chose_is_ready_before_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the first job with it would wait for a compiler or an import."""
+    kept = tmp_path / "choice.json"
+    monkeypatch.setattr(attention_choice, "_choice_file", lambda shape, backends: kept)
+    backends: dict[str, Attend] = {"ours": Timed(10.0, 90.0), "theirs": Timed(15.0, 80.0), "slow": Timed(99.0, 99.0)}
+    choose(backends)
+    prepared: list[str] = []
+    again = ChosenAttention(backends)
+
+    def prepare(name: str, *_: object) -> None:
+        assert not again.chosen
+        prepared.append(name)
+
+    monkeypatch.setattr(attention_choice, "_prepare", prepare)
+    assert list(unmeasured(again, SHAPE, CPU, time_us)) == []
+    assert sorted(prepared) == ["ours", "theirs"]
+
+
+def test_a_choice_is_the_same_whether_a_backend_was_there_at_once_or_came_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    at_once, later = (attention_choice._choice_file(SHAPE, names) for names in (["b", "a"], ["a", "b"]))
+    assert at_once == later
+    assert at_once != attention_choice._choice_file(SHAPE, ["a"])
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"short": 1}', b'{"short": {"backend": "a"}}', b"\xff"])
 def test_a_file_that_cannot_be_used_is_no_choice(content: bytes, tmp_path: Path) -> None:
     kept = tmp_path / "choice.json"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from f5_worker.models.f5.attention import attend_dense, attend_flash
 from f5_worker.models.f5.cuda.packed import Rows, convolve_rows
@@ -53,11 +53,27 @@ def test_dense_attention_stays_within_each_row() -> None:
 
 
 def test_flash_attention_gets_the_row_boundaries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The argument order of flash_attn 2.7: q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k."""
+    """The argument order of flash_attn 2.7 and 2.8, of the public function and of the forward that it calls:
+    q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, dropout_p, softmax_scale, causal.
+    """
     passed: list[object] = []
-    module = ModuleType("flash_attn")
+    module, interface = ModuleType("flash_attn"), ModuleType("flash_attn.flash_attn_interface")
     module.flash_attn_varlen_func = lambda *values: passed.extend(values) or values[0]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flash_attn", module)
-    rows, x = Rows.from_lengths((2, 3), CPU), SimpleNamespace()
-    assert attend_flash(x, x, x, rows) is x  # type: ignore[arg-type, comparison-overlap]
-    assert passed == [x, x, x, rows.cumulative, rows.cumulative, 3, 3]
+    rows, x = Rows.from_lengths((2, 3), CPU), torch.zeros(5, 1, 4)
+    assert attend_flash(x, x, x, rows) is x
+    expected = [x, x, x, rows.cumulative, rows.cumulative, 3, 3, 0.0, 0.5, False]
+    assert all(one is other or one == other for one, other in zip(passed, expected, strict=True))
+
+    @torch.library.custom_op("f5_test::flash_forward", mutates_args=(), device_types="cuda")  # as flash-attn does it
+    def forward(
+        q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int,
+        dropout_p: float, softmax_scale: float, causal: bool, softcap: float = 0.0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        return q * max_q * softmax_scale, k
+
+    interface._flash_attn_varlen_forward = forward  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "flash_attn.flash_attn_interface", interface)
+    passed.clear()
+    assert torch.equal(attend_flash(x + 2, x, x, rows), x + 3.0)  # the operator itself would not run on a CPU
+    assert passed == []

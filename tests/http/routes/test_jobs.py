@@ -1,0 +1,100 @@
+"""Long work by id: begun, followed, fetched, cancelled, forgotten."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable
+
+import httpx2
+
+from f5_worker.engine.types import Segment
+from f5_worker.synthesis.context import Worker
+from tests.conftest import ToneDevice
+from tests.http.conftest import running
+from tests.http.routes.test_native import SPEECH, events
+
+Until = Callable[[Callable[[], bool]], None]
+
+
+def state(client: httpx2.Client, job: dict[str, str]) -> str:
+    return str(client.get(f"/v1/jobs/{job['id']}").json()["status"])
+
+
+def test_a_job_is_begun_followed_and_fetched(client: httpx2.Client) -> None:
+    begun = client.post("/v1/jobs", json=SPEECH)
+    assert begun.status_code == 202
+    path = f"/v1/jobs/{begun.json()['id']}"
+    *_, (name, last) = events(client.get(f"{path}/events"))
+    assert (name, last["status"], last["progress"]) == ("job", "completed", 1.0)
+    found = client.get(path).json()
+    audio = base64.b64decode(found["result"]["audio"]["base64"])
+    assert client.get(f"{path}/audio").content == audio
+    (listed,) = client.get("/v1/jobs").json()["jobs"]
+    assert listed["id"] == begun.json()["id"]
+    assert "result" not in listed
+    client.delete(path)
+    assert client.get(path).status_code == 404
+
+
+def test_a_job_is_cancelled(client: httpx2.Client, device: ToneDevice) -> None:
+    held, free = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def hold(segment: Segment, step: int) -> None:
+        steps.append(step)
+        held.set()
+        free.wait(20)
+
+    device.before = hold
+    job = client.post("/v1/jobs", json=SPEECH | {"nfe_step": 64}).json()
+    assert held.wait(20)
+    assert state(client, job) in ("queued", "running")
+    assert client.get(f"/v1/jobs/{job['id']}/audio").status_code == 400
+    assert client.delete(f"/v1/jobs/{job['id']}").json()["status"] == "cancelled"
+    free.set()
+    device.before = lambda segment, step: None
+    client.post("/v1/synthesize", json=SPEECH)
+    assert len(steps) < 64
+
+
+def test_what_is_wrong_is_said_at_once(client: httpx2.Client, worker: Worker, device: ToneDevice) -> None:
+    assert client.post("/v1/jobs", json={"action": "fly"}).json()["error"]["code"] == "UNKNOWN_ACTION"
+    free = threading.Event()
+    device.before = lambda segment, step: bool(free.wait(20)) and None  # type: ignore[assignment, func-returns-value]
+    with running(worker, concurrency=1, queue_jobs=0) as server, httpx2.Client(base_url=server.url) as other:
+        first = other.post("/v1/jobs", json=SPEECH)
+        full = other.post("/v1/jobs", json=SPEECH)
+        free.set()
+    assert (first.status_code, full.status_code) == (202, 429)
+    assert int(full.headers["retry-after"]) > 0
+
+
+def test_a_job_that_fails_keeps_its_error(client: httpx2.Client, until: Until) -> None:
+    late = SPEECH | {"reference": {"audio": "AAAA" * 20, "transcript": "Hello there."}, "voice": None}
+    begun = client.post("/v1/jobs", json=late)
+    if begun.status_code == 202:  # it took longer than what is said at once
+        until(lambda: state(client, begun.json()) == "failed")
+        begun = client.get(f"/v1/jobs/{begun.json()['id']}")
+    assert begun.json()["error"]["code"].startswith("REFERENCE_")
+
+
+def test_the_jobs_of_others_are_not_there(worker: Worker) -> None:
+    with running(worker, api_key="ann:one, bob:two") as server, httpx2.Client(base_url=server.url) as client:
+        ann, bob = ({"xi-api-key": key} for key in ("one", "two"))
+        job = client.post("/v1/jobs", json=SPEECH, headers=ann).json()
+        assert client.get(f"/v1/jobs/{job['id']}", headers=bob).status_code == 404
+        assert client.delete(f"/v1/jobs/{job['id']}", headers=bob).status_code == 404
+        assert client.get("/v1/jobs", headers=bob).json() == {"jobs": []}
+        assert client.get(f"/v1/jobs/{job['id']}", headers=ann).status_code == 200
+
+
+def test_the_oldest_results_make_room(worker: Worker, until: Until) -> None:
+    """Each result has about 1.3 MB, and 2 MB are kept."""
+    speech = SPEECH | {"text": " ".join([SPEECH["text"]] * 8), "fix_duration_s": 20.0}  # type: ignore[list-item]
+    with running(worker, http_jobs_mb=2) as server, httpx2.Client(base_url=server.url, timeout=30) as client:
+        jobs = []
+        for _ in range(3):
+            jobs.append(client.post("/v1/jobs", json=speech).json())
+            until(lambda: state(client, jobs[-1]) == "completed")
+        assert [client.get(f"/v1/jobs/{job['id']}").status_code for job in jobs] == [404, 404, 200]

@@ -1,0 +1,69 @@
+"""The state of the server: ping, health, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from f5_worker.engine.types import Segment
+from f5_worker.errors import GpuLost
+from tests.conftest import ToneDevice
+from tests.http.routes.test_native import SPEECH
+
+
+def samples(client: httpx2.Client) -> dict[tuple[str, str], float]:
+    """The value of each metric, by its name and its labels' values."""
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {
+        (sample.name, " ".join(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_a_lost_device_is_said_to_load_balancers_and_callers(client: httpx2.Client, device: ToneDevice) -> None:
+    def fail(segment: Segment, step: int) -> None:
+        raise GpuLost("the device was lost; the worker restarts")
+
+    assert client.get("/ping").status_code == 200
+    device.before = fail
+    for _ in range(2):
+        lost = client.post("/v1/synthesize", json=SPEECH)
+        assert (lost.status_code, lost.json()["error"]["code"]) == (503, "GPU_LOST")
+    assert client.get("/ping").status_code == 503
+
+
+def test_health_is_the_action(client: httpx2.Client) -> None:
+    health = client.get("/health").json()
+    assert (health["status"], health["model"]) == ("ok", "tones")
+
+
+def test_metrics_count_what_happened(client: httpx2.Client, until: Callable[[Callable[[], bool]], None]) -> None:
+    client.post("/v1/synthesize", json=SPEECH)
+    client.post("/v1/synthesize", json=SPEECH, headers={"Accept": "audio/*"})
+    client.post("/v1/synthesize", json=SPEECH | {"voice": "nowhere"})
+    client.get("/v1/nothing")
+    until(lambda: ("f5_http_requests_total", "GET none 404") in samples(client))  # counted after it was answered
+    found = samples(client)
+    assert found["f5_http_requests_total", "POST /v1/synthesize 200"] == 2
+    assert found["f5_http_requests_total", "POST /v1/synthesize 404"] == 1
+    assert found["f5_errors_total", "UNKNOWN_VOICE"] == 1
+    assert found["f5_first_audio_seconds_count", ""] == 1
+    assert found["f5_job_seconds_count", ""] == found["f5_real_time_factor_count", ""] == 2
+    assert found["f5_audio_seconds_total", ""] == pytest.approx(2 * 1.9, abs=1.0)
+    assert found["f5_engine_forwards_total", ""] == 8
+    assert found["f5_engine_segments_total", ""] == 8
+    assert 0 < found["f5_engine_frames_total", ""] / 8 < found["f5_engine_frames_max", ""]
+    assert found["f5_reference_cache_total", "voices yes"] == found["f5_reference_cache_total", "voices no"] == 1
+    assert found["f5_jobs_running", ""] == found["f5_jobs_waiting", ""] == 0
+    assert found["f5_ready", ""] == 1
+    assert ("f5_device_bytes", "") not in found
+
+
+def test_the_memory_of_a_device_is_told(client: httpx2.Client, device: ToneDevice) -> None:
+    device.device_bytes = (3, 80)
+    found = samples(client)
+    assert (found["f5_device_reserved_bytes", ""], found["f5_device_bytes", ""]) == (3, 80)

@@ -15,7 +15,7 @@
 # make lock       the locked requirements from pyproject.toml; LOCK="--upgrade-package av": with the newest av
 # make sbom       the bill of materials of the image -> out/sbom.json (CycloneDX)
 # make audit      the locks against a database of vulnerabilities; Error 3 where none can be reached
-# make image-test  build the image on stand-in bases and start it: buildah, runc and debootstrap; 40 minutes
+# make image-test  build the image on stand-in bases and start it: buildah, runc and debootstrap; half an hour
 # make pin-base   the digest of the base image into the Dockerfile, from its registry (docker buildx)
 SHELL := /bin/bash
 VENV := .venv

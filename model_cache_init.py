@@ -17,7 +17,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -38,11 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     from f5_worker.boot import starts
     from f5_worker.boot.report import BootReport
     from f5_worker.boot.sequence import boot
-    from f5_worker.boot.user import become, choose_user
+    from f5_worker.boot.user import leave_root
 
-    user = choose_user(os.environ)
-    become(user, os.environ)
-    report = BootReport(__version__, user=asdict(user))
+    report = BootReport(__version__, user=leave_root(os.environ))
     starts.end_at_sigterm(report.to_json)
     boot(os.environ, report)
     report.hand_over(os.environ)

@@ -14,16 +14,12 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import random
-import socket
 import statistics
-import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +30,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.http_process import Server, serving, wait_until  # noqa: E402
 from bench.http_requests import Sent, bad, digest, good  # noqa: E402 - the repository is not an installed package
 from bench.http_server import THREE_SECONDS  # noqa: E402
 from bench.record import record  # noqa: E402
@@ -44,82 +41,8 @@ MAX_SLOPE_MIB = 0.05  # a request
 MAX_FIRST_BYTE_MS, MAX_OVERHEAD_MS = 10.0, 3.0
 N_SLOW, SLOW_S = 16, 20.0
 SLOW_CHARS = 8_000  # ten minutes of speech, 28 MB of pcm
-MAX_SLOW_MIB = 16.0  # a reader
+MAX_SLOW_MIB = 40.0  # a reader: 13 MB of samples ahead, 5 MB of pcm, and what the allocator keeps
 N_TIMED = 200
-TIMEOUT = aiohttp.ClientTimeout(total=120)
-
-
-class Server:
-    """A server in a process of its own."""
-
-    def __init__(self, **settings: Any) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.finished_at: list[float] = []
-        self.alone_ms: list[float] = []
-        command = [sys.executable, "-u", str(ROOT / "bench" / "http_server.py"), str(self.port), json.dumps(settings)]
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
-        self._is_ready = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
-        assert self._is_ready.wait(120), "the server did not start"
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            word, *values = line.split()
-            if word == "ALONE":
-                self.alone_ms.append(float(values[0]))
-            elif word == "READY":
-                self._is_ready.set()
-            elif word == "FINISHED":
-                self.finished_at.append(float(values[0]))
-
-    async def time_pipeline(self, n_times: int) -> None:
-        """Have the pipeline run by itself, until it did so `n_times` in all."""
-        assert self._process.stdin is not None
-        print(file=self._process.stdin, flush=True)
-        await wait_until(lambda: len(self.alone_ms) >= n_times)
-
-    @property
-    def rss_mib(self) -> float:
-        """Return the memory that it holds."""
-        pages = int(Path("/proc", str(self._process.pid), "statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE") / 2**20
-
-    def close(self) -> None:
-        """Kill it."""
-        self._process.kill()
-        self._process.wait()
-
-
-async def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread brings about."""
-    for _ in range(10_000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise TimeoutError
-
-
-@contextlib.asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[tuple[Server, aiohttp.ClientSession]]:
-    """Yield a server and a client of it, once it answers."""
-    server = await asyncio.to_thread(Server, **settings)
-    connector = aiohttp.TCPConnector(limit=0)
-    try:
-        async with aiohttp.ClientSession(server.url, connector=connector, timeout=TIMEOUT) as session:
-            for _ in range(100):
-                with contextlib.suppress(aiohttp.ClientError):
-                    if (await session.get("/ping")).status == 200:
-                        break
-                await asyncio.sleep(0.1)
-            yield server, session
-    finally:
-        server.close()
 
 
 async def jobs_left(session: aiohttp.ClientSession) -> int:
@@ -154,13 +77,14 @@ class Load:
             number = next(self._numbers)
             chance = random.Random(number)
             share = chance.random()
+            sent = bad(chance) if CANCELS <= share < CANCELS + BAD else good(chance)
             try:
                 if share < CANCELS:
-                    await self._leave(good(chance), chance.uniform(0, 0.2))
+                    await self._leave(sent, chance.uniform(0, 0.2))
                 else:
-                    await self._ask(bad(chance) if share < CANCELS + BAD else good(chance))
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
-                self.lost.append(type(error).__name__)
+                    await self._ask(sent)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self.lost.append(f"{sent.name}, {sent.codes}: {type(error).__name__}")
             if number % 20 == 0:
                 self.memory.append((number, self.server.rss_mib))
 
@@ -189,7 +113,7 @@ class Load:
 
     async def _leave(self, sent: Sent, after_s: float) -> None:
         """Disconnect before the answer, or in the middle of it."""
-        with contextlib.suppress(asyncio.TimeoutError):
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(after_s):
                 async with self.session.request(
                     sent.method, sent.path, headers=sent.headers, **sent.body()

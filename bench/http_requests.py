@@ -79,7 +79,8 @@ def good(chance: random.Random) -> Sent:
 def bad(chance: random.Random) -> Sent:
     """Return a request that is wrong."""
     path, speech = "/v1/synthesize", {"text": SENTENCES[0], "voice": "joe"}
-    too_long = {"Content-Length": str(10**9)}
+    # The body does not come, so the connection cannot serve another request.
+    too_long = {"Content-Length": str(10**9), "Connection": "close"}
     return chance.choice(
         [
             Sent("bad", "POST", path, speech | {"voice": "nowhere"}, codes=("UNKNOWN_VOICE",)),

@@ -1,8 +1,9 @@
 """Build the image on two stand-in bases and start it as Docker would: `make image-test`.
 
 buildah builds and runc starts, without a daemon. Bases and images are stored under out/image, or F5_IMAGE_DIR: 25 GB.
-The bases are made once. Each check starts a container of its own; the first that fails ends the program. Needs root,
-buildah, runc and debootstrap; no GPU. FLASH_ATTN_WHEEL is passed on; without it the image has no flash-attn.
+The bases are made once, and a build takes the layers of earlier ones. Each check starts a container of its own; the
+first that fails ends the program. Needs root, buildah, runc and debootstrap; no GPU. FLASH_ATTN_WHEEL is passed on;
+without it the image has no flash-attn.
 Writes bench/results/image.json.
 """
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from f5_worker.boot.user import RunAs
 from f5_worker.storage import files
 
 REPORT_VARIABLE = "F5_BOOT_REPORT"
@@ -30,7 +31,7 @@ class BootReport:
     host_fault: str | None = None
     problems: list[str] = field(default_factory=list)
     starts: dict[str, Any] | None = None
-    user: dict[str, Any] | None = None
+    user: RunAs | None = None
     allocator: dict[str, Any] | None = None
     facts: dict[str, Any] | None = None
     flash_attn: dict[str, Any] | None = None
@@ -84,7 +85,7 @@ class BootReport:
         facts, flash = self.facts or {}, self.flash_attn or {}
         device = (facts.get("devices") or [{}])[0]
         rows = {
-            "user": f"{self.user['uid']}: {self.user['reason']}" if self.user else None,
+            "user": f"{self.user.uid}: {self.user.reason}" if self.user else None,
             "python": facts.get("python"),
             "torch": facts.get("torch") or facts.get("torch_error"),
             "CUDA of torch": facts.get("cuda"),

@@ -66,7 +66,7 @@ def _prepare(environ: MutableMapping[str, str], report: BootReport, started: flo
 
 def diagnose(environ: MutableMapping[str, str]) -> BootReport:
     """Run the same checks and change nothing: neither packages nor files nor `environ`."""
-    report = BootReport(__version__, user=asdict(choose_user(environ)))
+    report = BootReport(__version__, user=choose_user(environ))
     copy = dict(environ)
     settings = check_environment(copy, report)
     report.starts = starts.look(copy)

@@ -37,6 +37,13 @@ class RunAs:
     reason: str
 
 
+def leave_root(environ: MutableMapping[str, str]) -> RunAs:
+    """Set the user of this process to the one that it can do with, for good; return that user."""
+    user = choose_user(environ)
+    become(user, environ)
+    return user
+
+
 def choose_user(environ: Mapping[str, str]) -> RunAs:
     """Return the user to continue as: WORKER_ID, unless root is asked for or has access that the user lacks."""
     if os.geteuid() != 0:

@@ -33,7 +33,7 @@ MAX_PASSED = 8
 MAX_DELAY_FACTOR = 128
 BATCH_FACTOR = 2
 SMALL_FORWARD_FRAMES = 2_048  # a GPU takes about as long for fewer frames
-MAX_UNREAD = 16  # segments of a stream that begin before their caller reads; two minutes of speech
+MAX_UNREAD = 8  # segments of a stream that begin before their caller reads; a minute or two of speech
 
 
 class EngineJob:

@@ -188,6 +188,7 @@ async def _send_piece(send: Send, piece: Any) -> None:
     body = piece.encode() if isinstance(piece, str) else piece
     try:
         message = {"type": "http.response.body", "body": body, "more_body": True}
-        await asyncio.wait_for(send(message), MAX_UNREAD_S)
+        async with asyncio.timeout(MAX_UNREAD_S):
+            await send(message)
     except TimeoutError:
         raise _NotTaken(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None

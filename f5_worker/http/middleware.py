@@ -124,7 +124,7 @@ class Keys:
     def _name_of(self, headers: Headers) -> str:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", "")
-        names = [name for name, key in self._keys.items() if hmac.compare_digest(key, given.encode())]
+        names = [name for name, key in self._keys.items() if given and hmac.compare_digest(key, given.encode())]
         if not names:
             raise Unauthorized(
                 f"{'the key is not one of this worker' if given else 'a key is missing'}; "
@@ -152,7 +152,9 @@ class BodyLimit:
             if complete:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), PIECE_TIMEOUT_S)
+                # Not by asyncio.wait_for, which in Python 3.11 may lose a cancellation that comes with the message.
+                async with asyncio.timeout(PIECE_TIMEOUT_S):
+                    message = await receive()
             except TimeoutError:
                 raise InvalidInput(f"the body stopped coming for {PIECE_TIMEOUT_S:g} s; send it again") from None
             n_bytes += len(message.get("body", b""))

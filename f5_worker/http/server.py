@@ -21,6 +21,7 @@ from f5_worker.settings import Settings, load_settings, unknown_variables
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SHUTDOWN_S = 5
+MAX_CONNECTIONS = 1_000  # more are answered with 503
 
 
 def main() -> None:
@@ -63,6 +64,7 @@ def _server(app: object, host: str, port: int) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=SHUTDOWN_S,
+        limit_concurrency=MAX_CONNECTIONS,
         server_header=False,
     )
     return uvicorn.Server(config)

@@ -192,7 +192,7 @@ class JobRunner:
 
         done = self._start(call, place, run)
         try:
-            while (item := await asyncio.wait_for(items.get(), call.control.left_s() + GRACE_S)) is not end:
+            while (item := await _get(items, call.control.left_s() + GRACE_S)) is not end:
                 room.release()
                 yield item
             await asyncio.wrap_future(done)
@@ -201,6 +201,12 @@ class JobRunner:
             raise
         finally:
             place.is_answered = True
+
+
+async def _get(items: asyncio.Queue[Any], limit_s: float) -> Any:
+    """Return the next item. `asyncio.wait_for` may lose, in Python 3.11, a cancellation that comes with it."""
+    async with asyncio.timeout(limit_s):
+        return await items.get()
 
 
 def _wait_for_reader(control: JobControl, room: threading.Semaphore) -> None:

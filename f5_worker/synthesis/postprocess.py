@@ -30,6 +30,9 @@ def needs_whole_audio(request: SpeechRequest) -> bool:
 
 def postprocess(request: SpeechRequest, result: Result) -> Result:
     """Return the result trimmed, at its loudness and padded, as asked; times move with the audio."""
+    if not len(result.samples):  # sent as it was spoken: neither trimmed nor levelled
+        lead, tail = (len(silence(pad_s)) for pad_s in (request.pad_start_s, request.pad_end_s))
+        return result.shifted(result.samples, lead + result.n_samples + tail, lead / SAMPLE_RATE)
     samples, shift_s, warnings = result.samples, 0.0, list(result.warnings)
     if request.trim_silence:
         trimmed = trim_silence(samples)
@@ -43,7 +46,8 @@ def postprocess(request: SpeechRequest, result: Result) -> Result:
                 "its peaks leave no more room; ask for less"
             )
     padded = pad(samples, request.pad_start_s, request.pad_end_s)
-    return replace(result, warnings=warnings).shifted(padded.samples, shift_s + padded.shift_s)
+    shift_s += padded.shift_s
+    return replace(result, warnings=warnings).shifted(padded.samples, len(padded.samples), shift_s)
 
 
 def trim_silence(samples: Samples) -> Shifted:

@@ -15,20 +15,25 @@ from f5_worker.synthesis.assemble import AudioPart
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.prepare import Speech
 
+_NONE: Samples = np.zeros(0, np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
     """The whole audio of a job, `[nw]` at 24 kHz, and what was said.
 
     Attributes:
+        samples: empty where the audio was sent in chunks as it was spoken, and nothing needs all of it.
+        n_samples: its length, also then.
         timeline: None where no times were asked for.
         segments: in order, with their times.
-        spoken: the engine's results, for the metrics.
+        spoken: the engine's results without their audio, for the metrics.
         in_chunks: the audio was sent in chunks of its encoded file.
     """
 
     speech: Speech
     samples: Samples
+    n_samples: int
     timeline: Timeline | None
     segments: Sequence[AlignedSegment]
     spoken: Sequence[SegmentAudio]
@@ -38,14 +43,15 @@ class Result:
     @property
     def duration_s(self) -> float:
         """Return the length of the audio."""
-        return len(self.samples) / SAMPLE_RATE
+        return self.n_samples / SAMPLE_RATE
 
-    def shifted(self, samples: Samples, shift_s: float) -> Result:
-        """Return the result with other samples, in which everything is heard later by `shift_s`."""
-        end_s = len(samples) / SAMPLE_RATE
+    def shifted(self, samples: Samples, n_samples: int, shift_s: float) -> Result:
+        """Return the result with other samples, `n_samples` in all, in which everything is heard later by `shift_s`."""
+        end_s = n_samples / SAMPLE_RATE
         return replace(
             self,
             samples=samples,
+            n_samples=n_samples,
             timeline=None if self.timeline is None else shifted(self.timeline, shift_s, end_s),
             segments=[
                 replace(
@@ -59,9 +65,14 @@ class Result:
 
 
 class Recording:
-    """Collects the parts of a job's audio."""
+    """Collects the parts of a job's audio.
 
-    def __init__(self, job: Job, speech: Speech) -> None:
+    Args:
+        keeps_samples: the audio is needed as a whole. An hour has 345 MB, which a caller may take an hour to read.
+    """
+
+    def __init__(self, job: Job, speech: Speech, *, keeps_samples: bool) -> None:
+        self._keeps_samples = keeps_samples
         self._speech, self._stopwatch = speech, job.stopwatch
         self._builder = TimelineBuilder(speech.text, speech.turns) if job.request.wants_times else None
         self._samples: list[Samples] = []
@@ -76,10 +87,11 @@ class Recording:
 
     def add(self, part: AudioPart) -> None:
         """Append a part."""
-        self._samples.append(part.samples)
+        if self._keeps_samples:
+            self._samples.append(part.samples)
         self._n_samples += len(part.samples)
-        self._segments += part.segments
-        self._spoken += part.spoken
+        self._segments += [replace(segment, samples=_NONE) for segment in part.segments]
+        self._spoken += [replace(audio, samples=_NONE) for audio in part.spoken]
         if self._builder is not None:
             with self._stopwatch.stage("timing_ms"):
                 for segment in part.segments:
@@ -99,5 +111,7 @@ class Recording:
         if self._builder is not None:
             with self._stopwatch.stage("timing_ms"):
                 timeline = self._builder.finish(self.duration_s)
-        samples = np.concatenate(self._samples)
-        return Result(self._speech, samples, timeline, self._segments, self._spoken, self._speech.warnings)
+        samples = np.concatenate([*self._samples, _NONE])
+        return Result(
+            self._speech, samples, self._n_samples, timeline, self._segments, self._spoken, self._speech.warnings
+        )

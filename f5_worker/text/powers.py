@@ -1,4 +1,4 @@
-"""Powers, `10^23`: the sign in words of the language, before the numbers around it are read."""
+"""Powers, `10^23` and `10**23`: the sign in words of the language, before the numbers around it are read."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _WORDS = {
 _ENGLISH_NAMES = {"2": "squared", "3": "cubed"}
 _AFTER = {"ja": "乗", "zh": "次方"}
 _EXPONENT = r"([+-]?)(\d{1,9}(?:[.,]\d{1,9})?|[A-Za-z])"
-_POWER = re.compile(rf"(?<=[\w)\]])\^(?:\({_EXPONENT}\)|{_EXPONENT}(?![.,]?\d|[A-Za-z]))")
+_POWER = re.compile(rf"(?<=[\w)\]])(?:\^|\*\*)(?:\({_EXPONENT}\)|{_EXPONENT}(?![.,]?\d|[A-Za-z]))")
 
 
 def read_powers(text: SourceMappedText, language: str) -> SourceMappedText:
-    """Return the text with `^` in words; a language that has none here keeps the sign."""
+    """Return the text with `^` and `**` in words; a language that has none here keeps the sign."""
     words = _WORDS.get(language)
-    if words is None or "^" not in text.text:
+    if words is None or ("^" not in text.text and "**" not in text.text):
         return text
     between, minus = words
     space = "" if language in _AFTER else " "

@@ -50,7 +50,7 @@ class Images:
             self._buildah("commit", "-q", container, name)
 
     def build(self, name: str, context: Path, arguments: Mapping[str, str]) -> None:
-        """Build the Dockerfile of a directory.
+        """Build the Dockerfile of a directory, from the layers of earlier builds as far as they fit.
 
         Raises:
             BuildFailed: an instruction failed.

@@ -13,6 +13,7 @@ from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.boot.sequence import boot, check_environment, check_gpu, diagnose
 from f5_worker.boot.starts import StartLog
+from f5_worker.boot.user import RunAs
 from f5_worker.settings import Settings, load_settings
 from tests.conftest import TINY
 
@@ -238,7 +239,7 @@ def test_a_platform_value_that_is_not_a_number_is_reported(environ: dict[str, st
 
 
 def test_a_report_is_one_line_and_can_be_read_back(tmp_path: Path) -> None:
-    report = BootReport("1", error="A: b\nc", problems=["ä"], user={"uid": 1000, "reason": "root is not needed"})
+    report = BootReport("1", error="A: b\nc", problems=["ä"], user=RunAs(1000, "root is not needed"))
     line = report.line()
     assert "\n" not in line
     assert json.loads(line.removeprefix("BOOT ")) == report.to_json()

@@ -115,8 +115,8 @@ def test_faulty_settings_are_left_to_boot() -> None:
 @as_root
 def test_the_change_is_for_good_and_for_programs_too(environ: dict[str, str]) -> None:
     program = (
-        "import json, os, subprocess; from f5_worker.boot.user import become, choose_user\n"
-        "user = choose_user(os.environ); become(user, os.environ)\n"
+        "import json, os, subprocess; from f5_worker.boot.user import leave_root\n"
+        "leave_root(os.environ)\n"
         "child = subprocess.run(['id', '-u'], capture_output=True, text=True)\n"
         "try:\n    os.setuid(0)\nexcept PermissionError:\n    back = False\nelse:\n    back = True\n"
         "print(json.dumps([os.getresuid(), os.getresgid(), os.getgroups(), child.stdout, os.environ['HOME'], back,"

@@ -18,7 +18,7 @@ import soundfile
 from f5_worker.boot.report import BootReport
 from tests.e2e.conftest import StartRig
 from tests.e2e.fake_api import FakeApi
-from tests.e2e.worker_process import START_S, WorkerProcess
+from tests.e2e.worker_process import START_S, WorkerProcess, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -132,12 +132,6 @@ def test_the_local_api_answers(start_worker: Callable[[Sequence[str]], WorkerPro
     worker.wait_for_line("cancelled")
     assert post(url, {"input": JOB | {"nfe_step": 4}})["status"] == "COMPLETED"
     assert post(url, {"input": {"action": "health"}})["output"]["jobs_running"] == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def post(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -54,6 +55,12 @@ def environment(home: Path, api: FakeApi | None, overrides: Mapping[str, str]) -
             "RUNPOD_SKIP_GPU_CHECK": "true",
         }
     return {**ours, **overrides}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class WorkerProcess:

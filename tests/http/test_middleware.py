@@ -27,6 +27,12 @@ def test_a_key_is_asked_for_where_there_is_one(worker: Worker) -> None:
         assert client.post("/v1/synthesize", json=SPEECH, headers={"xi-api-key": "secret"}).status_code == 401
 
 
+def test_an_entry_without_a_key_opens_nothing(worker: Worker) -> None:
+    with running(worker, api_key="ann:") as server, httpx2.Client(base_url=server.url) as client:
+        for headers in ({}, {"xi-api-key": ""}, {"Authorization": "Bearer"}):
+            assert client.get("/v1/voices", headers=headers).status_code == 401
+
+
 def test_pages_of_other_origins_are_refused_unless_allowed(worker: Worker) -> None:
     origin = {"Origin": "https://evil.example"}
     with running(worker) as server, httpx2.Client(base_url=server.url) as client:

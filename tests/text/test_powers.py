@@ -16,6 +16,7 @@ from f5_worker.text.spans import SourceMappedText
         ("en", "x^2, 5^3, 2^-3, 2^33", "x squared, 5 cubed, 2 to the power of minus 3, 2 to the power of 33"),
         ("en", "2^(-3), (a)^2.5", "2 to the power of minus 3, (a) to the power of 2.5"),
         ("en", "^2 a^ 2^word 2^(3+1)", "^2 a^ 2^word 2^(3+1)"),
+        ("en", "2**10, a ** b", "2 to the power of 10, a ** b"),
         ("de", "2^10", "2 hoch 10"),
         ("zh", "2^10是", "2的10次方是"),
         ("nl", "2^10", "2^10"),

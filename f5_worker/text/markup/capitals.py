@@ -14,13 +14,7 @@ from f5_worker.text.spans import SourceMappedText
 
 # As they sound to a reader of English; said by f5-tiny, a recogniser writes the letters.
 _NAMES = "ay bee see dee ee eff gee aitch eye jay kay ell em en oh pee cue are ess tee you vee double-you ex why zee"
-LETTER_NAMES = dict(
-    zip(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        _NAMES.split(),
-        strict=True,
-    )
-)
+LETTER_NAMES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", _NAMES.split(), strict=True))
 # Spelled although they could be read as words.
 _INITIALS = frozenset(
     """
@@ -119,7 +113,7 @@ def _is_word(word: str, in_capitals: bool = False) -> bool:
         in_capitals: it stands in a sentence in capitals, where most short words are words.
     """
     stem = _APOSTROPHE.split(word)[0].upper()
-    if stem in _WORDS | _TITLES or (len(stem) == 1 and stem != word):
+    if stem in _WORDS or stem in _TITLES or (len(stem) == 1 and stem != word):
         return True
     if stem in _INITIALS or (stem in _INITIALS_IN_SMALL_TEXT and not in_capitals):
         return False

@@ -26,9 +26,9 @@ ríe risas riendo sonríe suspira susurra tose llora asiente
 ri risos rindo sorri tosse chora sussurra
 ride ridendo risate sorride sospira sussurra tossisce piange annuisce
 """.split()
-_WORDS = frozenset((*_ENGLISH, *_OTHERS))
 # Tags of other speech models, `<laugh>`.
 VOCAL_TAGS = frozenset("laugh laughs chuckle giggle sigh cough sniffle groan yawn gasp whisper cry sob".split())
+_WORDS = frozenset((*_ENGLISH, *_OTHERS, *VOCAL_TAGS))
 
 # English words in -s and -ing with which emphasis, or an editor's addition, begins.
 _NOT_AN_ACTION = frozenset(

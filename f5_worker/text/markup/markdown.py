@@ -252,7 +252,9 @@ def _inside(text: str, pattern: re.Pattern[str]) -> Callable[[int], bool]:
 def _flanks(text: str, begin: int, end: int) -> tuple[bool, bool]:
     """Return whether a run may open emphasis, and whether it may close one."""
     before, after = text[begin - 1 : begin] or " ", text[end : end + 1] or " "
-    if before == "\\" or (before.isalnum() and after.isalnum() and (end - begin == 1 or text[begin] == "_")):
+    is_inside_word = before.isalnum() and after.isalnum()
+    is_sign = is_inside_word and (before + after).isdecimal()  # 2**10
+    if before == "\\" or is_sign or (is_inside_word and (end - begin == 1 or text[begin] in "_=")):
         return False, False
     left = not after.isspace() and (after.isalnum() or not before.isalnum())
     right = not before.isspace() and (before.isalnum() or not after.isalnum())

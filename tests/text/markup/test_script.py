@@ -57,7 +57,8 @@ def test_markdown(written: str, read: str) -> None:
     [
         "1986. A great year.",
         "    An indented paragraph of a novel.",
-        "2*3*4, 5 * 6 and snake_case_name",
+        "2*3*4, 5 * 6, 2**10 and snake_case_name",
+        "x==5, y==6 and a = b == c",
         "5* hotel, f*ck, footnote*",
         "- 5 degrees outside",
         "+ 3 points",
@@ -246,7 +247,7 @@ def test_a_speaker_without_a_line_is_an_error() -> None:
         ("“No.” *walks over to the window* “It is late.”", "“No.” “It is late.”"),
         ("(sighs) Yes.", "Yes."),
         ("[whispering softly] Come here. [door slams]", "Come here."),
-        ("Hello <laugh> you", "Hello you"),
+        ("Hello <laugh> you <sob>", "Hello you"),
         ("*lacht* Ja. [rires] Oui. *sonríe* Sí.", "Ja. Oui. Sí."),
         ("**sighs** Fine.", "Fine."),
         ("*He smiles.* Hello. *She laughs out loud* Well.", "Hello. Well."),

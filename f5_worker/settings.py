@@ -98,9 +98,7 @@ class Settings(BaseModel):
         description="Longest time for one job, without waiting; RunPod's own executionTimeout should be longer.",
     )
     max_text_chars: int = Field(20_000, ge=1, le=20_000, description="Longest text of one job.")
-    pronunciations: Path | None = Field(
-        None, description="JSON file of pronunciations for all jobs, as requests have them, up to 1,000."
-    )
+    pronunciations: Path | None = Field(None, description="JSON file of pronunciations for all jobs, up to 1,000.")
     max_audio_s: float = Field(
         3_600.0, ge=1, le=14_400, description="Longest speech of one job, as estimated from text and reference."
     )
@@ -159,9 +157,7 @@ class Settings(BaseModel):
     streaming: bool = Field(
         False, description="Stream: responses are lists of chunks, each sent as soon as it is spoken. Fixed at start."
     )
-    stream_first_s: float = Field(
-        2.5, ge=1, le=20, description="Target length of the first segment of a streamed text."
-    )
+    stream_first_s: float = Field(2.5, ge=1, le=20, description="Target length of a streamed text's first segment.")
 
     # references
     reference_max_bytes: int = Field(

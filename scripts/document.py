@@ -322,7 +322,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "sizes": sizes,
     "speed": speed,
     "reliability": reliability,
-    "http": lambda: http_table(json.loads((ROOT / "bench" / "results" / "http.json").read_text(encoding="utf-8"))),
+    "http": lambda: http_table(ROOT / "bench" / "results" / "http.json"),
     "image": image,
     "text": lambda: text_table(json.loads((ROOT / "bench" / "results" / "text.json").read_text(encoding="utf-8"))),
 }

@@ -22,6 +22,7 @@ class VoiceReport(BaseModel):
 
     Attributes:
         duration_s, sample_rate: of the recording as it was sent.
+        clip_start_s: where the part begins in the recording; None in the records of voices stored before it was kept.
         clip_s: length of the part.
         bandwidth_hz: the highest frequency with energy.
         snr_db: level of the speech over that of its pauses; None where the pauses are too short to measure it.
@@ -37,6 +38,7 @@ class VoiceReport(BaseModel):
 
     duration_s: float
     sample_rate: int
+    clip_start_s: float | None = None
     clip_s: float
     bandwidth_hz: float
     snr_db: float | None
@@ -79,6 +81,7 @@ def measure(
     measured = {
         "duration_s": round(clip.audio.duration_s, 3),
         "sample_rate": clip.audio.sample_rate,
+        "clip_start_s": round(clip.begin / SAMPLE_RATE, 3),
         "clip_s": round(clip.rendered_s, 3),
         "bandwidth_hz": round(_bandwidth_hz(source, clip.audio.sample_rate)),
         "snr_db": None if (snr_db := _snr_db(clip)) is None else round(snr_db, 1),

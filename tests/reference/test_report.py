@@ -42,6 +42,7 @@ class TestMeasures:
         report = report_of(speech([3.0, 3.0], [0.5]), 6.0)
         assert (report.verdict, report.reasons) == ("good", ())
         assert report.duration_s == 6.5
+        assert report.clip_start_s == 0.0
         assert report.clip_s == pytest.approx(6.55, abs=0.03)
         assert report.sample_rate == SAMPLE_RATE
         assert report.silence_share == pytest.approx(0.5 / 6.5, abs=0.01)
@@ -103,9 +104,15 @@ class TestMeasures:
         samples[14 * SAMPLE_RATE :: 7] = 1.0
         text = " ".join(words(round(length_s * PACE)) + "." for length_s in sentences_s)
         report = examine(file(samples), text, SETTINGS)
+        assert report.clip_start_s == pytest.approx(0.0, abs=0.1)
         assert report.clip_s < 9.0
         assert report.clipped_share == 0.0
         assert report.duration_s == 19.0
+
+    def test_where_the_part_begins(self) -> None:
+        silence = np.zeros(SAMPLE_RATE, np.float32)
+        report = report_of(np.concatenate([silence, speech([3.0, 3.0], [0.5])]), 6.5)
+        assert report.clip_start_s == pytest.approx(1.0, abs=0.2)
 
     def test_it_can_be_sent(self) -> None:
         sent = json.loads(report_of(noise(5.0)).model_dump_json())

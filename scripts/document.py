@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.text import text_table  # noqa: E402
 from env_validation import settings_table  # noqa: E402 - found only once the path is set
 from f5_worker import errors  # noqa: E402
 from f5_worker.models.published import published  # noqa: E402
@@ -323,6 +324,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "reliability": reliability,
     "http": lambda: http_table(ROOT / "bench" / "results" / "http.json"),
     "image": image,
+    "text": lambda: text_table(json.loads((ROOT / "bench" / "results" / "text.json").read_text(encoding="utf-8"))),
 }
 
 

@@ -11,6 +11,7 @@
 # make hostile  inputs made to harm, two at a time beside honest jobs
 # make fuzz     everything that reads what a caller sent
 # make chaos    kills at random moments; disks, APIs, clocks and GPUs that fail
+# make agents   pipecat's and livekit's plug-ins for ElevenLabs against the HTTP server
 # make mutants  mutation testing of the critical files: half an hour
 # make fresh-machine  the README's commands on bare Debian 12, Debian 13 and Ubuntu 24.04: root, debootstrap, an hour
 # make lock       the locked requirements from pyproject.toml; LOCK="--upgrade-package av": with the newest av
@@ -21,6 +22,7 @@
 SHELL := /bin/bash
 VENV := .venv
 VENV_OLD := .venv-torch24
+VENV_AGENTS := .venv-agents
 UV := $(VENV)/bin/uv
 # The Hub builds one image for all its GPUs, and those of the Blackwell generation need CUDA 12.8.
 HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
@@ -59,6 +61,12 @@ bench-http: $(VENV)/.test
 soak hostile fuzz chaos: $(VENV)/.test
 	$(PY) bench/$@.py
 	$(PY) scripts/document.py
+
+# In no lock, nor beside it: their requirements are others.
+agents: $(VENV)/.test
+	$(UV) venv -q --python $(PY) $(VENV_AGENTS) --clear
+	$(UV) pip install -q --python $(VENV_AGENTS)/bin/python pipecat-ai==1.14.0 livekit-plugins-elevenlabs==1.8.9
+	AGENTS_PYTHON=$(CURDIR)/$(VENV_AGENTS)/bin/python $(PY) -m pytest tests/http/test_agents.py
 
 page-test: $(VENV)/.test
 	$(UV) pip install -q --python $(PY) --no-deps --group browser
@@ -120,7 +128,7 @@ pin-base:
 	@scripts/pin_base.sh $(BASE_IMAGE)
 
 clean:
-	rm -rf $(VENV) $(VENV_OLD) out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_OLD) $(VENV_AGENTS) out .mypy_cache .pytest_cache .ruff_cache
 
 # Installing: each stamp is newer than the lock that it was made from, so a second run has nothing to do. A lock is
 # complete and has the hash of every file.

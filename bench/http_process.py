@@ -56,6 +56,12 @@ class Server:
         await wait_until(lambda: len(self.alone_ms) >= n_times)
 
     @property
+    def cpu_ms(self) -> float:
+        """Return the processor time that its threads have taken."""
+        threads = Path("/proc", str(self._process.pid), "task").glob("*/schedstat")
+        return sum(int(path.read_text().split()[0]) for path in threads) / 1e6
+
+    @property
     def rss_mib(self) -> float:
         """Return the memory that it holds."""
         pages = int(Path("/proc", str(self._process.pid), "statm").read_text().split()[1])

@@ -86,10 +86,7 @@ class Settings(BaseModel):
         2, ge=1, le=64, description="Jobs that run at a time; the second is prepared while the first is on the GPU."
     )
     queue_jobs: int = Field(
-        64,
-        ge=0,
-        le=10_000,
-        description="Jobs that may wait, over HTTP and in the local API; more are refused. Short ones come first.",
+        64, ge=0, le=10_000, description="Jobs that may wait, over HTTP and in the local API; more are refused."
     )
     job_timeout_s: float = Field(
         600.0,
@@ -199,13 +196,13 @@ class Settings(BaseModel):
         20_000, ge=1, le=10_000_000, description="Space of their files; with `per_key`, of each key's."
     )
     default_voice: str | None = Field(
-        None, description="The voice of jobs that name no voice, or in OpenAI's call one of OpenAI's voices."
+        None, description="The voice of jobs that name none, or in OpenAI's and ElevenLabs' calls one of theirs."
     )
     voice_aliases: str = Field(
         "",
         pattern=r"^(?:[^,=]+=[^,=]+(?:,\s*|$))*$",
         examples=["alloy=joe,nova=anna"],
-        description="Voices of this worker that names in OpenAI's call stand for, `name=voice` separated by commas.",
+        description="Voices of this worker that names in OpenAI's and ElevenLabs' calls stand for: `name=voice`, ...",
     )
     require_consent: bool = Field(True, description="Store a new voice only with a statement of its speaker's consent.")
     voice_cache: int = Field(64, ge=1, le=4_096, description="Prepared references kept in memory.")

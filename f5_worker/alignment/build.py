@@ -112,6 +112,12 @@ class TimelineBuilder:
         return Timeline(self._text, tuple(words), tuple(times), duration_s, source, self._turns)
 
 
+def character_times(word: Word) -> list[tuple[float, float]]:
+    """Return `(start_s, end_s)` for each character of a word: its time is shared by letters, marks take none."""
+    part = _Part(0, len(word.text), word.start_s, word.end_s, word.confidence)
+    return [(letter.start_s, letter.end_s) for _, letter in _characters(word.text, part)]
+
+
 def _timed_words(
     text: str, spans: Sequence[tuple[int, int]], parts: Sequence[_Part], at_s: float
 ) -> Iterator[tuple[Word, list[tuple[float, float]]]]:

@@ -13,7 +13,7 @@ from f5_worker.api.call import Call
 from f5_worker.api.job_bucket import bucket_from_job
 from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
-from f5_worker.api.openai import OpenAISpeech, with_voice
+from f5_worker.api.other_services import OtherServiceSpeech, with_voice
 from f5_worker.api.preview import preview
 from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
@@ -106,7 +106,7 @@ def diagnose(request: DiagnoseInput, call: Call) -> Json:
 def _job(request: SpeechRequest | Translated, call: Call, *, streaming: bool) -> Job:
     worker, own = call.worker, call.own_bucket
     warnings: tuple[str, ...] = ()
-    if isinstance(request, OpenAISpeech):
+    if isinstance(request, OtherServiceSpeech):
         request = with_voice(request, worker)
     if isinstance(request, Translated):
         warnings, request = request.warnings, request.request
@@ -142,7 +142,7 @@ def _finish(job: Job, done: SpeechResponse) -> SpeechResponse:
 ACTIONS: Mapping[type, Action] = {
     SynthesizeInput: Action(speak, stream),
     Translated: Action(speak, stream),
-    OpenAISpeech: Action(speak, stream),
+    OtherServiceSpeech: Action(speak, stream),
     DubInput: Action(speak, stream),
     PreviewInput: Action(preview),
     VoicesAddInput: Action(voices.add),

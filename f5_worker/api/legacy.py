@@ -123,7 +123,7 @@ class LegacyContract(Contract):
 
     def response(self, response: Json) -> Json:
         """Return a response in the legacy form."""
-        return _RENDER[type(self.request)](self.request, response, self._job_id)
+        return _RENDER[type(self.request)](self.request, response, self.job_id)
 
 
 def _tts(old: TtsInput) -> SynthesizeInput:

@@ -31,13 +31,14 @@ class Contract:
     Attributes:
         streams: a streaming worker may answer in chunks.
         request: what the job asks for, in the native schema where it speaks; set by `read`.
+        job_id: of the job, or of this part of a connection.
     """
 
     streams = True
     request: Any
 
     def __init__(self, value: object, job_id: str) -> None:
-        self._value, self._job_id = value, job_id
+        self._value, self.job_id = value, job_id
 
     def read(self) -> object:
         """Parse the job's input and return the request, a `Translated` where the contract has warnings to give.

@@ -135,6 +135,11 @@ def encode(samples: Samples, format: str, sample_rate: int) -> bytes:
     return encoder.write(samples) + encoder.close()
 
 
+def from_pcm16(data: bytes) -> Samples:
+    """Return the samples of a `pcm_s16le` file at 24 kHz; encoded again they are the same bytes."""
+    return np.frombuffer(data, np.int16).astype(np.float32) / np.float32(_FULL_SCALE_S16)
+
+
 class _WriteOnlyBuffer:
     """A file that cannot seek, so that FFmpeg writes the header of a stream and never returns to it."""
 

@@ -40,7 +40,8 @@ class AudioFormat(NamedTuple):
 
     extension: of its files; several formats may share one.
     sample_rates: in Hz, those that a job may ask for.
-    openai: its name as OpenAI's `response_format`, where it has one.
+    openai, elevenlabs: its name as OpenAI's `response_format`, and the first part of its names as ElevenLabs'
+        `output_format`, where it has one.
     """
 
     mime: str
@@ -48,6 +49,7 @@ class AudioFormat(NamedTuple):
     sample_rates: tuple[int, ...]
     codec: Codec
     openai: str | None = None
+    elevenlabs: str | None = None
 
     @property
     def is_pcm(self) -> bool:
@@ -71,17 +73,24 @@ _OPUS = Codec("libopus", "ogg", "flt", 64_000, 8.0, options=MappingProxyType({"v
 _AAC = Codec("aac", "adts", "fltp", bit_rate=128_000, bits_per_sample=6.0)
 
 AUDIO_FORMATS: Mapping[str, AudioFormat] = {
-    "wav": AudioFormat("audio/wav", "wav", SAMPLE_RATES, Codec("pcm_s16le", "wav", "s16"), openai="wav"),
+    "wav": AudioFormat(
+        "audio/wav", "wav", SAMPLE_RATES, Codec("pcm_s16le", "wav", "s16"), openai="wav", elevenlabs="wav"
+    ),
     "wav_f32": AudioFormat("audio/wav", "wav", SAMPLE_RATES, Codec("pcm_f32le", "wav", "flt")),
     "flac": AudioFormat("audio/flac", "flac", SAMPLE_RATES, Codec("flac", "flac", "s16"), openai="flac"),
-    "mp3": AudioFormat("audio/mpeg", "mp3", SAMPLE_RATES, _MP3, openai="mp3"),
-    "opus": AudioFormat("audio/ogg", "opus", OPUS_SAMPLE_RATES, _OPUS, openai="opus"),
+    "mp3": AudioFormat("audio/mpeg", "mp3", SAMPLE_RATES, _MP3, openai="mp3", elevenlabs="mp3"),
+    "opus": AudioFormat("audio/ogg", "opus", OPUS_SAMPLE_RATES, _OPUS, openai="opus", elevenlabs="opus"),
     "aac": AudioFormat("audio/aac", "aac", SAMPLE_RATES, _AAC, openai="aac"),
     # Not audio/L16: that is big-endian (RFC 2586).
-    "pcm_s16le": AudioFormat("audio/pcm", "pcm", SAMPLE_RATES, Codec("pcm_s16le", "s16le", "s16"), openai="pcm"),
+    "pcm_s16le": AudioFormat(
+        "audio/pcm", "pcm", SAMPLE_RATES, Codec("pcm_s16le", "s16le", "s16"), openai="pcm", elevenlabs="pcm"
+    ),
 }
 OPENAI_FORMATS: Mapping[str, str] = {
     audio_format.openai: name for name, audio_format in AUDIO_FORMATS.items() if audio_format.openai is not None
+}
+ELEVENLABS_FORMATS: Mapping[str, str] = {
+    audio_format.elevenlabs: name for name, audio_format in AUDIO_FORMATS.items() if audio_format.elevenlabs is not None
 }
 MIME_BY_EXTENSION: Mapping[str, str] = {
     audio_format.extension: audio_format.mime for audio_format in AUDIO_FORMATS.values()

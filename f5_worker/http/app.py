@@ -13,14 +13,24 @@ from starlette.types import ASGIApp
 from f5_worker import __version__
 from f5_worker.errors import InvalidInput
 from f5_worker.http.errors import error_response, http_error_response
+from f5_worker.http.exchange import WARNINGS
 from f5_worker.http.middleware import REQUEST_ID, AccessLog, BodyLimit, Keys, api_keys, cors_origins
 from f5_worker.http.openapi import describe
-from f5_worker.http.routes import jobs, native, openai, page, status
+from f5_worker.http.routes import elevenlabs, jobs, native, openai, openai_voices, page, status, stream_input
 from f5_worker.http.service import Service, service_of
 from f5_worker.schema.requests import MAX_FAULTS
 from f5_worker.settings import Settings
 
-ROUTERS = (page.router, status.router, openai.router, jobs.router, native.router)
+ROUTERS = (
+    page.router,
+    status.router,
+    openai.router,
+    openai_voices.router,
+    elevenlabs.router,
+    stream_input.router,
+    jobs.router,
+    native.router,
+)
 FIELDS_BYTES = 4_000_000  # of a body besides its clip: subtitles, names of fields
 
 
@@ -45,7 +55,7 @@ def create_app(service: Service) -> ASGIApp:
     asgi: ASGIApp = Keys(BodyLimit(app, body_bytes(settings)), api_keys(settings), origins)
     if origins:
         asgi = CORSMiddleware(
-            asgi, origins, allow_methods=["*"], allow_headers=["*"], expose_headers=[REQUEST_ID, openai.WARNINGS]
+            asgi, origins, allow_methods=["*"], allow_headers=["*"], expose_headers=[REQUEST_ID, WARNINGS]
         )
     return AccessLog(asgi, service.metrics)
 

@@ -13,6 +13,7 @@ from fastapi import Request
 from pydantic import BaseModel, SecretStr
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import HTTPConnection
 
 from f5_worker.errors import InvalidInput
 from f5_worker.http.service import service_of
@@ -23,6 +24,7 @@ FORM = "multipart/form-data"
 KEY_HEADER = "X-Voices-Key"
 MAX_PARTS = 100  # of a form; the largest request has about 40 fields
 MAX_FIELD_BYTES = 4_000_000  # without a file's name
+_CLIPS = ("audio", "audio_sample")  # fields that are a recording; other files are text
 _IN_MEMORY = 2**40  # bytes: the body is bounded before (middleware.py), so that nothing is written to a disk
 
 
@@ -39,14 +41,14 @@ async def read_body(request: Request, kind: type[BaseModel]) -> dict[str, Any]:
     return with_key(request, kind, body)
 
 
-def with_key(request: Request, kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
+def with_key(connection: HTTPConnection, kind: type[BaseModel], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a request of that kind, with the caller's `voices_key`.
 
     It is the one in the fields, else the header X-Voices-Key; else, where voices belong to keys, the key of the server.
     """
-    key = request.headers.get(KEY_HEADER)
-    if key is None and service_of(request).settings.voices_scope == "per_key":
-        key = request.state.key
+    key = connection.headers.get(KEY_HEADER)
+    if key is None and service_of(connection).settings.voices_scope == "per_key":
+        key = connection.state.key
     return {KEY_FIELD: key, **fields} if key and KEY_FIELD in kind.model_fields else fields
 
 
@@ -78,6 +80,15 @@ async def read_form(request: Request, kind: type[BaseModel]) -> dict[str, Any]:
         InvalidInput: not a form, or with too many or too large fields.
         SubtitlesUnreadable: a file that should be text is not.
     """
+    return await asyncio.to_thread(_fields, await read_parts(request), kind)
+
+
+async def read_parts(request: Request) -> list[tuple[str, str | bytes]]:
+    """Return a form's fields, each as text, or bytes where it is a file.
+
+    Raises:
+        InvalidInput: not a form, or with too many or too large fields.
+    """
     parser = MultiPartParser(
         request.headers, request.stream(), max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=MAX_FIELD_BYTES
     )
@@ -89,16 +100,14 @@ async def read_form(request: Request, kind: type[BaseModel]) -> dict[str, Any]:
             f"the form cannot be read, or has more than {MAX_PARTS} fields or a field of more than "
             f"{MAX_FIELD_BYTES:,} bytes; send clips and subtitles as files"
         ) from None
-    parts = [
-        (name, value.filename or "", await value.read()) if isinstance(value, UploadFile) else (name, "", value)
-        for name, value in form.multi_items()
+    return [
+        (name, await value.read() if isinstance(value, UploadFile) else value) for name, value in form.multi_items()
     ]
-    return await asyncio.to_thread(_fields, parts, kind)
 
 
-def _fields(parts: Sequence[tuple[str, str, str | bytes]], kind: type[BaseModel]) -> dict[str, Any]:
+def _fields(parts: Sequence[tuple[str, str | bytes]], kind: type[BaseModel]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
-    for name, _, value in parts:
+    for name, value in parts:
         *outer, last = name.split(".")
         target = fields
         for step in outer:
@@ -111,7 +120,7 @@ def _fields(parts: Sequence[tuple[str, str, str | bytes]], kind: type[BaseModel]
 
 def _value(name: str, value: str | bytes, is_text: bool) -> Any:
     if isinstance(value, bytes):
-        if name.rpartition(".")[2] == "audio":
+        if name.rpartition(".")[2] in _CLIPS:
             return base64.b64encode(value).decode("ascii")
         value = decode_transcript(value).text
     if is_text:

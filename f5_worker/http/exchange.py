@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -25,6 +25,8 @@ from f5_worker.server.jobs import MAX_UNREAD_S, JobTicket
 from f5_worker.server.limits import JsonLimit
 from f5_worker.synthesis.encoding import AudioChunk
 
+WARNINGS = "X-Warnings"
+MAX_HEADER_CHARS = 1_000
 Items: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse, None]
 ItemsAndProgress: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse | JobProgress, None]
 
@@ -123,8 +125,8 @@ def _ticket(
     connection: HTTPConnection, contract: Contract, limit: ResponseLimit, on_progress: Callable[[float], None]
 ) -> JobTicket:
     """Return a request as the runner takes it: its caller is the name of its key, or its address."""
-    state = connection.state
-    return JobTicket(state.id, contract.request, state.caller, limit=limit, on_progress=on_progress)
+    caller = connection.state.caller
+    return JobTicket(contract.job_id, contract.request, caller, limit=limit, on_progress=on_progress)
 
 
 async def _read_until_audio(items: Items) -> list[AudioChunk | SpeechResponse]:
@@ -174,21 +176,36 @@ class StreamedBody(StreamingResponse):
                 await _send_piece(send, piece)
         except Exception as error:  # noqa: BLE001 - the edge: the response has begun, no handler can answer it
             told = service_of(self._request).told(self._request.state.id, error)
-            if self._error_piece is None or isinstance(error, _NotTaken):
+            if self._error_piece is None or isinstance(error, NotTakenError):
                 return
             await _send_piece(send, self._error_piece(told))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _NotTaken(JobTimeout):
-    pass
+class NotTakenError(JobTimeout):
+    """The caller is connected, and does not read what is sent."""
+
+
+async def send_in_time(sending: Awaitable[None]) -> None:
+    """Wait until something is sent.
+
+    Raises:
+        NotTakenError: the caller read nothing for long.
+    """
+    try:
+        async with asyncio.timeout(MAX_UNREAD_S):
+            await sending
+    except TimeoutError:
+        raise NotTakenError(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None
+
+
+def warning_headers(warnings: Sequence[str]) -> dict[str, str]:
+    """Return the header that names what was ignored; printable ASCII, whatever a caller wrote."""
+    text = "; ".join(warnings).encode("ascii", "backslashreplace").decode()
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return {WARNINGS: printable[:MAX_HEADER_CHARS]} if warnings else {}
 
 
 async def _send_piece(send: Send, piece: Any) -> None:
     body = piece.encode() if isinstance(piece, str) else piece
-    try:
-        message = {"type": "http.response.body", "body": body, "more_body": True}
-        async with asyncio.timeout(MAX_UNREAD_S):
-            await send(message)
-    except TimeoutError:
-        raise _NotTaken(f"nothing of the stream was read for {MAX_UNREAD_S:g} s; read it as it comes") from None
+    await send_in_time(send({"type": "http.response.body", "body": body, "more_body": True}))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from f5_worker.errors import BodyTooLarge, Forbidden, InvalidInput, Unauthorized, WorkerError
@@ -23,6 +23,9 @@ REQUEST_ID = "X-Request-Id"
 PIECE_TIMEOUT_S = 60.0  # for the next piece of a body
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _OPEN = ("/ping", "/health")  # answered without a key
+_KEYED = ("/v1/", "/v2/", "/metrics")
+_KEY_IN_MESSAGE = re.compile(r"/v1/text-to-speech/[^/]+/(?:multi-)?stream-input")
+_QUERY_KEYS = ("xi_api_key", "xi-api-key", "authorization")  # of WebSockets: browsers set no headers for them
 
 
 def api_keys(settings: Settings) -> dict[str, str]:
@@ -54,6 +57,7 @@ class AccessLog:
         # Never the given one alone: results are stored under it, and must not replace another request's.
         own = secrets.token_hex(8)
         state |= {"id": f"{given}-{own}" if _ID.fullmatch(given) else own, "caller": _address(scope), "key": None}
+        state["authenticate"] = None
         started, status, n_bytes = time.monotonic(), 0, 0
 
         async def send_counted(message: Message) -> None:
@@ -82,9 +86,11 @@ class AccessLog:
 
 
 class Keys:
-    """Refuses requests to /v1/ and /metrics without one of the keys; with one, the caller is the key's name.
+    """Refuses requests to /v1/, /v2/ and /metrics without a key; with one, the caller is the key's name.
 
-    The key itself is `scope["state"]["key"]`, under which its caller's voices are with F5_VOICES_SCOPE=per_key.
+    The key itself is `scope["state"]["key"]`, under which its caller's voices are with F5_VOICES_SCOPE=per_key. A
+    WebSocket whose key may come with its first message has a function `scope["state"]["authenticate"]` until then: its
+    route calls it with the key.
 
     A browser sends requests for any page that it shows, also to a worker on this machine or network, which needs no
     key. So pages of other origins are refused, but for those that the operator allows.
@@ -104,9 +110,12 @@ class Keys:
         headers = Headers(scope=scope)
         try:
             self._check_origin(headers)
-            if self._keys and scope["path"].startswith(("/v1/", "/metrics")):
-                name = self._name_of(headers)
-                scope["state"] |= {"caller": name, "key": self._keys[name].decode()}
+            if self._keys and scope["path"].startswith(_KEYED):
+                key = _given_key(headers, scope)
+                if not key and scope["type"] == "websocket" and _KEY_IN_MESSAGE.fullmatch(scope["path"]):
+                    scope["state"]["authenticate"] = lambda given: self._authenticate(scope, given)
+                else:
+                    self._authenticate(scope, key)
         except WorkerError as error:
             return await error_response(error)(scope, receive, send)
         await self._app(scope, receive, send)
@@ -121,16 +130,14 @@ class Keys:
                 f"have the operator name it in {variable('cors_origins')}"
             )
 
-    def _name_of(self, headers: Headers) -> str:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", "")
+    def _authenticate(self, scope: Scope, given: str) -> None:
         names = [name for name, key in self._keys.items() if given and hmac.compare_digest(key, given.encode())]
         if not names:
             raise Unauthorized(
                 f"{'the key is not one of this worker' if given else 'a key is missing'}; "
                 "send one as Authorization: Bearer KEY, or as xi-api-key: KEY"
             )
-        return names[0]
+        scope["state"] |= {"caller": names[0], "key": self._keys[names[0]].decode(), "authenticate": None}
 
 
 class BodyLimit:
@@ -179,3 +186,12 @@ class BodyLimit:
 def _address(scope: Scope) -> str:
     client = scope.get("client")
     return client[0] if client else "unknown"
+
+
+def _given_key(headers: Headers, scope: Scope) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", "")
+    if not given and scope["type"] == "websocket":
+        query = QueryParams(scope["query_string"])
+        given = next((query[name].removeprefix("Bearer ") for name in _QUERY_KEYS if name in query), "")
+    return given

@@ -21,6 +21,8 @@ from f5_worker.settings import Settings, load_settings, unknown_variables
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SHUTDOWN_S = 5
+# A message of 20,000 characters is at most 240,000 bytes of JSON. Compression would keep a window for each connection.
+WEBSOCKETS: Mapping[str, Any] = {"ws_max_size": 500_000, "ws_per_message_deflate": False}
 MAX_CONNECTIONS = 1_000  # more are answered with 503
 
 
@@ -66,6 +68,7 @@ def _server(app: object, host: str, port: int) -> uvicorn.Server:
         timeout_graceful_shutdown=SHUTDOWN_S,
         limit_concurrency=MAX_CONNECTIONS,
         server_header=False,
+        **WEBSOCKETS,
     )
     return uvicorn.Server(config)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from f5_worker.api.openai import OpenAIContract, OpenAISpeech, with_voice
+from f5_worker.api.openai import OpenAIContract
+from f5_worker.api.other_services import OtherServiceSpeech, with_voice
 from f5_worker.errors import InvalidInput, UnknownVoice
 from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import AudioResponse, Metrics, SpeechResponse
@@ -26,9 +27,9 @@ def read(value: dict[str, Any]) -> tuple[SynthesizeInput, bool]:
     return contract.request, isinstance(contract.chunk(0, AudioChunk(b"ABC", 0, 24_000)), str)
 
 
-def translated(**body: Any) -> OpenAISpeech:
+def translated(**body: Any) -> OtherServiceSpeech:
     speech = OpenAIContract(call(**body), "job-1").read()
-    assert isinstance(speech, OpenAISpeech)
+    assert isinstance(speech, OtherServiceSpeech)
     return speech
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -15,9 +16,12 @@ import pytest
 import uvicorn
 
 from f5_worker.http.app import create_app
+from f5_worker.http.server import WEBSOCKETS
 from f5_worker.http.service import Service
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
+from f5_worker.voices.library import Library
+from f5_worker.voices.store_directory import DirectoryStore
 
 START_S = 20.0
 
@@ -27,7 +31,9 @@ class RunningServer:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        config = uvicorn.Config(create_app(service), "127.0.0.1", 0, log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            create_app(service), "127.0.0.1", 0, log_config=None, access_log=False, lifespan="off", **WEBSOCKETS
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
         self._thread.start()
@@ -78,6 +84,14 @@ def client(server: RunningServer) -> Iterator[httpx2.Client]:
     """A client of `server`."""
     with httpx2.Client(base_url=server.url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def storing(worker: Worker, tmp_path: Path, tiny: Path) -> Iterator[RunningServer]:
+    """A server that stores voices."""
+    library = Library(tiny / "voices", worker.settings, stores=[DirectoryStore(tmp_path)])
+    with running(dataclasses.replace(worker, voices=library)) as server:
+        yield server
 
 
 @pytest.fixture

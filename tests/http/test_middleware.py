@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 
 import httpx2
 import pytest
 
+from f5_worker.cancellation import JobControl
+from f5_worker.engine.types import Segment
 from f5_worker.http.app import body_bytes
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.synthesis.context import Worker
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak
+from tests.conftest import ToneDevice
 from tests.http.conftest import RunningServer, running
 from tests.http.routes.test_native import SPEECH
 
@@ -74,8 +81,8 @@ def test_a_line_in_the_log_has_the_id_and_no_text(
     monkeypatch.setattr(logging.getLogger("f5_worker"), "propagate", True)
     with caplog.at_level(logging.INFO, logger="f5_worker"):
         response = client.post("/v1/synthesize", json=SPEECH, headers={"X-Request-Id": "my-id"})
+        until(lambda: "POST /v1/synthesize" in caplog.text)
     assert response.headers["x-request-id"].startswith("my-id-")
-    until(lambda: "POST /v1/synthesize" in caplog.text)
     (line,) = [record for record in caplog.records if "POST /v1/synthesize" in record.getMessage()]
     assert "200" in line.getMessage()
     assert line.job == response.headers["x-request-id"]  # type: ignore[attr-defined]
@@ -96,3 +103,31 @@ def test_while_the_model_loads_the_port_answers() -> None:
 def test_an_unknown_address_is_said_in_the_same_form(client: httpx2.Client) -> None:
     response = client.get("/v1/nothing")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "NOT_FOUND")
+
+
+def test_callers_take_turns_by_the_names_of_their_keys(worker: Worker, device: ToneDevice) -> None:
+    """One has sent three jobs when another's comes, which is the next to run."""
+    held, free = threading.Event(), threading.Event()
+
+    def hold(segment: Segment, step: int) -> None:
+        held.set()
+        free.wait(20)
+
+    seeds_of = {}
+    for seed in (1, 2, 3, 4, SPEECH["seed"]):  # a segment's own follows from its job's
+        speak(Job(SynthesizeInput.model_validate(SPEECH | {"seed": seed}), worker, JobControl(60)))
+        seeds_of[seed] = device.segments.pop().seed
+    device.before = hold
+    with (
+        running(worker, api_key="ann:one, bob:two", concurrency=1) as server,
+        httpx2.Client(base_url=server.url, timeout=30) as client,
+    ):
+        sent = [("one", 1), ("one", 2), ("one", 3), ("two", 4)]
+        for key, seed in sent:
+            begun = client.post("/v1/jobs", json=SPEECH | {"seed": seed}, headers={"xi-api-key": key})
+            assert begun.status_code == 202
+            assert held.wait(20)
+        free.set()
+        assert client.post("/v1/synthesize", json=SPEECH, headers={"xi-api-key": "one"}).status_code == 200
+    seeds = [segment.seed for segment in device.segments]
+    assert seeds == [seeds_of[seed] for seed in (1, 4, 2, 3, SPEECH["seed"])]

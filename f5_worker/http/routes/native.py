@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from f5_worker.api.actions import ACTIONS as WORK
+from f5_worker.api.elevenlabs.voices import voice_fields
 from f5_worker.api.native import Contract, Json
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput
@@ -101,16 +102,19 @@ async def _events(contract: Contract, items: ItemsAndProgress) -> AsyncIterator[
                 yield event("result", contract.response(item.to_json()))
 
 
+# ElevenLabs' clients ask for voices at the same addresses: the responses have the fields of both.
 @router.get("/v1/voices")
 async def list_voices(request: Request, after: str | None = None, limit: int = 1_000) -> Json:
     """List the voices, in order of their names."""
-    return await ask(request, "voices.list", {"after": after, "limit": limit})
+    listed = await ask(request, "voices.list", {"after": after, "limit": limit})
+    return {**listed, "voices": [{**voice_fields(voice), **voice} for voice in listed["voices"]]}
 
 
 @router.get("/v1/voices/{name}")
 async def get_voice(request: Request, name: str, with_audio: bool = False) -> Json:
     """Return a voice, with its clip if asked for."""
-    return await ask(request, "voices.get", {"name": name, "with_audio": with_audio})
+    found = await ask(request, "voices.get", {"name": name, "with_audio": with_audio})
+    return {**voice_fields(found["voice"]), **found}
 
 
 @router.get("/v1/voices/{name}/report")
@@ -122,7 +126,7 @@ async def report_on_voice(request: Request, name: str) -> Json:
 @router.delete("/v1/voices/{name}")
 async def delete_voice(request: Request, name: str) -> Json:
     """Delete a voice, its clip and all copies."""
-    return await ask(request, "voices.delete", {"name": name})
+    return {**await ask(request, "voices.delete", {"name": name}), "status": "ok"}
 
 
 @router.get("/v1/diagnose")

@@ -7,20 +7,18 @@ from contextlib import aclosing
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
+from f5_worker.api.elevenlabs.voices import model_fields
 from f5_worker.api.native import Contract, Json
 from f5_worker.api.openai import ROUTE, OpenAIContract, SpeechInput
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import UnknownModel
 from f5_worker.http.bodies import read_json, with_key
-from f5_worker.http.exchange import Items, StreamedBody, answer, open_stream
+from f5_worker.http.exchange import Items, StreamedBody, answer, open_stream, warning_headers
 from f5_worker.http.routes.native import ask, audio
 from f5_worker.http.sse import MIME, error_event
 from f5_worker.synthesis.encoding import AudioChunk
-
-WARNINGS = "X-Warnings"
-MAX_HEADER_CHARS = 1_000
 
 router = APIRouter(tags=["OpenAI"])
 
@@ -34,7 +32,7 @@ async def speech(request: Request) -> Response:
     body = with_key(request, SpeechInput, await read_json(request))
     contract = OpenAIContract({"openai_route": ROUTE, "openai_input": body}, request.state.id)
     items = await open_stream(request, contract)
-    headers = _warnings(contract.warnings)
+    headers = warning_headers(contract.warnings)
     if contract.sends_events:
         pieces = _events(contract, items)
         return StreamedBody(request, pieces, media_type=MIME, headers=headers, error_piece=error_event)
@@ -44,9 +42,12 @@ async def speech(request: Request) -> Response:
 
 @router.get("/v1/models")
 @router.get("/v1/audio/models")
-async def models(request: Request) -> Json:
-    """List the checkpoints of this worker."""
-    return {"object": "list", "data": [_model(name) for name in await _model_names(request)]}
+async def models(request: Request) -> Response:
+    """List the checkpoints of this worker; in ElevenLabs' form for its clients, which send `xi-api-key`."""
+    names = await _model_names(request)
+    if "xi-api-key" in request.headers:
+        return JSONResponse([model_fields(name) for name in names])
+    return JSONResponse({"object": "list", "data": [_model(name) for name in names]})
 
 
 @router.get("/v1/models/{name}")
@@ -71,13 +72,6 @@ async def _model_names(request: Request) -> Sequence[str]:
 
 def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "f5-tts"}
-
-
-def _warnings(warnings: Sequence[str]) -> dict[str, str]:
-    """Return the header that names what was ignored; printable ASCII, whatever a caller wrote."""
-    text = "; ".join(warnings).encode("ascii", "backslashreplace").decode()
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return {WARNINGS: printable[:MAX_HEADER_CHARS]} if warnings else {}
 
 
 async def _events(contract: OpenAIContract, items: Items) -> AsyncIterator[str]:

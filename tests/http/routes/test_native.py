@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from f5_worker.engine.types import Segment
 from f5_worker.schema.requests import ACTIONS
@@ -125,34 +124,24 @@ def test_every_action_has_a_route(server: RunningServer, client: httpx2.Client) 
             assert "leave it out" in other.json()["error"]["message"]
 
 
-@pytest.fixture
-def storing(worker: Worker, tmp_path: Path, tiny: Path) -> Iterator[httpx2.Client]:
-    """A client of a server that stores voices."""
-    library = Library(tiny / "voices", worker.settings, stores=[DirectoryStore(tmp_path)])
-    with (
-        running(dataclasses.replace(worker, voices=library)) as server,
-        httpx2.Client(base_url=server.url, timeout=30) as client,
-    ):
-        yield client
-
-
-def test_a_voice_is_added_as_a_form_with_its_files_and_used_and_deleted(storing: httpx2.Client, tiny: Path) -> None:
+def test_a_voice_is_added_as_a_form_with_its_files_and_used_and_deleted(storing: RunningServer, tiny: Path) -> None:
+    client = httpx2.Client(base_url=storing.url, timeout=30)
     clip, words = (tiny / "voices" / name for name in ("joe.wav", "joe.txt"))
-    added = storing.post(
+    added = client.post(
         "/v1/voices",
         data={"name": "ann", "consent": "Ann agreed on 3 May to be cloned.", "defaults": '{"speed": 1.5}'},
         files={"audio": ("joe.wav", clip.read_bytes()), "transcript": ("joe.txt", words.read_text().encode("utf-16"))},
     )
     assert added.status_code == 200, added.text
     assert added.json()["voice"]["defaults"] == {"speed": 1.5}
-    assert "ann" in [voice["name"] for voice in storing.get("/v1/voices").json()["voices"]]
-    assert storing.get("/v1/voices", params={"limit": "many"}).status_code == 400
-    found = storing.get("/v1/voices/ann", params={"with_audio": "true"}).json()["voice"]
+    assert "ann" in [voice["name"] for voice in client.get("/v1/voices").json()["voices"]]
+    assert client.get("/v1/voices", params={"limit": "many"}).status_code == 400
+    found = client.get("/v1/voices/ann", params={"with_audio": "true"}).json()["voice"]
     assert base64.b64decode(found["audio_base64"]) == clip.read_bytes()
-    assert storing.get("/v1/voices/ann/report").json()["report"]
-    assert storing.post("/v1/voices", json={"name": "ann"}).status_code == 400
-    assert storing.delete("/v1/voices/ann").json() == {"deleted": "ann"}
-    assert storing.get("/v1/voices/ann").status_code == 404
+    assert client.get("/v1/voices/ann/report").json()["report"]
+    assert client.post("/v1/voices", json={"name": "ann"}).status_code == 400
+    assert client.delete("/v1/voices/ann").json() == {"deleted": "ann", "status": "ok"}
+    assert client.get("/v1/voices/ann").status_code == 404
 
 
 def test_each_key_has_voices_of_its_own_where_voices_belong_to_keys(worker: Worker, tmp_path: Path, tiny: Path) -> None:

@@ -59,7 +59,7 @@ def _hostile(result: Mapping[str, Any]) -> Iterator[str]:
 def _fuzz(result: Mapping[str, Any]) -> Iterator[str]:
     targets = {name: found for name, found in result.items() if isinstance(found, dict)}
     cases = "; ".join(
-        f"{name}: {found['cases']:,} cases, slowest {_time(found['slowest_s'])}" for name, found in targets.items()
+        f"{name}: {found['cases']:,} cases, slowest {time_text(found['slowest_s'])}" for name, found in targets.items()
     )
     n_failures = sum(len(found["failures"]) for found in targets.values())
     yield (
@@ -108,6 +108,10 @@ def _fresh_machine(result: Mapping[str, Any]) -> Iterator[str]:
 def _outcome(step: Mapping[str, Any]) -> str:
     tests = "".join(f", {step[word]:,} {word}" for word in ("passed", "failed", "errors") if word in step)
     return f"{'ok' if step['exit'] == 0 else 'FAILED'} in {step['s'] / 60:.1f} min{tests}"
+
+
+def time_text(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
 RELIABILITY: Mapping[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from f5_worker.errors import TextUnspeakable
-from f5_worker.text.expand.expand import expand as write_out
 from f5_worker.text.language import sentence_language
 from f5_worker.text.markup.characters import plain_characters
 from f5_worker.text.scripts import WORD_JOINERS, strip_invisible
@@ -64,8 +63,10 @@ def normalize(text: str, *, language: str = "en", by_script: bool = False, expan
 
 def written_out(text: SourceMappedText, language: str, *, by_script: bool) -> Iterator[SourceMappedText]:
     """Yield the sentences of a plain text, each with the white space behind it, as soon as its numbers are in words."""
+    from f5_worker.text.expand.expand import expand  # compiles 10 ms of patterns
+
     for sentence in _sentences(text):
-        yield write_out(sentence, sentence_language(sentence.text, language) if by_script else language)
+        yield expand(sentence, sentence_language(sentence.text, language) if by_script else language)
 
 
 def plain_text(text: SourceMappedText) -> SourceMappedText:

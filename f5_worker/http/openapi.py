@@ -10,8 +10,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from f5_worker.api.elevenlabs.voices import NewVoiceForm
 from f5_worker.api.openai import ROUTE, SpeechInput
 from f5_worker.http.bodies import FORM
+from f5_worker.http.routes import elevenlabs
 from f5_worker.http.sse import MIME
 from f5_worker.schema.requests import ACTIONS
 from f5_worker.schema.responses import DubResponse, HealthResponse, SynthesizeResponse
@@ -22,6 +24,9 @@ _RESPONSES: Mapping[str, type[BaseModel]] = {
     "/v1/dub": DubResponse,
     "/health": HealthResponse,
 }
+# Of other services' calls, and how they are sent.
+_BODIES: Mapping[str, type[BaseModel]] = {ROUTE: SpeechInput, elevenlabs.ADD_VOICE: NewVoiceForm, **elevenlabs.BODIES}
+_TYPES = {path: (FORM,) if path == elevenlabs.ADD_VOICE else (_JSON,) for path in _BODIES}
 _ERROR = {
     "description": "Any error, in the form that OpenAI's and ElevenLabs' clients read",
     "content": {
@@ -53,9 +58,7 @@ def describe(app: FastAPI, paths: Mapping[str, str], *, needs_key: bool) -> Call
 
 def _make(app: FastAPI, paths: Mapping[str, str], needs_key: bool) -> dict[str, Any]:
     described = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    bodies: dict[str, type[BaseModel]] = {path: ACTIONS[action] for path, action in paths.items()} | {
-        ROUTE: SpeechInput
-    }
+    bodies: dict[str, type[BaseModel]] = {**{path: ACTIONS[action] for path, action in paths.items()}, **_BODIES}
     kinds = dict.fromkeys((*bodies.values(), *ACTIONS.values()))
     read, inner = models_json_schema([(kind, "validation") for kind in kinds], ref_template=_ref("{model}"))
     written, more = models_json_schema(
@@ -64,8 +67,7 @@ def _make(app: FastAPI, paths: Mapping[str, str], needs_key: bool) -> dict[str, 
     described.setdefault("components", {})["schemas"] = inner["$defs"] | more["$defs"]
     for path, kind in bodies.items():
         schema = read[kind, "validation"]
-        types = (_JSON,) if path == ROUTE else (_JSON, FORM)
-        described["paths"][path]["post"]["requestBody"] = _content(schema, types)
+        described["paths"][path]["post"]["requestBody"] = _content(schema, _TYPES.get(path, (_JSON, FORM)))
     described["paths"]["/v1/jobs"]["post"]["requestBody"] = _content(
         {"oneOf": [read[kind, "validation"] for kind in ACTIONS.values()]}, (_JSON,)
     )

@@ -20,6 +20,9 @@ def test_the_description_has_every_field_and_resolves(client: httpx2.Client) -> 
     assert set(ACTIONS["synthesize"].model_fields) == set(schemas["SynthesizeInput"]["properties"])
     assert schemas["SynthesizeInput"]["properties"]["text"]["description"]
     assert "base64" in schemas["AudioResponse"]["properties"]
+    speech = described["paths"]["/v1/text-to-speech/{voice}/stream"]["post"]
+    assert set(speech["requestBody"]["content"]) == {"application/json"}
+    assert {each["name"] for each in speech["parameters"]} == {"voice", "output_format"}
     for path, operations in described["paths"].items():
         for operation in operations.values():
             assert operation["summary"], path

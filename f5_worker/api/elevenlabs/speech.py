@@ -45,17 +45,22 @@ class SpeakerSettings(Input, extra="ignore"):
     speed: float | None = None
 
 
-class ElevenLabsInput(KeyedInput, Input, extra="ignore"):
-    """The body of `POST /v1/text-to-speech/{voice}`, and its voice and `output_format`."""
+class ElevenLabsBody(KeyedInput, Input, extra="ignore"):
+    """The body of `POST /v1/text-to-speech/{voice}`."""
 
-    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS)
+    text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, description="The text to speak.")
+    model_id: str = Field("", max_length=64, description="A checkpoint; `eleven_...` means the default.")
+    language_code: str = Field("", description="Language of the text, such as `en`.")
+    voice_settings: dict[str, Any] = Field(default_factory=dict, description="`speed`; others are ignored.")
+    seed: int | None = Field(None, description="The same call and seed give the same audio.")
+    apply_text_normalization: Literal["auto", "on", "off"] = Field("auto", description="`off`: text as it is spoken.")
+
+
+class ElevenLabsInput(ElevenLabsBody, extra="ignore"):
+    """A speech call: its body, and what its address says."""
+
     voice: AnyVoiceName
     output_format: str = DEFAULT_OUTPUT_FORMAT
-    model_id: str = Field("", max_length=64)
-    language_code: str = ""
-    voice_settings: dict[str, Any] = Field(default_factory=dict)
-    seed: int | None = None
-    apply_text_normalization: Literal["auto", "on", "off"] = "auto"
 
 
 class OutputFormat(NamedTuple):

@@ -55,8 +55,9 @@ class InputMessage(Input, extra="ignore"):
 
 
 class InputQuery(Input, extra="ignore", strict=False):
-    """The query of a connection; fields of the speech call besides are taken as they are."""
+    """The query of a connection; fields of the speech call that are text are taken as they are."""
 
+    seed: int | None = None
     auto_mode: bool = False
     sync_alignment: bool = False
     inactivity_timeout: float = INACTIVE_S

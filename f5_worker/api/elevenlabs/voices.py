@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import Field
 
 from f5_worker.api.native import Json
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import MAX_TEXT_CHARS
+from f5_worker.schema.requests import MAX_TEXT_CHARS, Input
 from f5_worker.voices.naming import upload_names
 
 
@@ -39,24 +41,34 @@ def model_fields(name: str) -> Json:
     }
 
 
-def new_voice(fields: Mapping[str, str], clips: Sequence[bytes]) -> Json:
-    """Return the fields of the action `voices.add` for a form of `POST /v1/voices/add`.
+class NewVoiceForm(Input, extra="ignore"):
+    """The form of `POST /v1/voices/add`, and the fields that its clients can only send as labels."""
 
-    Its clients have no fields for what this worker needs besides: the labels `consent`, `transcript` and `language`.
+    name: str = Field(min_length=1, description="Any name; the voice's id is made from it: `My Voice` is `my_voice`.")
+    files: list[bytes] = Field(default_factory=list, description="One clip.")
+    labels: str = Field("", description="An object in JSON, which may have the fields below.")
+    consent: str = Field("", description="As for `voices.add`.")
+    transcript: str = Field("", description="As for `voices.add`.")
+    language: str = Field("", description="Language of texts in this voice.")
+
+
+def new_voice(form: NewVoiceForm) -> Json:
+    """Return the fields of the action `voices.add` for a form.
 
     Raises:
-        InvalidInput: there is no name, or not exactly one clip.
+        InvalidInput: there is not exactly one clip.
     """
-    if len(clips) != 1:
-        raise InvalidInput(f"the form has {len(clips)} files; send one clip, the part that is cloned is 4 to 12 s long")
-    if not fields.get("name"):
-        raise InvalidInput("name is missing")
-    told = {**_labels(fields.get("labels", "")), **fields}
+    if len(form.files) != 1:
+        raise InvalidInput(f"the form has {len(form.files)} files; send one clip of the voice")
+    told = {
+        **_labels(form.labels),
+        **form.model_dump(include={"consent", "transcript", "language"}, exclude_defaults=True),
+    }
     return {
-        "name": upload_names(fields["name"])[0],
-        "audio": base64.b64encode(clips[0]).decode("ascii"),
-        **{name: told[name] for name in ("consent", "transcript") if told.get(name)},
-        **({"defaults": {"language": told["language"]}} if told.get("language") else {}),
+        "name": upload_names(form.name)[0],
+        "audio": base64.b64encode(form.files[0]).decode("ascii"),
+        **{name: told[name] for name in ("consent", "transcript") if name in told},
+        **({"defaults": {"language": told["language"]}} if "language" in told else {}),
     }
 
 

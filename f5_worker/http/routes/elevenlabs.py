@@ -12,10 +12,11 @@ from fastapi.responses import JSONResponse, Response
 
 from f5_worker.api.elevenlabs.speech import (
     DEFAULT_OUTPUT_FORMAT,
+    ElevenLabsBody,
     ElevenLabsContract,
     ElevenLabsInput,
 )
-from f5_worker.api.elevenlabs.voices import new_voice, voice_fields
+from f5_worker.api.elevenlabs.voices import NewVoiceForm, new_voice, voice_fields
 from f5_worker.api.native import Json
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InternalError, ResultTooLarge, WorkerError
@@ -24,15 +25,20 @@ from f5_worker.http.errors import error_body
 from f5_worker.http.exchange import Items, StreamedBody, open_stream, warning_headers
 from f5_worker.http.routes.native import ask, audio
 from f5_worker.http.service import service_of
+from f5_worker.schema.requests import check
 from f5_worker.server.limits import JsonLimit
 from f5_worker.synthesis.encoding import AudioChunk
 
 router = APIRouter(tags=["ElevenLabs"])
 SPEECH = "/v1/text-to-speech/{voice}"
+STREAM = f"{SPEECH}/stream"
+WITH_TIMES, STREAM_WITH_TIMES = f"{SPEECH}/with-timestamps", f"{STREAM}/with-timestamps"
+ADD_VOICE = "/v1/voices/add"
+BODIES = dict.fromkeys((SPEECH, STREAM, WITH_TIMES, STREAM_WITH_TIMES), ElevenLabsBody)
 
 
 @router.post(SPEECH)
-@router.post(f"{SPEECH}/stream")
+@router.post(STREAM)
 async def speak(request: Request, voice: str, output_format: str = DEFAULT_OUTPUT_FORMAT) -> Response:
     """Speak a text: the audio as it is spoken. What has no effect here is named in the header X-Warnings."""
     contract = await _contract(request, voice, output_format, timed=False)
@@ -41,14 +47,14 @@ async def speak(request: Request, voice: str, output_format: str = DEFAULT_OUTPU
     return StreamedBody(request, audio(items), media_type=mime, headers=warning_headers(contract.warnings))
 
 
-@router.post(f"{SPEECH}/with-timestamps")
+@router.post(WITH_TIMES)
 async def speak_with_times(request: Request, voice: str, output_format: str = DEFAULT_OUTPUT_FORMAT) -> Response:
     """Speak a text: JSON with the whole audio, and when each character is spoken."""
     contract = await _contract(request, voice, output_format, timed=True)
     return JSONResponse(await _whole(request, contract), headers=warning_headers(contract.warnings))
 
 
-@router.post(f"{SPEECH}/stream/with-timestamps")
+@router.post(STREAM_WITH_TIMES)
 async def stream_with_times(request: Request, voice: str, output_format: str = DEFAULT_OUTPUT_FORMAT) -> Response:
     """Speak a text: a line of JSON for each part of the audio as it is spoken, with the times of its characters."""
     contract = await _contract(request, voice, output_format, timed=True)
@@ -62,13 +68,13 @@ async def stream_with_times(request: Request, voice: str, output_format: str = D
     )
 
 
-@router.post("/v1/voices/add")
+@router.post(ADD_VOICE)
 async def add_voice(request: Request) -> Json:
     """Store a voice: a form with `name`, one clip as `files`, and the words and the consent as `labels`."""
     parts = await read_parts(request)
-    clips = [value for _, value in parts if isinstance(value, bytes)]
     fields = {name: value for name, value in parts if isinstance(value, str)}
-    added = await ask(request, "voices.add", new_voice(fields, clips))
+    form = check(NewVoiceForm, {**fields, "files": [value for _, value in parts if isinstance(value, bytes)]})
+    added = await ask(request, "voices.add", new_voice(form))
     return {"voice_id": added["voice"]["name"], "requires_verification": False}
 
 

@@ -116,7 +116,7 @@ class _Connection:
         try:
             self._read_query()
             await self._take_messages()
-            await self._socket.close(DONE)
+            await send_in_time(self._socket.close(DONE))
         except WebSocketDisconnect:
             pass
         except Exception as error:  # noqa: BLE001 - the edge: nothing above can answer on a WebSocket
@@ -132,9 +132,7 @@ class _Connection:
     def _read_query(self) -> None:
         query = dict(self._socket.query_params)
         self._query = check(InputQuery, query)
-        self._speech = {name: query[name] for name in _OF_SPEECH if name in query}
-        if query.get("seed", "").isdecimal():
-            self._speech["seed"] = int(query["seed"])
+        self._speech = {name: query[name] for name in _OF_SPEECH if name in query} | {"seed": self._query.seed}
         self._output = parse_output_format(query.get("output_format", DEFAULT_OUTPUT_FORMAT))
 
     async def _take_messages(self) -> None:
@@ -283,6 +281,6 @@ class _Connection:
         detail = error_body(error)["detail"]
         told = {"message": detail["message"], "error": detail["status"], "code": code}
         reason = str(error).encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-        with suppress(Exception):  # the client may have left
-            await self._socket.send_text(json.dumps(told))
-            await self._socket.close(code, reason)
+        with suppress(Exception):  # the client may have left, or reads nothing
+            await send_in_time(self._socket.send_text(json.dumps(told)))
+            await send_in_time(self._socket.close(code, reason))

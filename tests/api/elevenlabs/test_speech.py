@@ -8,7 +8,7 @@ import pytest
 
 from f5_worker.alignment.timeline import Word
 from f5_worker.api.elevenlabs.speech import CharacterTimes, ElevenLabsContract, parse_output_format
-from f5_worker.api.elevenlabs.voices import new_voice
+from f5_worker.api.elevenlabs.voices import NewVoiceForm, new_voice
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.requests import SynthesizeInput
 
@@ -73,13 +73,13 @@ def test_each_character_has_its_share_of_its_words_time() -> None:
 
 def test_a_voice_takes_its_words_and_consent_from_labels_or_fields() -> None:
     labels = '{"consent": "Joe agreed.", "accent": "US", "language": "en", "age": 3}'
-    new = new_voice({"name": "My Voice", "labels": labels, "transcript": "Words."}, [b"clip"])
+    new = new_voice(NewVoiceForm(name="My Voice", files=[b"clip"], labels=labels, transcript="Words."))
     assert (new["name"], new["consent"], new["transcript"]) == ("my_voice", "Joe agreed.", "Words.")
     assert new["defaults"] == {"language": "en"}
-    assert set(new_voice({"name": "a", "labels": "none"}, [b"clip"])) == {"name", "audio"}
+    assert set(new_voice(NewVoiceForm(name="a", files=[b"clip"], labels="none"))) == {"name", "audio"}
 
 
-@pytest.mark.parametrize(("fields", "n_clips"), [({"name": "a"}, 0), ({"name": "a"}, 2), ({}, 1)])
-def test_a_voice_needs_a_name_and_one_clip(fields: dict[str, str], n_clips: int) -> None:
-    with pytest.raises(InvalidInput):
-        new_voice(fields, [b"clip"] * n_clips)
+@pytest.mark.parametrize("n_clips", [0, 2])
+def test_a_voice_needs_one_clip(n_clips: int) -> None:
+    with pytest.raises(InvalidInput, match=f"{n_clips} files"):
+        new_voice(NewVoiceForm(name="a", files=[b"clip"] * n_clips))

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import av
@@ -314,21 +315,23 @@ def test_a_client_that_reads_nothing_is_disconnected(
         until(lambda: not server.service.runner.n_jobs)
 
 
-def test_a_full_queue_is_said_with_its_own_code(worker: Worker, device: ToneDevice) -> None:
+def test_a_full_queue_is_said_with_its_own_code(
+    worker: Worker, device: ToneDevice, until: Callable[[Callable[[], bool]], None]
+) -> None:
     free = threading.Event()
     device.before = lambda segment, step: free.wait(20) and None
-    with running(worker, concurrency=1, queue_jobs=1) as server:
-        clients = [opened(server, "multi-stream-input") for _ in range(3)]
-        for client in clients:
-            send(client, text=ONE, flush=True, context_id="a")
-            time.sleep(0.05)
-        error, closed = told(clients[-1])
+    with running(worker, concurrency=1, queue_jobs=1) as server, ExitStack() as stack:
+        for _ in range(2):
+            running_or_waiting = stack.enter_context(opened(server, "multi-stream-input"))
+            send(running_or_waiting, text=ONE, flush=True, context_id="a")
+        until(lambda: server.service.runner.n_jobs == 2)
+        refused = stack.enter_context(opened(server, "multi-stream-input"))
+        send(refused, text=ONE, flush=True, context_id="a")
+        error, closed = told(refused)
         free.set()
-        assert (error["error"], error["code"]) == ("queue_full", 1013)
-        assert closed.rcvd is not None
-        assert closed.rcvd.code == 1013
-        for client in clients:
-            client.close()
+    assert (error["error"], error["code"]) == ("queue_full", 1013)
+    assert closed.rcvd is not None
+    assert closed.rcvd.code == 1013
 
 
 def test_idle_connections_take_no_thread_and_hold_up_no_one(server: RunningServer) -> None:

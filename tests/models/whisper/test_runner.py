@@ -309,11 +309,14 @@ class TestOnTheGpu:
 
     @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.float16, 0.1)])
     def test_it_aligns_as_the_cpu_does(self, dtype: torch.dtype, tolerance: float) -> None:
-        expected, found = small_runner().align(CLIPS, TEXTS), self.on_gpu(dtype).align(CLIPS, TEXTS)
+        expected, whisper = small_runner().align(CLIPS, TEXTS), self.on_gpu(dtype)
+        found = [whisper.align([samples], [text]) for samples, text in zip(CLIPS, TEXTS, strict=True)]
+        together = whisper.align(CLIPS, TEXTS)
         for index in range(len(CLIPS)):
-            ours, theirs = found.result(index), expected.result(index)
-            assert np.mean(ours.starts == theirs.starts) >= 0.8
-            np.testing.assert_allclose(np.log(ours.probabilities), np.log(theirs.probabilities), atol=tolerance)
+            theirs = expected.result(index)
+            for ours in (together.result(index), found[index].result(0)):
+                assert np.mean(ours.starts == theirs.starts) >= 0.8
+                np.testing.assert_allclose(np.log(ours.probabilities), np.log(theirs.probabilities), atol=tolerance)
 
     def test_it_finds_the_transcripts_that_the_cpu_does(self) -> None:
         options = replace(TestTranscripts.OPTIONS, beams=5)

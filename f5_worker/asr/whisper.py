@@ -1,11 +1,13 @@
-"""Speech recognition: a Whisper model on the CPU, loaded when first needed and unloaded when idle.
+"""Speech recognition: a Whisper model, loaded when first needed and unloaded when idle.
 
-The GPU has one owner, the engine; for a few seconds of a reference a CPU takes about as long.
+Beside models on a GPU it runs there too, as work of the engine, which owns the device. On a CPU it is faster-whisper's,
+whose int8 kernels are the faster ones there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -19,17 +21,17 @@ import numpy as np
 import soxr
 
 from f5_worker import cancellation
+from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, ClipTranscript, LoadedModel
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.errors import ModelUnavailable
+from f5_worker.models.published import is_hugging_face, recogniser_files
 from f5_worker.settings import REPOSITORY, Settings
 
 if TYPE_CHECKING:
-    from faster_whisper import WhisperModel
+    from f5_worker.models.placement import RunOnDevice
 
 OFF = "off"
-WHISPER_RATE = 16_000
 ENGLISH = "en"
-BEAM_SIZE = 5
 MAX_THREADS = 8  # more gain nothing for models this small
 MAX_COMPRESSION = 2.4  # text that repeats itself more is made up; Whisper's own limit
 SILENCE_SKIPPED_S = 2.0  # longer silences in which improbable words are recognised are skipped
@@ -62,26 +64,38 @@ class Transcription:
 
 
 class Recogniser:
-    """Whisper in CTranslate2's format, from a directory; never downloads. Safe to use from many threads."""
+    """Whisper from a directory, in Hugging Face's or CTranslate2's layout; never downloads. Many threads may use it.
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
+    Args:
+        device: `cpu` or `cuda`.
+        run_on_device: runs what uses the device, a short piece at a time.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings,
+        device: str = "cpu",
+        run_on_device: RunOnDevice = lambda work: work(),
+    ) -> None:
         """
         Raises:
             ModelUnavailable: a file is missing.
         """
         _check_files(directory)
         self._directory = directory
+        self._device, self._run_on_device = device, run_on_device
         self._threads = settings.cpu_threads or min(MAX_THREADS, os.cpu_count() or 1)
-        self._idle_s = settings.asr_idle_s
+        self._idle_s = math.inf if settings.asr_preload else settings.asr_idle_s
         self._max_samples = round(settings.reference_decode_max_s * WHISPER_RATE)
         self._lock = threading.Lock()
-        self._model: WhisperModel | None = None
+        self._model: LoadedModel | None = None
         self._n_users = 0
         self._idle_timer: threading.Timer | None = None
         self._cache: OrderedDict[tuple[str, str | None], Transcription] = OrderedDict()
 
     @contextmanager
-    def loaded_model(self) -> Iterator[WhisperModel]:
+    def loaded_model(self) -> Iterator[LoadedModel]:
         """Load the model if necessary and keep it loaded at least until the end of the block.
 
         Raises:
@@ -100,7 +114,7 @@ class Recogniser:
         finally:
             with self._lock:
                 self._n_users -= 1
-                if not self._n_users:
+                if not self._n_users and self._idle_s < math.inf:
                     self._idle_timer = threading.Timer(self._idle_s, self._unload)
                     self._idle_timer.daemon = True
                     self._idle_timer.start()
@@ -137,6 +151,16 @@ class Recogniser:
                 self._cache.popitem(last=False)
         return transcription
 
+    def transcribe_clip(self, samples: Samples, language: str) -> ClipTranscript:
+        """Transcribe a clip `[nw]` at 24 kHz of at most 30 s as a whole; clips of many threads share the device's work.
+
+        Args:
+            language: one that it understands.
+        """
+        audio = np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32)
+        with self.loaded_model() as model:
+            return model.transcribe_clip(audio, _language_code(language) or ENGLISH)
+
     def _transcribe(self, samples: Samples, language: str | None) -> Transcription:
         audio = soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE)[: self._max_samples]
         with self.loaded_model() as model:
@@ -162,11 +186,24 @@ class Recogniser:
         text = "".join(segment.text for segment in segments).strip()
         return Transcription(text, info.language, tuple(words))
 
-    def _load(self) -> WhisperModel:
-        from faster_whisper import WhisperModel
+    def preload(self) -> None:
+        """Load the model now.
+
+        Raises:
+            ModelUnavailable: the files are not a Whisper model.
+        """
+        with self.loaded_model():
+            pass
+
+    def _load(self) -> LoadedModel:
+        if self._device != "cpu" or is_hugging_face(self._directory):
+            from f5_worker.asr.device import DeviceWhisper
+
+            return DeviceWhisper.load(self._directory, self._device, self._run_on_device)
+        from f5_worker.asr.cpu import CpuWhisper
 
         try:
-            return WhisperModel(str(self._directory), device="cpu", compute_type="int8", cpu_threads=self._threads)
+            return CpuWhisper(str(self._directory), device="cpu", compute_type="int8", cpu_threads=self._threads)
         except (RuntimeError, ValueError) as error:
             raise ModelUnavailable(
                 f"the recogniser cannot be loaded ({type(error).__name__}); fetch it again or set F5_ASR_MODEL=off"
@@ -179,8 +216,13 @@ class Recogniser:
                 self._model = None
 
 
-def recogniser_from(settings: Settings) -> Recogniser | None:
+def recogniser_from(
+    settings: Settings, device: str = "cpu", run_on_device: RunOnDevice = lambda work: work()
+) -> Recogniser | None:
     """Open the recogniser that the settings name, as boot found it; return None if it is off or not there.
+
+    Args:
+        device, run_on_device: as those of `Recogniser`.
 
     Raises:
         ModelUnavailable: a directory is named that lacks a file.
@@ -188,10 +230,10 @@ def recogniser_from(settings: Settings) -> Recogniser | None:
     if settings.asr_model == OFF:
         return None
     if settings.asr_dir is not None:
-        return Recogniser(settings.asr_dir, settings)
+        return Recogniser(settings.asr_dir, settings, device, run_on_device)
     candidates = (place / settings.asr_model for place in (Path(), REPOSITORY / "models", settings.models_dir))
     directory = next((candidate for candidate in candidates if candidate.is_dir()), None)
-    return Recogniser(directory, settings) if directory else None
+    return Recogniser(directory, settings, device, run_on_device) if directory else None
 
 
 def _check_files(directory: Path) -> None:
@@ -200,9 +242,11 @@ def _check_files(directory: Path) -> None:
     Raises:
         ModelUnavailable: with the file's name. It may be tokenizer.json, or faster-whisper would download one.
     """
-    for name in ("config.json", "model.bin", "tokenizer.json"):
+    for name in recogniser_files(directory):
         if not (directory / name).is_file():
             raise ModelUnavailable(f"the recogniser has no {name}; fetch it again or set F5_ASR_MODEL=off")
+    if is_hugging_face(directory):
+        return
     if not any((directory / f"vocabulary.{kind}").is_file() for kind in ("json", "txt")):
         raise ModelUnavailable("the recogniser has no vocabulary; fetch it again or set F5_ASR_MODEL=off")
 

@@ -8,6 +8,7 @@ of one model; where several models have segments on the device, each takes one s
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -24,6 +25,9 @@ from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
 T = TypeVar("T")
 
+# A thread of Python that computes may keep the others waiting for so long, at each operation that they launch. Python's
+# own 5 ms, at dozens of operations, would leave the device without work.
+SWITCH_INTERVAL_S = 0.0005
 FORWARDS_ON_DEVICE = 16  # full forwards that the segments on the device may fill; between steps they take little memory
 STEPS_UNTIL_GROWTH = 200  # after the device ran out of memory: steps until twice the frames are tried again
 
@@ -56,6 +60,7 @@ class Engine:
     """
 
     def __init__(self, runner: ModelRunner[Any], batch_frames: int) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._runner = runner
         self._batch_frames = batch_frames
         self._forward_frames = batch_frames  # the bound now; smaller after the device ran out of memory

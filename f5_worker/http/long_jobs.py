@@ -85,11 +85,12 @@ class LongJobs:
         Raises:
             WorkerError: what `work` raises at once.
         """
-        job.task = asyncio.create_task(self._run(job, work, told))
-        await asyncio.wait((job.task,), timeout=AT_ONCE_S)
-        if job.error is not None:
-            raise job.error
+        task = asyncio.create_task(work)
+        await asyncio.wait((task,), timeout=AT_ONCE_S)
+        if task.done() and (error := task.exception()):
+            raise error
         self._jobs[job.id] = job
+        job.task = asyncio.create_task(self._run(job, task, told))
         self._forget()
         return job
 
@@ -132,9 +133,7 @@ class LongJobs:
                 progress.cancel()
         yield job.to_json(with_result=False)
 
-    async def _run(
-        self, job: LongJob, work: Coroutine[Any, Any, Json], told: Callable[[str, Exception], WorkerError]
-    ) -> None:
+    async def _run(self, job: LongJob, work: asyncio.Task[Json], told: Callable[[str, Exception], WorkerError]) -> None:
         try:
             job.result = await work
             job.n_bytes = len(json.dumps(job.result))

@@ -10,10 +10,12 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 ASSUMED_MODEL_BYTES = 1_400_000_000  # for a model file of unknown size: F5TTS_v1_Base is 1,348,435,761
 ASSUMED_SMALL_BYTES = 60_000_000
+HUGGING_FACE_WEIGHTS, CTRANSLATE2_WEIGHTS = "model.safetensors", "model.bin"  # of a recogniser, in either layout
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class PublishedRecogniser:
-    """A published Whisper model in CTranslate2's format: its files and licence."""
+    """A published Whisper model, in Hugging Face's layout or CTranslate2's: its files and licence."""
 
     name: str
     files: tuple[HubFile, ...]
@@ -91,7 +93,19 @@ class PublishedRecogniser:
     @property
     def weights(self) -> HubFile:
         """Return the file that holds the weights."""
-        return next(file for file in self.files if file.path == "model.bin")
+        return next(file for file in self.files if file.path in (HUGGING_FACE_WEIGHTS, CTRANSLATE2_WEIGHTS))
+
+
+def is_hugging_face(directory: Path) -> bool:
+    """Return whether a recogniser's directory has Hugging Face's layout; that is taken where it has both."""
+    return (directory / HUGGING_FACE_WEIGHTS).is_file()
+
+
+def recogniser_files(directory: Path) -> tuple[str, ...]:
+    """Return the names of the files that loading a recogniser needs, in the layout that its directory has."""
+    if is_hugging_face(directory):
+        return "config.json", "generation_config.json", HUGGING_FACE_WEIGHTS, "tokenizer.json"
+    return "config.json", CTRANSLATE2_WEIGHTS, "tokenizer.json"
 
 
 @lru_cache(maxsize=1)

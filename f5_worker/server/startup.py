@@ -80,9 +80,11 @@ def load_worker(settings: Settings) -> Worker:
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
     load_in_background()  # so that the first job in a language does not wait for its grammar
-    recogniser = recogniser_from(settings)
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
+    recogniser = recogniser_from(settings, "cpu" if runner.device == "cpu" else "cuda", engine.run)
+    if recogniser is not None and settings.asr_preload:
+        recogniser.preload()
 
     def load_model(name: str, directory: Path) -> Runner:
         """Load a further model while jobs run."""

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 
 from f5_worker.errors import TextUnspeakable
-from f5_worker.text.expand.expand import expand as write_out
 from f5_worker.text.language import sentence_language
 from f5_worker.text.markup.characters import plain_characters
 from f5_worker.text.scripts import WORD_JOINERS, strip_invisible
@@ -31,7 +30,7 @@ _UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W\d_])|(?<=[^\W\d_])_+(?=[^\W_])"
 _ADDRESS_SIGN, _ADDRESS_CHARS = re.compile(r"[@/]|www\."), 100
 _RANGE_DASH = re.compile(r"(?<=\d)[–—](?=\d)")
 # A number and a full stop may be an ordinal, and a short word and one within a sentence is an abbreviation.
-_NUMBERED = re.compile(r"(?:\d|(?<!\w)[^\W\d_][^\w\s]?\w?)\. +$")
+_NUMBERED = re.compile(r"(?:(?<!\d)\d{1,3}|(?<!\w)[^\W\d_][^\w\s]?\w?)\. +$")
 _ABBREVIATED = re.compile(r"(?:\d|(?<![^\W\d_])[^\W\d_]{1,5})\. +$")
 _ABBREVIATED_CHARS = 8
 _LINE_ENDS = re.compile(r"\r\n?")
@@ -64,8 +63,10 @@ def normalize(text: str, *, language: str = "en", by_script: bool = False, expan
 
 def written_out(text: SourceMappedText, language: str, *, by_script: bool) -> Iterator[SourceMappedText]:
     """Yield the sentences of a plain text, each with the white space behind it, as soon as its numbers are in words."""
+    from f5_worker.text.expand.expand import expand  # compiles 10 ms of patterns
+
     for sentence in _sentences(text):
-        yield write_out(sentence, sentence_language(sentence.text, language) if by_script else language)
+        yield expand(sentence, sentence_language(sentence.text, language) if by_script else language)
 
 
 def plain_text(text: SourceMappedText) -> SourceMappedText:

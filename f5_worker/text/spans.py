@@ -97,11 +97,14 @@ class SourceMappedText:
         return SourceMappedText("".join(texts), tuple(origin))
 
     def _origin_of(self, begin: int, end: int, new: str) -> Iterator[Span]:
-        """Map what replaces `text[begin:end]`: a part that stays keeps its own origin, all else has the whole's."""
+        """Map what replaces `text[begin:end]`: a part that stays keeps its own origin, all else has the whole's.
+
+        If letters or digits around it go, what stays stands for them.
+        """
         if not new:
             return
         kept = self.text.find(new, begin, end)
-        if kept >= 0:
+        if kept >= 0 and not any(map(str.isalnum, self.text[begin:kept] + self.text[kept + len(new) : end])):
             yield from self.origin[kept : kept + len(new)]
             return
         whole = (self.origin[begin][0], self.origin[end - 1][1]) if end > begin else self._between(begin)

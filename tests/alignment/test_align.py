@@ -18,6 +18,7 @@ from f5_worker.alignment.refine import BOUNDARY_MARGIN_S, LAG_S, ApproximateWord
 from f5_worker.alignment.words import word_spans
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from tests.audio.signals import noise, silence
+from tests.listen import cpu_whisper
 
 # Some of those that the constants of alignment/refine.py were fitted to; bench/timing_sentences.txt has others.
 TEXTS = (
@@ -85,9 +86,7 @@ def test_times_never_cross_however_wrong_attention_is(drawn: list[tuple[float, i
 
 @pytest.fixture(scope="module")
 def aligner() -> WhisperAligner:
-    from tests.listen import _whisper
-
-    return WhisperAligner(lambda: contextlib.nullcontext(_whisper()), "en-US")
+    return WhisperAligner(lambda: contextlib.nullcontext(cpu_whisper()), "en-US")
 
 
 def checked(aligned: Aligned | None, text: str, length_s: float) -> Aligned:
@@ -167,9 +166,7 @@ def test_a_text_that_cannot_be_aligned_gives_none(
 
 @pytest.mark.model
 def test_a_language_that_the_model_does_not_know_is_not_aligned() -> None:
-    from tests.listen import _whisper
-
-    german = WhisperAligner(lambda: contextlib.nullcontext(_whisper()), "de")
+    german = WhisperAligner(lambda: contextlib.nullcontext(cpu_whisper()), "de")
     assert german.align(noise(2.0), "Guten Tag.") is None
 
 

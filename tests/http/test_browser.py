@@ -48,6 +48,7 @@ TEXT = (
     "After the third, we are done."
 )
 KEY = "a-key-of-the-page"
+OTHER_NAME = "worker.test"  # of this machine; other than localhost, browsers trust it with https alone
 WAIT_MS = 30_000
 
 
@@ -59,6 +60,7 @@ def browser() -> Iterator[Any]:
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
         f"--use-file-for-fake-audio-capture={CLIP}",
+        f"--host-resolver-rules=MAP {OTHER_NAME} 127.0.0.1",
     ]
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -84,7 +86,7 @@ def visit(browser: Any) -> Callable[..., Any]:
     """Opens the page; at the end nothing was asked of another host, and no script has failed."""
 
     @contextmanager
-    def open_page(server: RunningServer, **options: Any) -> Iterator[Any]:
+    def open_page(server: RunningServer, host: str = "127.0.0.1", **options: Any) -> Iterator[Any]:
         context = browser.new_context(accept_downloads=True, **(options or SCREENS["desktop"]))
         context.set_default_timeout(WAIT_MS)
         expect.set_options(timeout=WAIT_MS)
@@ -94,7 +96,7 @@ def visit(browser: Any) -> Callable[..., Any]:
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("console", lambda line: faults.append(line.text) if "Security Policy" in line.text else None)
-        own = server.url
+        own = server.url.replace("127.0.0.1", host)
         page.goto(own)
         yield page
         context.close()
@@ -223,6 +225,15 @@ def test_advice_for_a_bad_clip_and_errors_in_words(visit: Callable[..., Any], se
         expect(alert).to_contain_text("The server does not answer.")
 
 
+def test_without_https_the_page_says_why_it_cannot_record(visit: Callable[..., Any], server: RunningServer) -> None:
+    with visit(server, host=OTHER_NAME) as page:
+        page.get_by_text("New clip").click()
+        expect(page.get_by_role("button", name="Record")).to_be_disabled()
+        expect(page.locator("#clip-status")).to_contain_text("Choose a file instead")
+        page.get_by_text("Stored voice").click()
+        speak(page)
+
+
 def test_subtitles_are_dubbed(visit: Callable[..., Any], server: RunningServer) -> None:
     srt = "1\n00:00:00,500 --> 00:00:03,000\nThe first line.\n\n2\n00:00:03,500 --> 00:00:06,000\nAnd the second.\n"
     with visit(server, **SCREENS["phone"]) as page:
@@ -303,6 +314,47 @@ def test_everything_is_reached_with_the_keyboard(visit: Callable[..., Any], serv
         page.locator('input[name="source"]').first.focus()
         page.keyboard.press("ArrowRight")
         expect(page.get_by_role("button", name="Record")).to_be_visible()
+
+
+def test_chunks_are_joined_without_a_gap_and_words_marked_by_their_place(
+    visit: Callable[..., Any], server: RunningServer
+) -> None:
+    with visit(server) as page:
+        starts = page.evaluate(
+            """async () => {
+                const { StreamPlayer } = await import("./page/player.js");
+                const starts = [];
+                const start = AudioBufferSourceNode.prototype.start;
+                AudioBufferSourceNode.prototype.start = function (at) { starts.push(at); start.call(this, at); };
+                const player = new StreamPlayer(24000);
+                for (const n of [2400, 1200, 4800]) player.add(new Int16Array(n), 0);
+                player.close();
+                return starts;
+            }"""
+        )
+        assert np.diff(starts) == pytest.approx([0.1, 0.05])
+        marked = page.evaluate(
+            """async () => {
+                const { HeardWords } = await import("./page/words.js");
+                const pane = document.createElement("div");
+                const words = new HeardWords(pane, "No, no:\\n  no more no.");
+                words.add([{text: "No,", start_s: 0, end_s: 1}, {text: "no:", start_s: 1, end_s: 2}]);
+                words.add([{text: "no", start_s: 2, end_s: 3}]);
+                const seen = [];
+                for (const time_s of [-1, 0.5, 2.5, 1.5]) { words.show(time_s); seen.push(pane.innerHTML); }
+                return seen;
+            }"""
+        )
+        heard, now, not_yet = '<span class="heard">', '<span class="heard now">', '<span(?: class="")?>'
+        end = "</span>"
+        patterns = [
+            f"{not_yet}No,{end} {not_yet}no:{end}\n  {not_yet}no{end} more no.",
+            f"{now}No,{end} {not_yet}no:{end}\n  {not_yet}no{end} more no.",
+            f"{heard}No,{end} {heard}no:{end}\n  {now}no{end} more no.",
+            f"{heard}No,{end} {now}no:{end}\n  {not_yet}no{end} more no.",
+        ]
+        for pattern, html in zip(patterns, marked, strict=True):
+            assert re.fullmatch(pattern, html)
 
 
 def long_recording(times: int) -> tuple[bytes, str]:

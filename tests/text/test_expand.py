@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import logging
 import string
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from f5_worker.text.expand import library
 from f5_worker.text.expand.grammar import Grammar
 from f5_worker.text.expand.library import DIRECTORY, LANGUAGES, grammar
 from f5_worker.text.expand.numbers import languages, numbers
@@ -325,7 +328,7 @@ def test_what_is_said(language: str, written: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("6.02 × 10^23", "six point zero two times ten to the power of twenty three"),
+        ("6.02 × 10, 3×4=12", "six point zero two times ten, three times four equals twelve"),
         ("I love 90s music.", "I love nineties music."),
         ("at 123 W Main St. The house", "at one twenty three West Main Street. The house"),
         ("sugar? No. 5 minutes later", "sugar? No. five minutes later"),
@@ -381,6 +384,24 @@ def test_a_token_is_said_in_the_order_that_the_verbalizer_takes() -> None:
     own = Grammar(DIRECTORY / "en.tagger.fst", DIRECTORY / "en.verbalizer.fst")
     assert own.read("On 5 May 2024.") == [(3, 13, "the fifth of may twenty twenty four")]
     assert own.read("\ud800".encode("utf-8", "replace").decode()) == []
+
+
+def test_without_its_grammar_a_language_still_has_numbers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(library, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(library, "_loaded", {})
+    monkeypatch.setattr(logging.getLogger("f5_worker"), "propagate", True)
+    assert normalize("Il y a 12 km.", language="fr").text == "Il y a douze km."
+    assert normalize("Il y a 13 km.", language="fr").text == "Il y a treize km."
+    assert caplog.text.count("was not built") == 1
+
+
+def test_grammars_are_loaded_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "_loaded", {})
+    library.load_in_background().join(30)
+    assert sorted(library._loaded) == sorted(LANGUAGES)
+    assert all(library._loaded.values())
 
 
 @pytest.mark.parametrize(

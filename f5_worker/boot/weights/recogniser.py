@@ -15,7 +15,7 @@ from f5_worker.boot.weights.copies import sync
 from f5_worker.boot.weights.disks import RESERVE_BYTES
 from f5_worker.boot.weights.recipes import SourceProblem, Tools
 from f5_worker.boot.weights.weights import WAIT_S, WeightRoots, WeightsSource
-from f5_worker.models.published import HubFile, PublishedRecogniser, recognisers
+from f5_worker.models.published import HubFile, PublishedRecogniser, recogniser_files, recognisers
 from f5_worker.storage import files
 from f5_worker.storage.staging import staging_directory, sweep
 
@@ -75,8 +75,9 @@ def why_incomplete(directory: Path, published: PublishedRecogniser | None) -> st
 
     tokenizer.json is required: faster-whisper would download one if it were missing.
     """
-    needed = {file.path: file.size_bytes for file in published.files} if published else {}
-    needed = {"config.json": None, "model.bin": None, "tokenizer.json": None, **needed}
+    needed: dict[str, int | None] = dict.fromkeys(recogniser_files(directory))
+    if published is not None:
+        needed = {file.path: file.size_bytes for file in published.files}
     for name, size in needed.items():
         path = directory / name
         if not path.is_file():

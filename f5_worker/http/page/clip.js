@@ -144,7 +144,10 @@ export function whenKept(onKept) {
 }
 
 $("record").addEventListener("click", () => attempt(record));
-$("clip-file").addEventListener("change", () => takeFiles([...$("clip-file").files]));
+$("clip-file").addEventListener("change", () => {
+  takeFiles([...$("clip-file").files]);
+  $("clip-file").value = ""; // so that the same file can be chosen again
+});
 $("words").addEventListener("change", () => attempt(examine));
 $("use-example").addEventListener("click", () => {
   $("words").value = $("example").textContent.replace(/\s+/g, " ").trim();

@@ -27,7 +27,6 @@ async def begin(request: Request) -> Json:
     body = await read_json(request)
     kind = ACTIONS.get(str(body.get("action", "synthesize")))
     contract = Contract(body if kind is None else with_key(request, kind, body), request.state.id)
-    contract.read()
     service = service_of(request)
     job = LongJob(request.state.id, request.state.caller)
     work = answer_detached(request, contract, job.feed)

@@ -15,6 +15,7 @@ from f5_worker.text.expand.islands import has_sign, islands
 from f5_worker.text.expand.library import abbreviations, grammar
 from f5_worker.text.expand.numbers import UNSPACED, numbers
 from f5_worker.text.expand.rules import rules
+from f5_worker.text.scripts import UNSPACED as UNSPACED_LETTERS
 from f5_worker.text.sentences import stop_ends_sentence
 from f5_worker.text.spans import SourceMappedText
 
@@ -24,6 +25,7 @@ _ACROSS_COMMAS = ("en", "hi")  # their grammars know punctuation between words
 # reads no more. What is longer is a list of numbers.
 MAX_PIECE_CHARS, MAX_GRAMMAR_CHARS, MAX_GRAMMAR_DIGITS = 500, 1_000, 100
 _LETTERS = re.compile(r"[^\W\d_]+")
+_BESIDE_UNSPACED = re.compile(rf"(?<=[{UNSPACED_LETTERS}])(?=\d)|(?<=\d)(?=[{UNSPACED_LETTERS}])")
 _SPACE_BEFORE = re.compile(r" +(?=[,.;:!?])")
 
 
@@ -54,6 +56,8 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _expand(sentence: SourceMappedText, language: str, *, by_grammar: bool) -> SourceMappedText:
+    if language not in UNSPACED:
+        sentence = sentence.sub(_BESIDE_UNSPACED, " ")
     for pattern, replacement in rules(language):
         if pattern.search(sentence.text):
             sentence = sentence.sub(pattern, replacement)

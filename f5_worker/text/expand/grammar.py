@@ -19,7 +19,7 @@ Fields = list[tuple[str, Any]]  # of a token, in order: a string, True, or field
 
 _TOKEN = re.compile(rb"tokens \{ (.*?) ?\}(?= *tokens \{| *$)", re.DOTALL)
 _FIELD = re.compile(r' *(?:(?P<end>\})|(?P<key>\w+) *(?:(?P<open>\{)|: *(?:"(?P<text>.*?)"(?= |$)|(?P<true>\w+))))')
-_WHOLE = {"preserve_order"}  # a token with this key is in the order in which it is said
+_IN_ORDER = "preserve_order"  # a token with this key is in the order in which it is said
 _CACHED_TOKENS = 2048
 _MAX_FIELDS = 5  # 120 orders; no token of the grammars has more
 
@@ -55,7 +55,7 @@ class Grammar:
     def read(self, text: str) -> list[Expansion]:
         """Return what is said otherwise than it is written, in order; nothing where the grammar does not accept it.
 
-        Takes time linear in the length of the text, some 0.2 ms a character.
+        Takes time linear in the length of the text, some 0.1 ms a letter and more a digit.
         """
         readings = []
         for begin, end, token in self._tokens(text):
@@ -122,7 +122,7 @@ def _parse(token: str) -> Fields:
 
 def _orders(fields: Fields) -> Iterator[str]:
     """Yield the fields as text in every order."""
-    is_ordered = len(fields) > _MAX_FIELDS or any(key in _WHOLE for key, _ in fields)
+    is_ordered = len(fields) > _MAX_FIELDS or any(key == _IN_ORDER for key, _ in fields)
     for ordered in [fields] if is_ordered else itertools.permutations(fields):
         for parts in itertools.product(*(list(_texts(key, value)) for key, value in ordered)):
             yield "".join(parts)

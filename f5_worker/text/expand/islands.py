@@ -64,10 +64,8 @@ def _bare(text: str, match: re.Match[str]) -> tuple[int, int]:
     if _BRACKETED.fullmatch(match[0]):  # an area code
         return begin, end
     opening, closing = _OPENING.match(text, begin, end), _CLOSING.search(text, begin, end)
-    first = opening.end() if opening else begin
-    return (
-        (first, closing.start() if closing else end) if first < (closing.start() if closing else end) else (begin, end)
-    )
+    first, last = opening.end() if opening else begin, closing.start() if closing else end
+    return (first, last) if first < last else (begin, end)
 
 
 def _is_read(word: str, abbreviations: Collection[str], *, is_last: bool) -> bool:

@@ -27,6 +27,7 @@ _UNITS = (
     "g gram MW megawatt fps frame~per~second"
 ).split()
 _INVARIABLE = "kilohertz"
+_PLURAL_COINS = {"$": "dollars", "£": "pounds", "€": "euros"}
 _COINS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _MONARCHS = (
     "Albert Alexander Alfonso Benedict Carlos Catherine Charles Christian Edward Elizabeth Felipe Ferdinand Francis "
@@ -92,10 +93,9 @@ def _german_time(match: re.Match[str]) -> str:
     hour, minute, second = int(match[1]), int(match[2]), match[3] and int(match[3])
     if hour > 24 or minute > 59:
         return f"{hour} {minute}"
-    said = f"{hour} Uhr {minute or ''}".rstrip()
-    return (
-        f"{hour} Uhr {minute} und {second if second != 1 else 'eine'} Sekunde{'n' * (second != 1)}" if second else said
-    )
+    if second:
+        return f"{hour} Uhr {minute} und {second if second != 1 else 'eine'} Sekunde{'n' * (second != 1)}"
+    return f"{hour} Uhr {minute}" if minute else f"{hour} Uhr"
 
 
 def _french_time(match: re.Match[str]) -> str:
@@ -114,11 +114,7 @@ def _chinese_amount(match: re.Match[str]) -> str:
     return f"{read[0].said}{_CHINESE_COINS.get(match[3], '')}" if read else f"{sign}{number}"
 
 
-def _portuguese_time(match: re.Match[str]) -> str:
-    return f"{int(match[1])}h{match[2] or ''}"
-
-
-# In this order; each is tried in every sentence of its language that has a capital letter, a digit or a sign.
+# In this order; each is tried in every sentence of its language.
 _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
     "en": (
         # words
@@ -142,10 +138,11 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\d-])(?!\d00-\d000)(\d{3})-(\d{4})(?![\d-])", lambda m: f"{_spaced(m[1])}, {_spaced(m[2])}"),
         (r"(?<!\d)((?:\d{4}[ -]){3})(\d{4})(?!\d)", lambda m: ", ".join(map(_spaced, f"{m[1]}{m[2]}".split()))),
         (r"\b[1-9]\d{3,11}000\b(?<!\d{13})(?![,.:/-]\d)", lambda m: f"{int(m[0]):,}"),
+        (r"(?<![\w.,$€£/:#-])[1-9]\d{4,8}(?= (?:[a-z]{2,}s|people|men|women|children)\b)", lambda m: f"{int(m[0]):,}"),
         # arithmetic and signs
-        (r"\^(-?\d+)", r" to the power of \1"),
         (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
         (r" ?÷ ?(?=\d)", " divided by "),
+        (r"√ ?(?=\d)", "the square root of "),
         (r"#(?=\d)", "number "),
         (r"~ ?(?=\d)", "approximately "),
         (r"(?<=\w)&(?=\w)", " and "),
@@ -169,6 +166,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"([$£€])(\d[\d,.]*)-(?=\d)", r"\1\2-\1"),
         (r"(\d[\d,.]*)(?: (EUR|USD|GBP)\b| ?([€£$])(?!\d))", lambda m: f"{m[3] or _COINS[m[2]]}{m[1]}"),
         (r"\b(EUR|USD|GBP) ?(?=\d)", lambda m: _COINS[m[1]]),
+        (r"([$£€])(\d+(?:\.\d+)?)[kK]\b", lambda m: f"{m[2]} thousand {_PLURAL_COINS[m[1]]}"),
         # amounts
         (r"(?<=\d)m (?=(?!tall|long|wide|high|deep|away|from|of|to|and|or|in|on|at|by|x )[a-z]{4,})", " million "),
         (r"(?<![\w.,$£€])(\d+(?:\.\d+)?)(M|B|bn)\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),
@@ -179,6 +177,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\w.,$£€])(\d+) s\b|(?<![\w.,$£€])(\d*[1-9])s\b", lambda m: f"{m[1] or m[2]} seconds"),
         (rf"(?<![\w.,$£€])(\d+(?:[.,]\d+)*) ?({_alternatives(_named(_UNITS))})(?![\w/²³])", _unit),
         (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w./-]|[,:]\d| ?=)", _range),
+        (r"(?<![-–]\d)(?<=\d) ?= ?(?=[-√\d])|(?<=\w) = (?=[\w√-])", " equals "),
     ),
     "de": (
         (r"(?<![\d.,:/€$£-])1[1-9]\d\d(?![\d:/-]|[.,]\d)", lambda m: converted(int(m[0]), "de", "year")),
@@ -188,7 +187,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (GERMAN_NUMBER, german_number),
         (r"(\d[\d.,]*) ?([€$£])", r"\2\1"),
         (
-            r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\d:])(?: (?:Uhr|h)\b)?(?! ?(?:min|Min|Std|Stunden))(?! E)",
+            r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\d:])(?: (?:Uhr|h)\b)?(?! ?(?:min|Min|Std|Stunden))",
             _german_time,
         ),
         (r"(?<![\d:])(\d{1,2})\.([0-5]\d)() Uhr\b", _german_time),
@@ -232,7 +231,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\dA-Za-z)])[-−](?=[\d√])", "マイナス"),
         (r"√(?=\d)", "ルート"),
     ),
-    "pt": ((r"(?<![\d:])(\d{1,2}):(\d{2})(?![\d:])(?! d)", _portuguese_time),),
+    "pt": ((r"(?<![\d:])(\d{1,2}):(\d{2})(?![\d:])(?! d)", lambda m: f"{int(m[1])}h{m[2]}"),),
     "zh": (
         (r"(?<=\d),(?=\d{3}(?!\d))", ""),
         (r"([￥¥$€]?)(\d{4,}\.\d+)(?=[元块圆]|[美欧日]元|英镑)|([￥¥$€])(\d{4,}\.\d+)", _chinese_amount),

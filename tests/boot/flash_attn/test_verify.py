@@ -32,7 +32,7 @@ def package(attend: Attention, version: str = "2.8.3", broken_varlen: bool = Fal
 
     def unpad(x: torch.Tensor, mask: torch.Tensor) -> tuple[Any, ...]:
         lengths = mask.sum(1)
-        cu = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+        cu = torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
         return x[mask], mask.flatten().nonzero().flatten(), cu, int(lengths.max()), lengths
 
     def pad(x: torch.Tensor, indices: torch.Tensor, b: int, n: int) -> torch.Tensor:
@@ -47,7 +47,8 @@ def package(attend: Attention, version: str = "2.8.3", broken_varlen: bool = Fal
 
 
 def check(monkeypatch: pytest.MonkeyPatch, modules: dict[str, ModuleType], device: str = "cpu") -> dict[str, Any]:
-    for name, module in modules.items():
+    absent = {"flash_attn.flash_attn_interface": None}  # that of a flash-attn which is installed here
+    for name, module in (absent | modules).items():
         monkeypatch.setitem(sys.modules, name, module)
     return verify_child.check(device)
 

@@ -59,9 +59,11 @@ def fill(directory: Path) -> Path:
 
 def test_the_published_table_is_complete() -> None:
     for name, entry in recognisers().items():
-        assert {"config.json", "model.bin", "tokenizer.json"} <= {file.path for file in entry.files}, name
+        paths = {file.path for file in entry.files}
+        assert {"config.json", "tokenizer.json"} <= paths, name
+        assert "model.bin" in paths or {"model.safetensors", "generation_config.json"} <= paths, name
         assert entry.weights.sha256 is not None, name
-        assert entry.licence == "mit", name
+        assert entry.licence in ("mit", "apache-2.0"), name
 
 
 def test_off_searches_nowhere(roots: WeightRoots) -> None:
@@ -146,6 +148,17 @@ def test_without_its_tokenizer_it_is_incomplete(tmp_path: Path) -> None:
     assert why_incomplete(directory, None) is None
     (directory / "tokenizer.json").unlink()  # faster-whisper would download one
     assert why_incomplete(directory, None) == "has no tokenizer.json"
+
+
+def test_hugging_faces_layout_needs_its_own_files(tmp_path: Path) -> None:
+    directory = tmp_path / "asr"
+    directory.mkdir()
+    for name in ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json"):
+        (directory / name).touch()
+    assert why_incomplete(directory, None) is None
+    (directory / "generation_config.json").unlink()
+    assert why_incomplete(directory, None) == "has no generation_config.json"
+    assert why_incomplete(directory, published()[NAME]) == "has 0 bytes of config.json instead of 2"
 
 
 def test_it_can_be_baked_into_an_image(roots: WeightRoots, tmp_path: Path) -> None:

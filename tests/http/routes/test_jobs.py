@@ -66,6 +66,7 @@ def test_what_is_wrong_is_said_at_once(client: httpx2.Client, worker: Worker, de
         first = other.post("/v1/jobs", json=SPEECH)
         full = other.post("/v1/jobs", json=SPEECH)
         free.set()
+        assert 'f5_errors_total{code="QUEUE_FULL"} 1.0' in other.get("/metrics").text
     assert (first.status_code, full.status_code) == (202, 429)
     assert int(full.headers["retry-after"]) > 0
 

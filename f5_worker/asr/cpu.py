@@ -1,0 +1,51 @@
+"""Whisper on the CPU: faster-whisper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.audio import pad_or_trim
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_ctranslate2_storage
+from numpy.typing import NDArray
+
+from f5_worker.asr.loaded import BEAM_SIZE, FRAME_SAMPLES, STEP_S, ClipTranscript, TokenTimes
+from f5_worker.audio.levels import Samples
+
+
+class CpuWhisper(WhisperModel):  # type: ignore[misc]
+    """faster-whisper's model, which can also be forced to decode a text: a `LoadedModel`."""
+
+    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+        """Decode the tokens of a text; see `LoadedModel.force`."""
+        mel = self._log_mel(audio)
+        frames = mel.shape[1]
+        # Only the sound itself: padded to 30 s, as in Whisper's training, it takes longer and is no better.
+        encoded = self.model.encode(get_ctranslate2_storage(np.pad(mel, ((0, 0), (0, frames % 2)))[None]))
+        result = self.model.align(encoded, self._tokenizer(language).sot_sequence, [list(tokens)], frames)[0]
+        indices, steps = np.array(result.alignments).T
+        starts = [steps[indices == token].min() for token in range(len(tokens) + 1)]
+        return TokenTimes(np.array(starts) * STEP_S, np.array(result.text_token_probs))
+
+    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+        """Transcribe a clip as a whole; see `LoadedModel.transcribe_clip`."""
+        tokenizer = self._tokenizer(language)
+        found = self.model.generate(
+            get_ctranslate2_storage(pad_or_trim(self._log_mel(audio))[None]),
+            [[*tokenizer.sot_sequence, tokenizer.no_timestamps]],
+            beam_size=BEAM_SIZE,
+            return_scores=True,
+            return_no_speech_prob=True,
+        )[0]
+        text = self.hf_tokenizer.decode(found.sequences_ids[0]).strip()
+        return ClipTranscript(text, found.scores[0], found.no_speech_prob)
+
+    def _log_mel(self, audio: Samples) -> NDArray[np.float32]:
+        frames = -(-len(audio) // FRAME_SAMPLES)
+        mel: NDArray[np.float32] = self.feature_extractor(audio)[:, :frames]
+        return mel
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        return Tokenizer(self.hf_tokenizer, self.model.is_multilingual, task="transcribe", language=language)

@@ -1,0 +1,78 @@
+"""What a loaded recogniser does, whether on the CPU or on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f5_worker.audio.levels import Samples
+
+WHISPER_RATE = 16_000
+FRAME_SAMPLES = 160  # of Whisper's spectrogram at 16 kHz; its encoder halves the rate
+MAX_FRAMES = 3_000  # 30 s: Whisper's window
+STEP_S = 0.020  # of the encoder
+BEAM_SIZE = 5
+MAX_TEXT_TOKENS = 440  # of the 448 that Whisper can decode, less those that start the decoding
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTimes:
+    """Where the `t` tokens of a text are in its sound, by the attention of Whisper's alignment heads.
+
+    Attributes:
+        starts_s: `[t + 1]` when attention moves to each token, and last when it moves to the end.
+        probabilities: `[t]` of the tokens.
+    """
+
+    starts_s: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClipTranscript:
+    """What is spoken in a clip of at most 30 s, by one search, however unlikely.
+
+    Attributes:
+        mean_log_probability: of its tokens.
+        no_speech_probability: that nothing is spoken.
+    """
+
+    text: str
+    mean_log_probability: float
+    no_speech_probability: float
+
+
+class LoadedModel(Protocol):
+    """A loaded Whisper; many threads may use it at once."""
+
+    @property
+    def hf_tokenizer(self) -> Any:
+        """Return its `tokenizers.Tokenizer`."""
+
+    @property
+    def supported_languages(self) -> list[str]:
+        """Return the ISO 639-1 codes of the languages that it knows."""
+
+    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+        """Decode the tokens of a text that is spoken in the sound, and return where.
+
+        Args:
+            audio: `[nw]` at 16 kHz, at most MAX_FRAMES of it.
+            tokens: at most MAX_TEXT_TOKENS, and at most one for each encoder step.
+            language: one that the model knows.
+        """
+
+    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+        """Transcribe a clip as a whole, without timestamps.
+
+        Args:
+            audio: `[nw]` at 16 kHz, at most MAX_FRAMES of it.
+            language: one that the model knows.
+        """
+
+    def transcribe(self, audio: Samples, **options: Any) -> tuple[Iterable[Any], Any]:
+        """Transcribe sound `[nw]` at 16 kHz as faster-whisper's `WhisperModel.transcribe` does."""

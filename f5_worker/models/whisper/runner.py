@@ -1,0 +1,265 @@
+"""A loaded Whisper on its device: the only code that runs it. Only the thread that owns the device calls it.
+
+Legend: b rows, t tokens, n encoder steps, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from f5_worker.audio.levels import Samples
+from f5_worker.models.f5.cuda.errors import translate_cuda_errors
+from f5_worker.models.f5.cuda.upload import upload
+from f5_worker.models.placement import RunOnDevice
+from f5_worker.models.whisper.attention import attention_matrix, token_starts
+from f5_worker.models.whisper.checkpoint import load_whisper
+from f5_worker.models.whisper.config import MAX_FRAMES, SAMPLE_RATE, DecodingConfig, WhisperArch, read_decoding
+from f5_worker.models.whisper.graphs import AlignmentGraphs, BatchSize, graph_size
+from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
+from f5_worker.models.whisper.network import Sound, Whisper
+from f5_worker.models.whisper.search import BeamSearch, SearchOptions
+
+STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
+MAX_LOGIT_COLUMNS = 32  # whose logits, of the whole vocabulary, are in memory at once
+
+
+@dataclass(frozen=True)
+class ForcedText:
+    """The tokens that are spoken in a clip.
+
+    Attributes:
+        prompt: the tokens before the text, `<|notimestamps|>` the last of them.
+        tokens: of the text.
+        end: the token after the text, `<|endoftext|>`; those below it are text.
+        steps: the encoder steps that the tokens are placed at.
+    """
+
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+    end: int
+    steps: int
+
+    @property
+    def n_tokens(self) -> int:
+        """Return the tokens that go through the decoder."""
+        return len(self.prompt) + len(self.tokens) + 1
+
+
+@dataclass(frozen=True, eq=False)
+class ForcedAlignment:
+    """Where the `t` tokens of a text are in its sound.
+
+    Attributes:
+        starts: `[t + 1]` the encoder step at which attention moves to each token, and last to the end.
+        probabilities: `[t]` of each token, among those of text.
+    """
+
+    starts: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+class WhisperRunner:
+    """Runs one network. Alignments are only begun: the caller waits for them elsewhere, not in the device's thread.
+
+    Raises from all methods: OutOfMemory when the device is full, GpuLost when its context is broken for good.
+    """
+
+    def __init__(self, model: Whisper, decoding: DecodingConfig) -> None:
+        self.model = model
+        self.decoding = decoding
+        self._graphs = AlignmentGraphs(self._align_batch, model.device) if model.device.type == "cuda" else None
+
+    def log_mel(self, recording: Samples) -> NDArray[np.float32]:
+        """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
+        with _inference():
+            mel: NDArray[np.float32] = log_mel(recording, self.model.arch.mels, self.model.device).cpu().numpy()
+            return mel
+
+    def encode(self, mel: NDArray[np.float32]) -> Sound:
+        """Return what the decoder attends to of one log-mel `[m, f]`, f even."""
+        with _inference():
+            return self._encode(upload(torch.from_numpy(mel)[None], self.model.device), None)
+
+    def encode_windows(self, clips: Sequence[Samples]) -> Sound:
+        """Return the same of clips `[nw]` at 16 kHz, padded to Whisper's window of 30 s, as it was trained."""
+        with _inference():
+            device = self.model.device
+            waves = upload(pad_clips(clips, len(clips), MAX_FRAMES), device)
+            lengths = upload(torch.tensor([len(clip) for clip in clips]), device)
+            return self._encode(log_mels(waves, lengths, self.model.arch.mels)[0], None)
+
+    def align(self, clips: Sequence[Samples], texts: Sequence[ForcedText]) -> PendingAlignment:
+        """Decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""
+        frames = max(n_frames(len(clip)) for clip in clips)
+        exact = BatchSize(len(clips), max(2, frames + frames % 2), max(text.n_tokens for text in texts))
+        size = (graph_size(exact) if self._graphs else None) or exact
+        batch = _pack(clips, texts, size)
+        with _inference():
+            if self._graphs is not None and size is not exact:
+                return PendingAlignment(texts, _Download.begin(self._graphs.run(size, batch)))
+            aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
+            return PendingAlignment(texts, _Download.begin(aligned))
+
+    def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
+        """Decode a text against sound that is encoded."""
+        with _inference():
+            tokens = upload(torch.tensor([[*text.prompt, *text.tokens, text.end]]), self.model.device)
+            counts = upload(torch.tensor([[text.n_tokens], [text.steps], [text.end]]), self.model.device)
+            return PendingAlignment([text], _Download.begin(self._align(sound, tokens, *counts)))
+
+    def advance(self, search: BeamSearch, n_steps: int) -> None:
+        """Take so many steps of a search."""
+        with _inference():
+            search.advance(n_steps)
+
+    def search(self, sound: Sound, options: SearchOptions) -> BeamSearch:
+        """Return a search for the transcript of each row of the sound."""
+        with _inference():
+            return BeamSearch(self.model.decoder, sound, options)
+
+    def token_probabilities(self, sound: Sound, start: int, choices: Sequence[int]) -> list[float]:
+        """Return the probabilities of choices for the token after `start`: of languages, for example."""
+        with _inference():
+            states = self.model.decoder(upload(torch.tensor([[start]]), self.model.device), sound)
+            logits = self.model.decoder.logits(states[0, -1])
+            chosen: list[float] = logits[upload(torch.tensor(choices), self.model.device)].softmax(-1).tolist()
+            return chosen
+
+    def _encode(self, mel: Tensor, frames: Tensor | None) -> Sound:
+        states = self.model.encoder(mel.to(self.model.dtype), frames)
+        return self.model.decoder.project_sound(states, None if frames is None else frames // 2)
+
+    def _align_batch(self, waves: Tensor, numbers: Tensor, tokens: Tensor) -> Tensor:
+        """Return what `_align` does of a batch as `_pack` makes it; nothing here waits for the device."""
+        lengths, *counts = numbers
+        return self._align(self._encode(*log_mels(waves, lengths, self.model.arch.mels)), tokens, *counts)
+
+    def _align(self, sound: Sound, tokens: Tensor, counts: Tensor, steps: Tensor, ends: Tensor) -> Tensor:
+        """Return the attention `[b, t, n]` of each token, and as the last of n + 1 columns its probability.
+
+        Args:
+            tokens: `[b, t]` prompt, text and end of each row, and more ends.
+            counts, steps: `[b]` tokens and encoder steps of each row.
+            ends: `[b]` the token after the text; those below it are text.
+        """
+        heads = self.decoding.alignment_heads
+        queries: list[Tensor] = []
+        decoded = self.model.decoder(tokens, sound, queries=queries)
+        matrix = attention_matrix(
+            torch.stack([queries[layer][:, head] for layer, head in heads], 1),
+            torch.stack([sound.layers[layer][0][:, head] for layer, head in heads], 1),
+            counts,
+            steps,
+        )
+        following = torch.cat([tokens[:, 1:], tokens[:, -1:]], 1)
+        return torch.cat([matrix, self._token_probabilities(decoded, following, ends)[..., None]], -1)
+
+    def _token_probabilities(self, states: Tensor, tokens: Tensor, ends: Tensor) -> Tensor:
+        """Return the probability `[b, t]` of each token after its state `[b, t, d]`, among those of text."""
+        parts = zip(*(torch.split(x, MAX_LOGIT_COLUMNS, 1) for x in (states, tokens)), strict=True)
+        is_text = torch.arange(self.model.arch.vocabulary, device=tokens.device) < ends[:, None, None]
+        found = []
+        for part, following in parts:
+            logits = self.model.decoder.logits(part).masked_fill(~is_text, -torch.inf)
+            chosen = logits.gather(-1, following[..., None])[..., 0]
+            found.append((chosen - logits.logsumexp(-1)).exp())
+        return torch.cat(found, 1)
+
+
+def _pack(clips: Sequence[Samples], texts: Sequence[ForcedText], size: BatchSize) -> tuple[Tensor, Tensor, Tensor]:
+    """Return waves, numbers and tokens of a batch, on the host; rows without a text have one token and one step."""
+    end = texts[0].end
+    numbers = torch.tensor([0, 1, 1, end]).repeat(size.rows, 1)
+    tokens = torch.full((size.rows, size.tokens), end)
+    for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
+        numbers[row] = torch.tensor([len(clip), text.n_tokens, text.steps, end])
+        tokens[row, : text.n_tokens] = torch.tensor([*text.prompt, *text.tokens, end])
+    return pad_clips(clips, size.rows, size.frames), numbers.T.contiguous(), tokens
+
+
+@dataclass(frozen=True, eq=False)
+class PendingAlignment:
+    """A batch whose results are still on the device."""
+
+    _texts: Sequence[ForcedText]
+    _values: _Download
+
+    def result(self, index: int) -> ForcedAlignment:
+        """Wait for the device, and return the alignment of one text of the batch; any thread may call this."""
+        text = self._texts[index]
+        first = len(text.prompt) - 1  # the token from which the text's first one is predicted
+        rows = self._values.wait()[index, first : first + len(text.tokens) + 1]
+        return ForcedAlignment(token_starts(rows[:, : text.steps]), rows[:-1, -1].copy())
+
+
+class _Download:
+    """A copy from the device that goes on while the host does something else."""
+
+    def __init__(self, values: NDArray[np.float32], done: torch.cuda.Event | None) -> None:
+        self._values = values
+        self._done = done
+
+    @classmethod
+    def begin(cls, x: Tensor) -> _Download:
+        """Queue the copy behind the work of the device."""
+        if x.device.type != "cuda":
+            return cls(x.numpy(), None)
+        copy = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+        copy.copy_(x, non_blocking=True)
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        done.record()
+        return cls(copy.numpy(), done)
+
+    def wait(self) -> NDArray[np.float32]:
+        """Return the values once they are there."""
+        if self._done is not None:
+            with translate_cuda_errors():
+                self._done.synchronize()
+        return self._values
+
+
+def load_whisper_runner(
+    directory: Path, device: str, run_on_device: RunOnDevice = lambda work: work()
+) -> WhisperRunner:
+    """Load the checkpoint in `directory` onto a device, in fp16 on CUDA, else in fp32; any thread may call this.
+
+    Args:
+        run_on_device: runs the part that uses the device; `Engine.run` while jobs run.
+
+    Raises:
+        ModelUnavailable: files are missing or damaged, or do not belong together.
+        OutOfMemory: the device has no room for it.
+    """
+    model = load_whisper(directory)
+    decoding = read_decoding(directory, model.arch)
+
+    def move_to_device() -> WhisperRunner:
+        with translate_cuda_errors():
+            model.to(device, torch.float16 if device == "cuda" else torch.float32)
+        runner = WhisperRunner(model, decoding)
+        runner.align(*_warm_up_batch(model.arch)).result(0)  # the first run of each kernel is slow
+        return runner
+
+    runner: WhisperRunner = run_on_device(move_to_device)
+    return runner
+
+
+def _warm_up_batch(arch: WhisperArch) -> tuple[list[Samples], list[ForcedText]]:
+    """Return a second of noise with ten tokens."""
+    noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
+    return [noise], [ForcedText((0,), tuple(range(10)), arch.vocabulary - 1, steps=50)]
+
+
+@contextmanager
+def _inference() -> Iterator[None]:
+    """Compute without gradients and, as F5 does, without cuDNN, which plans for each new length."""
+    with translate_cuda_errors(), torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
+        yield

@@ -1,0 +1,289 @@
+"""Alignment: equal to faster-whisper's on the same weights, and in a batch to each text alone."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from f5_worker.errors import OutOfMemory
+from f5_worker.models.whisper import batching, runner
+from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
+from f5_worker.models.whisper.graphs import BatchSize, graph_size
+from f5_worker.models.whisper.network import Whisper
+from f5_worker.models.whisper.runner import (
+    ForcedAlignment,
+    ForcedText,
+    PendingAlignment,
+    WhisperRunner,
+    load_whisper_runner,
+)
+from f5_worker.models.whisper.search import SearchOptions
+from tests.models.whisper.small import (
+    END,
+    NO_TIMESTAMPS,
+    SPECIAL_IDS,
+    START,
+    clip,
+    forced,
+    small_runner,
+    small_whisper,
+    write_ctranslate2,
+    write_hugging_face,
+)
+
+LENGTHS_S = (2.0, 0.5, 1.213, 1.995)
+TOKENS = (30, 6, 11, 20)
+CLIPS = [clip(seconds, seed) for seed, seconds in enumerate(LENGTHS_S)]
+TEXTS = [forced(samples, n, seed) for seed, (samples, n) in enumerate(zip(CLIPS, TOKENS, strict=True))]
+
+
+def assert_equal(found: ForcedAlignment, expected: ForcedAlignment, tolerance: float = 1e-4) -> None:
+    np.testing.assert_array_equal(found.starts, expected.starts)
+    np.testing.assert_allclose(np.log(found.probabilities), np.log(expected.probabilities), atol=tolerance)
+
+
+def test_a_batch_is_each_text_alone() -> None:
+    runner = small_runner()
+    together = runner.align(CLIPS, TEXTS)
+    for index, (samples, text) in enumerate(zip(CLIPS, TEXTS, strict=True)):
+        assert_equal(together.result(index), runner.align([samples], [text]).result(0))
+
+
+@pytest.mark.parametrize("quantization", [None, "int8"])
+def test_equal_to_ctranslate2s(tmp_path: Path, quantization: str | None) -> None:
+    import ctranslate2
+
+    directory = write_ctranslate2(tmp_path / "whisper", small_whisper(), quantization)
+    reference = ctranslate2.models.Whisper(str(directory), device="cpu", compute_type="float32", intra_threads=1)
+    runner = load_whisper_runner(directory, "cpu")
+    for samples, text in zip(CLIPS, TEXTS, strict=True):
+        frames = -(-len(samples) // 160)
+        mel = np.pad(runner.log_mel(samples)[:, :frames], ((0, 0), (0, frames % 2)))
+        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None]))
+        (theirs,) = reference.align(features, [text.prompt[0]], [list(text.tokens)], frames)
+        tokens, steps = np.array(theirs.alignments).T
+        starts = np.array([steps[tokens == token].min() for token in range(len(text.tokens) + 1)])
+        expected = ForcedAlignment(starts, np.array(theirs.text_token_probs, np.float32))
+        assert_equal(runner.align([samples], [text]).result(0), expected, 1e-3)
+
+
+def test_both_layouts_give_the_same_runner(tmp_path: Path) -> None:
+    theirs = load_whisper_runner(write_hugging_face(tmp_path / "hf", small_whisper()), "cpu")
+    ours = load_whisper_runner(write_ctranslate2(tmp_path / "ct2", small_whisper(), "float16"), "cpu")
+    assert ours.decoding == theirs.decoding
+    assert_equal(ours.align(CLIPS, TEXTS).result(0), theirs.align(CLIPS, TEXTS).result(0))
+
+
+class TestBatches:
+    class Device:
+        """The thread that owns the device, as the engine has it; it may be kept busy."""
+
+        def __init__(self) -> None:
+            self._thread = ThreadPoolExecutor(1)
+            self.thread_names: set[str] = set()
+
+        def run(self, work: Callable[[], Any]) -> Any:
+            def call() -> Any:
+                self.thread_names.add(threading.current_thread().name)
+                return work()
+
+            return self._thread.submit(call).result()
+
+    class Runner(WhisperRunner):
+        """Records the batches; fails for those larger than it has room for."""
+
+        def __init__(self, max_rows: int = 100) -> None:
+            super().__init__(small_whisper(), small_runner().decoding)
+            self.max_rows = max_rows
+            self.batches: list[int] = []
+            self.begun = threading.Event()
+            self.go_on = threading.Event()
+            self.go_on.set()
+
+        def align(self, clips: Any, texts: Any) -> PendingAlignment:
+            self.batches.append(len(clips))
+            self.begun.set()
+            assert self.go_on.wait(20)
+            if len(clips) > self.max_rows:
+                raise OutOfMemory("full")
+            return super().align(clips, texts)
+
+    def align_while_busy(self, runner: Runner, device: Device) -> list[ForcedAlignment]:
+        """Align all texts, those after the first while the device is busy with the first."""
+        batcher = AlignmentBatcher(runner, device.run)
+        runner.go_on.clear()
+        with ThreadPoolExecutor(len(CLIPS)) as threads:
+            pending = [threads.submit(batcher.align, CLIPS[0], TEXTS[0])]
+            assert runner.begun.wait(20)
+            pending += [threads.submit(batcher.align, *pair) for pair in zip(CLIPS[1:], TEXTS[1:], strict=True)]
+            while len(batcher._waiting) < len(CLIPS) - 1:
+                pass
+            runner.go_on.set()
+            return [future.result(20) for future in pending]
+
+    def test_texts_that_wait_together_share_a_pass(self) -> None:
+        runner, device = self.Runner(), self.Device()
+        found = self.align_while_busy(runner, device)
+        assert runner.batches == [1, 3]
+        assert len(device.thread_names) == 1
+        for alignment, samples, text in zip(found, CLIPS, TEXTS, strict=True):
+            assert_equal(alignment, small_runner().align([samples], [text]).result(0))
+
+    def test_a_batch_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(batching, "MAX_CPU_BATCH_STEPS", 2 * TEXTS[3].steps)
+        runner = self.Runner()
+        self.align_while_busy(runner, self.Device())
+        assert sum(runner.batches) == len(CLIPS)
+        assert max(runner.batches) == 2
+
+    def test_what_does_not_fit_is_tried_in_halves(self) -> None:
+        runner = self.Runner(max_rows=1)
+        found = self.align_while_busy(runner, self.Device())
+        assert sorted(runner.batches) == [1, 1, 1, 1, 2, 3]
+        assert_equal(found[3], small_runner().align([CLIPS[3]], [TEXTS[3]]).result(0))
+
+    def test_an_error_is_that_of_its_texts(self) -> None:
+        runner = self.Runner(max_rows=0)
+        batcher = AlignmentBatcher(runner, self.Device().run)
+        with pytest.raises(OutOfMemory):
+            batcher.align(CLIPS[0], TEXTS[0])
+        runner.max_rows = 1
+        assert len(batcher.align(CLIPS[0], TEXTS[0]).starts) == TOKENS[0] + 1
+
+
+class TestTranscripts:
+    OPTIONS = SearchOptions((START, NO_TIMESTAMPS), 2, END, SPECIAL_IDS["nospeech"], max_length=16)
+    SHORT = replace(OPTIONS, max_length=8)
+
+    @pytest.fixture(autouse=True)
+    def short_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(runner, "MAX_FRAMES", 200)
+
+    class Runner(WhisperRunner):
+        """Has room for so many clips; counts the clips of its searches and the pieces of its work."""
+
+        def __init__(self, max_clips: int = 100) -> None:
+            super().__init__(small_whisper(), small_runner().decoding)
+            self.max_clips = max_clips
+            self.searches: list[int] = []
+            self.n_pieces = 0
+
+        def encode_windows(self, clips: Any) -> Any:
+            self.searches.append(len(clips))
+            if len(clips) > self.max_clips:
+                raise OutOfMemory("full")
+            return super().encode_windows(clips)
+
+        def advance(self, search: Any, n_steps: int) -> None:
+            self.n_pieces += 1
+            super().advance(search, 3)
+
+    def alone(self, options: SearchOptions) -> list[tuple[int, ...]]:
+        batcher = TranscriptBatcher(self.Runner(), lambda work: work())
+        return [batcher.transcribe(samples, options).tokens for samples in CLIPS]
+
+    def together(self, runner: Runner, options: Sequence[SearchOptions]) -> list[tuple[int, ...]]:
+        """Transcribe all clips at once: all wait before the device has time for the first."""
+        batcher = TranscriptBatcher(runner, TestBatches.Device().run)
+        with ThreadPoolExecutor(len(CLIPS)) as threads:
+            with batcher._turn:
+                pending = [threads.submit(batcher.transcribe, *pair) for pair in zip(CLIPS, options, strict=True)]
+                while len(batcher._waiting) < len(CLIPS):
+                    pass
+            return [future.result(20).tokens for future in pending]
+
+    def test_clips_that_wait_together_share_a_search(self) -> None:
+        runner = self.Runner()
+        assert self.together(runner, [self.OPTIONS] * 4) == self.alone(self.OPTIONS)
+        assert runner.searches == [4]
+        assert runner.n_pieces == 3  # eight tokens, three at a time
+
+    def test_what_is_asked_for_in_another_way_has_its_own(self) -> None:
+        runner = self.Runner()
+        found = self.together(runner, [self.OPTIONS, self.SHORT] * 2)
+        assert found[::2] == self.alone(self.OPTIONS)[::2]
+        assert found[1::2] == self.alone(self.SHORT)[1::2]
+
+    def test_what_does_not_fit_is_tried_in_halves(self) -> None:
+        runner = self.Runner(max_clips=1)
+        assert self.together(runner, [self.OPTIONS] * 4) == self.alone(self.OPTIONS)
+        assert runner.searches == [4, 2, 1, 1, 1, 1]
+
+    def test_an_error_is_raised_and_the_next_clip_is_served(self) -> None:
+        runner = self.Runner(max_clips=0)
+        batcher = TranscriptBatcher(runner, TestBatches.Device().run)
+        with pytest.raises(OutOfMemory):
+            batcher.transcribe(CLIPS[0], self.OPTIONS)
+        runner.max_clips = 1
+        assert batcher.transcribe(CLIPS[0], self.OPTIONS).tokens == self.alone(self.OPTIONS)[0]
+
+
+def test_a_window_is_thirty_seconds() -> None:
+    sound = small_runner().encode_windows(CLIPS[:2])
+    assert sound.layers[0][0].shape[2] == 1_500
+    assert sound.mask is None
+
+
+def test_padding_to_the_size_of_a_graph_changes_nothing() -> None:
+    whisper = small_runner()
+    size = graph_size(BatchSize(len(CLIPS), 200, max(text.n_tokens for text in TEXTS)))
+    assert size == (4, 512, 51)
+    padded = [*CLIPS[:3]], [*TEXTS[:3]]  # and a row without a text
+    with torch.inference_mode():
+        found = whisper._align_batch(*runner._pack(*padded, size)).numpy()
+    assert np.isfinite(found).all()
+    for index, (samples, text) in enumerate(zip(*padded, strict=True)):
+        alone = whisper.align([samples], [text])
+        values = alone._values.wait()[0]
+        np.testing.assert_allclose(found[index, : text.n_tokens, : text.steps], values[:, : text.steps], atol=1e-3)
+        np.testing.assert_allclose(found[index, : text.n_tokens - 1, -1], values[:-1, -1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("frames", range(20, 3_001, 20))
+def test_the_batches_that_are_taken_fit_a_graph(frames: int) -> None:
+    text = ForcedText((START, NO_TIMESTAMPS), (1,) * (frames // 25), END, frames // 2)
+    waiting = deque(batching._Request(CLIPS[0], text) for _ in range(batching.MAX_BATCH_ROWS + 1))
+    batch = batching._take_batch(waiting, batching.MAX_BATCH_STEPS)
+    assert graph_size(BatchSize(len(batch), frames, text.n_tokens)) is not None
+    assert len(batch) == (8 if frames <= 1_536 else 4)
+
+
+def test_what_fits_no_graph() -> None:
+    assert graph_size(BatchSize(1, 512, 200)) == (1, 2_048, 204)  # many tokens in little sound: a larger one
+    assert graph_size(BatchSize(1, 512, 400)) is None
+    assert graph_size(BatchSize(9, 20, 1)) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+class TestOnTheGpu:
+    def on_gpu(self, dtype: torch.dtype) -> WhisperRunner:
+        copy = Whisper(small_whisper().arch)
+        copy.load_state_dict(small_whisper().state_dict())
+        return WhisperRunner(copy.requires_grad_(False).to("cuda", dtype), small_runner().decoding)
+
+    @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.float16, 0.1)])
+    def test_it_aligns_as_the_cpu_does(self, dtype: torch.dtype, tolerance: float) -> None:
+        expected, found = small_runner().align(CLIPS, TEXTS), self.on_gpu(dtype).align(CLIPS, TEXTS)
+        for index in range(len(CLIPS)):
+            ours, theirs = found.result(index), expected.result(index)
+            assert np.mean(ours.starts == theirs.starts) >= 0.8
+            np.testing.assert_allclose(np.log(ours.probabilities), np.log(theirs.probabilities), atol=tolerance)
+
+    def test_it_finds_the_transcripts_that_the_cpu_does(self) -> None:
+        options = replace(TestTranscripts.OPTIONS, beams=5)
+        expected, found = (
+            TranscriptBatcher(runner, lambda work: work()).transcribe(CLIPS[0], options)
+            for runner in (small_runner(), self.on_gpu(torch.float32))
+        )
+        assert found.tokens == expected.tokens
+        assert found.score == pytest.approx(expected.score, abs=1e-3)

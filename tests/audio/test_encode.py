@@ -34,7 +34,7 @@ ONE_RATE = [
 ]
 AAC_FRAME, AAC_DELAY, MP3_DELAY = 1_024, 1_024, 1_105
 # Seconds that are held back: by Opus a page or two of 0.2 s, by the others their frames, by the resampler its window.
-HELD = [("flac", 0.25), ("mp3", 0.15), ("opus", 0.45), ("aac", 0.15), ("ulaw", 0.05), ("alaw", 0.05)]
+HELD = [("flac", 0.25), ("mp3", 0.15), ("opus", 0.45), ("aac", 0.15), ("ulaw", 0.08), ("alaw", 0.08)]
 SIGNAL = tone(1.2345, 0.4, 330.0)
 SPEECH = np.concatenate([speech([0.11, 0.1], [0.05]), tone(0.2, 0.3, 500.0)])
 

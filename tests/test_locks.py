@@ -21,6 +21,7 @@ LOCKS = sorted(path.name for path in REPOSITORY.glob("requirements*.txt"))
 USED_OTHERWISE = {
     "hf-xet": "huggingface_hub downloads with it where the hub offers its protocol",
     "psutil": "the SDK measures memory with it before it takes jobs",
+    "websockets": "uvicorn serves WebSockets with it",
 }
 
 

@@ -22,7 +22,7 @@ MIN_BUDGET_BYTES = 40  # a slow or long reference leaves room for less; shorter 
 MIN_FIRST_BYTES = 20  # of a first chunk that is short on purpose, and of what it leaves
 
 PAUSES_S = (0.6, 0.35, 0.2, 0.05, 0.0)  # after a chunk that ends at a line, sentence, clause, space, character
-_CERTAIN = 2.5  # times the budget: of a text that long, the first chunk is certain
+_CERTAIN = 2.1  # times the budget: of a text that long, the first chunk is certain
 LINE, SENTENCE, CLAUSE, SPACE, CHARACTER = 0, 1, 2, 3, 4  # ranks: indices of PAUSES_S and of _SPLITTERS
 
 _SPACE_OR_CJK = re.compile(rf"\s+|[{CUT_AFTER}](?!\s)")

@@ -133,7 +133,10 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"\b(Chapter|Part|Volume|Book|Act|Scene|Section|Phase|War) I\b", r"\1 1"),
         # numbers to dial or to type
         (r"\b((?:[Cc]all|[Dd]ial|[Pp]hone|[Tt]ext|[Rr]ing) )(\d{3,6})(?![\d-])", lambda m: m[1] + _spaced(m[2])),
-        (r"(?i)\b((?:code|pin|otp|passcode|password)(?: is)?:? )(\d{3,8})\b", lambda m: m[1] + _spaced(m[2])),
+        (
+            r"(?i)\b((?:code|pin|otp|passcode|password)(?: is)?:? )([a-z]{0,4})(\d{3,8})\b",
+            lambda m: f"{m[1]}{m[2]} {_spaced(m[3])}".replace("  ", " "),
+        ),
         (r"(?<![\d-])\(?(\d{3})\)?[ .](\d{3})[ .-](\d{4})(?![\d-])", r"\1-\2-\3"),
         (r"(?<![\d-])(?!\d00-\d000)(\d{3})-(\d{4})(?![\d-])", lambda m: f"{_spaced(m[1])}, {_spaced(m[2])}"),
         (r"(?<!\d)((?:\d{4}[ -]){3})(\d{4})(?!\d)", lambda m: ", ".join(map(_spaced, f"{m[1]}{m[2]}".split()))),
@@ -142,6 +145,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         # arithmetic and signs
         (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
         (r" ?÷ ?(?=\d)", " divided by "),
+        (r"(?<=\d\.\d)x\b", " x"),
         (r"√ ?(?=\d)", "the square root of "),
         (r"#(?=\d)", "number "),
         (r"~ ?(?=\d)", "approximately "),

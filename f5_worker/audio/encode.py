@@ -7,7 +7,7 @@ beforehand:
     wav, wav_f32      both sizes in the header are 0xFFFFFFFF, "until the end"; wav_f32 has no `fact` chunk
     flac              the header's number of samples and MD5 are 0, "unknown"; libsndfile then cannot tell the length
     mp3               no Info header
-    pcm_s16le, opus, aac    the very same bytes
+    pcm_s16le, ulaw, alaw, opus, aac    the very same bytes
 
 Lossy codecs delay the signal and fill up its last frame. Decoders that use what the container says of this
 (FFmpeg, libsndfile) give back the exact number of samples for MP3 by its Info header, and for Ogg by Opus' pre-skip

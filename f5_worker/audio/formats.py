@@ -15,6 +15,7 @@ OPUS_SAMPLE_RATES = (8_000, 16_000, 24_000, 48_000)  # of those in RFC 6716; pla
 _CONTAINER_OVERHEAD = 1.05  # of the bit rate: headers of frames and pages, and the last frame
 _HEADER_BYTES = 3_000
 _PCM_HEADER_BYTES = 100
+_SAMPLE_BYTES = {"pcm_f32le": 4, "pcm_mulaw": 1, "pcm_alaw": 1}  # the others have 2, or fewer
 
 
 class Codec(NamedTuple):
@@ -53,14 +54,14 @@ class AudioFormat(NamedTuple):
 
     @property
     def is_pcm(self) -> bool:
-        """Return whether samples are stored as they are: `max_bytes` is then exact but for the header."""
+        """Return whether each sample is stored by itself: `max_bytes` is then exact but for the header."""
         return self.codec.name.startswith("pcm_")
 
     def max_bytes(self, sample_rate: int, duration_s: float) -> int:
         """Return a bound of the size of a file; measured with noise, tones, clicks and voices in each format."""
         bits_per_s = self.codec.bits_per_s(sample_rate)
         if bits_per_s is None:  # flac may store samples as they are
-            sample_bytes = 4 if self.codec.sample_format == "flt" else 2
+            sample_bytes = _SAMPLE_BYTES.get(self.codec.name, 2)
             header_bytes = _PCM_HEADER_BYTES if self.is_pcm else _HEADER_BYTES
             return round(sample_rate * duration_s) * sample_bytes + header_bytes
         return round(_CONTAINER_OVERHEAD * bits_per_s / 8 * duration_s) + _HEADER_BYTES
@@ -85,6 +86,9 @@ AUDIO_FORMATS: Mapping[str, AudioFormat] = {
     "pcm_s16le": AudioFormat(
         "audio/pcm", "pcm", SAMPLE_RATES, Codec("pcm_s16le", "s16le", "s16"), openai="pcm", elevenlabs="pcm"
     ),
+    # G.711, as telephone networks carry it, raw.
+    "ulaw": AudioFormat("audio/basic", "ulaw", (8_000,), Codec("pcm_mulaw", "mulaw", "s16"), elevenlabs="ulaw"),
+    "alaw": AudioFormat("audio/x-alaw-basic", "alaw", (8_000,), Codec("pcm_alaw", "alaw", "s16"), elevenlabs="alaw"),
 }
 OPENAI_FORMATS: Mapping[str, str] = {
     audio_format.openai: name for name, audio_format in AUDIO_FORMATS.items() if audio_format.openai is not None

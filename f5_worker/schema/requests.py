@@ -22,7 +22,7 @@ VOICE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 NFE_OF_QUALITY: Mapping[str, int] = {"fast": 7, "balanced": 16, "best": 32}
 Quality = Literal["fast", "balanced", "best"]
-AudioFormatName = Literal["wav", "wav_f32", "flac", "mp3", "opus", "aac", "pcm_s16le"]
+AudioFormatName = Literal["wav", "wav_f32", "flac", "mp3", "opus", "aac", "pcm_s16le", "ulaw", "alaw"]
 SampleRate = Literal[8_000, 16_000, 22_050, 24_000, 44_100, 48_000]
 CaptionFormat = Literal["srt", "vtt", "ass", "csv", "json"]
 VoiceName = Annotated[str, Field(pattern=VOICE_NAME)]
@@ -82,9 +82,11 @@ class _ResultFields(Input):
     """The fields that decide what is returned."""
 
     format: AudioFormatName = Field(
-        "wav", description="wav, wav_f32, flac, mp3, opus (in ogg), aac (ADTS) or pcm_s16le (raw)."
+        "wav", description="wav, wav_f32, flac, mp3, opus (in ogg), aac (ADTS), pcm_s16le, ulaw or alaw (raw)."
     )
-    sample_rate: SampleRate = Field(24_000, description="8000, 16000, 22050, 24000, 44100 or 48000 Hz.")
+    sample_rate: SampleRate = Field(
+        24_000, description="8000, 16000, 22050, 24000, 44100 or 48000 Hz; ulaw, alaw: 8000."
+    )
     loudness_lufs: float | None = Field(None, ge=-40, le=-8, description="Loudness by BS.1770, peaks below -1 dBTP.")
     trim_silence: bool = Field(False, description="Cut silence off both ends.")
     pad_start_s: float = Field(0.0, ge=0, le=10, description="Silence before the audio.")

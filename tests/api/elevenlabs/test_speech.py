@@ -25,13 +25,14 @@ def read(**body: Any) -> tuple[SynthesizeInput, str]:
     [
         ("pcm_16000", ("pcm_s16le", 16_000, None)), ("mp3_22050_32", ("mp3", 22_050, 32)),
         ("opus_48000_64", ("opus", 48_000, 64)), ("wav_44100", ("wav", 44_100, None)),
+        ("ulaw_8000", ("ulaw", 8_000, None)), ("alaw_8000", ("alaw", 8_000, None)),
     ],
 )  # fmt: skip
 def test_output_formats(name: str, made: tuple[str, int, int | None]) -> None:
     assert parse_output_format(name) == made
 
 
-@pytest.mark.parametrize("name", ["ulaw_8000", "pcm_32000", "opus_44100_64", "mp3", "", "pcm_16000x", "flac_24000"])
+@pytest.mark.parametrize("name", ["ulaw_16000", "pcm_32000", "opus_44100_64", "mp3", "", "pcm_16000x", "flac_24000"])
 def test_an_output_format_that_is_not_made_is_told_those_that_are(name: str) -> None:
     with pytest.raises(InvalidInput, match=r"use .*mp3_44100_128.*opus_48000_64.*pcm_24000"):
         parse_output_format(name)

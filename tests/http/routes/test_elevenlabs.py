@@ -29,7 +29,9 @@ def client(server: RunningServer) -> ElevenLabs:
     return ElevenLabs(base_url=server.url, api_key="any", timeout=30)
 
 
-@pytest.mark.parametrize("output_format", ["pcm_24000", "pcm_16000", "mp3_44100_128", "opus_48000_64", "wav_24000"])
+@pytest.mark.parametrize(
+    "output_format", ["pcm_24000", "pcm_16000", "mp3_44100_128", "opus_48000_64", "wav_24000", "ulaw_8000"]
+)
 def test_the_stream_joined_is_the_whole_file(client: ElevenLabs, output_format: str) -> None:
     whole = b"".join(client.text_to_speech.convert(**CALL, output_format=output_format))  # type: ignore[arg-type]
     streamed = b"".join(client.text_to_speech.stream(**CALL, output_format=output_format))  # type: ignore[arg-type]
@@ -79,7 +81,7 @@ def test_an_error_is_one_of_the_client(client: ElevenLabs) -> None:
     assert error.value.status_code == 404
     assert error.value.body["detail"]["status"] == "unknown_voice"
     with pytest.raises(ApiError) as error:
-        b"".join(client.text_to_speech.convert(voice_id="joe", text=TEXT, output_format="ulaw_8000"))
+        b"".join(client.text_to_speech.convert(voice_id="joe", text=TEXT, output_format="pcm_32000"))
     assert error.value.status_code == 400
     assert "pcm_24000" in error.value.body["detail"]["message"]
 

@@ -1,4 +1,4 @@
-"""What a checkpoint is, in the names of f5-tts' configurations: published ones by name, any other by its `arch.json`."""
+"""What a checkpoint is, in the names of f5-tts' configurations: published ones by name, others by `arch.json`."""
 
 from __future__ import annotations
 

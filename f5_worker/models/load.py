@@ -30,9 +30,7 @@ def load_default(settings: Settings) -> Runner:
     return load(Path(settings.model).name, settings.model_dir or find_model(settings), settings)
 
 
-def load(
-    name: str, directory: Path, settings: Settings, run_on_device: RunOnDevice = lambda work: work()
-) -> Runner:
+def load(name: str, directory: Path, settings: Settings, run_on_device: RunOnDevice = lambda work: work()) -> Runner:
     """Load the checkpoint in `directory`; any thread may call this.
 
     Args:

@@ -73,7 +73,6 @@ class Checkpoint:
         unknown += [] if self.model.sha256 else ["sha256 of its weights"]
         return " and no ".join(unknown) or None
 
-
     def at(self, commit: str) -> Checkpoint:
         """Return the checkpoint at another commit, of which no size or sha256 is known."""
         model, vocab = (

@@ -21,7 +21,7 @@ def test_a_checkpoint_says_what_it_has_not_learned_of_text(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["{", "[]", '{"lower_capitals": 1}', '{"upper_capitals": true}'])
 def test_an_unusable_text_json_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "text.json").write_text(text)
-    with pytest.raises(ModelUnavailable, match="text.json of model"):
+    with pytest.raises(ModelUnavailable, match=r"text\.json of model"):
         read_traits(tmp_path)
 
 

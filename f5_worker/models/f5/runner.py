@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch

@@ -119,7 +119,9 @@ def test_the_samples_are_those_of_f5_tts_alone(name: str, directories: dict[str,
 
 
 def test_both_engines_speak_f5_alike() -> None:
-    own, upstream = (load("f5-tiny", TINY, SETTINGS.model_copy(update={"engine": name})) for name in ("auto", "upstream"))
+    own, upstream = (
+        load("f5-tiny", TINY, SETTINGS.model_copy(update={"engine": name})) for name in ("auto", "upstream")
+    )
     assert (own.engine, upstream.engine) == ("own", "upstream")
     one = segment(1, nfe=8)
     ours, theirs = own.generate(one), upstream.generate(one)
@@ -261,5 +263,5 @@ def test_a_vocabulary_of_another_model_is_rejected(checkpoint: Path) -> None:
 def test_another_vocoder_is_rejected(checkpoint: Path) -> None:
     (checkpoint / "vocoder.safetensors").unlink()
     (checkpoint / "vocoder.safetensors").symlink_to(checkpoint / "model.safetensors")
-    with pytest.raises(ModelUnavailable, match="vocoder.safetensors is not a Vocos checkpoint: it has no 'backbone"):
+    with pytest.raises(ModelUnavailable, match=r"vocoder\.safetensors is not a Vocos checkpoint: it has no 'backbone"):
         load("e2", checkpoint, SETTINGS)

@@ -219,4 +219,3 @@ def read_attention(path: Path, backends: Mapping[str, Attend]) -> dict[str, Meas
 def class_of(n_rows: int, n_frames: int) -> RowClass:
     """Return the class of so many rows of so many frames together."""
     return next(item for item in ROW_CLASSES if n_rows <= item.max_rows and n_frames <= item.max_frames)
-

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from f5_worker.models.f5.cuda.ops import NORM_EPS, GatedBranch
 from f5_worker.models.f5.cuda.packed import QUERY_BLOCK, PackedBatch, Rows
 
-# Block sizes of one program of each kernel, the fastest of those tried on an H200, from 1,700 frames to 43,000. Those of
-# attention are measured on each GPU (attention_choice.py).
+# Block sizes of one program of each kernel, the fastest of those tried on an H200, from 1,700 frames to 43,000.
+# Those of attention are measured on each GPU (attention_choice.py).
 CONV_FRAMES = 64
 PROJECT_FRAMES, PROJECT_COLUMNS = 64, 64
 EULER_FRAMES = 4
@@ -331,8 +331,9 @@ class TritonOps:
     def _padded(self, layer: nn.Linear) -> tuple[Tensor, Tensor]:
         """Return the layer's weights and biases with zeros for the missing features, copied once.
 
-        cuBLAS multiplies to 128 features in half of the time that it takes for 100, whose rows do not begin at multiples
-        of 16 bytes. Between 104 and 128 it makes no difference that counts: the product is a thousandth of a step.
+        cuBLAS multiplies to 128 features in half of the time that it takes for 100, whose rows do not begin at
+        multiples of 16 bytes. Between 104 and 128 there is no difference that counts: the product is a thousandth of a
+        step.
         """
         key = layer.weight.data_ptr()
         if key not in self._padded_layers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -66,8 +67,7 @@ def _measure(frames: Frames, size: int, model: DiT, time_us: TimeUs) -> None:
 
 def block_products(model: DiT, n: int) -> Call:
     """Return a call that multiplies `n` frames by the matrices of a transformer block."""
-    block = model.transformer_blocks[0]
-    assert isinstance(block, Block)
+    block = cast(Block, model.transformer_blocks[0])
     arch, attn, ops = model.arch, block.attn, model.backend.ops
     x = torch.zeros(n, arch.dim, dtype=model.dtype, device=model.device)
     attended = x.new_zeros(n, arch.heads * arch.dim_head)

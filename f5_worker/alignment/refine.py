@@ -80,12 +80,12 @@ def refine(
 
 
 def _possible_boundaries(regions: Sequence[tuple[int, int]], length_s: float) -> _Boundaries:
-    hops = round(length_s / HOP_S) + 1
+    instants_s = np.arange(round(length_s / HOP_S) + 1) * HOP_S
     spans: list[tuple[float, float]] = []
     silence_s = 0.0
     for begin, end in [*((a / SAMPLE_RATE, b / SAMPLE_RATE) for a, b in regions), (length_s, length_s)]:
         spans.append((silence_s, begin))
-        spans += [(at, at) for at in np.arange(hops) * HOP_S if begin < at < end]
+        spans += [(at, at) for at in instants_s[(instants_s > begin) & (instants_s < end)].tolist()]
         silence_s = end
     before_s, after_s = np.array(spans).T
     is_pause = (after_s > before_s).astype(float)

@@ -103,7 +103,7 @@ def _wanted(settings: Settings) -> Iterator[tuple[Path, Access]]:
             yield path, "read"
     for device in Path("/dev").glob("nvidia*"):
         if device.is_char_device():
-            yield device, "read"
+            yield device, "write"
 
 
 def _first_port_of_users() -> int:
@@ -131,11 +131,11 @@ def _subdirectories(directory: Path) -> list[Path]:
 def _nearest(directory: Path) -> Path:
     """Return the directory, or the nearest one above it that exists."""
     parents: Iterable[Path] = (directory, *directory.parents)
-    return next(path for path in parents if path.exists())
+    return next(path for path in parents if os.path.exists(path))  # Path.exists() raises where a mount is dead
 
 
 def _has_access(path: Path, access: Access) -> bool:
-    mode = _MODES[access] | (os.X_OK if path.is_dir() else 0)
+    mode = _MODES[access] | (os.X_OK if os.path.isdir(path) else 0)
     return os.access(path, mode, effective_ids=True)
 
 

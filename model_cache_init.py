@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     from f5_worker.boot.sequence import boot
     from f5_worker.boot.user import leave_root
     from f5_worker.boot.volume import volume_fault
+    from f5_worker.server import liveness
 
+    liveness.forget()
     fault = volume_fault()  # first: all that follows looks at the volume
     report = BootReport(__version__, host_fault=fault, user=None if fault else leave_root(os.environ))
     starts.end_at_sigterm(report.to_json)

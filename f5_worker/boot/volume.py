@@ -9,13 +9,14 @@ from f5_worker import process
 from f5_worker.settings import VOLUME
 
 ANSWER_S = 15.0
-# A volume that is absent, or that only other users may read, is no fault: the steps of boot say what it means.
+MOUNTS = Path("/proc/self/mountinfo")
+# A volume that only other users may read is no fault: the steps of boot say what it means.
 _LOOK = """
 import os, sys
 try:
     with os.scandir(sys.argv[1]) as entries:
         next(entries, None)
-except (FileNotFoundError, NotADirectoryError, PermissionError):
+except (NotADirectoryError, PermissionError):
     pass
 except OSError as error:
     print(error.strerror)
@@ -24,10 +25,15 @@ except OSError as error:
 
 
 def volume_fault(volume: Path = VOLUME, limit_s: float = ANSWER_S) -> str | None:
-    """Return why this machine cannot use its volume, or None if it can or has none.
+    """Return why this machine cannot use its volume, or None if it can or none is mounted.
 
     A child process looks at it: one that hangs in the kernel can be left behind.
     """
+    try:
+        if f" {volume} " not in MOUNTS.read_text("utf-8", "replace"):
+            return None
+    except OSError:  # not Linux
+        return None
     done = process.run([sys.executable, "-I", "-S", "-c", _LOOK, volume], timeout_s=limit_s, cwd=Path("/"))
     if done.ok:
         return None

@@ -16,24 +16,41 @@ from f5_worker.boot.volume import volume_fault
 from f5_worker.settings import REPOSITORY
 
 
-def test_a_volume_that_answers_or_is_absent_is_no_fault(tmp_path: Path) -> None:
-    assert volume_fault(tmp_path) is None
-    (tmp_path / "file").touch()
-    assert volume_fault(tmp_path) is None
-    assert volume_fault(tmp_path / "file") is None
-    assert volume_fault(tmp_path / "absent") is None
+@pytest.fixture
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A path that the kernel's table has as a mount."""
+    path, table = tmp_path / "volume", tmp_path / "mountinfo"
+    table.write_text(f"22 1 0:21 / / rw - overlay overlay rw\n36 22 0:44 / {path} rw,relatime - nfs4 host:/share rw\n")
+    monkeypatch.setattr(volume, "MOUNTS", table)
+    return path
 
 
-def test_an_error_of_the_disk_is_named(tmp_path: Path) -> None:
-    loop = tmp_path / "volume"
-    loop.symlink_to(loop)
-    assert volume_fault(loop) == "the network volume cannot be read: Too many levels of symbolic links"
+def test_a_volume_that_answers_is_no_fault(mounted: Path) -> None:
+    mounted.touch()
+    assert volume_fault(mounted) is None
+    mounted.unlink()
+    mounted.mkdir()
+    assert volume_fault(mounted) is None
+    (mounted / "file").touch()
+    assert volume_fault(mounted) is None
 
 
-def test_a_volume_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_none_is_mounted_nothing_looks_for_it(mounted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("f5_worker.process.run", None)
+    assert volume_fault(mounted / "elsewhere") is None
+    monkeypatch.setattr(volume, "MOUNTS", mounted / "absent")
+    assert volume_fault(mounted) is None
+
+
+def test_an_error_of_the_disk_is_named(mounted: Path) -> None:
+    mounted.symlink_to(mounted)
+    assert volume_fault(mounted) == "the network volume cannot be read: Too many levels of symbolic links"
+
+
+def test_a_volume_that_hangs_is_left_behind(mounted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(volume, "_LOOK", "import time; time.sleep(60)")
     started = time.monotonic()
-    assert str(volume_fault(tmp_path, 0.2)).startswith("the network volume cannot be read: no answer within")
+    assert str(volume_fault(mounted, 0.2)).startswith("the network volume cannot be read: no answer within")
     assert time.monotonic() - started < 10
 
 

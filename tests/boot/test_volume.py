@@ -54,6 +54,41 @@ def test_a_volume_that_hangs_is_left_behind(mounted: Path, monkeypatch: pytest.M
     assert time.monotonic() - started < 10
 
 
+DEAD_MOUNT = """
+import ctypes, os, sys
+from pathlib import Path
+from f5_worker.boot.volume import volume_fault
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
+libc, path = ctypes.CDLL(None, use_errno=True), os.fsencode(sys.argv[1])
+device = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+if (
+    libc.unshare(CLONE_NEWNS)
+    or libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    or libc.mount(b"dead", path, b"fuse", 0, options)
+):
+    sys.exit(f"skip: {os.strerror(ctypes.get_errno())}")
+print(volume_fault(Path(sys.argv[1]), 0.6))
+os.close(device)
+print(volume_fault(Path(sys.argv[1]), 10.0))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK), reason="only root can mount")
+def test_a_mount_without_a_server_is_a_fault_and_so_is_one_that_lost_it(tmp_path: Path) -> None:
+    """A FUSE file system that does not answer, and then is disconnected; in a mount namespace of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", DEAD_MOUNT, tmp_path], cwd=REPOSITORY, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    if done.stderr.startswith("skip: "):
+        pytest.skip(done.stderr.removeprefix("skip: ").strip())
+    assert done.stdout.splitlines() == [
+        "the network volume cannot be read: no answer within 1 s",
+        "the network volume cannot be read: Transport endpoint is not connected",
+    ], done.stderr
+
+
 def test_boot_hands_the_fault_to_the_handler_and_looks_at_nothing_more(tmp_path: Path) -> None:
     program = (
         "import sys; from f5_worker.boot import user, volume; import model_cache_init\n"

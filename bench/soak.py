@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 from bench.record import record  # noqa: E402 - the repository is not an installed package
 from bench.recorded_requests import LONGEST_CHARS, VARYING  # noqa: E402
 from bench.soak_jobs import Kind, added, files_server, kinds  # noqa: E402
+from f5_worker.server.liveness import FILE_NAME as ALIVE_FILE  # noqa: E402
 from tests.e2e.fake_api import Body, FakeApi  # noqa: E402
 from tests.e2e.worker_process import WorkerProcess  # noqa: E402
 
@@ -200,7 +201,7 @@ def run_leg(n_jobs: int, url: str, home: Path, *, streaming: bool) -> dict[str, 
         "descriptors": [descriptors, descriptors_after],
         "decoders": leg.most_decoders,
         "most_lsb": leg.most_lsb,
-        "files_left": sum(1 for directory in (voices, temporary) for _ in directory.iterdir()),
+        "files_left": sum(path.name != ALIVE_FILE for path in (*voices.iterdir(), *temporary.iterdir())),
         "outcomes": dict(sorted(leg.outcomes.items())),
         "faults": sorted(set(leg.faults))[:20],
     }

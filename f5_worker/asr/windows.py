@@ -120,9 +120,10 @@ class _DeviceModel:
         self, sound: Sound, prompt: Sequence[int], texts: Sequence[Sequence[int]], num_frames: int, **_: Any
     ) -> list[Any]:
         vocabulary, runner = self._vocabulary, self._runner
+        n_steps = max(1, num_frames // 2)  # the last window of a recording may have a single frame
         found = []
         for tokens in texts:
-            text = ForcedText((*prompt, vocabulary.no_timestamps), tuple(tokens), vocabulary.end, num_frames // 2)
+            text = ForcedText((*prompt, vocabulary.no_timestamps), tuple(tokens), vocabulary.end, n_steps)
             pending = self._run_on_device(partial(runner.align_encoded, sound, text))
             alignment = pending.result(0)
             steps = list(enumerate(alignment.starts.tolist()))

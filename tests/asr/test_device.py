@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from f5_worker.models.f5.config import make_segment
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 from tests.listen import cpu_whisper, whisper_directory, word_error_rate
-from tests.models.whisper.small import small_whisper, write_ctranslate2, write_hugging_face
+from tests.models.whisper.small import ARCH, clip, small_whisper, write_ctranslate2, write_hugging_face
 
 SETTINGS = Settings(model="f5-tiny", device="cpu")
 OPTIONS = {
@@ -105,6 +106,17 @@ class TestBesideJobs:
             assert model.supported_languages == ["en"]
 
 
+def test_a_window_of_a_single_frame_has_the_step_that_it_is_part_of(tmp_path: Path) -> None:
+    from f5_worker.asr.windows import WindowedWhisper
+
+    directory = write_ctranslate2(tmp_path / "whisper", small_whisper(), None)
+    loaded = DeviceWhisper.load(directory, "cpu", lambda work: work())
+    whisper = WindowedWhisper(loaded.hf_tokenizer, loaded._vocabulary, loaded._runner, lambda work: work())
+    sound = whisper.encode(loaded._runner.log_mel(clip(0.5))[:, :2])
+    (found,) = whisper.model.align(sound, [loaded._vocabulary.start], [[1, 2]], 1)
+    assert found.alignments == [(0, 0), (1, 0), (2, 0)]
+
+
 class TestFiles:
     @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json"])
     def test_a_missing_file_is_named(self, tmp_path: Path, name: str) -> None:
@@ -113,6 +125,14 @@ class TestFiles:
         with pytest.raises(ModelUnavailable, match=name) as caught:
             Recogniser(directory, SETTINGS)
         assert str(tmp_path) not in caught.value.message
+
+    def test_a_tokenizer_of_more_tokens_than_the_network_has_is_refused(self, tmp_path: Path) -> None:
+        directory = write_hugging_face(tmp_path / "whisper", small_whisper())
+        tokenizer = json.loads((directory / "tokenizer.json").read_text())
+        tokenizer["model"]["vocab"]["one more"] = ARCH.vocabulary
+        (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+        with pytest.raises(ModelUnavailable, match="another network"):
+            DeviceWhisper.load(directory, "cpu", lambda work: work())
 
     def test_a_broken_tokenizer_is_the_models_fault(self, tmp_path: Path) -> None:
         directory = write_hugging_face(tmp_path / "whisper", small_whisper())

@@ -120,7 +120,7 @@ class _DeviceModel:
         self, sound: Sound, prompt: Sequence[int], texts: Sequence[Sequence[int]], num_frames: int, **_: Any
     ) -> list[Any]:
         vocabulary, runner = self._vocabulary, self._runner
-        n_steps = max(1, num_frames // 2)  # the last window of a recording may have a single frame
+        n_steps = max(1, num_frames // 2)  # of the last window of a recording, which may have a single frame
         found = []
         for tokens in texts:
             text = ForcedText((*prompt, vocabulary.no_timestamps), tuple(tokens), vocabulary.end, n_steps)

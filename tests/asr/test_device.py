@@ -106,15 +106,25 @@ class TestBesideJobs:
             assert model.supported_languages == ["en"]
 
 
-def test_a_window_of_a_single_frame_has_the_step_that_it_is_part_of(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_device", [True, False])
+def test_a_window_of_a_single_frame_has_words(tmp_path: Path, is_device: bool) -> None:
+    from faster_whisper.tokenizer import Tokenizer
+
+    from f5_worker.asr.cpu import CpuWhisper
     from f5_worker.asr.windows import WindowedWhisper
 
     directory = write_ctranslate2(tmp_path / "whisper", small_whisper(), None)
     loaded = DeviceWhisper.load(directory, "cpu", lambda work: work())
-    whisper = WindowedWhisper(loaded.hf_tokenizer, loaded._vocabulary, loaded._runner, lambda work: work())
+    whisper: Any = (
+        WindowedWhisper(loaded.hf_tokenizer, loaded._vocabulary, loaded._runner, lambda work: work())
+        if is_device
+        else CpuWhisper(str(directory), device="cpu", cpu_threads=1)
+    )
     sound = whisper.encode(loaded._runner.log_mel(clip(0.5))[:, :2])
-    (found,) = whisper.model.align(sound, [loaded._vocabulary.start], [[1, 2]], 1)
-    assert found.alignments == [(0, 0), (1, 0), (2, 0)]
+    tokenizer = Tokenizer(loaded.hf_tokenizer, False)
+    (words,) = whisper.find_alignment(tokenizer, [[1, 2]], sound, 1)
+    assert words
+    assert {(word["start"], word["end"]) for word in words} == {(0.0, 0.0)}
 
 
 class TestFiles:

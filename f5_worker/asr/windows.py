@@ -17,6 +17,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.utils import get_logger
 from numpy.typing import NDArray
 
+from f5_worker import cancellation
 from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
 from f5_worker.models.placement import RunOnDevice
@@ -108,6 +109,7 @@ class _DeviceModel:
         )
         search = self._run_on_device(partial(runner.search, sound, options))
         while not search.done:
+            cancellation.check()  # a recording without speech has no segments between which its job could end
             self._run_on_device(partial(runner.advance, search, STEPS_AT_ONCE))
         (best,) = search.transcripts
         return [

@@ -23,7 +23,7 @@ from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.types import Segment
-from f5_worker.errors import ModelUnavailable
+from f5_worker.errors import JobCancelled, ModelUnavailable
 from f5_worker.models.f5.config import make_segment
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
@@ -125,6 +125,24 @@ def test_a_window_of_a_single_frame_has_words(tmp_path: Path, is_device: bool) -
     (words,) = whisper.find_alignment(tokenizer, [[1, 2]], sound, 1)
     assert words
     assert {(word["start"], word["end"]) for word in words} == {(0.0, 0.0)}
+
+
+def test_a_cancelled_job_ends_within_a_window(tmp_path: Path) -> None:
+    loaded = DeviceWhisper.load(
+        write_ctranslate2(tmp_path / "whisper", small_whisper(), None), "cpu", lambda work: work()
+    )
+    control = JobControl(60.0)
+    n_pieces = 0
+
+    def advance(search: Any, n_steps: int) -> None:
+        nonlocal n_pieces
+        n_pieces += 1
+        control.cancel()
+
+    loaded._runner.advance = advance  # type: ignore[method-assign]
+    with pytest.raises(JobCancelled):
+        control.run(lambda: list(loaded.transcribe(clip(0.5), **OPTIONS)[0]))
+    assert n_pieces == 1
 
 
 class TestFiles:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from f5_worker.audio.levels import SAMPLE_RATE
 
@@ -81,13 +81,15 @@ def refine(
 
 def _possible_boundaries(regions: Sequence[tuple[int, int]], length_s: float) -> _Boundaries:
     instants_s = np.arange(round(length_s / HOP_S) + 1) * HOP_S
-    spans: list[tuple[float, float]] = []
+    before: list[ArrayLike] = []
+    after: list[ArrayLike] = []
     silence_s = 0.0
     for begin, end in [*((a / SAMPLE_RATE, b / SAMPLE_RATE) for a, b in regions), (length_s, length_s)]:
-        spans.append((silence_s, begin))
-        spans += [(at, at) for at in instants_s[(instants_s > begin) & (instants_s < end)].tolist()]
+        inside_s = instants_s[(instants_s > begin) & (instants_s < end)]
+        before += [[silence_s], inside_s]
+        after += [[begin], inside_s]
         silence_s = end
-    before_s, after_s = np.array(spans).T
+    before_s, after_s = np.concatenate(before), np.concatenate(after)
     is_pause = (after_s > before_s).astype(float)
     silent_s = np.cumsum(after_s - before_s) - (after_s - before_s)
     return _Boundaries(before_s, after_s, before_s - silent_s, is_pause)
@@ -104,8 +106,8 @@ def _attention_times(words: Sequence[ApproximateWord]) -> list[tuple[float, ...]
 
 def _search_band(boundaries: _Boundaries, times_s: tuple[float, ...]) -> slice:
     """Return the boundaries within SEARCH_RADIUS_S of attention's times, at least one."""
-    first = int(np.searchsorted(boundaries.after_s, times_s[0] - SEARCH_RADIUS_S))
-    last = int(np.searchsorted(boundaries.before_s, times_s[-1] + SEARCH_RADIUS_S))
+    first = int(boundaries.after_s.searchsorted(times_s[0] - SEARCH_RADIUS_S))
+    last = int(boundaries.before_s.searchsorted(times_s[-1] + SEARCH_RADIUS_S))
     first = min(first, len(boundaries.before_s) - 1)
     return slice(first, max(last, first + 1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from faster_whisper import WhisperModel
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from f5_worker.asr.loaded import BEAM_SIZE, FRAME_SAMPLES, STEP_S, ClipTranscript, TokenTimes
 from f5_worker.audio.levels import Samples
+
+FRAMES_PER_STEP = 2  # of the encoder
 
 
 class CpuWhisper(WhisperModel):  # type: ignore[misc]
@@ -41,6 +44,10 @@ class CpuWhisper(WhisperModel):  # type: ignore[misc]
         )[0]
         text = self.hf_tokenizer.decode(found.sequences_ids[0]).strip()
         return ClipTranscript(text, found.scores[0], found.no_speech_prob)
+
+    def find_alignment(self, tokenizer: Tokenizer, text_tokens: Any, encoder_output: Any, num_frames: int) -> Any:
+        """Return the words and times of a window's texts; of one with a single frame too, the last of a recording."""
+        return super().find_alignment(tokenizer, text_tokens, encoder_output, max(FRAMES_PER_STEP, num_frames))
 
     def _log_mel(self, audio: Samples) -> NDArray[np.float32]:
         frames = -(-len(audio) // FRAME_SAMPLES)

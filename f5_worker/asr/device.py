@@ -45,7 +45,11 @@ class DeviceWhisper:
             tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         except Exception as error:  # the library raises plain ones
             raise ModelUnavailable("the recogniser's tokenizer.json cannot be read; fetch it again") from error
-        return cls(tokenizer, load_whisper_runner(directory, device, run_on_device), run_on_device)
+        runner = load_whisper_runner(directory, device, run_on_device)
+        # A token that the network does not have would end the work of the whole GPU.
+        if max(tokenizer.get_vocab().values(), default=0) >= runner.model.arch.vocabulary:
+            raise ModelUnavailable("the recogniser's tokenizer.json is that of another network; fetch it again")
+        return cls(tokenizer, runner, run_on_device)
 
     @property
     def supported_languages(self) -> list[str]:

@@ -17,6 +17,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.utils import get_logger
 from numpy.typing import NDArray
 
+from f5_worker import cancellation
 from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
 from f5_worker.models.placement import RunOnDevice
@@ -108,6 +109,7 @@ class _DeviceModel:
         )
         search = self._run_on_device(partial(runner.search, sound, options))
         while not search.done:
+            cancellation.check()  # a recording without speech has no segments between which its job could end
             self._run_on_device(partial(runner.advance, search, STEPS_AT_ONCE))
         (best,) = search.transcripts
         return [
@@ -120,9 +122,10 @@ class _DeviceModel:
         self, sound: Sound, prompt: Sequence[int], texts: Sequence[Sequence[int]], num_frames: int, **_: Any
     ) -> list[Any]:
         vocabulary, runner = self._vocabulary, self._runner
+        n_steps = max(1, num_frames // 2)  # of the last window of a recording, which may have a single frame
         found = []
         for tokens in texts:
-            text = ForcedText((*prompt, vocabulary.no_timestamps), tuple(tokens), vocabulary.end, num_frames // 2)
+            text = ForcedText((*prompt, vocabulary.no_timestamps), tuple(tokens), vocabulary.end, n_steps)
             pending = self._run_on_device(partial(runner.align_encoded, sound, text))
             alignment = pending.result(0)
             steps = list(enumerate(alignment.starts.tolist()))

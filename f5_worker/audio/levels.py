@@ -126,15 +126,17 @@ def _frame_db(samples: Samples, sample_rate: int) -> NDArray[np.float64]:
     hop, window = round(HOP_S * sample_rate), round(WINDOW_S * sample_rate)
     frames = -(-len(samples) // hop)
     before = (window - hop) // 2
-    padded = np.zeros(frames * hop + window, np.float64)
+    # Running sums of the samples and, as imaginary parts, of their squares: each addition waits for the one before, so
+    # that the second sum takes no time of its own.
+    sums = np.zeros(1 + frames * hop + window, np.complex128)
+    padded = sums.real[1:]
     padded[before : before + len(samples)] = samples
     # Padded with the nearest sample: a step to zero would look like sound in a clip with an offset.
     padded[:before], padded[before + len(samples) :] = samples[0], samples[-1]
-    sums = np.concatenate(([0.0], np.cumsum(padded)))
-    squares = np.concatenate(([0.0], np.cumsum(np.square(padded))))
-    starts = np.arange(frames) * hop
-    means = (sums[starts + window] - sums[starts]) / window
-    power = (squares[starts + window] - squares[starts]) / window - np.square(means)
+    np.square(padded, out=sums.imag[1:])
+    np.cumsum(sums, out=sums)
+    windows = (sums[window::hop] - sums[:-window:hop])[:frames]
+    power = windows.imag / window - np.square(windows.real / window)
     floor = 10.0 ** (SILENCE_DB / 10.0)
     return np.asarray(10.0 * np.log10(np.maximum(power, floor)))
 

@@ -144,7 +144,7 @@ class Engine:
 
     def _run(self) -> None:
         while self._wait():
-            while self._calls:
+            for _ in range(len(self._calls)):  # those that come meanwhile wait for a step, or no step would come
                 self._calls.popleft()()
             self._for_each_job(self._scheduler.jobs, lambda job: job.control.check())
             self._begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +23,12 @@ from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.types import Segment
-from f5_worker.errors import ModelUnavailable
+from f5_worker.errors import JobCancelled, ModelUnavailable
 from f5_worker.models.f5.config import make_segment
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 from tests.listen import cpu_whisper, whisper_directory, word_error_rate
-from tests.models.whisper.small import small_whisper, write_ctranslate2, write_hugging_face
+from tests.models.whisper.small import ARCH, clip, small_whisper, write_ctranslate2, write_hugging_face
 
 SETTINGS = Settings(model="f5-tiny", device="cpu")
 OPTIONS = {
@@ -105,6 +106,45 @@ class TestBesideJobs:
             assert model.supported_languages == ["en"]
 
 
+@pytest.mark.parametrize("is_device", [True, False])
+def test_a_window_of_a_single_frame_has_words(tmp_path: Path, is_device: bool) -> None:
+    from faster_whisper.tokenizer import Tokenizer
+
+    from f5_worker.asr.cpu import CpuWhisper
+    from f5_worker.asr.windows import WindowedWhisper
+
+    directory = write_ctranslate2(tmp_path / "whisper", small_whisper(), None)
+    loaded = DeviceWhisper.load(directory, "cpu", lambda work: work())
+    whisper: Any = (
+        WindowedWhisper(loaded.hf_tokenizer, loaded._vocabulary, loaded._runner, lambda work: work())
+        if is_device
+        else CpuWhisper(str(directory), device="cpu", cpu_threads=1)
+    )
+    sound = whisper.encode(loaded._runner.log_mel(clip(0.5))[:, :2])
+    tokenizer = Tokenizer(loaded.hf_tokenizer, False)
+    (words,) = whisper.find_alignment(tokenizer, [[1, 2]], sound, 1)
+    assert words
+    assert {(word["start"], word["end"]) for word in words} == {(0.0, 0.0)}
+
+
+def test_a_cancelled_job_ends_within_a_window(tmp_path: Path) -> None:
+    loaded = DeviceWhisper.load(
+        write_ctranslate2(tmp_path / "whisper", small_whisper(), None), "cpu", lambda work: work()
+    )
+    control = JobControl(60.0)
+    n_pieces = 0
+
+    def advance(search: Any, n_steps: int) -> None:
+        nonlocal n_pieces
+        n_pieces += 1
+        control.cancel()
+
+    loaded._runner.advance = advance  # type: ignore[method-assign]
+    with pytest.raises(JobCancelled):
+        control.run(lambda: list(loaded.transcribe(clip(0.5), **OPTIONS)[0]))
+    assert n_pieces == 1
+
+
 class TestFiles:
     @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer.json"])
     def test_a_missing_file_is_named(self, tmp_path: Path, name: str) -> None:
@@ -113,6 +153,14 @@ class TestFiles:
         with pytest.raises(ModelUnavailable, match=name) as caught:
             Recogniser(directory, SETTINGS)
         assert str(tmp_path) not in caught.value.message
+
+    def test_a_tokenizer_of_more_tokens_than_the_network_has_is_refused(self, tmp_path: Path) -> None:
+        directory = write_hugging_face(tmp_path / "whisper", small_whisper())
+        tokenizer = json.loads((directory / "tokenizer.json").read_text())
+        tokenizer["model"]["vocab"]["one more"] = ARCH.vocabulary
+        (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+        with pytest.raises(ModelUnavailable, match="another network"):
+            DeviceWhisper.load(directory, "cpu", lambda work: work())
 
     def test_a_broken_tokenizer_is_the_models_fault(self, tmp_path: Path) -> None:
         directory = write_hugging_face(tmp_path / "whisper", small_whisper())

@@ -169,6 +169,27 @@ def test_other_work_may_use_the_device_between_steps(engine: Engine) -> None:
     assert seeds(engine.submit([segment(0)], JobControl(60))) == [0]
 
 
+def test_other_work_that_never_ends_lets_the_jobs_go_on(engine: Engine) -> None:
+    done = threading.Event()
+    n_pieces = [0, 0]
+
+    def keep_busy(index: int) -> None:
+        while not done.is_set() and n_pieces[index] < 500:
+            engine.run(lambda: time.sleep(0.01))
+            n_pieces[index] += 1
+
+    threads = [threading.Thread(target=keep_busy, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    while not all(n_pieces):
+        time.sleep(0.001)
+    assert seeds(engine.submit([segment(0)], JobControl(60))) == [0]
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert max(n_pieces) < 500
+
+
 def test_a_full_device_takes_smaller_batches(engine: Engine, device: FakeRunner) -> None:
     hold(device, engine)
     jobs = [engine.submit([segment(i)], JobControl(60)) for i in range(4)]

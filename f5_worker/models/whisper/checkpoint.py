@@ -17,6 +17,8 @@ from f5_worker.models.whisper.config import WhisperArch, read_arch
 from f5_worker.models.whisper.model_bin import read_model_bin
 from f5_worker.models.whisper.network import Whisper
 
+MAX_PROBLEM_CHARS = 200  # torch names each tensor that is missing
+
 # The modules of a layer by our names, and by those of each layout.
 _HUGGING_FACE = {
     "attention_norm": "self_attn_layer_norm",
@@ -57,8 +59,9 @@ def load_whisper(directory: Path) -> Whisper:
         with SkipInit():
             model = Whisper(arch)
         model.load_state_dict(weights, assign=True)
-    except (KeyError, RuntimeError) as error:
-        raise ModelUnavailable(f"the recogniser's weights are not those of a Whisper model: {error}") from None
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        problem = f"the recogniser's weights are not those of a Whisper model: {str(error)[:MAX_PROBLEM_CHARS]}"
+        raise ModelUnavailable(problem) from None
     return model.eval().requires_grad_(False)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class WhisperArch:
         """Return whether the vocabulary has tokens for languages other than English."""
         return self.vocabulary >= MULTILINGUAL_VOCABULARY
 
+    def __post_init__(self) -> None:
+        if min(astuple(self)) < 1 or self.width % self.encoder_heads or self.width % self.decoder_heads:
+            raise ValueError("its sizes are those of no network")
+
 
 @dataclass(frozen=True)
 class DecodingConfig:
@@ -79,7 +83,7 @@ def read_arch(directory: Path) -> WhisperArch:
             decoder_heads=int(config["decoder_attention_heads"]),
             vocabulary=int(config["vocab_size"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelUnavailable(f"the recogniser's config.json is not that of a Whisper model ({error})") from None
 
 
@@ -87,7 +91,7 @@ def read_decoding(directory: Path, arch: WhisperArch) -> DecodingConfig:
     """Read which tokens and heads a checkpoint names, in either layout.
 
     Raises:
-        ModelUnavailable: the file is missing or damaged, or names heads that the network does not have.
+        ModelUnavailable: the file is missing or damaged, or names heads or tokens that the network does not have.
     """
     if is_hugging_face(directory):
         config = read_json(directory / "generation_config.json")
@@ -95,13 +99,18 @@ def read_decoding(directory: Path, arch: WhisperArch) -> DecodingConfig:
     else:
         config = read_json(directory / "config.json")
         names = ("suppress_ids", "suppress_ids_begin")
-    heads = tuple((int(layer), int(head)) for layer, head in config.get("alignment_heads") or ())
+    try:
+        heads = tuple((int(layer), int(head)) for layer, head in config.get("alignment_heads") or ())
+        suppress, suppress_at_start = (tuple(map(int, config.get(name) or ())) for name in names)
+    except (TypeError, ValueError, OverflowError):
+        raise ModelUnavailable("the recogniser's alignment_heads or suppressed tokens are not numbers") from None
     if not heads:  # CTranslate2's own default: all heads of the upper half
         upper = range(arch.decoder_layers // 2, arch.decoder_layers)
         heads = tuple((layer, head) for layer in upper for head in range(arch.decoder_heads))
-    if any(layer >= arch.decoder_layers or head >= arch.decoder_heads for layer, head in heads):
+    if any(layer not in range(arch.decoder_layers) or head not in range(arch.decoder_heads) for layer, head in heads):
         raise ModelUnavailable("the recogniser's alignment_heads are not those of its network; fetch it again")
-    suppress, suppress_at_start = (tuple(map(int, config.get(name) or ())) for name in names)
+    if any(token not in range(arch.vocabulary) for token in (*suppress, *suppress_at_start)):
+        raise ModelUnavailable("the recogniser suppresses tokens that its network does not have; fetch it again")
     return DecodingConfig(heads, suppress, suppress_at_start)
 
 
@@ -113,7 +122,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelUnavailable(f"the recogniser's {path.name} cannot be read ({type(error).__name__})") from None
     if not isinstance(value, dict):
         raise ModelUnavailable(f"the recogniser's {path.name} is not a JSON object")

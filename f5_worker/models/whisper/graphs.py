@@ -8,13 +8,17 @@ batch takes the smallest one that has room for it. Larger batches, and texts wit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from f5_worker.log import logger
+from f5_worker.models.f5.cuda.errors import translate_cuda_error
 from f5_worker.models.whisper.config import MAX_FRAMES
+
+Compute: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of waves, numbers and tokens."""
 
 ROWS = (1, 2, 4, 8)
 FRAMES = (512, 768, 1_024, 1_536, 2_048, MAX_FRAMES)
@@ -45,7 +49,7 @@ def graph_size(batch: BatchSize) -> BatchSize | None:
 
 
 class AlignmentGraphs:
-    """Captures and replays `compute(waves, numbers, tokens)` for each size.
+    """Captures and replays a computation for each size.
 
     Args:
         capture: returns how to replay a computation, and where its result is.
@@ -53,22 +57,24 @@ class AlignmentGraphs:
 
     def __init__(
         self,
-        compute: Callable[[Tensor, Tensor, Tensor], Tensor],
         device: torch.device,
         capture: Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]],
     ) -> None:
-        self._compute = compute
         self._device = device
         self._capture = capture
         self._captured: dict[BatchSize, tuple[list[Tensor], Callable[[], None], Tensor]] = {}
         self._can_capture = True
+        self._too_large: set[BatchSize] = set()
 
-    def run(self, size: BatchSize, batch: Sequence[Tensor]) -> Tensor | None:
+    def run(self, compute: Compute, size: BatchSize, batch: Sequence[Tensor]) -> Tensor | None:
         """Return the result of a batch of that size, which is on the host; it stays until the next batch.
 
-        None if passes cannot be captured here.
+        None if passes cannot be captured here, or not this one, for want of memory.
+
+        Args:
+            compute: the same for all batches. It is not kept: the network would outlive its last user, who owns this.
         """
-        if size not in self._captured and not self._try_capture(size, batch):
+        if size not in self._captured and not self._try_capture(compute, size, batch):
             return None
         inputs, replay, result = self._captured[size]
         for x, static in zip(batch, inputs, strict=True):
@@ -76,14 +82,16 @@ class AlignmentGraphs:
         replay()
         return result
 
-    def _try_capture(self, size: BatchSize, batch: Sequence[Tensor]) -> bool:
-        if self._can_capture:
+    def _try_capture(self, compute: Compute, size: BatchSize, batch: Sequence[Tensor]) -> bool:
+        if self._can_capture and size not in self._too_large:
             inputs = [x.to(self._device, copy=True) for x in batch]
             try:
-                self._captured[size] = (inputs, *self._capture(lambda: self._compute(*inputs)))
-            except torch.cuda.OutOfMemoryError:
-                raise
+                self._captured[size] = (inputs, *self._capture(lambda: compute(*inputs)))
+                return True
+            except torch.cuda.OutOfMemoryError as error:  # one by one it takes less: a graph keeps its memory
+                self._too_large.add(size)
+                translate_cuda_error(error)  # frees what the attempt took
             except Exception as failure:  # noqa: BLE001 - of a driver or an operation; one by one they work too
                 self._can_capture = False
                 logger.warning("alignment is not captured and takes longer: %s: %s", type(failure).__name__, failure)
-        return self._can_capture
+        return False

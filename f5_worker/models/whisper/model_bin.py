@@ -39,10 +39,9 @@ def read_model_bin(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _Reader(data).read()
-    except (OSError, ValueError, struct.error, KeyError) as error:
-        raise ModelUnavailable(
-            f"the recogniser's {path.name} cannot be read ({type(error).__name__}: {error}); fetch it again"
-        ) from None
+    except (OSError, ValueError, struct.error) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise ModelUnavailable(f"the recogniser's {path.name} cannot be read ({problem}); fetch it again") from None
 
 
 class _Reader:

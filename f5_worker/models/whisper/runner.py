@@ -78,7 +78,7 @@ class WhisperRunner:
         self.decoding = decoding
         self._graphs = None
         if model.device.type == "cuda":
-            self._graphs = AlignmentGraphs(self._align_batch, model.device, GraphCapturer())
+            self._graphs = AlignmentGraphs(model.device, GraphCapturer())
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
@@ -106,7 +106,7 @@ class WhisperRunner:
         size = (graph_size(exact) if self._graphs else None) or exact
         batch = _pack(clips, texts, size)
         with _inference():
-            aligned = self._graphs.run(size, batch) if self._graphs and size is not exact else None
+            aligned = self._graphs.run(self._align_batch, size, batch) if self._graphs and size is not exact else None
             if aligned is None:
                 aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
             return PendingAlignment(texts, _Download.begin(aligned))

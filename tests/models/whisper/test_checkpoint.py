@@ -56,11 +56,34 @@ def test_without_chosen_heads_those_of_the_upper_half_are_taken(tmp_path: Path) 
     assert read_decoding(directory, ARCH).alignment_heads == tuple((1, head) for head in range(ARCH.decoder_heads))
 
 
-def test_heads_of_another_network_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"alignment_heads": [[9, 0]]}, "alignment_heads"),
+        ({"alignment_heads": [[-1, 0]]}, "alignment_heads"),
+        ({"alignment_heads": [1, 2]}, "not numbers"),
+        ({"alignment_heads": [[1e400, 0]]}, "not numbers"),
+        ({"suppress_tokens": "all"}, "not numbers"),
+        ({"suppress_tokens": [-1]}, "tokens that its network does not have"),
+        ({"begin_suppress_tokens": [ARCH.vocabulary]}, "tokens that its network does not have"),
+    ],
+)
+def test_heads_and_tokens_of_another_network_are_refused(
+    tmp_path: Path, content: dict[str, object], problem: str
+) -> None:
     directory = write_hugging_face(tmp_path / "whisper", small_whisper())
-    (directory / "generation_config.json").write_text(json.dumps({"alignment_heads": [[9, 0]]}))
-    with pytest.raises(ModelUnavailable, match="alignment_heads"):
+    (directory / "generation_config.json").write_text(json.dumps(content))
+    with pytest.raises(ModelUnavailable, match=problem):
         read_decoding(directory, ARCH)
+
+
+@pytest.mark.parametrize("size", [{"d_model": 33}, {"decoder_layers": 0}, {"encoder_attention_heads": -2}])
+def test_sizes_that_no_network_has_are_refused(tmp_path: Path, size: dict[str, int]) -> None:
+    directory = write_hugging_face(tmp_path / "whisper", small_whisper())
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | size))
+    with pytest.raises(ModelUnavailable, match="not that of a Whisper model"):
+        load_whisper(directory)
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "model.safetensors"])
@@ -96,6 +119,18 @@ class TestModelBin:
         path.write_bytes(path.read_bytes()[:length])
         with pytest.raises(ModelUnavailable, match="fetch it again"):
             read_model_bin(path)
+
+    def test_a_file_that_is_not_there_is_told_without_its_place(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelUnavailable, match=r"model\.bin") as caught:
+            read_model_bin(tmp_path / "model.bin")
+        assert str(tmp_path) not in caught.value.message
+
+    def test_a_weight_of_another_rank(self, path: Path) -> None:
+        name = b"decoder/embeddings/weight\0"
+        content = struct.pack("<IH", 1, len(name)) + name + struct.pack("<BIBI", 1, 1, 0, 4) + bytes(4)
+        path.write_bytes(HEADER + content + struct.pack("<I", 0))
+        with pytest.raises(ModelUnavailable, match="not those of a Whisper model"):
+            load_whisper(path.parent)
 
     @pytest.mark.parametrize(
         ("content", "problem"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -251,7 +253,7 @@ def test_padding_to_the_size_of_a_graph_changes_nothing() -> None:
 class TestGraphs:
     """On the CPU, with what stands for a capture: the same computation, into the same place."""
 
-    def graphs(self, whisper: WhisperRunner, captures: list[int]) -> AlignmentGraphs:
+    def graphs(self, captures: list[int]) -> AlignmentGraphs:
         def capture(compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
             captures.append(1)
             result = compute()
@@ -261,11 +263,11 @@ class TestGraphs:
 
             return replay, result
 
-        return AlignmentGraphs(whisper._align_batch, torch.device("cpu"), capture)
+        return AlignmentGraphs(torch.device("cpu"), capture)
 
     def test_each_size_is_captured_once_and_has_the_result_of_each_batch(self) -> None:
         whisper, captures = small_runner(), list[int]()
-        whisper._graphs = self.graphs(whisper, captures)
+        whisper._graphs = self.graphs(captures)
         for samples, text in zip(CLIPS, TEXTS, strict=True):
             assert_equal(whisper.align([samples], [text]).result(0), small_runner().align([samples], [text]).result(0))
         assert len(captures) == 1
@@ -278,10 +280,41 @@ class TestGraphs:
             raise RuntimeError("operation not permitted when stream is capturing")
 
         whisper = small_runner()
-        whisper._graphs = AlignmentGraphs(whisper._align_batch, torch.device("cpu"), refuse)
+        whisper._graphs = AlignmentGraphs(torch.device("cpu"), refuse)
         for _ in range(2):
             assert_equal(whisper.align(CLIPS, TEXTS).result(1), small_runner().align(CLIPS, TEXTS).result(1))
         assert caplog.text.count("is not captured") == 1
+
+    def test_a_graph_for_which_memory_is_short_is_not_tried_again(self) -> None:
+        captures = list[int]()
+        capture = self.graphs(captures)._capture
+
+        def short_of_memory(compute: Callable[[], torch.Tensor]) -> Any:
+            found = capture(compute)
+            if len(found[1]) > 1:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            return found
+
+        whisper = small_runner()
+        whisper._graphs = AlignmentGraphs(torch.device("cpu"), short_of_memory)
+        for _ in range(2):
+            assert_equal(whisper.align(CLIPS, TEXTS).result(1), small_runner().align(CLIPS, TEXTS).result(1))
+        assert len(captures) == 1
+        whisper.align(CLIPS[:1], TEXTS[:1])
+        assert len(captures) == 2  # smaller ones still are
+
+    def test_a_runner_is_freed_with_its_last_user(self) -> None:
+        whisper = small_runner()
+        # As a graph, what replays the pass refers to none of the objects that computed it.
+        whisper._graphs = AlignmentGraphs(torch.device("cpu"), lambda compute: (lambda: None, compute()))
+        whisper.align(CLIPS, TEXTS).result(0)
+        gone = weakref.ref(whisper)
+        gc.disable()  # whose time may be long after the memory is needed
+        try:
+            del whisper
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("frames", range(20, 3_001, 20))

@@ -8,15 +8,15 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from f5_worker.errors import BodyTooLarge, Forbidden, InvalidInput, Unauthorized, WorkerError
+from f5_worker.errors import BodyTooLarge, Forbidden, InternalError, InvalidInput, Unauthorized, WorkerError
 from f5_worker.http.errors import error_response
 from f5_worker.http.metrics import ServerMetrics
-from f5_worker.log import logger
+from f5_worker.log import failure, logger
 from f5_worker.settings import Settings, variable
 
 REQUEST_ID = "X-Request-Id"
@@ -72,15 +72,18 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, send_counted)
-        except Exception:  # noqa: BLE001, S110 - answered and logged by the application's handler, which raises again
-            pass
+        except Exception as error:  # noqa: BLE001 - the edge
+            if not status:  # else answered and logged by the application's handler, which raises again
+                failure(state["id"], error)
+                told = InternalError("the server failed on this request; its log names the place")
+                await error_response(told)(scope, receive, send_counted)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.count_request(route, scope.get("method", "WEBSOCKET"), status)
             if scope["path"] not in _OPEN:
                 logger.info(
                     "%s %s %s %d bytes %.0f ms, caller %s",
-                    scope.get("method", "WEBSOCKET"), scope["path"], status or "-", n_bytes,
+                    scope.get("method", "WEBSOCKET"), quote(scope["path"]), status or "-", n_bytes,
                     (time.monotonic() - started) * 1e3, state["caller"], extra={"job": state["id"]},
                 )  # fmt: skip
 
@@ -124,14 +127,15 @@ class Keys:
         origin = headers.get("origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return
-        if urlsplit(origin).netloc != headers.get("host"):
+        if origin.partition("://")[2] != headers.get("host"):
             raise Forbidden(
                 "pages of another origin may not call this worker; "
                 f"have the operator name it in {variable('cors_origins')}"
             )
 
     def _authenticate(self, scope: Scope, given: str) -> None:
-        names = [name for name, key in self._keys.items() if given and hmac.compare_digest(key, given.encode())]
+        sent = given.encode(errors="surrogatepass")  # JSON may have a lone one
+        names = [name for name, key in self._keys.items() if sent and hmac.compare_digest(key, sent)]
         if not names:
             raise Unauthorized(
                 f"{'the key is not one of this worker' if given else 'a key is missing'}; "
@@ -188,9 +192,17 @@ def _address(scope: Scope) -> str:
     return client[0] if client else "unknown"
 
 
+def _as_utf8(header: str) -> str:
+    """Return a header in UTF-8, which is read as Latin-1, or one that is in Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
+
+
 def _given_key(headers: Headers, scope: Scope) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", "")
+    given = _as_utf8(token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", ""))
     if not given and scope["type"] == "websocket":
         query = QueryParams(scope["query_string"])
         given = next((query[name].removeprefix("Bearer ") for name in _QUERY_KEYS if name in query), "")

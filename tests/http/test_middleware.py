@@ -40,10 +40,33 @@ def test_an_entry_without_a_key_opens_nothing(worker: Worker) -> None:
             assert client.get("/v1/voices", headers=headers).status_code == 401
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_key_may_have_any_letters(worker: Worker, encoding: str) -> None:
+    with running(worker, api_key="ann:schlüssel") as server, httpx2.Client(base_url=server.url) as client:
+        for key, status in (("schlüssel", 200), ("schl?ssel", 401), ("schlussel", 401)):
+            for name, value in (("xi-api-key", key), ("Authorization", f"Bearer {key}")):
+                headers = [(name.encode(), value.encode(encoding))]
+                assert client.get("/v1/voices", headers=headers).status_code == status
+
+
+def test_all_addresses_but_the_open_ones_ask_for_a_key(worker: Worker) -> None:
+    """Also those that do not exist, and all methods."""
+    is_open = {"/", "/ping", "/health", "/docs", "/openapi.json"}
+    with running(worker, api_key="secret") as server, httpx2.Client(base_url=server.url) as client:
+        paths = {*client.get("/openapi.json").json()["paths"], "/v1/nothing", "/v2/", *is_open}
+        assert len(paths) > 25
+        for path in paths:
+            for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
+                refused = client.request(method, path).status_code == 401
+                assert refused == (path not in is_open), (method, path)
+
+
 def test_pages_of_other_origins_are_refused_unless_allowed(worker: Worker) -> None:
     origin = {"Origin": "https://evil.example"}
     with running(worker) as server, httpx2.Client(base_url=server.url) as client:
         assert client.post("/v1/synthesize", json=SPEECH, headers=origin).status_code == 403
+        for other in ("null", "http://[", "https://", server.url + "1", server.url.replace("://", "://a@")):
+            assert client.get("/v1/voices", headers={"Origin": other}).status_code == 403
         own = {"Origin": server.url}
         assert client.post("/v1/synthesize", json=SPEECH, headers=own).status_code == 200
     with running(worker, cors_origins="https://evil.example") as server, httpx2.Client(base_url=server.url) as client:
@@ -89,6 +112,20 @@ def test_a_line_in_the_log_has_the_id_and_no_text(
     assert "Hello there" not in caplog.text
 
 
+def test_an_address_cannot_write_lines_of_its_own_in_the_log(
+    client: httpx2.Client,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    until: Callable[[Callable[[], bool]], None],
+) -> None:
+    monkeypatch.setattr(logging.getLogger("f5_worker"), "propagate", True)
+    with caplog.at_level(logging.INFO, logger="f5_worker"):
+        client.get("/v1/a%0AERROR b%1B")
+        until(lambda: "GET /v1/a" in caplog.text)
+    (line,) = [record.getMessage() for record in caplog.records if "GET /v1/a" in record.getMessage()]
+    assert line.startswith("GET /v1/a%0AERROR%20b%1B 404")
+
+
 def test_while_the_model_loads_the_port_answers() -> None:
     with running(None) as server, httpx2.Client(base_url=server.url) as client:
         assert client.get("/ping").status_code == 204
@@ -100,8 +137,9 @@ def test_while_the_model_loads_the_port_answers() -> None:
         assert client.get("/health").json()["status"] == "unavailable"
 
 
-def test_an_unknown_address_is_said_in_the_same_form(client: httpx2.Client) -> None:
-    response = client.get("/v1/nothing")
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/voices/", "//v1/voices", "/page/%2e%2e/app.py"])
+def test_an_unknown_address_is_said_in_the_same_form(client: httpx2.Client, path: str) -> None:
+    response = client.get(path)
     assert (response.status_code, response.json()["error"]["code"]) == (404, "NOT_FOUND")
 
 

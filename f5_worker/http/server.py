@@ -31,49 +31,49 @@ WATCH_S = MAX_UNREAD_S  # between two looks at a connection
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP as uvicorn speaks it, with the bounds on a connection that it lacks.
 
-    A connection ends between WATCH_S and twice as long after the last request, or the last byte of a response that was
-    read; and at a head of more than MAX_HEAD_BYTES.
+    A connection ends at a head of more than MAX_HEAD_BYTES; and when for WATCH_S to twice as long no request comes on
+    it, or nothing is read of what waits to be sent.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to watch the connection."""
+        """Take a connection, and watch it."""
         super().connection_made(transport)
         self._n_head_bytes = self._n_heads = 0
-        self._is_body = self._has_moved = False
+        self._is_body = self._is_head_read = False
         self._n_heads_before = self._n_unread_before = 0  # at the last look
         self._watching = self.loop.call_later(WATCH_S, self._watch)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Watch it no more."""
+        """End the watch."""
         self._watching.cancel()
         super().connection_lost(exc)
 
     def handle_websocket_upgrade(self) -> None:
-        """Leave it to the protocol of WebSockets, which has bounds of its own."""
+        """Give the connection to the protocol of WebSockets, which has bounds of its own."""
         self._watching.cancel()
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
         """Read what came, unless the head has become too long."""
-        self._has_moved = False
+        self._is_head_read = False
         super().data_received(data)
-        self._n_head_bytes = 0 if self._is_body or self._has_moved else self._n_head_bytes + len(data)
+        self._n_head_bytes = 0 if self._is_body or self._is_head_read else self._n_head_bytes + len(data)
         if self._n_head_bytes > MAX_HEAD_BYTES:
             self.transport.abort()
 
     def on_headers_complete(self) -> None:
-        """Begin with a body."""
-        self._is_body = self._has_moved = True
+        """Record that a body begins."""
+        self._is_body = self._is_head_read = True
         self._n_heads += 1
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """End a body."""
-        self._is_body, self._has_moved = False, True
+        """Record that a body ends."""
+        self._is_body, self._is_head_read = False, True
         super().on_message_complete()
 
     def resume_writing(self) -> None:
-        """Note that the client reads."""
+        """Record that the client reads."""
         self._n_unread_before = 0
         super().resume_writing()
 
@@ -81,14 +81,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """End the connection if the client neither read nor asked for anything since the last look."""
         n_unread = self.transport.get_write_buffer_size()
         is_answered = self.cycle is None or self.cycle.response_complete
-        if n_unread:
-            is_stuck = n_unread >= self._n_unread_before > 0
-        else:
-            is_stuck = is_answered and self._n_heads == self._n_heads_before
-        if is_stuck:
+        is_stuck = n_unread >= self._n_unread_before > 0 if n_unread else is_answered
+        if is_stuck and self._n_heads == self._n_heads_before:
             self.transport.abort()
             return
-        self._n_heads_before, self._n_unread_before = self._n_heads, n_unread
+        # While more may be written, the number says nothing about what is read.
+        self._n_unread_before = n_unread if is_answered or self.flow.write_paused else 0
+        self._n_heads_before = self._n_heads
         self._watching = self.loop.call_later(WATCH_S, self._watch)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -15,12 +16,13 @@ from tests.http.conftest import RunningServer
 from tests.http.routes.test_native import SPEECH
 
 PIECE_BYTES = 1 << 16
+MUCH_BYTES = 2_560_000  # 20 s of pcm_s16le at 48 kHz in base64
 
 
 @pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has servers look at their connections several times a second."""
-    monkeypatch.setattr(http_server, "WATCH_S", 0.1)
+def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has servers look at their connections every so many seconds."""
+    monkeypatch.setattr(http_server, "WATCH_S", getattr(request, "param", 0.1))
 
 
 @pytest.fixture
@@ -61,16 +63,36 @@ def test_so_does_one_that_begins_a_second_request_and_does_not_end_it(connection
     assert read_to_end(connection) == 0
 
 
+def ask_for_much(connection: socket.socket) -> None:
+    """Ask for 20 s of audio, and see that the response has begun."""
+    speech = SPEECH | {"text": " ".join([str(SPEECH["text"])] * 8), "sample_rate": 48_000, "fix_duration_s": 20.0}
+    body = json.dumps(speech).encode()
+    head = b"POST /v1/synthesize HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    connection.sendall(head % len(body) + body)
+    assert connection.recv(12) == b"HTTP/1.1 200"
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("watched")
 def test_so_does_one_whose_response_is_not_read(
     server: RunningServer, connection: socket.socket, until: Callable[[Callable[[], bool]], None]
 ) -> None:
-    """The response has 3.8 MB."""
-    body = json.dumps(SPEECH | {"sample_rate": 48_000, "fix_duration_s": 30.0}).encode()
-    connection.sendall(b"POST /v1/synthesize HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    until(lambda: len(server.connections) == 1)
+    ask_for_much(connection)
     until(lambda: not server.connections)
-    assert 0 < read_to_end(connection) < 3_000_000
+    assert read_to_end(connection) < MUCH_BYTES / 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("watched")
+@pytest.mark.parametrize("watched", [1.0], indirect=True)
+def test_one_that_reads_slowly_gets_everything(connection: socket.socket) -> None:
+    ask_for_much(connection)
+    n_bytes, began = 0, time.monotonic()
+    while piece := connection.recv(PIECE_BYTES):
+        n_bytes += len(piece)
+        time.sleep(0.1)
+    assert n_bytes > MUCH_BYTES
+    assert time.monotonic() - began > 3.0
 
 
 @pytest.mark.parametrize("head", [b"GET /", b"GET / HTTP/1.1\r\nX-Long: ", b"GET /ping HTTP/1.1\r\n\r\nGET /"])

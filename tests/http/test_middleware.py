@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import select
+import socket
 import threading
 from collections.abc import Callable
 
@@ -11,6 +13,7 @@ import pytest
 
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.types import Segment
+from f5_worker.http import middleware
 from f5_worker.http.app import body_bytes
 from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.synthesis.context import Worker
@@ -32,6 +35,20 @@ def test_a_key_is_asked_for_where_there_is_one(worker: Worker) -> None:
         ):  # fmt: skip
             assert client.post("/v1/synthesize", json=SPEECH, headers=headers).status_code == 200
         assert client.post("/v1/synthesize", json=SPEECH, headers={"xi-api-key": "secret"}).status_code == 401
+
+
+def test_a_name_may_have_an_old_and_a_new_key(worker: Worker) -> None:
+    with running(worker, api_key="ann:old, ann:new, other") as server, httpx2.Client(base_url=server.url) as client:
+        job = client.post("/v1/jobs", json=SPEECH, headers={"xi-api-key": "old"}).json()
+        for key, status in (("old", 200), ("new", 200), ("other", 404)):
+            assert client.get(f"/v1/jobs/{job['id']}", headers={"xi-api-key": key}).status_code == status
+
+
+def test_a_proxy_may_have_a_key_of_its_own(worker: Worker) -> None:
+    with running(worker, api_key="secret") as server, httpx2.Client(base_url=server.url) as client:
+        headers = {"Authorization": "Bearer of-the-proxy"}
+        assert client.get("/v1/voices", headers=headers).status_code == 401
+        assert client.get("/v1/voices", headers=headers | {"xi-api-key": "secret"}).status_code == 200
 
 
 def test_an_entry_without_a_key_opens_nothing(worker: Worker) -> None:
@@ -93,6 +110,22 @@ def test_a_body_is_read_up_to_its_bound(server: RunningServer, client: httpx2.Cl
     assert n_read < 2 * max_bytes
     refused = client.post("/v1/synthesize", content=b"", headers={"Content-Length": "0"})
     assert refused.status_code == 400
+
+
+def test_a_body_that_comes_too_slowly_is_not_awaited(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "BODY_TIMEOUT_S", 0.2)
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"POST /v1/synthesize HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+        connection.setblocking(False)
+        answer = b""
+        for _ in range(1_000):  # 0.01 s each, so that no piece of the body is late by itself
+            connection.sendall(b" ")
+            if select.select([connection], [], [], 0.01)[0]:
+                answer = connection.recv(1 << 16)
+                break
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"in 0.2 s" in answer
 
 
 def test_a_line_in_the_log_has_the_id_and_no_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import select
 import socket
@@ -10,12 +11,16 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.types import Segment
 from f5_worker.http import middleware
 from f5_worker.http.app import body_bytes
+from f5_worker.http.middleware import AccessLog
+from f5_worker.http.service import Service
 from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak
@@ -157,6 +162,22 @@ def test_an_address_cannot_write_lines_of_its_own_in_the_log(
         until(lambda: "GET /v1/a" in caplog.text)
     (line,) = [record.getMessage() for record in caplog.records if "GET /v1/a" in record.getMessage()]
     assert line.startswith("GET /v1/a%0AERROR%20b%1B 404")
+
+
+def test_what_fails_before_the_application_is_answered_as_all_errors(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("Hello there.")
+
+    async def ask() -> httpx2.Response:
+        transport = httpx2.ASGITransport(AccessLog(fail, Service(Settings()).metrics))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://a") as client:
+            return await client.get("/v1/voices")
+
+    with caplog.at_level(logging.INFO, logger="f5_worker"):
+        response = asyncio.run(ask())
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
+    assert response.headers["x-request-id"]
+    assert "Hello there" not in response.text + caplog.text
 
 
 def test_while_the_model_loads_the_port_answers() -> None:

@@ -40,6 +40,7 @@ def create_app(service: Service) -> ASGIApp:
         title="F5-TTS worker",
         version=__version__,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect names this server's own address and http, also behind a proxy with TLS
         swagger_ui_parameters={"validatorUrl": None},  # a page of another host
     )
     app.state.service = service

@@ -36,7 +36,7 @@ async def read_body(request: Request, kind: type[BaseModel]) -> dict[str, Any]:
         SubtitlesUnreadable: a file of the form that should be text is not.
         BodyTooLarge: see middleware.py.
     """
-    is_form = request.headers.get("content-type", "").startswith(FORM)
+    is_form = request.headers.get("content-type", "").lower().startswith(FORM)
     body = await read_form(request, kind) if is_form else await read_json(request)
     return with_key(request, kind, body)
 

@@ -31,7 +31,7 @@ class LongJob:
     Attributes:
         caller: its name, or address; see middleware.py.
         feed: progress.
-        result, error: once it has ended.
+        result, error: as its caller is told them, once it has ended. Not the exception, which keeps the request.
         n_bytes: size of the result.
     """
 
@@ -40,7 +40,7 @@ class LongJob:
         self.created_at = time.time()
         self.feed = ProgressFeed()
         self.result: Json | None = None
-        self.error: WorkerError | None = None
+        self.error: Json | None = None
         self.ended_at: float | None = None
         self.n_bytes = 0
         self.task: asyncio.Task[None] | None = None
@@ -51,7 +51,7 @@ class LongJob:
         if self.result is not None:
             return "completed"
         if self.error is not None:
-            return "cancelled" if isinstance(self.error, JobCancelled) else "failed"
+            return "cancelled" if self.error["error"]["code"] == JobCancelled.code else "failed"
         return "running" if self.feed.is_begun else "queued"
 
     def to_json(self, *, with_result: bool = True) -> Json:
@@ -60,7 +60,7 @@ class LongJob:
             "id": self.id, "status": self.state, "progress": round(self.feed.share, 3), "created_at": self.created_at,
         }  # fmt: skip
         if self.error is not None:
-            shown |= error_body(self.error)
+            shown |= self.error
         if self.result is not None:
             shown["progress"] = 1.0
             shown |= {"result": self.result} if with_result else {}
@@ -138,9 +138,9 @@ class LongJobs:
             job.result = await work
             job.n_bytes = len(json.dumps(job.result))
         except asyncio.CancelledError:
-            job.error = JobCancelled("the job was cancelled by its caller")
+            job.error = error_body(JobCancelled("the job was cancelled by its caller"))
         except Exception as error:  # noqa: BLE001 - the edge: nothing awaits the task
-            job.error = told(job.id, error)
+            job.error = error_body(told(job.id, error))
         job.ended_at = time.monotonic()
 
     def _forget(self) -> None:

@@ -7,20 +7,20 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from f5_worker.errors import BodyTooLarge, Forbidden, InvalidInput, Unauthorized, WorkerError
+from f5_worker.errors import BodyTooLarge, Forbidden, InternalError, InvalidInput, Unauthorized, WorkerError
 from f5_worker.http.errors import error_response
 from f5_worker.http.metrics import ServerMetrics
-from f5_worker.log import logger
+from f5_worker.log import failure, logger
 from f5_worker.settings import Settings, variable
 
 REQUEST_ID = "X-Request-Id"
-PIECE_TIMEOUT_S = 60.0  # for the next piece of a body
+BODY_TIMEOUT_S = 300.0  # for a whole body: pieces that come slowly are no reason to wait for ever
 _ID = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _OPEN = ("/ping", "/health")  # answered without a key
 _KEYED = ("/v1/", "/v2/", "/metrics")
@@ -28,13 +28,16 @@ _KEY_IN_MESSAGE = re.compile(r"/v1/text-to-speech/[^/]+/(?:multi-)?stream-input"
 _QUERY_KEYS = ("xi_api_key", "xi-api-key", "authorization")  # of WebSockets: browsers set no headers for them
 
 
-def api_keys(settings: Settings) -> dict[str, str]:
-    """Return the keys by name: `ann:KEY` has one, the first without a name is `key-1`."""
+def api_keys(settings: Settings) -> list[tuple[str, str]]:
+    """Return the keys, each after its name: `ann:KEY` has one, the first without a name is `key-1`.
+
+    A name may have several, such as the old and the new one.
+    """
     given = settings.api_key.get_secret_value() if settings.api_key is not None else ""
-    keys = {}
+    keys = []
     for number, entry in enumerate(filter(None, (part.strip() for part in given.split(","))), start=1):
         name, _, key = entry.rpartition(":")
-        keys[name or f"key-{number}"] = key
+        keys.append((name or f"key-{number}", key))
     return keys
 
 
@@ -72,15 +75,18 @@ class AccessLog:
 
         try:
             await self._app(scope, receive, send_counted)
-        except Exception:  # noqa: BLE001, S110 - answered and logged by the application's handler, which raises again
-            pass
+        except Exception as error:  # noqa: BLE001 - the edge
+            if not status:  # else answered and logged by the application's handler, which raises again
+                failure(state["id"], error)
+                told = InternalError("the server failed on this request; its log names the place")
+                await error_response(told)(scope, receive, send_counted)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             self._metrics.count_request(route, scope.get("method", "WEBSOCKET"), status)
             if scope["path"] not in _OPEN:
                 logger.info(
                     "%s %s %s %d bytes %.0f ms, caller %s",
-                    scope.get("method", "WEBSOCKET"), scope["path"], status or "-", n_bytes,
+                    scope.get("method", "WEBSOCKET"), quote(scope["path"]), status or "-", n_bytes,
                     (time.monotonic() - started) * 1e3, state["caller"], extra={"job": state["id"]},
                 )  # fmt: skip
 
@@ -96,13 +102,12 @@ class Keys:
     key. So pages of other origins are refused, but for those that the operator allows.
 
     Args:
-        keys: by name; empty for a worker without keys.
+        keys: each after its name; empty for a worker without keys.
         origins: of pages that may call it; `*` for all.
     """
 
-    def __init__(self, app: ASGIApp, keys: Mapping[str, str], origins: Iterable[str]) -> None:
-        self._app, self._origins = app, set(origins)
-        self._keys = {name: key.encode() for name, key in keys.items()}
+    def __init__(self, app: ASGIApp, keys: Sequence[tuple[str, str]], origins: Iterable[str]) -> None:
+        self._app, self._keys, self._origins = app, keys, set(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -124,24 +129,25 @@ class Keys:
         origin = headers.get("origin")
         if origin is None or "*" in self._origins or origin in self._origins:
             return
-        if urlsplit(origin).netloc != headers.get("host"):
+        if origin.partition("://")[2] != headers.get("host"):
             raise Forbidden(
                 "pages of another origin may not call this worker; "
                 f"have the operator name it in {variable('cors_origins')}"
             )
 
     def _authenticate(self, scope: Scope, given: str) -> None:
-        names = [name for name, key in self._keys.items() if given and hmac.compare_digest(key, given.encode())]
-        if not names:
+        sent = given.encode(errors="surrogatepass")  # JSON may have a lone one
+        found = [(name, key) for name, key in self._keys if sent and hmac.compare_digest(key.encode(), sent)]
+        if not found:
             raise Unauthorized(
                 f"{'the key is not one of this worker' if given else 'a key is missing'}; "
                 "send one as Authorization: Bearer KEY, or as xi-api-key: KEY"
             )
-        scope["state"] |= {"caller": names[0], "key": self._keys[names[0]].decode(), "authenticate": None}
+        scope["state"] |= {"caller": found[0][0], "key": found[0][1], "authenticate": None}
 
 
 class BodyLimit:
-    """Raises from `receive` when a body is larger than `max_bytes`, or stops coming; no more than that is kept."""
+    """Raises from `receive` when a body is larger than `max_bytes`, or is long in coming; no more than that is kept."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app, self._max_bytes = app, max_bytes
@@ -153,6 +159,7 @@ class BodyLimit:
         if length.isdecimal() and int(length) > self._max_bytes:
             return await error_response(self._error(int(length)))(scope, receive, send)
         n_bytes, complete = 0, False
+        deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
 
         async def receive_bounded() -> Message:
             nonlocal n_bytes, complete
@@ -160,10 +167,10 @@ class BodyLimit:
                 return await receive()
             try:
                 # Not by asyncio.wait_for, which in Python 3.11 may lose a cancellation that comes with the message.
-                async with asyncio.timeout(PIECE_TIMEOUT_S):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise InvalidInput(f"the body stopped coming for {PIECE_TIMEOUT_S:g} s; send it again") from None
+                raise InvalidInput(f"the body has not come whole in {BODY_TIMEOUT_S:g} s; send it again") from None
             n_bytes += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if n_bytes > self._max_bytes:
@@ -188,9 +195,18 @@ def _address(scope: Scope) -> str:
     return client[0] if client else "unknown"
 
 
+def _as_utf8(header: str) -> str:
+    """Return a header in UTF-8, which is read as Latin-1, or one that is in Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
+
+
 def _given_key(headers: Headers, scope: Scope) -> str:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else headers.get("xi-api-key", "")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    given = _as_utf8(headers.get("xi-api-key") or bearer)  # a proxy may want the other for a key of its own
     if not given and scope["type"] == "websocket":
         query = QueryParams(scope["query_string"])
         given = next((query[name].removeprefix("Bearer ") for name in _QUERY_KEYS if name in query), "")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from f5_worker import log
 from f5_worker.boot import starts
@@ -16,14 +17,86 @@ from f5_worker.boot.report import read_report
 from f5_worker.errors import InternalError, SettingsInvalid, WorkerError
 from f5_worker.http.app import create_app
 from f5_worker.http.service import Service
+from f5_worker.server.jobs import MAX_UNREAD_S
 from f5_worker.server.startup import load_worker
 from f5_worker.settings import Settings, load_settings, unknown_variables
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 SHUTDOWN_S = 5
-# A message of 20,000 characters is at most 240,000 bytes of JSON. Compression would keep a window for each connection.
-WEBSOCKETS: Mapping[str, Any] = {"ws_max_size": 500_000, "ws_per_message_deflate": False}
 MAX_CONNECTIONS = 1_000  # more are answered with 503
+MAX_HEAD_BYTES = 65_536  # of a request: its line and headers
+WATCH_S = MAX_UNREAD_S  # between two looks at a connection
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP as uvicorn speaks it, with the bounds on a connection that it lacks.
+
+    A connection ends at a head of more than MAX_HEAD_BYTES; and when for WATCH_S to twice as long no request comes on
+    it, or nothing is read of what waits to be sent.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, and watch it."""
+        super().connection_made(transport)
+        self._n_head_bytes = self._n_heads = 0
+        self._is_body = self._is_head_read = False
+        self._n_heads_before = self._n_unread_before = 0  # at the last look
+        self._watching = self.loop.call_later(WATCH_S, self._watch)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the watch."""
+        self._watching.cancel()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Give the connection to the protocol of WebSockets, which has bounds of its own."""
+        self._watching.cancel()
+        super().handle_websocket_upgrade()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, unless the head has become too long."""
+        self._is_head_read = False
+        super().data_received(data)
+        self._n_head_bytes = 0 if self._is_body or self._is_head_read else self._n_head_bytes + len(data)
+        if self._n_head_bytes > MAX_HEAD_BYTES:
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        """Record that a body begins."""
+        self._is_body = self._is_head_read = True
+        self._n_heads += 1
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Record that a body ends."""
+        self._is_body, self._is_head_read = False, True
+        super().on_message_complete()
+
+    def resume_writing(self) -> None:
+        """Record that the client reads."""
+        self._n_unread_before = 0
+        super().resume_writing()
+
+    def _watch(self) -> None:
+        """End the connection if the client neither read nor asked for anything since the last look."""
+        n_unread = self.transport.get_write_buffer_size()
+        is_answered = self.cycle is None or self.cycle.response_complete
+        is_stuck = n_unread >= self._n_unread_before > 0 if n_unread else is_answered
+        if is_stuck and self._n_heads == self._n_heads_before:
+            self.transport.abort()
+            return
+        # While more may be written, the number says nothing about what is read.
+        self._n_unread_before = n_unread if is_answered or self.flow.write_paused else 0
+        self._n_heads_before = self._n_heads
+        self._watching = self.loop.call_later(WATCH_S, self._watch)
+
+
+# A message of 20,000 characters is at most 240,000 bytes of JSON. Compression would keep a window for each connection.
+CONNECTIONS: Mapping[str, Any] = {
+    "http": BoundedProtocol,
+    "ws_max_size": 500_000,
+    "ws_per_message_deflate": False,
+}
 
 
 def main() -> None:
@@ -68,7 +141,7 @@ def _server(app: object, host: str, port: int) -> uvicorn.Server:
         timeout_graceful_shutdown=SHUTDOWN_S,
         limit_concurrency=MAX_CONNECTIONS,
         server_header=False,
-        **WEBSOCKETS,
+        **CONNECTIONS,
     )
     return uvicorn.Server(config)
 

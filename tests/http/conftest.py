@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from f5_worker.http.app import create_app
-from f5_worker.http.server import WEBSOCKETS
+from f5_worker.http.server import CONNECTIONS
 from f5_worker.http.service import Service
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
@@ -32,7 +32,7 @@ class RunningServer:
     def __init__(self, service: Service) -> None:
         self.service = service
         config = uvicorn.Config(
-            create_app(service), "127.0.0.1", 0, log_config=None, access_log=False, lifespan="off", **WEBSOCKETS
+            create_app(service), "127.0.0.1", 0, log_config=None, access_log=False, lifespan="off", **CONNECTIONS
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve()), daemon=True)
@@ -43,9 +43,19 @@ class RunningServer:
             time.sleep(0.005)
 
     @property
+    def sockets(self) -> Sequence[Any]:
+        """Those that take connections."""
+        return self._server.servers[0].sockets
+
+    @property
+    def connections(self) -> Collection[Any]:
+        """Those that are open."""
+        return self._server.server_state.connections
+
+    @property
     def address(self) -> str:
         """`127.0.0.1:PORT`."""
-        host, port = self._server.servers[0].sockets[0].getsockname()
+        host, port = self.sockets[0].getsockname()
         return f"{host}:{port}"
 
     @property

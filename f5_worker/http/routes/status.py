@@ -18,6 +18,7 @@ PING: dict[State, int] = {"loading": 204, "ready": 200, "failed": 503, "lost": 5
 
 
 @router.get("/ping")
+@router.head("/ping", include_in_schema=False)
 async def ping(request: Request) -> Response:
     """Answer 200 when requests are served, 204 while the model is loaded, 503 when neither will happen."""
     return Response(status_code=PING[service_of(request).state])

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 
 import httpx2
 
+from f5_worker.api.native import Json
 from f5_worker.engine.types import Segment
+from f5_worker.errors import InvalidInput
+from f5_worker.http.long_jobs import AT_ONCE_S, LongJob, LongJobs
 from f5_worker.synthesis.context import Worker
 from tests.conftest import ToneDevice
-from tests.http.conftest import running
+from tests.http.conftest import RunningServer, running
 from tests.http.routes.test_native import SPEECH, events
 
 Until = Callable[[Callable[[], bool]], None]
@@ -78,6 +84,31 @@ def test_a_job_that_fails_keeps_its_error(client: httpx2.Client, until: Until) -
         until(lambda: state(client, begun.json()) == "failed")
         begun = client.get(f"/v1/jobs/{begun.json()['id']}")
     assert begun.json()["error"]["code"].startswith("REFERENCE_")
+
+
+def test_a_job_that_fails_or_is_cancelled_keeps_no_request(server: RunningServer, client: httpx2.Client) -> None:
+    """An exception would: its traceback has the frames that had the clip."""
+
+    async def fail(error: type[BaseException]) -> Json:
+        clip = Clip()
+        kept.add(clip)
+        await asyncio.sleep(2 * AT_ONCE_S)
+        raise error("no")
+
+    async def run() -> list[str]:
+        jobs = LongJobs(server.service.settings)
+        for index, error in enumerate((InvalidInput, ValueError, asyncio.CancelledError)):
+            await jobs.submit(LongJob(str(index), "ann"), fail(error), server.service.told)
+        await asyncio.wait([job.task for job in jobs.of("ann") if job.task is not None])
+        gc.collect()
+        assert not kept
+        return [job.state for job in jobs.of("ann")]
+
+    class Clip:
+        pass
+
+    kept = weakref.WeakSet[Clip]()
+    assert asyncio.run(run()) == ["failed", "failed", "cancelled"]
 
 
 def test_the_jobs_of_others_are_not_there(worker: Worker) -> None:

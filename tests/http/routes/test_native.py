@@ -192,6 +192,12 @@ def test_a_track_is_dubbed_from_a_file_of_subtitles(client: httpx2.Client) -> No
     assert response.json()["lines"][0]["text"] == "The first line, séance."
 
 
+def test_the_type_of_a_form_may_have_capitals(client: httpx2.Client) -> None:
+    body = b'--A\r\nContent-Disposition: form-data; name="text"\r\n\r\nHello there.\r\n--A--\r\n'
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=A"}
+    assert "voice" in client.post("/v1/synthesize", content=body, headers=headers).json()["error"]["message"]
+
+
 def test_a_form_that_cannot_be_read_is_said(client: httpx2.Client) -> None:
     headers = {"Content-Type": "multipart/form-data"}
     assert client.post("/v1/synthesize", content=b"x", headers=headers).json()["error"]["code"] == "INVALID_INPUT"

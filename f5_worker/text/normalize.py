@@ -31,7 +31,7 @@ _ADDRESS_SIGN, _ADDRESS_CHARS = re.compile(r"[@/]|www\."), 100
 _RANGE_DASH = re.compile(r"(?<=\d)[–—](?=\d)")
 # A number and a full stop may be an ordinal, and a short word and one within a sentence is an abbreviation.
 _NUMBERED = re.compile(r"(?:(?<!\d)\d{1,3}|(?<!\w)[^\W\d_][^\w\s]?\w?)\. +$")
-_ABBREVIATED = re.compile(r"(?:\d|(?<![^\W\d_])[^\W\d_]{1,5})\. +$")
+_ABBREVIATED = re.compile(r"(?:\d|(?<![^\W\d_])[^\W\d_]{1,5}|str)\. +$")  # Hauptstr. 5
 _ABBREVIATED_CHARS = 8
 _LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")

@@ -199,10 +199,18 @@ CASES = {
                 am einunddreißigsten Dezember zweitausenddreiundzwanzig, am ersten April um zwei
         3. fertig, 3. oktober -> drei. fertig, dritter oktober
         unser 1. Auto -> unser erstes Auto
+        Seiten 10-15, 3-2 gewonnen -> Seiten zehn bis fünfzehn, drei zu zwei gewonnen
+        3 + 4 = 7, 9 - 2 = 7 -> drei plus vier gleich sieben, neun minus zwei gleich sieben
+        Ludwig XIV. war hier, Kapitel IV -> Ludwig der Vierzehnte war hier, Kapitel vier
+        +49 30 1234567 -> plus neunundvierzig, drei null, eins zwei drei vier fünf sechs sieben
+        Es kostet $10. -> Es kostet zehn dollar.
     """,
     "es": """
         a las 17:02, 1:30, 21:00 -> a las diecisiete y dos, una y media, veintiuna
         1/5/2024, 2.3.2003 -> primero de mayo de dos mil veinticuatro, dos de marzo de dos mil tres
+        Páginas 10-15, ganó 3-2 -> Páginas diez a quince, ganó tres a dos
+        Felipe VI, Luis XIV, siglo XXI -> Felipe sexto, Luis catorce, siglo veintiuno
+        Llama al 912 345 678. -> Llama al nueve uno dos, tres cuatro cinco, seis siete ocho.
     """,
     "fi": """
         klo 17.02, 8:00 -> klo seitsemäntoista nolla kaksi, kahdeksan
@@ -216,6 +224,10 @@ CASES = {
         1/5/2024 -> premier mai deux mille vingt-quatre
         8h30-9h45 -> huit heures trente à neuf heures quarante-cinq
         1,5 h -> un virgule cinq h
+        pages 10-15, 3-2 -> pages dix à quinze, trois à deux
+        2 + 2 = 4 -> deux plus deux égale quatre
+        Louis XIV, au XXIe siècle -> Louis quatorze, au vingt et unième siècle
+        01-23-45-67-89 -> zéro un vingt-trois quarante-cinq soixante-sept quatre-vingt-neuf
     """,
     "gu": """
         ૨૩, 50%, ₹500 -> ત્રેવીસ, પચાસ ટકા, પાંચ સો રૂપિયા
@@ -233,6 +245,7 @@ CASES = {
         25-03-2020 -> पच्चीस मार्च दो हज़ार बीस
         1ला, 2री, ३रे, 4था, 6ठा -> पहला, दूसरी, तीसरे, चौथा, छठा
         5वर्ष -> 5वर्ष
+        5 + 3 = 8 -> पाँच प्लस तीन बराबर आठ
     """,
     "hu": """
         17:02, 3. osztály -> tizenhét óra két perc, harmadik osztály
@@ -243,6 +256,9 @@ CASES = {
     """,
     "it": """
         1/5/2024 -> primo maggio duemila ventiquattro
+        pagine 10-15, 3-2 -> pagine dieci a quindici, tre a due
+        Luigi XIV, il XX secolo -> Luigi quattordicesimo, il ventesimo secolo
+        06 1234567 -> zero sei, uno due tre quattro cinque sei sette
     """,
     "ml": """
         23, 50% -> ഇരുപത്തി മൂന്ന്, അമ്പത് ശതമാനം
@@ -266,6 +282,8 @@ CASES = {
         14:30:05 -> catorze horas e trinta minutos e cinco segundos
         15/03/2024 e 03/15/2024 -> \
                 quinze de março de dois mil e vinte e quatro e quinze de março de dois mil e vinte e quatro
+        páginas 10-15, século XXI -> páginas dez a quinze, século vinte e um
+        Pedro II, Luís XIV -> Pedro segundo, Luís catorze
     """,
     "ro": """
         ora 17:02, 12:00 -> ora șaptesprezece și două, douăsprezece
@@ -303,10 +321,15 @@ CASES = {
         2024年12月24日是圣诞夜，我收获了54321.12元奖金。 -> \
             二零二四年十二月二十四日是圣诞夜，我收获了五万四千三百二十一点一二元奖金。
         共有5个 -> 共有五个
+        10-15人，5%-10% -> 十到十五人，百分之五到百分之十
+        3+4=7。3-2获胜 -> 三加四等于七。三比二获胜
+        电话13812345678 -> 电话一三八一二三四五六七八
     """,
     "ja": """
         2024/01/30(火)、1〜3時 -> 二千二十四年一月三十日火曜日、一から三時
         -2.5度、10000円、3/4 -> マイナス二点五度、一万円、四分の三
+        10-15人 -> 十から十五人
+        090-1234-5678 -> 零九零、一二三四、五六七八
     """,
     "ko": """
         5개, 1,234.5 -> 오개, 천이백삼십사 점 오

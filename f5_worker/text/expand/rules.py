@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from f5_worker.text.expand.common import MONARCHS, ROMAN, Replacement, arabic, common_rules, dialled
 from f5_worker.text.expand.german import GERMAN_NUMBER, MONTH_OF, german_number
 from f5_worker.text.expand.library import grammar
 from f5_worker.text.expand.words import converted
 from f5_worker.text.sentences import stop_ends_sentence
 
-Replacement = str | Callable[[re.Match[str]], str]
 Rule = tuple[re.Pattern[str], Replacement]
 
 _SCALES = {"k": "thousand", "m": "million", "b": "billion", "bn": "billion", "t": "trillion"}
@@ -29,14 +29,19 @@ _UNITS = (
 _INVARIABLE = "kilohertz"
 _PLURAL_COINS = {"$": "dollars", "£": "pounds", "€": "euros"}
 _COINS = {"EUR": "€", "USD": "$", "GBP": "£"}
-_MONARCHS = (
-    "Albert Alexander Alfonso Benedict Carlos Catherine Charles Christian Edward Elizabeth Felipe Ferdinand Francis "
-    "Frederick George Gregory Gustav Henri Henry Innocent Ivan James John Karl Leo Leopold Louis Ludwig Mary Napoleon "
-    "Nicholas Otto Paul Peter Philip Philippe Pius Ramesses Richard Rudolf Urban Victor Wilhelm William"
-).replace(" ", "|")
 _COUNTED = "seconds? minutes? hours? days? weeks? months? years? people men women times more other".replace(" ", "|")
-_ROMAN = r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})"
 _FRENCH = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+# Four digits before a plural are a count, 1986 friends, unless such a word stands before or after: in 1986 settlers came.
+_BEFORE_YEARS = frozenset(
+    """about after and before by during early fall from in into late mid of or per since spring summer the than this till
+    to until version winter year years a an his her its their our my your""".split()
+)
+_AFTER_YEARS = frozenset(
+    """as does elections figures finals games has is its less models olympics plus primaries profits results sales this
+    always was""".split()
+)
+_YEARS = range(1100, 2100)
+_MONTHS = "January February March April May June July August September October November December".split()
 _CHINESE_COINS = {"￥": "元", "¥": "元", "$": "美元", "€": "欧元"}
 _HINDI_ORDINALS = {"1ले": "पहले", "2रे": "दूसरे", "3रे": "तीसरे", "4थे": "चौथे", "6ठे": "छठे"}
 _ITALIAN = "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre".split()
@@ -61,14 +66,26 @@ def _unit(match: re.Match[str]) -> str:
     return f"{match[1]} {first}{plural}{' ' * bool(rest)}{rest}"
 
 
-def _arabic(roman: str) -> int:
-    values = [{"I": 1, "V": 5, "X": 10, "L": 50}[char] for char in roman]
-    return sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
-
-
 def _word(match: re.Match[str]) -> str:
     said = _cased(_named(_WORDS)[match[1].lower()], match[1])
     return said + "." * (match[1].endswith("c.") and stop_ends_sentence(match.string, match.end()))
+
+
+def _count(match: re.Match[str]) -> str:
+    before, number, after = match.groups()
+    is_hundreds = number.endswith("00")  # fifteen hundred metres
+    is_year = int(number) in _YEARS and (not before or not before.islower() or before.lower() in _BEFORE_YEARS)
+    if is_hundreds or is_year or after in _AFTER_YEARS:
+        return match[0]
+    return f"{before} {int(number):,}" if before else f"{int(number):,}"
+
+
+def _dated(match: re.Match[str]) -> str:
+    return f"{match[1]}{_MONTHS[int(match[2]) - 1]} {int(match[3])}"
+
+
+def _hashtag(match: re.Match[str]) -> str:
+    return "hashtag " + re.sub(r"(?<=[a-z])(?=[A-Z\d])|(?<=\d)(?=[A-Z])|_", " ", match[1])
 
 
 def _range(match: re.Match[str]) -> str:
@@ -119,16 +136,17 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
     "en": (
         # words
         (rf"\b({_alternatives(_named(_TITLES))})\b\.?(?= (?:[A-Z]|& M|and M))", lambda m: _named(_TITLES)[m[1]]),
+        (r"\b([A-Z][a-z]+) Dr\b\.?(?= (?:in|is|was|near|at|on|to|with)\b|[,;.]|$)", r"\1 Drive"),
         (rf"(?<!\w)((?i:{_alternatives(_named(_WORDS))}))(?=[\s,;:)]|$)", _word),
         (
             rf"\b(?!No\. ?\d+ (?:{_COUNTED})\b)(?i:({'|'.join(_BEFORE_NUMBERS[::2])}))\. ?(?=\d)",
             lambda m: _cased(_named(_BEFORE_NUMBERS)[m[1].lower()], m[1]) + " ",
         ),
         (
-            rf"\b({_MONARCHS}) ({_ROMAN}(?!\w)|[IVX](?=[.,;:!?]|'s|$))",
-            lambda m: f"{m[1]} the {_ordinal(_arabic(m[2]))}",
+            rf"\b({MONARCHS}) ({ROMAN}(?!\w)|[IVX](?=[.,;:!?]|'s|$)|[VX](?= [a-z]))",
+            lambda m: f"{m[1]} the {_ordinal(arabic(m[2]))}",
         ),
-        (rf"(?<=[a-z] )(?<!\bI )({_ROMAN})(?!\w)|(?<=PART )([IVXL]+)(?!\w)", lambda m: str(_arabic(m[1] or m[2]))),
+        (rf"(?<=[a-z] )(?<!\bI )({ROMAN})(?!\w)|(?<=PART )([IVXL]+)(?!\w)", lambda m: str(arabic(m[1] or m[2]))),
         (r"(?<=\w )/(?= \w)", "slash"),
         (r"\b(Chapter|Part|Volume|Book|Act|Scene|Section|Phase|War) I\b", r"\1 1"),
         # numbers to dial or to type
@@ -142,7 +160,19 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<!\d)((?:\d{4}[ -]){3})(\d{4})(?!\d)", lambda m: ", ".join(map(_spaced, f"{m[1]}{m[2]}".split()))),
         (r"\b[1-9]\d{3,11}000\b(?<!\d{13})(?![,.:/-]\d)", lambda m: f"{int(m[0]):,}"),
         (r"(?<![\w.,$€£/:#-])[1-9]\d{4,8}(?= (?:[a-z]{2,}s|people|men|women|children)\b)", lambda m: f"{int(m[0]):,}"),
+        (
+            r"(?:\b([A-Za-z]+) )?(?<![\w.,$£€/:#'-])([1-9]\d{3})(?= ([a-z]{2,}s|people|men|women|children)\b)",
+            _count,
+        ),
+        (r"(?<![\w-])\d{1,5}(?:-\d{1,7}){3,}(?![\w-])", lambda m: dialled(m[0], "en")),
         # arithmetic and signs
+        (r"(?<=\d) ?- ?(?=\d+(?:\.\d+)? ?=)", " minus "),
+        (r"(?<=\d) ?\* ?(?=\d)", " times "),
+        (r"(?<=\d) ?/ ?(?=\d+(?:\.\d+)? ?=)", " divided by "),
+        (r"(?<=[\w)]) < (?=[\w(-])", " is less than "),
+        (r"(?<=[\w)]) > (?=[\w(-])", " is greater than "),
+        (r"(?<== )([^\W\d_]{2})²(?!\w)", r"\1 squared"),
+        (r"(?<!\w)#([A-Za-z]\w*)", _hashtag),
         (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
         (r" ?÷ ?(?=\d)", " divided by "),
         (r"(?<=\d\.\d)x\b", " x"),
@@ -156,6 +186,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\d/.])(24/7|9/11)(?![\d/])", lambda m: m[1].replace("/", " ")),
         (r"(?<![\d/.])(\d+)/10(?![\d/])", r"\1 out of 10"),
         # times, dates, decades
+        (r"\b((?:[Oo]n|[Uu]ntil|[Ss]ince|[Dd]ue|[Dd]ated) )(0?[1-9]|1[0-2])/(0?[1-9]|[12]\d|3[01])(?![\d/])", _dated),
         (r"(?<![\d:])(\d{1,2}):(\d)(?![\d:])", r"\1 to \2"),
         (r"(?<![\d:])00:00(?![\d:])", "midnight"),
         (r"(?<![\d:])(1[3-9]|2[0-3]):00(?![\d:])", r"\1 hundred"),
@@ -166,12 +197,17 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\d$£€.,])(20)?'?([1-9])0s\b", lambda m: ("twenty " if m[1] else "") + _DECADES[int(m[2]) - 1]),
         (r"(?<=\d)(st|nd|rd|th)-(?=[a-z])", r"\1 "),
         # money
+        (r"€ ?(\d+),(\d\d)(?!\d)", r"€\1.\2"),
         (r"(?<![\w.])-(?=[$£€]\d)", "minus "),
         (r"([$£€])(\d[\d,.]*)-(?=\d)", r"\1\2-\1"),
         (r"(\d[\d,.]*)(?: (EUR|USD|GBP)\b| ?([€£$])(?!\d))", lambda m: f"{m[3] or _COINS[m[2]]}{m[1]}"),
         (r"\b(EUR|USD|GBP) ?(?=\d)", lambda m: _COINS[m[1]]),
         (r"([$£€])(\d+(?:\.\d+)?)[kK]\b", lambda m: f"{m[2]} thousand {_PLURAL_COINS[m[1]]}"),
         # amounts
+        (r"(?<![\w.])(\d)['’](\d{1,2})(?:[\"”]|'')", r"\1 foot \2"),
+        (r"(?<=\d)( ?(?:ft|foot|feet)\.? \d{1,2}) ?in\b", r"\1 inches"),
+        (r"(?<=\d)x(?= (?:[a-z]+er|more|less)\b)", " times"),
+        (r"\b([248])K(?= (?:video|tv|TV|monitor|screen|resolution|display|footage|camera|stream))", r"\1 K"),
         (r"(?<=\d)m (?=(?!tall|long|wide|high|deep|away|from|of|to|and|or|in|on|at|by|x )[a-z]{4,})", " million "),
         (r"(?<![\w.,$£€])(\d+(?:\.\d+)?)(M|B|bn)\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),
         (r"(?<![\w.,$£€])(\d{2,}|\d+\.\d+|\d(?=[kK] [a-z]{5,}))[kK]\b", r"\1 thousand"),
@@ -180,7 +216,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<=\d) ?km/h\b", " kilometers per hour"),
         (r"(?<![\w.,$£€])(\d+) s\b|(?<![\w.,$£€])(\d*[1-9])s\b", lambda m: f"{m[1] or m[2]} seconds"),
         (rf"(?<![\w.,$£€])(\d+(?:[.,]\d+)*) ?({_alternatives(_named(_UNITS))})(?![\w/²³])", _unit),
-        (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w./-]|[,:]\d| ?=)", _range),
+        (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w/-]|[.,:]\d| ?=)", _range),
         (r"(?<![-–]\d)(?<=\d) ?= ?(?=[-√\d])|(?<=\w) = (?=[\w√-])", " equals "),
     ),
     "de": (
@@ -246,7 +282,8 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
 @lru_cache
 def rules(language: str) -> Sequence[Rule]:
     """Return a language's rules: patterns, and what replaces their matches."""
-    return [(re.compile(pattern), replacement) for pattern, replacement in _TABLE.get(language, ())]
+    table = [*common_rules(language), *_TABLE.get(language, ())]
+    return [(re.compile(pattern), replacement) for pattern, replacement in table]
 
 
 def _cased(word: str, like: str) -> str:

@@ -45,13 +45,17 @@ _YEARS, _RANGE_DIGITS = range(1000, 2100), 3
 _RANGE = rf"{_NOT_BEFORE}(\d{{1,4}})(%?) ?- ?(\d{{1,4}}){_NOT_AFTER}(?! ?=)"
 ROMAN = r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})"
 MONARCHS = (
-    "Albert Alberto Alexander Alfonso Benedict Benedicto Benedikt Benoît Carlo Carlos Catherine Charles Christian "
-    "Edward Elisabeth Elizabeth Felipe Ferdinand Fernando Francis Francisco François Frederick Friedrich George Georg "
-    "Gregor Gregory Gustav Heinrich Henri Henrique Henry Innocent Isabel Ivan James Joan Johannes John João José Juan "
-    "Karl Katharina Leo Leopold Louis Ludwig Luigi Luis Luís Manuel Maria Mary Napoleon Napoléon Nicholas Nikolaus "
-    "Otto Paul Paulo Pedro Peter Philip Philipp Philippe Pius Pío Pio Ramesses Ramses Richard Rudolf Umberto Urban "
-    "Victor Vittorio~Emanuele Wilhelm William"
-).replace(" ", "|").replace("~", " ")  # fmt: skip
+    (
+        "Albert Alberto Alexander Alfonso Benedict Benedicto Benedikt Benoît Carlo Carlos Catherine Charles Christian "
+        "Edward Elisabeth Elizabeth Felipe Ferdinand Fernando Francis Francisco François Frederick Friedrich Georg "
+        "George Giovanni Gregor Gregory Gustav Heinrich Henri Henrique Henry Innocent Isabel Ivan James Joan Johannes "
+        "John José João Juan Karl Katharina Leo Leopold Louis Ludwig Luigi Luis Luís Manuel Maria Mary Napoleon "
+        "Napoléon Nicholas Nikolaus Otto Paul Paulo Pedro Peter Philip Philipp Philippe Pio Pius Pío Ramesses Ramses "
+        "Richard Rudolf Umberto Urban Victor Vittorio~Emanuele Wilhelm William"
+    )
+    .replace(" ", "|")
+    .replace("~", " ")
+)
 _LAST_ORDINAL = {"es": 10, "fr": 1, "it": 39, "pt": 10}  # of a monarch; later ones have cardinals
 
 
@@ -86,12 +90,14 @@ def common_rules(language: str) -> Sequence[tuple[str, Replacement]]:
     space = "" if language in _UNSPACED else " "
     plus, minus, times, over, equals = (f"{space}{word}{space}" for word in words[2:])
     return [
+        *([(r"(\d{4})年?-(?=\d{4}年)", r"\1年到")] if language == "zh" else []),
         *([] if language in _DIAL_IN_GRAMMAR else [dial]),
         *([] if language == "hi" else [*_dialled_rules(language), (_RANGE, lambda match: _range(match, words, space))]),
         (rf"(?<=\d)%-(?={_NUMBER}%)", f"%{space}{words.until}{space}"),
         (r"(?<=\d) ?\+ ?(?=\d)|(?<=\b[a-z]) \+ (?=\w)", plus),
         (rf"(?<=\d) ?- ?(?={_NUMBER} ?=)", minus),
-        (r"(?<=\d) ?[×*] ?(?=\d)", times),
+        (r"(?<=\d) ?[×*] ?(?=\d)|(?<=\d) x (?=\d)", times),
+        (r"(?<![\d:.,])(\d{1,2}):(\d)(?![\d:])", rf"\1{space}{words.against}{space}\2"),
         (r"(?<=\d) ?÷ ?(?=\d)|(?<=\d) / (?=\d)", over),
         (r"(?<![A-Za-z_&?/-]\d)(?<=\d) ?= ?(?=[-\d√])|(?<=[\w)²³]) = (?=[-\w√])", equals),
         *_roman_rules(language),
@@ -132,7 +138,8 @@ def _dialled_rules(language: str) -> list[tuple[str, Replacement]]:
 
 
 def _roman_rules(language: str) -> list[tuple[str, Replacement]]:
-    monarch = rf"\b({MONARCHS}) ({ROMAN}|[IVX])(?!\w)"
+    one = "[VX]|I(?! [a-z])" if language == "it" else "[IVX]"  # I fiori
+    monarch = rf"\b({MONARCHS}) ({ROMAN}|{one})(?!\w)"
 
     def german(match: re.Match[str]) -> str:
         return f"{match[1]} der {converted(arabic(match[2]), 'de', 'ordinal').capitalize()}"

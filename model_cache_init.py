@@ -38,8 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     from f5_worker.boot.report import BootReport
     from f5_worker.boot.sequence import boot
     from f5_worker.boot.user import leave_root
+    from f5_worker.boot.volume import volume_fault
+    from f5_worker.server import liveness
 
-    report = BootReport(__version__, user=leave_root(os.environ))
+    liveness.forget()
+    fault = volume_fault()  # first: all that follows looks at the volume
+    report = BootReport(__version__, host_fault=fault, user=None if fault else leave_root(os.environ))
     starts.end_at_sigterm(report.to_json)
     boot(os.environ, report)
     report.hand_over(os.environ)

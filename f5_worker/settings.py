@@ -257,7 +257,7 @@ class Settings(BaseModel):
     @property
     def shared_cache(self) -> Path:
         """Return the directory for files that all workers share: on the volume, if one is mounted."""
-        return VOLUME / "f5-worker" if VOLUME.is_dir() else self.cache_dir
+        return VOLUME / "f5-worker" if os.path.isdir(VOLUME) else self.cache_dir
 
     @property
     def attention_backend(self) -> Literal["auto", "triton", "flash", "torch"]:

@@ -89,13 +89,18 @@ def _checked(wheel: str, directory: Path, env: Environment) -> str:
     """Return what pip installs, if its name fits the base."""
     is_url = "://" in wheel
     if is_url and not HASHED_URL.fullmatch(wheel):
-        raise Refused(f"{wheel} has no sha256: FLASH_ATTN_WHEEL=URL#sha256=SUM")
-    path = Path(unquote(urlsplit(wheel).path)) if is_url else directory / Path(wheel).name
+        raise Refused(f"{_name(wheel)} has no sha256: FLASH_ATTN_WHEEL=URL#sha256=SUM")
+    path = directory / _name(wheel)
     if not is_url and not path.is_file():
         raise Refused(f"{path.name} is not in the directory wheels/ beside the Dockerfile")
     if reason := why_not(path.name, env):
         raise Refused(reason)
     return wheel if is_url else str(path)
+
+
+def _name(wheel: str) -> str:
+    """Return the file's name, without the password that an address may hold."""
+    return Path(unquote(urlsplit(wheel).path) if "://" in wheel else wheel).name
 
 
 def _install(wheel: str, python: str) -> None:
@@ -105,7 +110,7 @@ def _install(wheel: str, python: str) -> None:
     if not done.ok:
         errors = [line.removeprefix("ERROR: ") for line in done.output.splitlines() if line.startswith("ERROR: ")]
         reason = " ".join(errors) or done.last_line or done.ending
-        raise Refused(f"{wheel} cannot be installed: {reason}; FLASH_ATTN_WHEEL=none builds without it")
+        raise Refused(f"{_name(wheel)} cannot be installed: {reason}; FLASH_ATTN_WHEEL=none builds without it")
 
 
 def _imported(python: str) -> str:

@@ -18,6 +18,7 @@ from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.probe.probe import ProbeResult, probe
 from f5_worker.boot.report import BootReport
 from f5_worker.boot.user import choose_user
+from f5_worker.boot.volume import volume_fault
 from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
@@ -44,6 +45,8 @@ def boot(environ: MutableMapping[str, str] = os.environ, report: BootReport | No
 
 def _prepare(environ: MutableMapping[str, str], report: BootReport, started: float) -> None:
     """Run the steps; the first error ends them."""
+    if report.host_fault:  # the volume does not answer: no step may look at it
+        return
     settings = check_environment(environ, report)
     limit_s = _number(environ, "RUNPOD_INIT_TIMEOUT", starts.INIT_TIMEOUT_S, report)
     report.starts = starts.begin(environ, limit_s)
@@ -66,6 +69,8 @@ def _prepare(environ: MutableMapping[str, str], report: BootReport, started: flo
 
 def diagnose(environ: MutableMapping[str, str]) -> BootReport:
     """Run the same checks and change nothing: neither packages nor files nor `environ`."""
+    if fault := volume_fault():
+        return BootReport(__version__, host_fault=fault)
     report = BootReport(__version__, user=choose_user(environ))
     copy = dict(environ)
     settings = check_environment(copy, report)

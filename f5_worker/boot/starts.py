@@ -34,8 +34,9 @@ MAX_STARTS = 50
 MAX_BYTES = 100_000
 MAX_ERROR_CHARS = 300
 LEASE_S = 1.0
-ANSWER_S = 2.0  # a volume that takes longer is dead: the worker starts without it
+ANSWER_S = 2.0  # for the disk; after it the start goes on without them
 HOUR_S = 3_600.0
+YEAR_3000_S = 3.25e10  # no later time is believed; gmtime() refuses much later ones
 INIT_TIMEOUT_S = 420.0  # RunPod's limit for a cold start, unless RUNPOD_INIT_TIMEOUT raises it
 DIED = {
     "preparing": "ended without an error while the container was prepared",
@@ -116,9 +117,9 @@ class StartLog:
 
 def begin(environ: Mapping[str, str], limit_s: float) -> dict[str, Any]:
     """Count a start; return its id, and what is known of those before it, for the boot report."""
-    log = StartLog.of(environ)
 
     def work() -> dict[str, Any]:
+        log = StartLog.of(environ)
         id_ = log.begin(environ)
         found = log.read()
         if not any(start.id == id_ for start in found):
@@ -133,8 +134,11 @@ def look(
     environ: Mapping[str, str] = os.environ, limit_s: float = INIT_TIMEOUT_S, own: str | None = None
 ) -> dict[str, Any]:
     """Return what is known of the starts so far, and change nothing."""
-    found = _within(ANSWER_S, StartLog.of(environ).read)
-    return {**summary(found or [], own, time.time(), limit_s), "scope": _scope()}
+
+    def work() -> dict[str, Any]:
+        return {**summary(StartLog.of(environ).read(), own, time.time(), limit_s), "scope": _scope()}
+
+    return _within(ANSWER_S, work) or {"verdict": "no start is known: the disk does not answer", "errors": []}
 
 
 def note(
@@ -233,10 +237,11 @@ def _has_died(start: Start, starts: Sequence[Start], now_s: float, limit_s: floa
 def _read(item: Any) -> Start | None:
     try:
         start = Start(str(item["id"]), str(item["worker"]), float(item["began_s"]), item["state"], item["error"])
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         return None
     is_known = start.state in ("preparing", "loading", "ready", "failed", "stopped")
-    return start if is_known and isinstance(start.error, str | None) else None
+    is_time = 0 <= start.began_s < YEAR_3000_S
+    return start if is_known and is_time and isinstance(start.error, str | None) else None
 
 
 def _utc(seconds: float) -> str:

@@ -57,7 +57,7 @@ def choose_user(environ: Mapping[str, str]) -> RunAs:
     ports = (settings.http_port, settings.http_health_port)
     if privileged := [port for port in ports if port and port < _first_port_of_users()]:
         return RunAs(0, f"only root may listen on port {privileged[0]}")
-    wanted = [*_wanted(settings)]
+    wanted = [*_wanted(settings, environ)]
     allowed = [_has_access(path, access) for path, access in wanted]
     try:
         with _acting_as(WORKER_ID):
@@ -85,8 +85,10 @@ def become(user: RunAs, environ: MutableMapping[str, str]) -> None:
         environ["HOME"] = "/"
 
 
-def _wanted(settings: Settings) -> Iterator[tuple[Path, Access]]:
+def _wanted(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[Path, Access]]:
     """Yield what the worker uses: directories that it writes to with what is in them, models, and the GPU's devices."""
+    from f5_worker.boot.weights.weights import WeightRoots  # not at import: the handler reads reports with this module
+
     writes = [settings.cache_dir, settings.overlay_dir, settings.voices_dir, settings.save_dir]
     if os.path.ismount(VOLUME):
         writes += [VOLUME / "f5-worker", VOLUME / VOICES_FOLDER]
@@ -98,12 +100,18 @@ def _wanted(settings: Settings) -> Iterator[tuple[Path, Access]]:
         yield path, "write"
     models = [settings.model, *settings.extra_model_names, settings.asr_model]
     reads = [Path(model) for model in models if os.path.isabs(model)]
-    for directory in (*reads, settings.models_dir, VOLUME / "huggingface-cache"):
+    reads += [settings.pronunciations] if settings.pronunciations else []
+    roots = WeightRoots.from_environment(
+        environ, models_dir=settings.models_dir, cache_dir=settings.cache_dir, volume=VOLUME
+    )
+    for hub in roots.hub_caches:
+        reads += [directory for directory in _subdirectories(hub) if directory.name.startswith("models--")]
+    for directory in (*reads, settings.models_dir):
         for path in islice(_below(directory), MAX_FILES):
             yield path, "read"
     for device in Path("/dev").glob("nvidia*"):
         if device.is_char_device():
-            yield device, "read"
+            yield device, "write"
 
 
 def _first_port_of_users() -> int:
@@ -114,8 +122,11 @@ def _first_port_of_users() -> int:
         return 1024
 
 
-def _below(directory: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(directory):
+def _below(path: Path) -> Iterator[Path]:
+    """Yield a file, or a directory with all that is in it."""
+    if os.path.isfile(path):
+        yield path
+    for folder, _, names in os.walk(path):
         yield Path(folder)
         yield from (Path(folder, name) for name in names)
 
@@ -131,11 +142,11 @@ def _subdirectories(directory: Path) -> list[Path]:
 def _nearest(directory: Path) -> Path:
     """Return the directory, or the nearest one above it that exists."""
     parents: Iterable[Path] = (directory, *directory.parents)
-    return next(path for path in parents if path.exists())
+    return next(path for path in parents if os.path.exists(path))  # Path.exists() raises where a mount is dead
 
 
 def _has_access(path: Path, access: Access) -> bool:
-    mode = _MODES[access] | (os.X_OK if path.is_dir() else 0)
+    mode = _MODES[access] | (os.X_OK if os.path.isdir(path) else 0)
     return os.access(path, mode, effective_ids=True)
 
 

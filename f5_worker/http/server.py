@@ -13,7 +13,7 @@ import uvicorn
 from f5_worker import log
 from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
-from f5_worker.errors import SettingsInvalid, WorkerError
+from f5_worker.errors import InternalError, SettingsInvalid, WorkerError
 from f5_worker.http.app import create_app
 from f5_worker.http.service import Service
 from f5_worker.server.startup import load_worker
@@ -83,3 +83,8 @@ def _load(service: Service, boot: Mapping[str, Any]) -> None:
     except WorkerError as error:
         log.logger.error("%s", error)
         service.fail(str(error))
+    except Exception:  # noqa: BLE001 - it would end this thread alone, and callers would wait for the model for ever
+        log.logger.exception("the worker could not be loaded")
+        failure = str(InternalError("the worker could not be loaded; its log names the place"))
+        starts.note(boot, "failed", failure)
+        service.fail(failure)

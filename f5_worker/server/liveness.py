@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,12 @@ FILE_NAME = "f5-worker-alive"
 def path() -> Path:
     """Return the file, on the container's disk."""
     return temporary_directory() / FILE_NAME
+
+
+def forget() -> None:
+    """Remove the file of an earlier start of this container, which is not ready again before it is loaded."""
+    with suppress(OSError):
+        path().unlink(missing_ok=True)
 
 
 def start(engine: Engine, every_s: float = EVERY_S) -> threading.Thread:

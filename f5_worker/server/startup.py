@@ -131,6 +131,9 @@ def tune_in_background(
             if flash_attn is not None and _is_verified(flash_attn):
                 runner.add_flash_attn()
             runner.tune(engine.run)
+        except Exception as error:  # noqa: BLE001 - what is chosen without measuring works too
+            logger.warning("it is not measured what is fastest for %s: %s", runner.name, error)
+        try:
             n_captured = runner.capture_graphs(limit_s, engine.run)
         except Exception as error:  # noqa: BLE001 - sizes without a graph work too, slower
             logger.warning("no more CUDA graphs are captured for %s: %s", runner.name, error)

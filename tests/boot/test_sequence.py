@@ -221,6 +221,18 @@ def test_diagnosing_changes_nothing(environ: dict[str, str], tmp_path: Path) -> 
     assert "f5-tiny from shipped" in report.table()
 
 
+def test_where_the_volume_does_not_answer_no_step_looks_at_it(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = boot(environ, BootReport("1", host_fault="the network volume cannot be read: no answer within 15 s"))
+    assert (report.starts, report.facts, report.phases_ms, report.serves) == (None, None, {}, False)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(sequence, "volume_fault", lambda: "the network volume cannot be read: Stale file handle")
+    report = diagnose(environ)
+    assert (report.facts, report.severity) == (None, 2)
+    assert "Stale file handle" in report.table()
+
+
 @pytest.mark.usefixtures("no_torch")
 def test_a_worker_that_will_not_serve_fetches_nothing(environ: dict[str, str]) -> None:
     report = boot(environ | {"RUNPOD_GPU_COUNT": "1"})

@@ -143,8 +143,10 @@ def test_an_entry_that_cannot_be_read_costs_only_itself(environ: dict[str, str],
     starts.begin(environ, 420.0)
     good: list[Any] = json.loads((tmp_path / FILE).read_text())
     bad = [{**good[0], "state": "?"}, {**good[0], "error": 5}, {**good[0], "began_s": None}]
+    bad += [{**good[0], "began_s": seconds} for seconds in (10**400, 1e300, float("nan"), -1.0)]
     (tmp_path / FILE).write_text(json.dumps(bad + good))
     assert [one.id for one in StartLog.of(environ).read()] == [good[0]["id"]]
+    assert starts.look(environ)["errors"] == []
 
 
 def test_the_file_stays_small(environ: dict[str, str], tmp_path: Path) -> None:
@@ -185,7 +187,16 @@ def test_a_disk_that_does_not_answer_does_not_delay_the_start(
     monkeypatch.setattr(starts, "ANSWER_S", 0.05)
     monkeypatch.setattr(StartLog, "read", lambda self: time.sleep(1) or [])
     assert starts.begin(environ, 420.0)["verdict"] == "the starts are not counted: the disk does not answer"
-    assert starts.look(environ)["verdict"] == "no earlier start is recorded"
+    assert starts.look(environ)["verdict"] == "no start is known: the disk does not answer"
+
+
+def test_a_volume_that_does_not_answer_does_not_delay_the_start(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "ANSWER_S", 0.05)
+    monkeypatch.setattr("f5_worker.settings.os.path.isdir", lambda path: time.sleep(1))
+    assert starts.begin(environ, 420.0)["verdict"] == "the starts are not counted: the disk does not answer"
+    assert starts.look(environ)["verdict"] == "no start is known: the disk does not answer"
 
 
 @pytest.mark.parametrize("has_volume", [True, False])

@@ -40,7 +40,7 @@ def environ(disk: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name in names.values():
         (disk / name).mkdir()
         os.chown(disk / name, WORKER_ID, WORKER_ID)
-    return {variable: str(disk / name) for variable, name in names.items()}
+    return {"HOME": str(disk)} | {variable: str(disk / name) for variable, name in names.items()}
 
 
 @as_root
@@ -87,6 +87,30 @@ def test_a_model_that_only_root_may_read_counts(environ: dict[str, str], disk: P
     assert choose_user(environ).uid == WORKER_ID
     weights.chmod(0o600)
     assert choose_user(environ) == RunAs(0, f"only root may read {weights}")
+
+
+@as_root
+@pytest.mark.parametrize("variable", ["HOME", "HF_HOME", "HF_HUB_CACHE"])
+def test_a_checkpoint_in_a_cache_that_only_root_may_enter_counts(
+    environ: dict[str, str], disk: Path, variable: str
+) -> None:
+    """Such as root's own, which `docker run -v ~/.cache/huggingface:/root/.cache/huggingface` fills."""
+    home = disk / "root"
+    hub = home / {"HOME": ".cache/huggingface/hub", "HF_HOME": "hub", "HF_HUB_CACHE": ""}[variable]
+    hub.mkdir(parents=True)
+    home.chmod(0o700)
+    environ |= {"HOME": "/nonexistent", variable: str(home)}
+    assert choose_user(environ).uid == WORKER_ID
+    (hub / "models--SWivid--F5-TTS").mkdir()
+    assert choose_user(environ) == RunAs(0, f"only root may read {hub / 'models--SWivid--F5-TTS'}")
+
+
+@as_root
+def test_pronunciations_that_only_root_may_read_count(environ: dict[str, str], disk: Path) -> None:
+    environ["F5_PRONUNCIATIONS"] = str(disk / "pronunciations.json")
+    assert choose_user(environ).uid == WORKER_ID
+    (disk / "pronunciations.json").touch(0o600)
+    assert choose_user(environ) == RunAs(0, f"only root may read {disk / 'pronunciations.json'}")
 
 
 @as_root

@@ -54,6 +54,13 @@ def test_a_worker_is_unhealthy_until_it_is_ready(engine: Engine) -> None:
     wait_until(is_fresh)
 
 
+def test_a_container_that_starts_again_is_unhealthy_until_it_is_ready_again() -> None:
+    liveness.path().touch()
+    liveness.forget()
+    assert liveness.problem() == "the worker is not ready"
+    liveness.forget()
+
+
 def test_a_device_that_hangs_is_told_and_one_that_goes_on_is_forgiven(engine: Engine, device: FakeRunner) -> None:
     hold(device, engine)
     liveness.path().touch()

@@ -62,6 +62,19 @@ def test_graphs_are_captured_between_the_steps_of_jobs(caplog: pytest.LogCapture
     assert "CUDA graphs of 7 sizes are captured for extra" in log_of(capture_graphs, caplog)
 
 
+def test_an_error_while_measuring_does_not_cost_the_graphs(caplog: pytest.LogCaptureFixture) -> None:
+    def tune(run_on_device: object) -> None:
+        raise RuntimeError("no room to measure")
+
+    engine = Engine(cast(Any, None), 8_192)
+    runner = cast(F5Runner, SimpleNamespace(name="extra", tune=tune, capture_graphs=lambda limit_s, run: 7))
+    with caplog.at_level(logging.INFO):
+        tune_in_background(runner, engine, limit_s=3.0).join(10)
+    engine.close()
+    assert "it is not measured what is fastest for extra: no room to measure" in caplog.text
+    assert "CUDA graphs of 7 sizes are captured for extra" in caplog.text
+
+
 def test_an_error_while_capturing_is_logged_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
     def capture_graphs(limit_s: float, run_on_device: object) -> int:
         raise RuntimeError("no room for another graph")

@@ -23,7 +23,7 @@ CUDA, HIP, ANY = "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF", "PYTORCH_A
 # White space that editors and web forms leave, including torch's own isspace(); the last four have no width.
 _BLANK = "[\\s\ufeff\u200b\u200c\u2060]"
 _EDGES = re.compile(f"^{_BLANK}+|{_BLANK}+$|{_BLANK}*([,:\\[\\]]){_BLANK}*")
-_NAME = re.compile(rf"PYTORCH_(?:CUDA_|HIP_)?ALLOC_CONF{_BLANK}*=")
+_NAME = re.compile(rf"(?:export{_BLANK}+)?PYTORCH_(?:CUDA_|HIP_)?ALLOC_CONF{_BLANK}*=")
 _MARKS = (("\r", "carriage return (a file with Windows line ends)"), ("\ufeff", "byte order mark"))
 _MAX_CHARS = 4096  # longest value that is judged pair by pair; the work grows with the square of the length
 _QUOTES = ('""', "''", "“”", "‘’")

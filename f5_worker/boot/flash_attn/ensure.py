@@ -115,7 +115,7 @@ def _verify(run: InstallRun, installed: Installed, name: str, defer: bool) -> ve
         mask = str(removal.hide(run.overlay_dir, run.facts.executable))
     except OSError as error:
         run.note(name, f"not verified later: {files.explain(error)}")
-        return verify.verify(program=run.verifier, python=run.facts.executable)
+        return run.run_verification(None)
     deferred = DeferredProof(str(proof.directory), proof.key, mask)
     reason = f"{name} is verified while the model is loaded, and hidden until then"
     return FlashAttnOutcome("deferred", "sdpa", reason, installed.version, overlay=mask, deferred=deferred)

@@ -98,9 +98,13 @@ class InstallRun:
         """
         return Proof.of(location, self.facts, self.verifier, self.proofs_dir)
 
-    def run_verification(self, proof: Proof, overlay: Path | None = None) -> verify.Verification:
-        """Verify the flash-attn in `overlay`, or the installed one, in the time that is left, unless it was before."""
-        if earlier := proof.earlier():
+    def run_verification(self, proof: Proof | None, overlay: Path | None = None) -> verify.Verification:
+        """Verify the flash-attn in `overlay`, or the installed one, in the time that is left, unless it was before.
+
+        Args:
+            proof: None if nothing can be known of earlier starts, or kept for later ones.
+        """
+        if proof is not None and (earlier := proof.earlier()):
             return earlier
         verification = verify.verify(
             environ=with_overlay(overlay, os.environ) if overlay else os.environ,
@@ -108,7 +112,8 @@ class InstallRun:
             python=self.facts.executable,
             timeout_s=max(1.0, min(verify.TIMEOUT_S, self.left_s)),
         )
-        proof.keep(verification)
+        if proof is not None:
+            proof.keep(verification)
         return verification
 
     def make_directories(self, fingerprint: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -73,14 +74,19 @@ def _try_wheel(run: InstallRun, filename: str, get_wheel: GetWheel) -> FlashAttn
         if error.damaged:
             (run.cache_dir / filename).unlink(missing_ok=True)
         return None
-    verification = run.run_verification(run.proof_of(overlay), overlay)
+    try:
+        verification = run.run_verification(run.proof_of(overlay), overlay)
+    except OSError as error:
+        run.note(filename, f"installed, but cannot be read: {files.explain(error)}")
+        return None
     if verification.ok:
         run.note(filename, "passed verification")
         return FlashAttnOutcome(
             "wheel", "flash_attn", f"{filename} passed verification", verification.version, filename, (), str(overlay)
         )
     run.note(filename, f"failed verification: {verification.error}", verification.log)
-    files.remove_tree(overlay)
+    with suppress(OSError):
+        files.remove_tree(overlay)
     if verification.blame == "host":
         return use_sdpa(f"{filename} could not be verified, nor could another: {verification.error}")
     # Every worker of this kind would get the same result; the note saves them 250 MB and half a minute.

@@ -213,9 +213,9 @@ def _why_unsupported(env: Environment) -> str | None:
     if not env.glibc or not _version(env.glibc):
         return "no glibc was found (musl?), and torch's CUDA builds need it"
     if not (3, 9) <= _version(env.python) < (4,):
-        return f"flash-attn 2 needs Python 3.9 or newer; this is {env.python}"
+        return f"flash-attn 2 needs Python 3.9 or a newer 3.x; this is {env.python}"
     if not (2, 2) <= _version(env.torch) < (3,):
-        return f"flash-attn 2.7 and newer need torch 2.2 or newer; this is {env.torch}"
+        return f"flash-attn 2.7 and newer need torch 2.2 or a newer 2.x; this is {env.torch}"
     if _version(env.capability) >= (10, 0) and _version(env.cuda) < (12, 8):
         # Code for 10.0 and 12.0 needs nvcc 12.8, so an older torch has none for this GPU either.
         return f"compute capability {env.capability} needs a torch with CUDA 12.8; this one has {env.cuda}"
@@ -225,6 +225,8 @@ def _why_unsupported(env: Environment) -> str | None:
 def _why_not_version(version: str, key: _Key, env: Environment) -> str | None:
     """Return why a file with a matching name does not work, or None if it may."""
     series = version[:3]
+    if env.python.endswith("t"):
+        return f"flash-attn {version} has no wheel for a free-threaded Python"
     if mislabelled(version, key.torch, key.abi):
         return f"flash-attn {version} for torch 2.6 with ABI false is mislabelled (flash-attention #1783)"
     if _version(env.capability)[0] not in GPU_MAJORS[series]:

@@ -67,6 +67,8 @@ class PathFacts:
 class Environment:
     """The values that decide which flash-attn fits; versions as text (`3.11`, `2.4.0+cu124`, `12.4`, `2.35`, `8.9`).
 
+    `python` ends in `t` if it is free-threaded, whose ABI is another one (PEP 703).
+
     `cuda` is torch.version.cuda, not nvcc's or the driver's; `abi` is torch._C._GLIBCXX_USE_CXX11_ABI,
     which does not follow from the version (torch 2.6.0 is false with cu124, true with cu126). None: absent.
     """

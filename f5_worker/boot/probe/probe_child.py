@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -29,8 +30,9 @@ def emit(**finding: Any) -> None:
 
 def probe_python() -> None:
     """Emit the version of the interpreter, the machine and glibc."""
-    version = platform.python_version()
-    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    threading = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""  # free-threaded: PEP 703
+    version = platform.python_version() + threading
+    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}{threading}"
     emit(python=version, python_tag=tag, machine=platform.machine(), glibc=glibc())
 
 

@@ -143,6 +143,7 @@ GOOD = "max_split_size_mb:512"
         (f' " {GOOD} "\r\n', "quotes"),
         (f"PYTORCH_CUDA_ALLOC_CONF={GOOD}", "pasted"),
         (f"PYTORCH_ALLOC_CONF = {GOOD}", "pasted"),
+        (f'export PYTORCH_CUDA_ALLOC_CONF="{GOOD}"', "pasted"),
         (f"'PYTORCH_CUDA_ALLOC_CONF={GOOD}'", "pasted"),
         (f'\ufeffPYTORCH_CUDA_ALLOC_CONF="{GOOD}"\r\n', "pasted"),
     ],

@@ -125,6 +125,10 @@ def test_a_wheel_that_is_asked_for_is_installed_or_the_build_fails(
     ):
         with pytest.raises(Refused, match=reason):
             bake(wanted, tmp_path, str(scratch))
+    for wanted in (url, f"{url}#sha256={'0' * 64}"):
+        with pytest.raises(Refused) as refused:
+            bake(wanted.replace("://", "://me:password@"), tmp_path, str(scratch))
+        assert "password" not in str(refused.value)
     (tmp_path / name).write_bytes(wheel(RAISES))
     with pytest.raises(Refused, match="does not import: ImportError"):
         bake(name, tmp_path, str(scratch))

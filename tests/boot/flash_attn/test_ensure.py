@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -77,6 +78,33 @@ def test_faulty_wheels_are_rejected_until_one_is_right(container: Container) -> 
     again = container.ensure()  # because of the notes, the next start tries neither of them
     assert [a.result for a in again.attempts[:2]] == [f"rejected earlier: {e}" for e in _errors(outcome)]
     assert len(container.releases.requests) == 3
+
+
+@pytest.mark.usefixtures("unpacked")
+def test_a_disk_that_fails_does_not_end_the_start(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    container.publish({filename("2.8.3"): wheel()})
+    monkeypatch.setattr("f5_worker.boot.flash_attn.proof._identity", fail)
+    outcome = container.ensure()
+    assert (outcome.backend, import_of(outcome, os.environ)) == ("sdpa", "absent")
+    assert outcome.attempts[0].result == "installed, but cannot be read: Input/output error"
+
+
+@pytest.mark.usefixtures("unpacked")
+def test_a_rejected_wheel_that_cannot_be_removed_stays_rejected(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    container.publish({filename("2.8.3"): wheel(RAISES)})
+    monkeypatch.setattr("f5_worker.boot.flash_attn.obtain.files.remove_tree", fail)
+    assert container.ensure().backend == "sdpa"
+    again = container.ensure()
+    assert (again.backend, import_of(again, os.environ)) == ("sdpa", "absent")
+    assert again.attempts[0].result.startswith("rejected earlier: ")
 
 
 def _errors(outcome: FlashAttnOutcome) -> list[str]:

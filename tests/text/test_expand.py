@@ -332,6 +332,8 @@ CASES = {
         R$ 5,20, R$ 0,25 -> cinco reais e vinte centavos, vinte e cinco centavos
         O Sr. Silva andou 2 m. -> O Senhor Silva andou dois metros.
         2 mulheres, 21 casas, 2 dias -> duas mulheres, vinte e uma casas, dois dias
+        R$ 1.234,50, R$ 0,00, R$ 1. -> \
+            mil duzentos e trinta e quatro reais e cinquenta centavos, zero reais, um real.
         R$ 10 mil, R$ 2,5 milhões -> dez mil reais, dois vírgula cinco milhões de reais
     """,
     "ro": """

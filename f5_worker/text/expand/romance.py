@@ -125,7 +125,7 @@ ROMANCE: Mapping[str, Sequence[tuple[str, Replacement]]] = {
             r"(?<![\w.,:/€$£+-])(\d?[12]|\d{1,2}0[12])(?<!1[12]) ([a-zãçéíóúâêô]+(?:as?|ões|dades?|eres))\b",
             _portuguese_feminine,
         ),
-        (r"R\$ ?(\d[\d.]*)(?:,(\d\d))?(?![\d,])", _reais),
+        (r"R\$ ?(\d{1,3}(?:\.\d{3})+|\d+)(?:,(\d\d))?(?![.,]?\d)", _reais),
         (r"\b[nN][°º] ?(?=\d)", "número "),
         (r"(?<![\d:])(\d{1,2}):(\d{2})(?![\d:])(?! d)", lambda m: f"{int(m[1])}h{m[2]}"),
     ),

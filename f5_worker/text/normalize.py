@@ -31,7 +31,8 @@ _ADDRESS_SIGN, _ADDRESS_CHARS = re.compile(r"[@/]|www\."), 100
 _RANGE_DASH = re.compile(r"(?<=\d)[–—](?=\d)")
 # A number and a full stop may be an ordinal, and a short word and one within a sentence is an abbreviation.
 _NUMBERED = re.compile(r"(?:(?<!\d)\d{1,3}|(?<!\w)[^\W\d_][^\w\s]?\w?)\. +$")
-_ABBREVIATED = re.compile(r"(?:\d|(?<![^\W\d_])[^\W\d_]{1,5})\. +$")
+_ABBREVIATED = re.compile(r"(?:\d|(?<![^\W\d_])[^\W\d_]{1,5}|str)\. +$")  # Hauptstr. 5
+_COINS = ("€", "$", "£")  # 5 Mrd. €
 _ABBREVIATED_CHARS = 8
 _LINE_ENDS = re.compile(r"\r\n?")
 _WRAPPED = re.compile(r"(?<!\n) ?\n ?(?=(\w))")
@@ -84,7 +85,7 @@ def _sentences(text: SourceMappedText) -> Iterator[SourceMappedText]:
     ends = {*sentence_ends(text.text), *(match.end() for match in _LINES.finditer(text.text)), len(text.text)}
     for end in sorted(ends):
         after = text.text[end : end + 1]
-        goes_on = _ABBREVIATED if after.islower() or after.isdecimal() else _NUMBERED
+        goes_on = _ABBREVIATED if after.islower() or after.isdecimal() or after in _COINS else _NUMBERED
         if not after or not goes_on.search(text.text[max(0, end - _ABBREVIATED_CHARS) : end]):
             yield text.part(begin, end)
             begin = end

@@ -90,7 +90,7 @@ CASES = {
         the 4th of July -> the fourth of July
         5/1/2024, 13/5/24 -> may first twenty twenty four, may thirteenth twenty four
         Jan. 5, 6 Sept. -> january fifth, the sixth of september.
-        May 1-3 -> May first to three
+        May 1-3 -> May first to third
         1/2, 3/4, 2/3 -> one half, three quarters, two thirds
         1 1/2 and 2½ -> one and a half and two and a half
         50/50, 24/7, 9/11, 10/10 -> fifty fifty, twenty four seven, nine eleven, ten out of ten
@@ -122,7 +122,7 @@ CASES = {
         Mr. Smith, Mrs. Lee, Ms Ray -> Mister Smith, Missus Lee, Miz Ray
         Dr. No and Prof. X -> Doctor No and Professor X
         St. Paul -> Saint Paul
-        Main St. is -> Main St. is
+        Main St. is -> Main Street is
         cats vs. dogs vs birds -> cats versus dogs versus birds
         e.g. this, i.e. that -> for example this, that is that
         E.g. this -> For example this
@@ -140,6 +140,33 @@ CASES = {
         Chapter IV, Part I, Volume XII -> Chapter four, Part one, Volume twelve
         World War II -> World War two
         iPhone 15 -> iPhone fifteen
+        There are 1024 files. -> There are one thousand and twenty four files.
+        I have 1986 friends, in 1986 settlers came, the 2016 elections -> \
+            I have one thousand nine hundred and eighty six friends, \
+            in nineteen eighty six settlers came, the twenty sixteen elections
+        The answer is 1024 -> The answer is one thousand and twenty four
+        pages 10-15. -> pages ten to fifteen.
+        €3,50 -> three euros fifty cents
+        on Elm Dr. in town -> on Elm Drive in town
+        J. R. R. Tolkien wrote -> J. R. R. Tolkien wrote
+        King George V spoke -> King George the fifth spoke
+        E = mc² -> E equals mc squared
+        5 - 3 = 2, 3 * 4 = 12, 10 / 2 = 5 -> \
+            five minus three equals two, three times four equals twelve, ten divided by two equals five
+        5 < 6 -> five is less than six
+        on 12/25 we rest -> on December twenty fifth we rest
+        5'10" or 6 ft 2 in -> five foot ten or six feet two inches
+        10x faster in 4K video -> ten times faster in four K video
+        978-3-16-148410-0 -> nine seven eight, three, one six, one four eight four one zero, zero
+        #ThrowbackThursday -> hashtag Throwback Thursday
+        Call +49 30 1234567 -> Call plus four nine, three zero, one two three four five six seven
+        It costs $3.99/month, 50¢ a day -> It costs three dollars ninety nine cents per month, fifty cents a day
+        to Elm St. near 5th Ave. -> to Elm Street near fifth Avenue
+        Apt. 4B, Part V, Super Bowl LVII -> Apartment four B, Part five, Super Bowl fifty seven
+        100s of 10 000 people -> hundreds of ten thousand people
+        2019/20, May 5-7 -> twenty nineteen twenty, May fifth to seventh
+        2023-12-25T10:30:00Z -> december twenty fifth twenty twenty three at ten thirty
+        Maria V. is here -> Maria V. is here
     """,
     "bn": """
         ২৩, 12,34,567 -> তেইশ, বারো লাখ চৌত্রিশ হাজার পাঁচশত সাতষট্টি
@@ -190,7 +217,7 @@ CASES = {
         17:02:51, 01:00:01 -> siebzehn Uhr zwei und einundfünfzig Sekunden, ein Uhr null und eine Sekunde
         17:02 Uhr, 17.02 Uhr, 17:02 h -> siebzehn Uhr zwei, siebzehn Uhr zwei, siebzehn Uhr zwei
         8:00 Uhr, 1 Uhr, um 10:30 -> acht Uhr, ein Uhr, um zehn Uhr dreißig
-        3:2 und 16:9 -> drei: zwei und sechzehn: neun
+        3:2 und 16:9 -> drei zu zwei und sechzehn zu neun
         17:00-18:30 Uhr -> siebzehn Uhr bis achtzehn Uhr dreißig
         Das kostet 9.99. 50.000 Leute -> Das kostet neun punkt neun neun. fünfzigtausend Leute
         (am 3.) und "der 3." am 3.! -> (am dritten.) und "der dritte." am dritten.!
@@ -199,10 +226,29 @@ CASES = {
                 am einunddreißigsten Dezember zweitausenddreiundzwanzig, am ersten April um zwei
         3. fertig, 3. oktober -> drei. fertig, dritter oktober
         unser 1. Auto -> unser erstes Auto
+        Seiten 10-15, 3-2 gewonnen -> Seiten zehn bis fünfzehn, drei zu zwei gewonnen
+        3 + 4 = 7, 9 - 2 = 7 -> drei plus vier gleich sieben, neun minus zwei gleich sieben
+        Ludwig XIV. war hier, Kapitel IV -> Ludwig der Vierzehnte war hier, Kapitel vier
+        +49 30 1234567 -> plus neunundvierzig, drei null, eins zwei drei vier fünf sechs sieben
+        Es kostet $10. -> Es kostet zehn dollar.
+        z. B. 2 Mio. Euro usw. -> zum Beispiel zwei Millionen Euro und so weiter.
+        in der Hauptstr. 5. -> in der Hauptstraße fünf.
+        die 90er Jahre, 5 Mrd. € -> die neunziger Jahre, fünf Milliarden Euro
+        Kap. 3, S. 5, II. Weltkrieg -> Kapitel drei, Seite fünf, zweiter Weltkrieg
+        3 x 4, 3:2 -> drei mal vier, drei zu zwei
     """,
     "es": """
         a las 17:02, 1:30, 21:00 -> a las diecisiete y dos, una y media, veintiuna
         1/5/2024, 2.3.2003 -> primero de mayo de dos mil veinticuatro, dos de marzo de dos mil tres
+        Páginas 10-15, ganó 3-2 -> Páginas diez a quince, ganó tres a dos
+        Felipe VI, Luis XIV, siglo XXI -> Felipe sexto, Luis catorce, siglo veintiuno
+        Llama al 912 345 678. -> Llama al nueve uno dos, tres cuatro cinco, seis siete ocho.
+        En 1986 hay 500 casas y 200 libros. -> \
+            En mil novecientos ochenta y seis hay quinientas casas y doscientos libros.
+        21 libros, 21 personas, 1 vez, 1 libro -> veintiún libros, veintiuna personas, una vez, un libro
+        20 °C -> veinte grados Celsius
+        EE.UU. y 5 km -> Estados Unidos y cinco kilómetros
+        El 21 de mayo de 1986 -> El veintiuno de mayo de mil novecientos ochenta y seis
     """,
     "fi": """
         klo 17.02, 8:00 -> klo seitsemäntoista nolla kaksi, kahdeksan
@@ -216,6 +262,14 @@ CASES = {
         1/5/2024 -> premier mai deux mille vingt-quatre
         8h30-9h45 -> huit heures trente à neuf heures quarante-cinq
         1,5 h -> un virgule cinq h
+        pages 10-15, 3-2 -> pages dix à quinze, trois à deux
+        2 + 2 = 4 -> deux plus deux égale quatre
+        Louis XIV, au XXIe siècle -> Louis quatorze, au vingt et unième siècle
+        01-23-45-67-89 -> zéro un vingt-trois quarante-cinq soixante-sept quatre-vingt-neuf
+        5 km, 1 kg, 100 km/h -> cinq kilomètres, un kilo, cent kilomètres à l'heure
+        1.234,50 € -> mille deux cent trente-quatre euros et cinquante centimes
+        la 1re, n° 5, p. ex. ici -> la première, numéro cinq, par exemple ici
+        1 200 €, 5 m² -> mille deux cents euros, cinq mètres carrés
     """,
     "gu": """
         ૨૩, 50%, ₹500 -> ત્રેવીસ, પચાસ ટકા, પાંચ સો રૂપિયા
@@ -233,6 +287,7 @@ CASES = {
         25-03-2020 -> पच्चीस मार्च दो हज़ार बीस
         1ला, 2री, ३रे, 4था, 6ठा -> पहला, दूसरी, तीसरे, चौथा, छठा
         5वर्ष -> 5वर्ष
+        5 + 3 = 8 -> पाँच प्लस तीन बराबर आठ
     """,
     "hu": """
         17:02, 3. osztály -> tizenhét óra két perc, harmadik osztály
@@ -243,6 +298,12 @@ CASES = {
     """,
     "it": """
         1/5/2024 -> primo maggio duemila ventiquattro
+        pagine 10-15, 3-2 -> pagine dieci a quindici, tre a due
+        Luigi XIV, il XX secolo -> Luigi quattordicesimo, il ventesimo secolo
+        06 1234567 -> zero sei, uno due tre quattro cinque sei sette
+        il 1° maggio, 20 °C -> il primo maggio, venti gradi Celsius
+        1/2, 3/4, 1ª volta, n. 5 -> un mezzo, tre quarti, prima volta, numero cinque
+        Carlo I ragazzi -> Carlo I ragazzi
     """,
     "ml": """
         23, 50% -> ഇരുപത്തി മൂന്ന്, അമ്പത് ശതമാനം
@@ -266,6 +327,14 @@ CASES = {
         14:30:05 -> catorze horas e trinta minutos e cinco segundos
         15/03/2024 e 03/15/2024 -> \
                 quinze de março de dois mil e vinte e quatro e quinze de março de dois mil e vinte e quatro
+        páginas 10-15, século XXI -> páginas dez a quinze, século vinte e um
+        Pedro II, Luís XIV -> Pedro segundo, Luís catorze
+        R$ 5,20, R$ 0,25 -> cinco reais e vinte centavos, vinte e cinco centavos
+        O Sr. Silva andou 2 m. -> O Senhor Silva andou dois metros.
+        2 mulheres, 21 casas, 2 dias -> duas mulheres, vinte e uma casas, dois dias
+        R$ 1.234,50, R$ 0,00, R$ 1. -> \
+            mil duzentos e trinta e quatro reais e cinquenta centavos, zero reais, um real.
+        R$ 10 mil, R$ 2,5 milhões -> dez mil reais, dois vírgula cinco milhões de reais
     """,
     "ro": """
         ora 17:02, 12:00 -> ora șaptesprezece și două, douăsprezece
@@ -303,10 +372,20 @@ CASES = {
         2024年12月24日是圣诞夜，我收获了54321.12元奖金。 -> \
             二零二四年十二月二十四日是圣诞夜，我收获了五万四千三百二十一点一二元奖金。
         共有5个 -> 共有五个
+        10-15人，5%-10% -> 十到十五人，百分之五到百分之十
+        3+4=7。3-2获胜 -> 三加四等于七。三比二获胜
+        电话13812345678 -> 电话一三八一二三四五六七八
+        2020-2023年，100km/h -> 二零二零年到二零二三年，一百公里每小时
+        3:2 -> 三比二
     """,
     "ja": """
         2024/01/30(火)、1〜3時 -> 二千二十四年一月三十日火曜日、一から三時
         -2.5度、10000円、3/4 -> マイナス二点五度、一万円、四分の三
+        10-15人 -> 十から十五人
+        090-1234-5678 -> 零九零、一二三四、五六七八
+        $10、¥500、5km、20°C -> 十ドル、五百円、五キロメートル、二十度
+        10%〜20% -> 十パーセントから二十パーセント
+        12:30:15、10:05 -> 十二時三十分十五秒、十時五分
     """,
     "ko": """
         5개, 1,234.5 -> 오개, 천이백삼십사 점 오
@@ -392,10 +471,10 @@ def test_without_its_grammar_a_language_still_has_numbers(
     monkeypatch.setattr(library, "DIRECTORY", tmp_path)
     monkeypatch.setattr(library, "_loaded", {})
     monkeypatch.setattr(logging.getLogger("f5_worker"), "propagate", True)
-    assert normalize("Il y a 12 km.", language="fr").text == "Il y a douze km."
+    assert normalize("Il y a 12 km.", language="fr").text == "Il y a douze kilomètres."
     assert "was not built" in caplog.text
     caplog.clear()
-    assert normalize("Il y a 13 km.", language="fr").text == "Il y a treize km."
+    assert normalize("Il y a 13 km.", language="fr").text == "Il y a treize kilomètres."
     assert "was not built" not in caplog.text
 
 

@@ -24,7 +24,7 @@ def pauses(reading: Reading) -> list[float | None]:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("Two to the power of ten: 2^10 is 1024.", "two to the power of ten is ten twenty four."),
+        ("Two to the power of ten: 2^10 is 1024.", "two to the power of ten is one thousand and twenty four."),
         ("6.02 × 10^23", "times ten to the power of twenty three"),
         ("You&#39;ve just won the game, Tom &amp; Jerry.", "You've just won the game, Tom and Jerry."),
         ("The ﬁrst ﬂoor oﬃce is on ﬁre.", "The first floor office is on fire."),

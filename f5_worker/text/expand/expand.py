@@ -26,6 +26,7 @@ _ACROSS_COMMAS = ("en", "hi")  # their grammars know punctuation between words
 MAX_PIECE_CHARS, MAX_GRAMMAR_CHARS, MAX_GRAMMAR_DIGITS = 500, 1_000, 100
 _LETTERS = re.compile(r"[^\W\d_]+")
 _BESIDE_UNSPACED = re.compile(rf"(?<=[{UNSPACED_LETTERS}])(?=\d)|(?<=\d)(?=[{UNSPACED_LETTERS}])")
+_INITIALS = re.compile(r"(?:[A-Z]\. )+[A-Z]\.")  # J. R. R. Tolkien
 _SPACE_BEFORE = re.compile(r" +(?=[,.;:!?])")
 
 
@@ -96,7 +97,11 @@ def _finished(written: str, said: str, language: str) -> str:
 
 def _is_wanted(written: str, said: str) -> bool:
     """Return False for words that have no sign: a grammar takes some names for abbreviations."""
-    return bool(said) and (has_sign(written) or "." in written or not any(map(str.isalpha, written)))
+    return (
+        bool(said)
+        and not _INITIALS.fullmatch(written)
+        and (has_sign(written) or "." in written or not any(map(str.isalpha, written)))
+    )
 
 
 def _separated(text: str, readings: Iterable[Expansion], language: str) -> Iterator[Expansion]:

@@ -17,7 +17,7 @@ _YEAR = r"(?P<year>\d{4}|\d\d)"
 GERMAN_NUMBER = (
     r"(?<![\w.,])(?:(?P<day>0?[1-9]|[12]\d|3[01])\. ?(?P<month>0?[1-9]|1[0-2])\."
     rf"(?: ?{_YEAR}(?![\d:/-]|[.,]\d)|(?! ?\d)))"
-    r"|(?<![\w.,])(?P<ordinal>\d{1,7})\.(?= ?[^\W\d_]|[,!?)/\"”“»]|"
+    r"|(?<![\w.,$€£])(?P<ordinal>\d{1,7})\.(?= ?[^\W\d_]|[,!?)/\"”“»]|"
     r" \d{1,2}\. |\s*$)"
 )
 # Nouns that have a rank before them, also without an article.

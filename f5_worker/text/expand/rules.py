@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
+from f5_worker.text.expand.common import MONARCHS, ROMAN, Replacement, arabic, common_rules, dialled
 from f5_worker.text.expand.german import GERMAN_NUMBER, MONTH_OF, german_number
 from f5_worker.text.expand.library import grammar
+from f5_worker.text.expand.romance import ROMANCE
+from f5_worker.text.expand.short_forms import short_forms
 from f5_worker.text.expand.words import converted
 from f5_worker.text.sentences import stop_ends_sentence
 
-Replacement = str | Callable[[re.Match[str]], str]
 Rule = tuple[re.Pattern[str], Replacement]
 
 _SCALES = {"k": "thousand", "m": "million", "b": "billion", "bn": "billion", "t": "trillion"}
 _DECADES = "tens twenties thirties forties fifties sixties seventies eighties nineties".split()
 _TITLES = (
     "Mr Mister Mrs Missus Ms Miz Dr Doctor Prof Professor Rev Reverend Gen General Capt Captain Lt Lieutenant "
-    "Col Colonel Sgt Sergeant Sen Senator Gov Governor"
+    "Col Colonel Mt Mount Sgt Sergeant Sen Senator Gov Governor"
 ).split()
 _BEFORE_NUMBERS = "no number nos numbers vol volume fig figure ch chapter p page pp pages ext extension".split()
 _WORDS = "e.g. for~example i.e. that~is approx. approximately vs. versus vs versus etc. et~cetera".split()
@@ -26,20 +28,25 @@ _UNITS = (
     "GB gigabyte MB megabyte TB terabyte KB kilobyte kHz kilohertz ms millisecond h hour m metre mm millimetre "
     "g gram MW megawatt fps frame~per~second"
 ).split()
+_STREETS = {"Dr": "Drive", "St": "Street", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road"}
 _INVARIABLE = "kilohertz"
 _PLURAL_COINS = {"$": "dollars", "£": "pounds", "€": "euros"}
 _COINS = {"EUR": "€", "USD": "$", "GBP": "£"}
-_MONARCHS = (
-    "Albert Alexander Alfonso Benedict Carlos Catherine Charles Christian Edward Elizabeth Felipe Ferdinand Francis "
-    "Frederick George Gregory Gustav Henri Henry Innocent Ivan James John Karl Leo Leopold Louis Ludwig Mary Napoleon "
-    "Nicholas Otto Paul Peter Philip Philippe Pius Ramesses Richard Rudolf Urban Victor Wilhelm William"
-).replace(" ", "|")
 _COUNTED = "seconds? minutes? hours? days? weeks? months? years? people men women times more other".replace(" ", "|")
-_ROMAN = r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})"
-_FRENCH = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+# Four digits before a plural are a count, 1986 friends, but not after or before such words: in 1986 settlers came.
+_BEFORE_YEARS = frozenset(
+    """about after and before by during early fall from in into late mid of or per since spring summer the than this
+    till to until version winter year years a an his her its their our my your""".split()
+)
+_AFTER_YEARS = frozenset(
+    """as does elections figures finals games has is its less models olympics plus primaries profits results sales this
+    always was""".split()
+)
+_YEARS = range(1100, 2100)
+_MONTHS = "January February March April May June July August September October November December".split()
+_JAPANESE_COINS = {"$": "ドル", "¥": "円", "￥": "円", "€": "ユーロ", "£": "ポンド"}
 _CHINESE_COINS = {"￥": "元", "¥": "元", "$": "美元", "€": "欧元"}
 _HINDI_ORDINALS = {"1ले": "पहले", "2रे": "दूसरे", "3रे": "तीसरे", "4थे": "चौथे", "6ठे": "छठे"}
-_ITALIAN = "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre".split()
 
 
 def _named(pairs: Sequence[str]) -> dict[str, str]:
@@ -61,14 +68,31 @@ def _unit(match: re.Match[str]) -> str:
     return f"{match[1]} {first}{plural}{' ' * bool(rest)}{rest}"
 
 
-def _arabic(roman: str) -> int:
-    values = [{"I": 1, "V": 5, "X": 10, "L": 50}[char] for char in roman]
-    return sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
-
-
 def _word(match: re.Match[str]) -> str:
     said = _cased(_named(_WORDS)[match[1].lower()], match[1])
     return said + "." * (match[1].endswith("c.") and stop_ends_sentence(match.string, match.end()))
+
+
+def _count(match: re.Match[str]) -> str:
+    before, number, after = match.groups()
+    is_hundreds = number.endswith("00")  # fifteen hundred metres
+    is_year = int(number) in _YEARS and (not before or not before.islower() or before.lower() in _BEFORE_YEARS)
+    if is_hundreds or is_year or after in _AFTER_YEARS:
+        return match[0]
+    return f"{before} {int(number):,}" if before else f"{int(number):,}"
+
+
+def _count_of(match: re.Match[str]) -> str:
+    """Read 2^10 is 1024 as an amount: no year is so far away."""
+    return match[0] if int(match[2]) in _YEARS else _count(match)
+
+
+def _dated(match: re.Match[str]) -> str:
+    return f"{match[1]}{_MONTHS[int(match[2]) - 1]} {int(match[3])}"
+
+
+def _hashtag(match: re.Match[str]) -> str:
+    return "hashtag " + re.sub(r"(?<=[a-z])(?=[A-Z\d])|(?<=\d)(?=[A-Z])|_", " ", match[1])
 
 
 def _range(match: re.Match[str]) -> str:
@@ -77,16 +101,9 @@ def _range(match: re.Match[str]) -> str:
     return f"{match[1]} to {match[2]}" if is_range else match[0]
 
 
-def _in_words(months: Sequence[str], first: str) -> Callable[[re.Match[str]], str]:
-    """Return what writes a date in figures with the name of its month."""
-
-    def write(match: re.Match[str]) -> str:
-        day, month = int(match[1]), int(match[2])
-        if not (1 <= month <= 12 and 1 <= day <= 31):
-            return match[0]
-        return f"{first if day == 1 else day} {months[month - 1]} {match[3]}"
-
-    return write
+def _japanese_time(match: re.Match[str]) -> str:
+    hour, minute, second = (int(part or 0) for part in match.groups())
+    return f"{hour}時" + f"{minute}分" * bool(minute or second) + f"{second}秒" * bool(second)
 
 
 def _german_time(match: re.Match[str]) -> str:
@@ -96,14 +113,6 @@ def _german_time(match: re.Match[str]) -> str:
     if second:
         return f"{hour} Uhr {minute} und {second if second != 1 else 'eine'} Sekunde{'n' * (second != 1)}"
     return f"{hour} Uhr {minute}" if minute else f"{hour} Uhr"
-
-
-def _french_time(match: re.Match[str]) -> str:
-    hour, minute, second = int(match[1]), int(match[2] or 0), match[3] and int(match[3])
-    said = f"{ {1: 'une', 21: 'vingt et une'}.get(hour, hour) } heure{'s' * (hour > 1)}"
-    if second:
-        return f"{said} {minute} minutes et {second} secondes"
-    return f"{said} {minute}" if minute else said
 
 
 def _chinese_amount(match: re.Match[str]) -> str:
@@ -119,18 +128,29 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
     "en": (
         # words
         (rf"\b({_alternatives(_named(_TITLES))})\b\.?(?= (?:[A-Z]|& M|and M))", lambda m: _named(_TITLES)[m[1]]),
+        (
+            r"(?:(?<=[a-z] )|(?=\w+ \w+\.? (?:in|is|was|near|at|on|to|with)\b))"
+            r"\b([A-Z][a-z]+|\d+(?:st|nd|rd|th)) (Dr|St|Ave|Blvd|Rd)\b\.?(?= [a-z]|[,;.]|$)",
+            lambda m: f"{m[1]} {_STREETS[m[2]]}",
+        ),
         (rf"(?<!\w)((?i:{_alternatives(_named(_WORDS))}))(?=[\s,;:)]|$)", _word),
         (
             rf"\b(?!No\. ?\d+ (?:{_COUNTED})\b)(?i:({'|'.join(_BEFORE_NUMBERS[::2])}))\. ?(?=\d)",
             lambda m: _cased(_named(_BEFORE_NUMBERS)[m[1].lower()], m[1]) + " ",
         ),
         (
-            rf"\b({_MONARCHS}) ({_ROMAN}(?!\w)|[IVX](?=[.,;:!?]|'s|$))",
-            lambda m: f"{m[1]} the {_ordinal(_arabic(m[2]))}",
+            rf"\b({MONARCHS}) ({ROMAN}(?!\w)|[IVX](?=[,;:!?]|\.(?! ?[a-z])|'s|$)|[VX](?= [a-z]))",
+            lambda m: f"{m[1]} the {_ordinal(arabic(m[2]))}",
         ),
-        (rf"(?<=[a-z] )(?<!\bI )({_ROMAN})(?!\w)|(?<=PART )([IVXL]+)(?!\w)", lambda m: str(_arabic(m[1] or m[2]))),
+        (rf"(?<=[a-z] )(?<!\bI )({ROMAN})(?!\w)|(?<=PART )([IVXL]+)(?!\w)", lambda m: str(arabic(m[1] or m[2]))),
+        (r"(?<=\d) ?/ ?(?=\d+(?:\.\d+)? ?=)", " divided by "),
         (r"(?<=\w )/(?= \w)", "slash"),
-        (r"\b(Chapter|Part|Volume|Book|Act|Scene|Section|Phase|War) I\b", r"\1 1"),
+        (
+            r"\b(Chapter|Part|Volume|Book|Act|Scene|Section|Phase|War|Bowl) ([IVX]|(?=L)[IVXL]+)\b",
+            lambda m: f"{m[1]} {arabic(m[2])}",
+        ),
+        (r"\b(Apt|Apartment|Room|Gate|Seat|Unit|Flat|Suite|Row)(\.?) (\d+)([A-Z])\b", r"\1\2 \3 \4"),
+        (r"(?<![\w.,])10(00?)s\b", lambda m: "thousands" if m[1] == "00" else "hundreds"),
         # numbers to dial or to type
         (r"\b((?:[Cc]all|[Dd]ial|[Pp]hone|[Tt]ext|[Rr]ing) )(\d{3,6})(?![\d-])", lambda m: m[1] + _spaced(m[2])),
         (
@@ -140,9 +160,21 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\d-])\(?(\d{3})\)?[ .](\d{3})[ .-](\d{4})(?![\d-])", r"\1-\2-\3"),
         (r"(?<![\d-])(?!\d00-\d000)(\d{3})-(\d{4})(?![\d-])", lambda m: f"{_spaced(m[1])}, {_spaced(m[2])}"),
         (r"(?<!\d)((?:\d{4}[ -]){3})(\d{4})(?!\d)", lambda m: ", ".join(map(_spaced, f"{m[1]}{m[2]}".split()))),
+        (r"(?<![\d.,])(?<!\d )(\d{1,3})((?: \d{3})* 000)(?= [a-z])", lambda m: m[0].replace(" ", ",")),
         (r"\b[1-9]\d{3,11}000\b(?<!\d{13})(?![,.:/-]\d)", lambda m: f"{int(m[0]):,}"),
         (r"(?<![\w.,$€£/:#-])[1-9]\d{4,8}(?= (?:[a-z]{2,}s|people|men|women|children)\b)", lambda m: f"{int(m[0]):,}"),
+        (
+            r"(?:\b([A-Za-z]+) )?(?<![\w.,$£€/:#'-])([1-9]\d{3})(?= ([a-z]{2,}s|people|men|women|children)\b)",
+            _count,
+        ),
+        (r"(?<![\w-])\d{1,5}(?:-\d{1,7}){3,}(?![\w-])", lambda m: dialled(m[0], "en")),
         # arithmetic and signs
+        (r"(?<=\d) ?- ?(?=\d+(?:\.\d+)? ?=)", " minus "),
+        (r"(?<=\d) \* (?=\d)|(?<=\d)\*(?=[\d*]+ ?=)", " times "),
+        (r"(?<=[\w)]) < (?=[\w(-])", " is less than "),
+        (r"(?<=[\w)]) > (?=[\w(-])", " is greater than "),
+        (r"(?<== )([^\W\d_]{2})²(?!\w)", r"\1 squared"),
+        (r"(?<!\w)#([A-Za-z]\w*)", _hashtag),
         (r" ?× ?(?=\d)|(?<=\d)x(?=\d)(?! ?\d*x)", lambda m: " times " if "×" in m[0] else " by "),
         (r" ?÷ ?(?=\d)", " divided by "),
         (r"(?<=\d\.\d)x\b", " x"),
@@ -156,6 +188,10 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\d/.])(24/7|9/11)(?![\d/])", lambda m: m[1].replace("/", " ")),
         (r"(?<![\d/.])(\d+)/10(?![\d/])", r"\1 out of 10"),
         # times, dates, decades
+        (r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?Z?(?![\w:])", r"\1 at \2"),
+        (r"(?<![\d/])((?:19|20)\d\d)/(\d\d)(?![\d/])", r"\1 \2"),
+        (rf"\b({'|'.join(_MONTHS)}) (\d\d?)-(\d\d?)(?![\d-])", lambda m: f"{m[1]} {m[2]} to {_ordinal(int(m[3]))}"),
+        (r"\b((?:[Oo]n|[Uu]ntil|[Ss]ince|[Dd]ue|[Dd]ated) )(0?[1-9]|1[0-2])/(0?[1-9]|[12]\d|3[01])(?![\d/])", _dated),
         (r"(?<![\d:])(\d{1,2}):(\d)(?![\d:])", r"\1 to \2"),
         (r"(?<![\d:])00:00(?![\d:])", "midnight"),
         (r"(?<![\d:])(1[3-9]|2[0-3]):00(?![\d:])", r"\1 hundred"),
@@ -166,12 +202,19 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<![\d$£€.,])(20)?'?([1-9])0s\b", lambda m: ("twenty " if m[1] else "") + _DECADES[int(m[2]) - 1]),
         (r"(?<=\d)(st|nd|rd|th)-(?=[a-z])", r"\1 "),
         # money
+        (r"(?<=\d)/(month|year|day|week|hour|minute|person)\b", r" per \1"),
+        (r"(?<=\d)¢", " cents"),
+        (r"€ ?(\d+),(\d\d)(?!\d)", r"€\1.\2"),
         (r"(?<![\w.])-(?=[$£€]\d)", "minus "),
         (r"([$£€])(\d[\d,.]*)-(?=\d)", r"\1\2-\1"),
         (r"(\d[\d,.]*)(?: (EUR|USD|GBP)\b| ?([€£$])(?!\d))", lambda m: f"{m[3] or _COINS[m[2]]}{m[1]}"),
         (r"\b(EUR|USD|GBP) ?(?=\d)", lambda m: _COINS[m[1]]),
         (r"([$£€])(\d+(?:\.\d+)?)[kK]\b", lambda m: f"{m[2]} thousand {_PLURAL_COINS[m[1]]}"),
         # amounts
+        (r"(?<![\w.])(\d)['’](\d{1,2})(?:[\"”]|'')", r"\1 foot \2"),
+        (r"(?<=\d)( ?(?:ft|foot|feet)\.? \d{1,2}) ?in\b", r"\1 inches"),
+        (r"(?<=\d)x(?= (?:[a-z]+er|more|less)\b)", " times"),
+        (r"\b([248])K(?= (?:video|tv|TV|monitor|screen|resolution|display|footage|camera|stream))", r"\1 K"),
         (r"(?<=\d)m (?=(?!tall|long|wide|high|deep|away|from|of|to|and|or|in|on|at|by|x )[a-z]{4,})", " million "),
         (r"(?<![\w.,$£€])(\d+(?:\.\d+)?)(M|B|bn)\b", lambda m: f"{m[1]} {_SCALES[m[2].lower()]}"),
         (r"(?<![\w.,$£€])(\d{2,}|\d+\.\d+|\d(?=[kK] [a-z]{5,}))[kK]\b", r"\1 thousand"),
@@ -180,33 +223,27 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<=\d) ?km/h\b", " kilometers per hour"),
         (r"(?<![\w.,$£€])(\d+) s\b|(?<![\w.,$£€])(\d*[1-9])s\b", lambda m: f"{m[1] or m[2]} seconds"),
         (rf"(?<![\w.,$£€])(\d+(?:[.,]\d+)*) ?({_alternatives(_named(_UNITS))})(?![\w/²³])", _unit),
-        (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w./-]|[,:]\d| ?=)", _range),
+        (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w/-]|[.,:]\d| ?=)", _range),
         (r"(?<![-–]\d)(?<=\d) ?= ?(?=[-√\d])|(?<=\w) = (?=[\w√-])", " equals "),
+        (r"\b(is|are|equals|has|only|exactly) ([1-9]\d{3})(?![\w/:-]|[.,]\d)()", _count_of),
     ),
     "de": (
+        (r"(?<=[a-zäöüß])str\.(?= ?\d| [a-zäöü])", "straße"),
+        (r"(?<![\w.,])(\d0)er\b", lambda m: f"{converted(int(m[1]), 'de')}er"),
         (r"(?<![\d.,:/€$£-])1[1-9]\d\d(?![\d:/-]|[.,]\d)", lambda m: converted(int(m[0]), "de", "year")),
         (r"(?<=\d\.)\s?-\s?(?=\d{1,3}\. )|(?<=\d\d)-(?=\d{1,2}[:.]\d\d\b)", " bis "),
         (rf"(?<=\d\. )(?i:({'|'.join(MONTH_OF)}))\.(?= \d| [a-zäöü])", lambda m: MONTH_OF[m[1].title()]),
         (r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", "")),
+        (r"\bS\. ?(?=\d)", "Seite "),
+        (r"\b([IVX]+)\.(?= (?:Weltkrieg|Quartal)\b)", lambda m: f"{arabic(m[1])}."),
         (GERMAN_NUMBER, german_number),
+        (r"(?<=onen )€|(?<=rden )€", "Euro"),
         (r"(\d[\d.,]*) ?([€$£])", r"\2\1"),
         (
             r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\d:])(?: (?:Uhr|h)\b)?(?! ?(?:min|Min|Std|Stunden))",
             _german_time,
         ),
         (r"(?<![\d:])(\d{1,2})\.([0-5]\d)() Uhr\b", _german_time),
-    ),
-    "fr": (
-        (r"(?<=\d) (?=[€$£](?!\d))", ""),
-        (r"(?<=\d) ?°C\b", " degrés Celsius"),
-        (r"(?<=\d)-(?=\d{1,2} ?h)|(?<=h)-(?=\d{1,2} ?h)", " à "),
-        (r"\bD[rʳ]\.?(?= [A-Z]|$)", "docteur"),
-        (r"\b(?:Mme|Mᵐᵉ)\.?(?= [A-Z]|$)", "madame"),
-        (r"\b(?:Mlle|Mˡˡᵉ)\.?(?= [A-Z]|$)", "mademoiselle"),
-        (r"\bM\.(?= [A-Z])", "monsieur"),
-        (r"(?<![\d:,])(\d{1,2})(?::| ?h ?)(\d{2})(?::(\d{2}))?(?![\d:])(?: heures?)?", _french_time),
-        (r"(?<![\d:,])(\d{1,2})()() ?h\b", _french_time),
-        (r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/])", _in_words(_FRENCH, "premier")),
     ),
     "hi": (
         (r"[०-९]", lambda m: str(int(m[0]))),
@@ -218,24 +255,19 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<!\d)(\d{1,2}):00 बजे", r"\1 बजे"),
         (r"([₹$€£]\d+\.\d)(?!\d)", r"\g<1>0"),
     ),
-    "it": (
-        (r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", "")),
-        (r"(?<![\d:])(\d):(?=\d\d(?![\d:]))", r"0\1:"),
-        (r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/])", _in_words(_ITALIAN, "primo")),
-    ),
     "ja": (
+        (r"([$¥￥€£]) ?(\d+(?:,\d{3})*(?:\.\d+)?)", lambda m: f"{m[2]}{_JAPANESE_COINS[m[1]]}"),
         (r"(\d{4})/(\d{1,2})/(\d{1,2})", lambda m: f"{m[1]}年{int(m[2])}月{int(m[3])}日"),
         (r"\bR\.(\d+)", r"令和\1年"),
         (r"[(（]([月火水木金土日])[)）]", r"\1曜日"),
         (r"[(（]([月火水木金土日])[〜~]([月火水木金土日])[)）]", r"\1曜日から\2曜日"),
-        (r"(?<=\w)\s?[〜~～]\s?(?=\D{0,3}\d)", "から"),
-        (r"(?<!\d)(\d{1,2}):(\d{2})(?![\d:])", lambda m: f"{int(m[1])}時" + (f"{int(m[2])}分" if int(m[2]) else "")),
+        (r"(?<=[\w%％])\s?[〜~～]\s?(?=\D{0,3}\d)", "から"),
+        (r"(?<![\d:])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\d:])", _japanese_time),
         (r"(?<=\d) (?=\d+/\d)", "荷"),
         (r"(√?)(\d+)/(√?)(\d+)", lambda m: f"{m[4]}分の{'ルート' * bool(m[1] or m[3])}{m[2]}"),
         (r"(?<![\dA-Za-z)])[-−](?=[\d√])", "マイナス"),
         (r"√(?=\d)", "ルート"),
     ),
-    "pt": ((r"(?<![\d:])(\d{1,2}):(\d{2})(?![\d:])(?! d)", lambda m: f"{int(m[1])}h{m[2]}"),),
     "zh": (
         (r"(?<=\d),(?=\d{3}(?!\d))", ""),
         (r"([￥¥$€]?)(\d{4,}\.\d+)(?=[元块圆]|[美欧日]元|英镑)|([￥¥$€])(\d{4,}\.\d+)", _chinese_amount),
@@ -246,7 +278,8 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
 @lru_cache
 def rules(language: str) -> Sequence[Rule]:
     """Return a language's rules: patterns, and what replaces their matches."""
-    return [(re.compile(pattern), replacement) for pattern, replacement in _TABLE.get(language, ())]
+    table = [*short_forms(language), *common_rules(language), *_TABLE.get(language, ROMANCE.get(language, ()))]
+    return [(re.compile(pattern), replacement) for pattern, replacement in table]
 
 
 def _cased(word: str, like: str) -> str:

@@ -182,7 +182,8 @@ def _read_directions(text: SourceMappedText, *, skip: bool) -> tuple[SourceMappe
         if not is_direction(match[kind], written, *match.span(), kind=kind):
             continue
         if skip:
-            changes.append((*_with_space(written, *match.span()), ""))
+            begin, end = _with_space(written, *match.span())
+            changes.append((max(begin, changes[-1][1] if changes else 0), end, ""))  # one may stand beside the other
             skipped += 1
         elif kind != "round":
             begin, end = match.span(kind)

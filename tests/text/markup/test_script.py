@@ -241,6 +241,7 @@ def test_a_speaker_without_a_line_is_an_error() -> None:
     ("written", "read"),
     [
         ("*smiles* Hello there.", "Hello there."),
+        ("*coughs* *sneezes* Hello.", "Hello."),
         ("Hello. [laughs] There.", "Hello. There."),
         ("Oh [laughs], well.", "Oh, well."),
         ("*looks around nervously* Who is there?", "Who is there?"),

@@ -19,12 +19,12 @@ MIN_LEFT_S = 5.0  # estimated time to the end; an update takes a few hundred mil
 
 
 def send_to_runpod(job: Mapping[str, Any], share: float) -> None:
-    """Post an update, if there is an endpoint to take it."""
+    """Post an update, if there is an endpoint to take it; `share` is rounded."""
     if not os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT"):
         return
     import runpod
 
-    runpod.serverless.progress_update(job, {"progress": round(share, 2)})
+    runpod.serverless.progress_update(job, {"progress": share})
 
 
 class Progress:
@@ -50,9 +50,10 @@ class Progress:
         if now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
             self._logger.info("%3.0f %%", share * 100)
-        if self._send is None or share <= 0 or now - self._sent_at < SEND_EVERY_S:
+        told = round(share, 2)
+        if self._send is None or not told or now - self._sent_at < SEND_EVERY_S:
             return
         left_s = (now - self._began) * (1 - share) / share
         if left_s >= MIN_LEFT_S:
             self._sent_at = now
-            self._send(self._job, share)
+            self._send(self._job, told)

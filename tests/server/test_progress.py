@@ -42,6 +42,10 @@ def test_a_long_job_tells_now_and_then_but_not_near_its_end() -> None:
     assert [share for _, share in sent] == sorted(share for _, share in sent)
 
 
+def test_a_job_of_hours_does_not_tell_that_nothing_is_done() -> None:
+    assert next(share for _, share in run(3_600.0)) == 0.01
+
+
 def test_a_stream_sends_none() -> None:
     now = [0.0]
     progress = Progress({"id": "a"}, None, clock=lambda: now[0])

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from f5_worker.boot.flash_attn import verify, verify_child
+from tests.flash_attn_schema import FORWARD_SCHEMA
 
 Attention = Callable[..., torch.Tensor]
 
@@ -65,7 +66,9 @@ def with_operator(factor: float) -> dict[str, ModuleType]:
     def public(*_: Any, **__: Any) -> torch.Tensor:
         raise AssertionError("imports torch's compiler")
 
-    @torch.library.custom_op(f"f5_test::forward_{int(factor)}", mutates_args=(), device_types="cuda")
+    name = f"f5_test::forward_{int(factor)}"
+
+    @torch.library.custom_op(name, mutates_args=(), device_types="cuda", schema=FORWARD_SCHEMA)
     def forward(
         q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int,
         dropout_p: float, softmax_scale: float, causal: bool, softcap: float = 0.0,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from f5_worker.models.f5.attention import attend_dense, attend_flash
 from f5_worker.models.f5.cuda.packed import Rows, convolve_rows
+from tests.flash_attn_schema import FORWARD_SCHEMA
 
 CPU = torch.device("cpu")
 RAGGED = (5, 1, 40, 40, 16)
@@ -65,7 +66,9 @@ def test_flash_attention_gets_the_row_boundaries(monkeypatch: pytest.MonkeyPatch
     expected = [x, x, x, rows.cumulative, rows.cumulative, 3, 3, 0.0, 0.5, False]
     assert all(one is other or one == other for one, other in zip(passed, expected, strict=True))
 
-    @torch.library.custom_op("f5_test::flash_forward", mutates_args=(), device_types="cuda")  # as flash-attn does it
+    @torch.library.custom_op(
+        "f5_test::flash_forward", mutates_args=(), device_types="cuda", schema=FORWARD_SCHEMA
+    )  # as flash-attn does it
     def forward(
         q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int,
         dropout_p: float, softmax_scale: float, causal: bool, softcap: float = 0.0,

@@ -110,7 +110,7 @@ def start(case: Case, home: Path, site: Path) -> dict[str, Any]:
     shutil.rmtree(overlay, ignore_errors=True)  # it is in the container, which is a new one
     if case.is_first:
         shutil.rmtree(cache / "flash-attn", ignore_errors=True)
-        for choice in cache.glob("triton/f5-attention-*"):
+        for choice in cache.glob("triton/f5-*.json"):
             choice.unlink()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("F5_")} | {
         "F5_MODEL": str(home / "model"),

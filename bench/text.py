@@ -39,7 +39,7 @@ def ours(language: str) -> Read:
 
 
 def grammar(language: str) -> Read:
-    """The same grammar, given whole texts, without the worker's own rules."""
+    """Return the same grammar, given whole texts, without the worker's own rules."""
     from f5_worker.text.expand.library import grammar
     from f5_worker.text.spans import SourceMappedText
 
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def measure(name: str, language: str, directory: str) -> dict[str, float]:
-    """Accuracy, seconds to load, milliseconds a case, and MiB of memory of one library in one language."""
+    """Return accuracy, seconds to load, milliseconds a case, and MiB of memory of one library in one language."""
     sys.path += sys.argv[5:6]
     cases = list(cases_of(Path(directory) / language))
     memory, began = resident_mib(), time.process_time()
@@ -118,7 +118,7 @@ def measure(name: str, language: str, directory: str) -> dict[str, float]:
 
 
 def attempt(read: Read, written: str) -> str:
-    """What a library says; nothing where it fails."""
+    """Return what a library says; nothing where it fails."""
     try:
         return read(written)
     except Exception:  # noqa: BLE001 - of a library's, any
@@ -147,7 +147,7 @@ def key(text: str, language: str) -> str:
 
 
 def text_table(result: Mapping[str, Any]) -> str:
-    """How many cases each library reads right, and what that takes, as Markdown."""
+    """Return how many cases each library reads right, and what that takes, as Markdown."""
     names = list(dict.fromkeys(name for found in result["languages"].values() for name in found))
     rows = [f"| language | cases | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for language, found in result["languages"].items():
@@ -178,7 +178,7 @@ def versions() -> dict[str, str]:
 
 
 def sizes() -> dict[str, int]:
-    """MiB on disk of what is installed with the worker, and of the compiler that is not."""
+    """Return the MiB on disk of what is installed with the worker, and of the compiler that is not."""
     from f5_worker.text.expand.library import DIRECTORY
 
     places = {"grammars": DIRECTORY}

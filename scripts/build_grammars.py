@@ -50,7 +50,7 @@ def build(language: str, directory: Path) -> None:
 
 
 def library(language: str) -> dict[str, Any]:
-    """The library's transducers; the verbalizer takes one token, without the frame `tokens { ... }`."""
+    """Return the library's transducers; the verbalizer takes one token, without the frame `tokens { ... }`."""
     # Its package imports a whole toolkit (transformers, pandas, ...) for a class that is not used here.
     package = types.ModuleType(PACKAGE)
     package.__path__ = [str(location("nemo_text_processing") / "text_normalization")]
@@ -70,7 +70,7 @@ def library(language: str) -> dict[str, Any]:
 
 
 def contract(fst: Any) -> tuple[Any, list[str]]:
-    """A transducer in which one arc says what a chain of arcs said, and the outputs that its labels stand for.
+    """Return a transducer in which one arc says what a chain of arcs said, and the outputs that its labels stand for.
 
     The library's write a byte an arc: most states of a search were within `tokens { date { month: "`. The outputs are
     bytes, as Latin-1.
@@ -110,7 +110,7 @@ def contract(fst: Any) -> tuple[Any, list[str]]:
 
 
 def location(package: str) -> Path:
-    """The directory of a package, which is not imported."""
+    """Return the directory of a package, which is not imported."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise SystemExit(f"{package} is missing; pip install --no-deps -r requirements-grammars.txt")
@@ -118,7 +118,7 @@ def location(package: str) -> Path:
 
 
 def whitelisted(language: str) -> list[str]:
-    """The abbreviations with a full stop that the library's table has."""
+    """Return the abbreviations with a full stop that the library's table has."""
     tables = (location("nemo_text_processing") / "text_normalization" / language / "data").rglob("*.tsv")
     lines = [line for table in tables if "whitelist" in str(table) for line in table.read_text("utf-8").splitlines()]
     written = {line.split("\t")[0].strip() for line in lines}

@@ -21,7 +21,7 @@ MAX_TEXT_TOKENS = 440  # of the 448 that Whisper can decode, less those that sta
 
 @dataclass(frozen=True, eq=False)
 class TokenTimes:
-    """Where the `t` tokens of a text are in its sound, by the attention of Whisper's alignment heads.
+    """The times of the `t` tokens of a text in its sound, by the attention of Whisper's alignment heads.
 
     Attributes:
         starts_s: `[t + 1]` when attention moves to each token, and last when it moves to the end.
@@ -34,7 +34,7 @@ class TokenTimes:
 
 @dataclass(frozen=True)
 class ClipTranscript:
-    """What is spoken in a clip of at most 30 s, by one search, however unlikely.
+    """The transcript of a clip of at most 30 s, by one search, however unlikely.
 
     Attributes:
         mean_log_probability: of its tokens.

@@ -94,7 +94,7 @@ class ObservedJob:
 
 
 class _State(Collector):
-    """What is looked up when it is asked for."""
+    """The metrics that are looked up whenever Prometheus reads them."""
 
     def __init__(self, look_up: Callable[[], tuple[bool, JobRunner]]) -> None:
         self._look_up = look_up

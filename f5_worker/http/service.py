@@ -18,7 +18,7 @@ State = Literal["loading", "ready", "failed", "lost"]
 
 
 class Service:
-    """What all routes share.
+    """The state that all routes share.
 
     Attributes:
         state: `loading` until the model is loaded; `failed` where it could not be; `lost` after the device is.

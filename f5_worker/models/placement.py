@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from f5_worker.errors import HostUnfit
 from f5_worker.settings import Settings
@@ -47,6 +49,11 @@ def fastest_precision(device: str) -> Precision:
 def name_device(device: torch.device) -> str:
     """Return the name of a device, such as `cpu` or `NVIDIA L4`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def count_bytes(*modules: nn.Module) -> int:
+    """Return the memory that the parameters and buffers of modules take."""
+    return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
 
 
 def device_bytes(device: torch.device) -> tuple[int, int] | None:

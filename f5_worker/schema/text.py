@@ -19,7 +19,7 @@ MAX_TEXT_VOICES = 32
 
 
 class PronunciationInput(BaseModel):
-    """How a word, or several in a row, is said."""
+    """The pronunciation of a word, or of several in a row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 

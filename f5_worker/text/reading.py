@@ -22,7 +22,7 @@ from f5_worker.text.traits import ALL_LEARNED, TextTraits
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How a text is read.
+    """The options of reading a text.
 
     Attributes:
         language: ISO 639-1; says how numbers are read.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextTraits:
-    """What a checkpoint has not learned of written text; the text is changed for it.
+    """The parts of written text that a checkpoint has not learned; the text is changed for it.
 
     Attributes:
         lower_capitals: it never saw whole words in capitals.

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +50,7 @@ from f5_worker.models.placement import (
     DTYPES,
     RunOnDevice,
     choose_device,
+    count_bytes,
     device_bytes,
     fastest_precision,
     name_device,
@@ -102,8 +102,7 @@ class F5Runner:
     @property
     def n_bytes(self) -> int:
         """Return the memory that the weights and their tables take."""
-        modules = (self.model, self.vocoder)
-        return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
+        return count_bytes(self.model, self.vocoder)
 
     @property
     def device_bytes(self) -> tuple[int, int] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +25,7 @@ from f5_worker.models.placement import (
     Precision,
     RunOnDevice,
     choose_device,
+    count_bytes,
     device_bytes,
     name_device,
     name_precision,
@@ -80,8 +80,7 @@ class UpstreamRunner:
     @property
     def n_bytes(self) -> int:
         """Return the memory that the weights and their tables take."""
-        modules = (self.cfm, self.vocoder)
-        return sum(tensor.nbytes for module in modules for tensor in chain(module.parameters(), module.buffers()))
+        return count_bytes(self.cfm, self.vocoder)
 
     @property
     def device_bytes(self) -> tuple[int, int] | None:

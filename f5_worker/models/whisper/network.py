@@ -112,7 +112,7 @@ class DecoderLayer(nn.Module):
 
 @dataclass(eq=False)
 class Sound:
-    """What the decoder attends to: keys and values of each layer, and which steps are sound.
+    """The sound as the decoder attends to it: keys and values of each layer, and which steps are sound.
 
     mask: `[b, 1, 1, n]`, True where there is sound; None where all of it is.
     """

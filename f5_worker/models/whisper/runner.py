@@ -56,7 +56,7 @@ class ForcedText:
 
 @dataclass(frozen=True, eq=False)
 class ForcedAlignment:
-    """Where the `t` tokens of a text are in its sound.
+    """The times of the `t` tokens of a text in its sound.
 
     Attributes:
         starts: `[t + 1]` the encoder step at which attention moves to each token, and last to the end.

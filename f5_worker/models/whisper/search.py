@@ -20,7 +20,7 @@ from f5_worker.models.whisper.network import Sound, TokenCache, WhisperDecoder
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What is searched for.
+    """The options of a search.
 
     Attributes:
         prompt: the tokens before the transcript.
@@ -51,7 +51,7 @@ class SearchOptions:
 
 @dataclass(frozen=True)
 class DecodedClip:
-    """What is spoken in a clip.
+    """The transcript of a clip.
 
     Attributes:
         tokens: of the text, and timestamps if they were asked for.

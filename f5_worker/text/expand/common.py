@@ -6,10 +6,10 @@ The rules are the same in each language, with its words.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from f5_worker.text.expand.words import converted, spelled
+from f5_worker.text.expand.words import UNSPACED_WORDS, converted, spelled
 
 Replacement = str | Callable[[re.Match[str]], str]
 
@@ -37,7 +37,6 @@ _WORDS = {
     "zh": _Words("到", "比", "加", "减", "乘以", "除以", "等于"),
 }
 _COMMAS = {"ja": "、", "zh": "，"}
-_UNSPACED = ("ja", "zh")
 _DIAL_IN_GRAMMAR = ("es", "hi", "pt")  # which know the numbers of their countries
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _NOT_BEFORE, _NOT_AFTER = r"(?<![A-Za-z0-9.,:/€$£¥+=*^_-])", r"(?![A-Za-z0-9_/=-]|[.,:]\d)"
@@ -57,6 +56,11 @@ MONARCHS = (
     .replace("~", " ")
 )
 _LAST_ORDINAL = {"es": 10, "fr": 1, "it": 39, "pt": 10}  # of a monarch; later ones have cardinals
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """Return a pattern of any of several names, the longest first."""
+    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
 
 
 def arabic(roman: str) -> int:
@@ -87,7 +91,7 @@ def common_rules(language: str) -> Sequence[tuple[str, Replacement]]:
     words = _WORDS.get(language)
     if words is None:
         return []
-    space = "" if language in _UNSPACED else " "
+    space = "" if language in UNSPACED_WORDS else " "
     plus, minus, times, over, equals = (f"{space}{word}{space}" for word in words[2:])
     return [
         *([(r"(\d{4})年?-(?=\d{4}年)", r"\1年到")] if language == "zh" else []),

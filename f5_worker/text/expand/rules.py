@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from f5_worker.text.expand.common import MONARCHS, ROMAN, Replacement, arabic, common_rules, dialled
+from f5_worker.text.expand.common import MONARCHS, ROMAN, Replacement, alternatives, arabic, common_rules, dialled
 from f5_worker.text.expand.german import GERMAN_NUMBER, MONTH_OF, german_number
 from f5_worker.text.expand.library import grammar
 from f5_worker.text.expand.romance import ROMANCE
@@ -51,10 +51,6 @@ _HINDI_ORDINALS = {"1ले": "पहले", "2रे": "दूसरे", "3�
 
 def _named(pairs: Sequence[str]) -> dict[str, str]:
     return {short: name.replace("~", " ") for short, name in zip(pairs[::2], pairs[1::2], strict=True)}
-
-
-def _alternatives(names: dict[str, str]) -> str:
-    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
 
 
 def _spaced(digits: str) -> str:
@@ -127,13 +123,13 @@ def _chinese_amount(match: re.Match[str]) -> str:
 _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
     "en": (
         # words
-        (rf"\b({_alternatives(_named(_TITLES))})\b\.?(?= (?:[A-Z]|& M|and M))", lambda m: _named(_TITLES)[m[1]]),
+        (rf"\b({alternatives(_named(_TITLES))})\b\.?(?= (?:[A-Z]|& M|and M))", lambda m: _named(_TITLES)[m[1]]),
         (
             r"(?:(?<=[a-z] )|(?=\w+ \w+\.? (?:in|is|was|near|at|on|to|with)\b))"
             r"\b([A-Z][a-z]+|\d+(?:st|nd|rd|th)) (Dr|St|Ave|Blvd|Rd)\b\.?(?= [a-z]|[,;.]|$)",
             lambda m: f"{m[1]} {_STREETS[m[2]]}",
         ),
-        (rf"(?<!\w)((?i:{_alternatives(_named(_WORDS))}))(?=[\s,;:)]|$)", _word),
+        (rf"(?<!\w)((?i:{alternatives(_named(_WORDS))}))(?=[\s,;:)]|$)", _word),
         (
             rf"\b(?!No\. ?\d+ (?:{_COUNTED})\b)(?i:({'|'.join(_BEFORE_NUMBERS[::2])}))\. ?(?=\d)",
             lambda m: _cased(_named(_BEFORE_NUMBERS)[m[1].lower()], m[1]) + " ",
@@ -222,7 +218,7 @@ _TABLE: dict[str, Sequence[tuple[str, Replacement]]] = {
         (r"(?<=\d)-(km|kg|m)(?= [a-z])", lambda m: " " + {"km": "kilometer", "kg": "kilogram", "m": "meter"}[m[1]]),
         (r"(?<=\d) ?km/h\b", " kilometers per hour"),
         (r"(?<![\w.,$£€])(\d+) s\b|(?<![\w.,$£€])(\d*[1-9])s\b", lambda m: f"{m[1] or m[2]} seconds"),
-        (rf"(?<![\w.,$£€])(\d+(?:[.,]\d+)*) ?({_alternatives(_named(_UNITS))})(?![\w/²³])", _unit),
+        (rf"(?<![\w.,$£€])(\d+(?:[.,]\d+)*) ?({alternatives(_named(_UNITS))})(?![\w/²³])", _unit),
         (r"(?<![\w.,/$£€-])(\d{1,4})\s?[-–]\s?(\d{1,4})(?![\w/-]|[.,:]\d| ?=)", _range),
         (r"(?<![-–]\d)(?<=\d) ?= ?(?=[-√\d])|(?<=\w) = (?=[\w√-])", " equals "),
         (r"\b(is|are|equals|has|only|exactly) ([1-9]\d{3})(?![\w/:-]|[.,]\d)()", _count_of),

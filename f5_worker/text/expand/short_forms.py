@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from f5_worker.text.expand.common import Replacement
+from f5_worker.text.expand.common import Replacement, alternatives
+from f5_worker.text.expand.words import UNSPACED_WORDS
 from f5_worker.text.sentences import stop_ends_sentence
 
 _ABBREVIATIONS = {
@@ -40,21 +41,20 @@ _UNITS = {
     "pt": "°C = grau(s) Celsius; km/h = quilômetro(s) por hora; m = metro(s)",
     "zh": "km/h = 公里每小时; m = 米",
 }
-_UNSPACED = ("ja", "zh")
 
 
 def short_forms(language: str) -> Sequence[tuple[str, Replacement]]:
     """Return the rules of a language, as those of `rules.py`."""
     rules: list[tuple[str, Replacement]] = []
     if abbreviations := _pairs(_ABBREVIATIONS.get(language, "")):
-        short = _alternatives(abbreviations).replace(r"\ ", " ?")
+        short = alternatives(abbreviations).replace(r"\ ", " ?")
         named = {_unspaced(short): name for short, name in abbreviations.items()}
         rules.append((rf"(?<![\w.-])(?:{short})(?=[\s,;:)]|$)", lambda match: _name(match, named)))
     if units := _pairs(_UNITS.get(language, "")):
-        space = "" if language in _UNSPACED else " "
+        space = "" if language in UNSPACED_WORDS else " "
         rules.append(
             (
-                rf"(?<![A-Za-z\d.,])(\d+(?:[.,]\d+)*) ?({_alternatives(units)})(?![A-Za-z0-9/²³'’-])",
+                rf"(?<![A-Za-z\d.,])(\d+(?:[.,]\d+)*) ?({alternatives(units)})(?![A-Za-z0-9/²³'’-])",
                 lambda match: f"{match[1]}{space}{_agreeing(units[match[2]], match[1])}",
             )
         )
@@ -64,10 +64,6 @@ def short_forms(language: str) -> Sequence[tuple[str, Replacement]]:
 def _pairs(table: str) -> dict[str, str]:
     pairs = (entry.split(" = ") for entry in " ".join(table.split()).split("; ") if entry)
     return {short: name for short, name in pairs}
-
-
-def _alternatives(names: dict[str, str]) -> str:
-    return "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
 
 
 def _unspaced(short: str) -> str:

@@ -13,6 +13,7 @@ INDIC = ("gu", "hi", "ml", "mr", "ta", "te")  # of Kannada, Odia and Urdu the li
 _CRORE = 10**7
 _ONE_WITH_TENS = ("ru", "uk")  # двадцать одна секунда
 _FEW_ONLY_AS_UNITS = ("cs", "sk")  # dvacet dva hodin
+UNSPACED_WORDS = ("ja", "zh")  # the words of a number, and units, follow without spaces
 _ZERO_WIDTH = "\u200c"  # in Tamil nine hundred; shows and says nothing
 _converting = Lock()  # some of the library's converters keep the current number in an attribute
 
@@ -26,7 +27,7 @@ def whole(digits: str, language: str) -> str:
 
 def spelled(digits: str, language: str) -> str:
     """Write `123` as one two three."""
-    return ("" if language in ("ja", "zh") else " ").join(converted(int(digit), language) for digit in digits)
+    return ("" if language in UNSPACED_WORDS else " ").join(converted(int(digit), language) for digit in digits)
 
 
 def agreeing(forms: str, value: int, language: str) -> str:

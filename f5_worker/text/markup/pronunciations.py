@@ -17,7 +17,7 @@ _WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+|[^\w\s]|_")
 
 @dataclass(frozen=True)
 class Pronunciation:
-    """How a word, or several in a row, is said.
+    """The pronunciation of a word, or of several in a row.
 
     Attributes:
         language: ISO 639-1; None for all.

@@ -35,7 +35,7 @@ _ALL_MARKS = re.compile(f"{MARKS}+")
 
 @dataclass(frozen=True)
 class ScriptOptions:
-    """How a text is taken apart.
+    """The options of parsing a text.
 
     Attributes:
         markup: `plain` takes a text as it is written; only HTML's entities are read.

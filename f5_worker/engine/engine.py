@@ -34,7 +34,7 @@ STEPS_UNTIL_GROWTH = 200  # after the device ran out of memory: steps until twic
 
 @dataclass
 class EngineLoad:
-    """The contents of the forwards so far: `n_segments / n_forwards` is the mean batch. `max_frames`: bound of a forward."""
+    """The sizes of the forwards so far: `n_segments / n_forwards` is the mean batch. `max_frames`: bound of one."""
 
     max_frames: int
     n_forwards: int = 0

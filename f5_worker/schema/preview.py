@@ -44,7 +44,10 @@ class SegmentPreview(Response):
 
 
 class PreviewResponse(Response):
-    """The reading of a text that is not spoken. lead_s: the silence before the first segment; estimated_s: the length of the whole."""
+    """The reading of a text, without speech.
+
+    lead_s: the silence before the first segment; estimated_s: the length of the whole.
+    """
 
     model: str
     language: str

@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from f5_worker.models.cuda.upload import upload
 from f5_worker.models.f5.attention import Attend, Attention, attend_dense, rotary_tables
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, Arch
 from f5_worker.models.f5.cuda.ops import GatedBranch, Ops, TorchOps
 from f5_worker.models.f5.cuda.packed import PackedBatch, Rows
-from f5_worker.models.f5.cuda.upload import upload
 
 TIME_FEATURES = 256
 

@@ -19,6 +19,9 @@ from torch import Tensor
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
 from f5_worker.models.config import read_traits
+from f5_worker.models.cuda.capture import GraphCapturer
+from f5_worker.models.cuda.errors import translate_cuda_errors
+from f5_worker.models.cuda.upload import upload
 from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
@@ -29,18 +32,15 @@ from f5_worker.models.f5.cuda.attention_choice import (
     unmeasured,
 )
 from f5_worker.models.f5.cuda.backend import choose_backend
-from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
 from f5_worker.models.f5.cuda.size_choice import default_frames, unmeasured_frames
 from f5_worker.models.f5.cuda.step_graphs import (
     SINGLE_SEGMENT_ROWS,
-    GraphCapturer,
     StepGraphs,
     can_capture,
     graph_sizes,
 )
 from f5_worker.models.f5.cuda.tuning import cuda_time_us
-from f5_worker.models.f5.cuda.upload import upload
 from f5_worker.models.f5.mel import log_mel
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.sampler import FlowState, Schedule, StepBatch, draw_noise, time_points

@@ -16,8 +16,8 @@ from torch import Tensor
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
 from f5_worker.models.config import ModelConfig, read_config, read_traits
+from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.checkpoint import require_file
-from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.runner import warm_up_segment
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.placement import (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from f5_worker.log import logger
-from f5_worker.models.f5.cuda.errors import translate_cuda_error
+from f5_worker.models.cuda.errors import translate_cuda_error
 from f5_worker.models.whisper.config import MAX_FRAMES
 
 Compute: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from f5_worker.audio.levels import Samples
-from f5_worker.models.f5.cuda.upload import upload
+from f5_worker.models.cuda.upload import upload
 from f5_worker.models.whisper.config import HOP_SAMPLES, SAMPLE_RATE
 
 N_FFT = 400

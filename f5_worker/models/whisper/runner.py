@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from f5_worker.audio.levels import Samples
-from f5_worker.models.f5.cuda.errors import translate_cuda_errors
-from f5_worker.models.f5.cuda.step_graphs import GraphCapturer
-from f5_worker.models.f5.cuda.upload import upload
+from f5_worker.models.cuda.capture import GraphCapturer
+from f5_worker.models.cuda.errors import translate_cuda_errors
+from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper

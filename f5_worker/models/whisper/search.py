@@ -13,7 +13,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
-from f5_worker.models.f5.cuda.upload import upload
+from f5_worker.models.cuda.upload import upload
 from f5_worker.models.whisper.config import MAX_TOKENS
 from f5_worker.models.whisper.network import Sound, TokenCache, WhisperDecoder
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from f5_worker.errors import OutOfMemory
+from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_torch
 from f5_worker.models.f5.config import PUBLISHED, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
@@ -25,7 +26,7 @@ from f5_worker.models.f5.cuda.ops import TorchOps
 from f5_worker.models.f5.cuda.packed import Rows
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
 from f5_worker.models.f5.cuda.size_choice import SIZES, default_frames, unmeasured_frames
-from f5_worker.models.f5.cuda.step_graphs import GraphCapturer, StepGraphs, graph_sizes
+from f5_worker.models.f5.cuda.step_graphs import StepGraphs, graph_sizes
 from f5_worker.models.f5.cuda.tuning import cuda_time_us
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.runner import load_runner
@@ -305,7 +306,7 @@ def test_a_full_gpu_fails_one_job_and_runs_the_next() -> None:
 def test_a_broken_context_is_distinguished_from_a_full_gpu(tmp_path: Path) -> None:
     program = """
 import torch
-from f5_worker.models.f5.cuda.errors import translate_cuda_error
+from f5_worker.models.cuda.errors import translate_cuda_error
 try:
     torch.zeros(3, device="cuda")[torch.tensor([7], device="cuda")].sum().item()
 except RuntimeError as error:

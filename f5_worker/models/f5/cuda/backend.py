@@ -7,6 +7,7 @@ from torch import Tensor
 
 from f5_worker.errors import GpuLost, HostUnfit, OutOfMemory
 from f5_worker.log import logger
+from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.attention import Attend
 from f5_worker.models.f5.cuda.attention_choice import (
     AttentionName,
@@ -16,7 +17,6 @@ from f5_worker.models.f5.cuda.attention_choice import (
     check_attention,
     restrict,
 )
-from f5_worker.models.f5.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.cuda.ops import Ops, TorchOps
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points

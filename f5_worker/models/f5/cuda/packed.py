@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from f5_worker.models.f5.cuda.upload import upload
+from f5_worker.models.cuda.upload import upload
 
 QUERY_BLOCK = 64  # queries that one program of the attention kernel takes
 

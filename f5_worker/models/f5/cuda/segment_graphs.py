@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from f5_worker.models.cuda.capture import CaptureGraph, Replay
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, MEL_BANDS
-from f5_worker.models.f5.cuda.step_graphs import CaptureGraph, Replay, eighth_steps
+from f5_worker.models.f5.cuda.step_graphs import eighth_steps
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.vocoder import Vocos, n_samples
 

@@ -1,7 +1,7 @@
 """Which numbers of frames a step is captured for: the ones for which this GPU multiplies matrices fastest.
 
-cuBLAS chooses a kernel by the exact number of rows, and not always the best one. On an H100 a block's products take 15 %
-longer for 3,584 frames than for 3,568; for 496 frames, on the other hand, a frame takes 9 % longer than for 512.
+cuBLAS chooses a kernel by the exact number of rows, and not always the best one. On an H100 a block's products take
+15 % longer for 3,584 frames than for 3,568; for 496 frames, on the other hand, a frame takes 9 % longer than for 512.
 """
 
 from __future__ import annotations

@@ -10,12 +10,13 @@ t distinct times in one forward.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from f5_worker.models.cuda.capture import CaptureGraph, Replay
 from f5_worker.models.f5.attention import attend_dense
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, MEL_BANDS
 from f5_worker.models.f5.cuda.ops import TorchOps
@@ -27,10 +28,6 @@ MAX_FRAMES = 8_192 + 16  # padding included; beyond, a step computes for longer 
 MAX_ROWS = 32
 SINGLE_SEGMENT_ROWS = 3  # conditional, unconditional, padding; all frames are at one time then
 MAX_BATCH_ROW_FRAMES = 2_048  # longest row of a batch: attention's grid, rows x longest, would be mostly idle with more
-
-Replay = Callable[[], None]
-CaptureGraph = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
-"""Captures a computation on fixed buffers; returns what replays it, and the tensor that then holds its result."""
 
 
 @dataclass(frozen=True)
@@ -169,22 +166,3 @@ class StepGraphs:
         buffers.rows.bounds[1, n : size.frames] = size.frames
         buffers.rows.blocks.zero_()  # the padding row has no queries
         buffers.rows.blocks[: len(packed.rows.blocks)] = packed.rows.blocks
-
-
-class GraphCapturer:
-    """Captures CUDA graphs, all in one memory pool: no two of them ever run at once."""
-
-    def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
-        """Capture a computation, as `CaptureGraph`."""
-        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side_stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side_stream):  # the first run chooses and loads kernels, and allocates workspaces
-            compute()
-        torch.cuda.current_stream().wait_stream(side_stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            result = compute()
-        return graph.replay, result

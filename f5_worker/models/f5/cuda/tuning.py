@@ -15,7 +15,7 @@ from torch import Tensor
 
 from f5_worker import __version__
 from f5_worker.log import logger
-from f5_worker.models.f5.cuda.step_graphs import GraphCapturer
+from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.storage import files
 
 Work = Callable[[], None]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from f5_worker.log import logger
+from f5_worker.models.cuda.capture import CaptureGraph, Replay
 from f5_worker.models.cuda.errors import translate_cuda_error
 from f5_worker.models.whisper.config import MAX_FRAMES
 
@@ -49,20 +50,12 @@ def graph_size(batch: BatchSize) -> BatchSize | None:
 
 
 class AlignmentGraphs:
-    """Captures and replays a computation for each size.
+    """Captures and replays a computation for each size."""
 
-    Args:
-        capture: returns how to replay a computation, and where its result is.
-    """
-
-    def __init__(
-        self,
-        device: torch.device,
-        capture: Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]],
-    ) -> None:
+    def __init__(self, device: torch.device, capture: CaptureGraph) -> None:
         self._device = device
         self._capture = capture
-        self._captured: dict[BatchSize, tuple[list[Tensor], Callable[[], None], Tensor]] = {}
+        self._captured: dict[BatchSize, tuple[list[Tensor], Replay, Tensor]] = {}
         self._can_capture = True
         self._too_large: set[BatchSize] = set()
 

@@ -99,8 +99,8 @@ def _load_pickled(path: Path, nested_as: Sequence[str]) -> dict[str, Any]:
     """Load the tensors of a PyTorch checkpoint as views of their storages; those of other tensors are not read."""
     import torch
 
-    from f5_worker.boot.weights.torch_file import TorchFile
-    from f5_worker.boot.weights.torch_pickle import CheckpointRefused
+    from f5_worker.models.torch_file import TorchFile
+    from f5_worker.models.torch_pickle import CheckpointRefused
 
     storages: dict[str, bytearray] = {}
     tensors = {}

@@ -18,10 +18,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from f5_worker.boot.weights import torch_file
-from f5_worker.boot.weights.torch_file import TorchFile
-from f5_worker.boot.weights.torch_pickle import STORAGES, CheckpointRefused, interpret
 from f5_worker.boot.weights.weights_child import Unusable, _load
+from f5_worker.models import torch_file
+from f5_worker.models.torch_file import TorchFile
+from f5_worker.models.torch_pickle import STORAGES, CheckpointRefused, interpret
 from f5_worker.settings import REPOSITORY
 
 DTYPES = [getattr(torch, dtype) for dtype, _ in STORAGES.values()]

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from f5_worker.boot.weights.torch_pickle import CheckpointRefused, Storage, StoredTensor, interpret
+from f5_worker.models.torch_pickle import CheckpointRefused, Storage, StoredTensor, interpret
 
 MAX_PICKLE_BYTES = 4 << 20  # a training checkpoint of F5-TTS has less than one
 MAX_ENTRIES = 50_000

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "f5_worker"
 # From top to bottom, as docs/architecture.md lists them; the last line is the modules directly in the package.
 ORDER = (
-    "http server api boot synthesis delivery voices reference subtitles alignment asr transcripts models engine "
+    "http server api boot synthesis delivery verification voices reference subtitles alignment asr transcripts models engine "
     "schema storage audio text"
 ).split()
 BASE = ("cancellation", "process", "settings", "errors", "log")

@@ -1,0 +1,126 @@
+"""How alike two voices are: the embeddings of a speaker encoder, compared.
+
+The encoder is loaded when first needed, beside models on a GPU there, as work of the engine, and kept: it has 6 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from f5_worker.audio.levels import SAMPLE_RATE, Samples, rms, speech_regions
+from f5_worker.errors import ModelUnavailable
+from f5_worker.log import logger
+from f5_worker.models.speaker.checkpoint import WIDTH, find_speaker_weights
+from f5_worker.settings import Settings
+
+if TYPE_CHECKING:
+    from f5_worker.models.placement import RunOnDevice
+    from f5_worker.models.speaker.runner import SpeakerRunner
+
+Embedding: TypeAlias = NDArray[np.float32]
+
+ENCODER_RATE = 16_000
+LOUDNESS_DB = -30.0  # softer sound is raised to this level, as in the encoder's training
+KEPT_S = 0.060  # of the silence around each stretch of speech
+SOFTEST_DB = 25.0  # of speech, below its loud parts
+MAX_WINDOWS = 64  # in one piece of work of the device: 50 s of sound
+MAX_CACHED = 64  # embeddings of the references used last
+
+
+class SpeakerEncoder:
+    """GE2E's speaker encoder. Many threads may use it.
+
+    Args:
+        weights: a file that `find_speaker_weights` has found.
+        device: `cpu` or `cuda`.
+        run_on_device: runs what uses the device, a short piece at a time.
+    """
+
+    def __init__(self, weights: Path, device: str = "cpu", run_on_device: RunOnDevice = lambda work: work()) -> None:
+        self._weights, self._device, self._run_on_device = weights, device, run_on_device
+        self._lock = threading.Lock()
+        self._runner: SpeakerRunner | None = None
+        self._cache: OrderedDict[str, Embedding] = OrderedDict()
+
+    def embed(self, samples: Samples) -> Embedding:
+        """Embed the voice in a signal `[nw]` at 24 kHz as a vector of length 1, or of zeros if there is no sound.
+
+        Embeddings of less than 1.6 s of speech, the encoder's window, say less about the voice.
+
+        Raises:
+            OutOfMemory, GpuLost: errors of the device.
+        """
+        from f5_worker.models.speaker.runner import cut_windows
+
+        speech = extract_speech(samples)
+        if not len(speech):
+            return np.zeros(WIDTH, np.float32)
+        runner, windows = self._loaded_runner(), cut_windows(speech)
+        parts = [windows[at : at + MAX_WINDOWS] for at in range(0, len(windows), MAX_WINDOWS)]
+        begun = [self._run_on_device(lambda part=part: runner.embed(part)) for part in parts]
+        mean = np.concatenate([embeddings.wait() for embeddings in begun]).mean(0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
+
+    def embed_reference(self, samples: Samples) -> Embedding:
+        """Embed a reference as `embed` does, once: its embedding is cached."""
+        key = hashlib.sha256(samples.tobytes()).hexdigest()
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        embedding = self.embed(samples)
+        with self._lock:
+            self._cache[key] = embedding
+            while len(self._cache) > MAX_CACHED:
+                self._cache.popitem(last=False)
+        return embedding
+
+    def _loaded_runner(self) -> SpeakerRunner:
+        from f5_worker.models.speaker.runner import load_speaker_runner
+
+        with self._lock:
+            if self._runner is None:
+                self._runner = load_speaker_runner(self._weights, self._device, self._run_on_device)
+            return self._runner
+
+
+def similarity(a: Embedding, b: Embedding) -> float:
+    """Return the cosine of the angle between two embeddings: 1 for the same voice, 0 if one has no sound."""
+    return float(np.dot(a, b))
+
+
+def extract_speech(samples: Samples) -> Samples:
+    """Return what the encoder hears of a signal `[nw]` at 24 kHz: speech at 16 kHz, raised if soft, without pauses."""
+    wave = np.asarray(soxr.resample(samples, SAMPLE_RATE, ENCODER_RATE), np.float32)
+    level = rms(wave)
+    if level > 0.0:
+        wave = wave * np.float32(max(1.0, 10.0 ** (LOUDNESS_DB / 20.0) / level))
+    kept = round(KEPT_S * ENCODER_RATE)
+    is_speech = np.zeros(len(wave), bool)
+    for begin, end in speech_regions(wave, ENCODER_RATE, softest_db=SOFTEST_DB):
+        is_speech[max(0, begin - kept) : end + kept] = True
+    return wave[is_speech]
+
+
+def speaker_encoder_from(
+    settings: Settings, device: str = "cpu", run_on_device: RunOnDevice = lambda work: work()
+) -> SpeakerEncoder | None:
+    """Open the speaker encoder that the settings name; return None if it is off or cannot be used, as boot reports.
+
+    Args:
+        device, run_on_device: as those of `SpeakerEncoder`.
+    """
+    try:
+        weights = find_speaker_weights(settings)
+    except ModelUnavailable as error:
+        logger.error("voices are not compared: %s", error.message)
+        return None
+    return None if weights is None else SpeakerEncoder(weights, device, run_on_device)

@@ -237,7 +237,7 @@ def test_without_https_the_page_says_why_it_cannot_record(visit: Callable[..., A
 def test_speech_is_checked_on_request(visit: Callable[..., Any], server: RunningServer) -> None:
     with visit(server) as page:
         page.get_by_text("Options").click()
-        page.get_by_label("What the model says wrong").select_option("Hear it and repeat it")
+        page.get_by_label("Misspoken words").select_option("Speak again")
         check(page, "desktop-9-options")
         speak(page)
         expect(page.locator("#warnings")).to_contain_text("The speech was not checked: this worker has no recogniser")

@@ -12,6 +12,7 @@ from f5_worker.errors import InvalidInput, UnknownAction
 from f5_worker.schema.captions import SubtitleStyle
 from f5_worker.schema.faults import describe_fault, either, json_name, nearest, show
 from f5_worker.schema.text import Language, MarkupFields, Pronunciations, SpokenTextFields
+from f5_worker.schema.verify import VerifyFields
 from f5_worker.schema.voices import MAX_VOICE_CHARS, AnyVoiceName, KeyedInput
 
 MAX_TEXT_CHARS = 20_000
@@ -55,7 +56,7 @@ class CaptionsInput(Input):
     style: SubtitleStyle = Field(default_factory=SubtitleStyle, description="How cues are made; see below.")
 
 
-class _SpeechFields(KeyedInput, SpokenTextFields, Input):
+class _SpeechFields(KeyedInput, SpokenTextFields, VerifyFields, Input):
     """The fields that decide how the model speaks."""
 
     voice: AnyVoiceName | None = Field(None, description="A voice of the library, by name.")

@@ -52,6 +52,27 @@ class CaptionResponse(Response):
     expires_at: str | None = None
 
 
+class VerifiedResponse(Response):
+    """How the recogniser heard a segment, or a line, in the take that was kept.
+
+    Attributes:
+        passed: it says its text, within the limits that were asked for.
+        wer: share of its words that are wrong, missing or too many.
+        run: how many of them in a row.
+        takes: how often it was spoken.
+        seed: of a request that speaks it as this take.
+        faults: what is wrong, and `heard`: what was heard instead; where it did not pass.
+    """
+
+    passed: bool
+    wer: float
+    run: int
+    takes: int
+    seed: int
+    faults: list[str] | None = None
+    heard: str | None = None
+
+
 class SegmentResponse(Response):
     """One segment of the text, and when it is spoken; `speaker` where the text names one."""
 
@@ -59,6 +80,7 @@ class SegmentResponse(Response):
     speaker: str | None = None
     start_s: float
     end_s: float
+    verified: VerifiedResponse | None = None
 
 
 class WordResponse(Response):
@@ -100,6 +122,7 @@ class Metrics(Response):
     text_ms: float
     engine_wait_ms: float
     engine_ms: float
+    verify_ms: float = 0.0
     timing_ms: float = 0.0
     post_ms: float = 0.0
     encode_ms: float = 0.0

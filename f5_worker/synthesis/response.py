@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from f5_worker.alignment.timeline import Timeline, Word
@@ -21,6 +22,7 @@ from f5_worker.schema.responses import (
     SpeechResponse,
     SynthesizeResponse,
     TimingsResponse,
+    VerifiedResponse,
     WordResponse,
 )
 from f5_worker.subtitles.csv_json import elevenlabs_alignment
@@ -30,6 +32,7 @@ from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.pipeline import run
 from f5_worker.synthesis.result import Result
 from f5_worker.synthesis.size import mode_of
+from f5_worker.synthesis.takes import KeptTake
 
 RESERVE_BYTES = 2_000  # for the names of fields that hold files
 
@@ -154,10 +157,24 @@ def _response(
             speaker=segment.speaker,
             start_s=round(segment.start_s, 6),
             end_s=round(segment.end_s, 6),
+            verified=None if kept is None else _verified(kept),
         )
-        for segment in result.segments
+        for segment, kept in zip_longest(result.segments, result.speech.kept)
     ]
     return SynthesizeResponse(segments=segments, **fields)
+
+
+def _verified(kept: KeptTake) -> VerifiedResponse:
+    verdict = kept.verdict
+    fields: dict[str, Any] = {} if verdict.passed else {"faults": list(verdict.faults), "heard": verdict.heard}
+    return VerifiedResponse(
+        passed=verdict.passed,
+        wer=round(verdict.wer, 4),
+        run=verdict.run,
+        takes=kept.n_takes,
+        seed=kept.seed,
+        **fields,
+    )
 
 
 def _audio_response(encoding: AudioEncoding, file: Delivered | None) -> AudioResponse:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Embedding: TypeAlias = NDArray[np.float32]
 
 ENCODER_RATE = 16_000
-LOUDNESS_DB = -30.0  # softer sound is raised to this level, as in the encoder's training
+LEVEL_DB = -20.0  # of speech, as usual recordings have it
 KEPT_S = 0.060  # of the silence around each stretch of speech
 SOFTEST_DB = 25.0  # of speech, below its loud parts
 MAX_WINDOWS = 64  # in one piece of work of the device: 50 s of sound
@@ -53,7 +53,8 @@ class SpeakerEncoder:
     def embed(self, samples: Samples) -> Embedding:
         """Embed the voice in a signal `[nw]` at 24 kHz as a vector of length 1, or of zeros if there is no sound.
 
-        Embeddings of less than 1.6 s of speech, the encoder's window, say less about the voice.
+        Less speech than the encoder's window of 1.6 s says little about the voice: the parts of a clip were as similar
+        to the whole as 0.88 at 1.6 s, 0.72 at 1.0 s and 0.56 at 0.7 s, and to other voices up to 0.72 at any length.
 
         Raises:
             OutOfMemory, GpuLost: errors of the device.
@@ -98,16 +99,18 @@ def similarity(a: Embedding, b: Embedding) -> float:
 
 
 def extract_speech(samples: Samples) -> Samples:
-    """Return what the encoder hears of a signal `[nw]` at 24 kHz: speech at 16 kHz, raised if soft, without pauses."""
+    """Return what the encoder hears of a signal `[nw]` at 24 kHz: its speech at 16 kHz and one level, without pauses.
+
+    Resemblyzer raises soft clips to -30 dB and leaves loud ones as they are. But the encoder takes the level for a part
+    of the voice: a clip at a fiftieth of its level would be as similar to itself as 0.91.
+    """
     wave = np.asarray(soxr.resample(samples, SAMPLE_RATE, ENCODER_RATE), np.float32)
-    level = rms(wave)
-    if level > 0.0:
-        wave = wave * np.float32(max(1.0, 10.0 ** (LOUDNESS_DB / 20.0) / level))
     kept = round(KEPT_S * ENCODER_RATE)
     is_speech = np.zeros(len(wave), bool)
     for begin, end in speech_regions(wave, ENCODER_RATE, softest_db=SOFTEST_DB):
         is_speech[max(0, begin - kept) : end + kept] = True
-    return wave[is_speech]
+    speech = wave[is_speech]
+    return speech * np.float32(10.0 ** (LEVEL_DB / 20.0) / rms(speech)) if len(speech) else speech
 
 
 def speaker_encoder_from(

@@ -10,7 +10,7 @@ from torch import Tensor
 from f5_worker.models.cuda.errors import translate_cuda_errors
 
 
-class Download:
+class PendingDownload:
     """A copy from the device that goes on while the host does something else."""
 
     def __init__(self, values: NDArray[np.float32], done: torch.cuda.Event | None) -> None:
@@ -18,7 +18,7 @@ class Download:
         self._done = done
 
     @classmethod
-    def begin(cls, x: Tensor) -> Download:
+    def begin(cls, x: Tensor) -> PendingDownload:
         """Queue the copy behind the work of the device."""
         if x.device.type != "cuda":
             return cls(x.numpy(), None)

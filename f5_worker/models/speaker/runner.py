@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from f5_worker.audio.levels import Samples
-from f5_worker.models.cuda.download import Download
+from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
@@ -37,7 +37,7 @@ class SpeakerRunner:
         self._network = network
         self._device = next(network.parameters()).device
 
-    def embed(self, windows: NDArray[np.float32]) -> Download:
+    def embed(self, windows: NDArray[np.float32]) -> PendingDownload:
         """Embed windows `[w, WINDOW_SAMPLES]` as `[w, d]`.
 
         Raises:
@@ -45,7 +45,7 @@ class SpeakerRunner:
         """
         with _inference():
             waves = upload(torch.from_numpy(windows), self._device)
-            return Download.begin(self._network(mel_powers(waves, MELS).mT))
+            return PendingDownload.begin(self._network(mel_powers(waves, MELS).mT))
 
 
 def cut_windows(wave: Samples) -> NDArray[np.float32]:
@@ -61,7 +61,7 @@ def cut_windows(wave: Samples) -> NDArray[np.float32]:
     behind = max(0, (count - 1) * step + WINDOW_SAMPLES - MARGIN_SAMPLES - len(wave))
     padded = np.pad(wave, (MARGIN_SAMPLES, behind))
     views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)
-    return np.ascontiguousarray(views[::step][:count], np.float32)
+    return views[::step][:count].copy()
 
 
 def load_speaker_runner(path: Path, device: str, run_on_device: RunOnDevice) -> SpeakerRunner:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.cuda.capture import GraphCapturer
-from f5_worker.models.cuda.download import Download
+from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
@@ -111,14 +111,14 @@ class WhisperRunner:
             aligned = self._graphs.run(self._align_batch, size, batch) if self._graphs and size is not exact else None
             if aligned is None:
                 aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
-            return PendingAlignment(texts, Download.begin(aligned))
+            return PendingAlignment(texts, PendingDownload.begin(aligned))
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
         """Decode a text against sound that is encoded."""
         with _inference():
             tokens = upload(torch.tensor([[*text.prompt, *text.tokens, text.end]]), self.model.device)
             counts = upload(torch.tensor([[text.n_tokens], [text.steps], [text.end]]), self.model.device)
-            return PendingAlignment([text], Download.begin(self._align(sound, tokens, *counts)))
+            return PendingAlignment([text], PendingDownload.begin(self._align(sound, tokens, *counts)))
 
     def advance(self, search: BeamSearch, n_steps: int) -> None:
         """Take so many steps of a search."""
@@ -195,7 +195,7 @@ class PendingAlignment:
     """A batch whose results are still on the device."""
 
     _texts: Sequence[ForcedText]
-    _values: Download
+    _values: PendingDownload
 
     def result(self, index: int) -> ForcedAlignment:
         """Wait for the device, and return the alignment of one text of the batch; any thread may call this."""

@@ -31,7 +31,6 @@ ENCODER_RATE = 16_000
 LEVEL_DB = -20.0  # of speech, as usual recordings have it
 KEPT_S = 0.060  # of the silence around each stretch of speech
 SOFTEST_DB = 25.0  # of speech, below its loud parts
-MAX_WINDOWS = 64  # in one piece of work of the device: 50 s of sound
 MAX_CACHED = 64  # embeddings of the references used last
 
 
@@ -59,7 +58,7 @@ class SpeakerEncoder:
         Raises:
             OutOfMemory, GpuLost: errors of the device.
         """
-        from f5_worker.models.speaker.runner import cut_windows
+        from f5_worker.models.speaker.runner import MAX_WINDOWS, cut_windows
 
         speech = extract_speech(samples)
         if not len(speech):

@@ -17,6 +17,7 @@ import soxr
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, rms
 from f5_worker.engine.engine import Engine
+from f5_worker.models.speaker import runner
 from f5_worker.settings import Settings
 from f5_worker.verification import similarity as module
 from f5_worker.verification.similarity import SpeakerEncoder, extract_speech, similarity, speaker_encoder_from
@@ -103,7 +104,7 @@ def test_long_speech_is_embedded_in_pieces(tmp_path: Path, monkeypatch: pytest.M
 
     path, sound = write_random(tmp_path / "ge2e"), noise(8.0)
     whole = SpeakerEncoder(path).embed(sound)
-    monkeypatch.setattr(module, "MAX_WINDOWS", 4)
+    monkeypatch.setattr(runner, "MAX_WINDOWS", 4)
     pieces = SpeakerEncoder(path, run_on_device=run).embed(sound)
     assert sizes == [0, 4, 4, 1]  # first it is loaded
     np.testing.assert_allclose(pieces, whole, atol=1e-6)

@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from f5_worker.audio.levels import Samples
+from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
+from f5_worker.models.cuda.graphs import PassGraphs
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.speaker.checkpoint import MELS
@@ -27,6 +30,8 @@ WINDOWS_PER_S = 1.3
 STEP_FRAMES = round(SAMPLE_RATE / WINDOWS_PER_S / HOP_SAMPLES)
 MIN_COVERAGE = 0.75  # of the last window by sound; one with less is left out
 MARGIN_SAMPLES = N_FFT // 2  # a frame is centred on its first sample
+GRAPH_ROWS = (16, 64)  # windows of the passes that are captured: 13 s and 50 s of sound
+MAX_WINDOWS = GRAPH_ROWS[-1]  # of a pass
 WINDOW_SAMPLES = (WINDOW_FRAMES - 1) * HOP_SAMPLES + N_FFT
 
 
@@ -36,16 +41,28 @@ class SpeakerRunner:
     def __init__(self, network: SpeakerNetwork) -> None:
         self._network = network
         self._device = next(network.parameters()).device
+        self._graphs = None
+        if self._device.type == "cuda":
+            self._graphs = PassGraphs(self._device, GraphCapturer(), "the speaker encoder")
 
     def embed(self, windows: NDArray[np.float32]) -> PendingDownload:
-        """Embed windows `[w, WINDOW_SAMPLES]` as `[w, d]`.
+        """Embed windows `[w, WINDOW_SAMPLES]`, at most MAX_WINDOWS, as `[w, d]`.
 
         Raises:
             OutOfMemory, GpuLost: errors of the device.
         """
         with _inference():
-            waves = upload(torch.from_numpy(windows), self._device)
-            return PendingDownload.begin(self._network(mel_powers(waves, MELS).mT))
+            embeddings = None
+            if self._graphs is not None:
+                batch = _pad_rows(windows)
+                embeddings = self._graphs.run(self._embed, len(batch), [batch])
+            if embeddings is None:
+                embeddings = self._embed(upload(torch.from_numpy(windows), self._device))
+            return PendingDownload.begin(embeddings[: len(windows)])
+
+    def _embed(self, waves: Tensor) -> Tensor:
+        embeddings: Tensor = self._network(mel_powers(waves, MELS).mT)
+        return embeddings
 
 
 def cut_windows(wave: Samples) -> NDArray[np.float32]:
@@ -62,6 +79,13 @@ def cut_windows(wave: Samples) -> NDArray[np.float32]:
     padded = np.pad(wave, (MARGIN_SAMPLES, behind))
     views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)
     return views[::step][:count].copy()
+
+
+def _pad_rows(windows: NDArray[np.float32]) -> Tensor:
+    """Return the windows, and silence up to the rows of a captured pass."""
+    batch = torch.zeros(next(rows for rows in GRAPH_ROWS if rows >= len(windows)), WINDOW_SAMPLES)
+    batch[: len(windows)] = torch.from_numpy(windows)
+    return batch
 
 
 def load_speaker_runner(path: Path, device: str, run_on_device: RunOnDevice) -> SpeakerRunner:

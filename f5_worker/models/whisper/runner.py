@@ -19,13 +19,14 @@ from f5_worker.audio.levels import Samples
 from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
+from f5_worker.models.cuda.graphs import PassGraphs
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.spectrogram import SAMPLE_RATE
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
 from f5_worker.models.whisper.config import MAX_FRAMES, DecodingConfig, WhisperArch, read_decoding
-from f5_worker.models.whisper.graphs import AlignmentGraphs, BatchSize, graph_size
+from f5_worker.models.whisper.graphs import BatchSize, graph_size
 from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
@@ -80,7 +81,7 @@ class WhisperRunner:
         self.decoding = decoding
         self._graphs = None
         if model.device.type == "cuda":
-            self._graphs = AlignmentGraphs(model.device, GraphCapturer())
+            self._graphs = PassGraphs(model.device, GraphCapturer(), "alignment")
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""

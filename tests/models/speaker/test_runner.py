@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from f5_worker.audio.levels import Samples
+from f5_worker.models.cuda.graphs import PassGraphs
 from f5_worker.models.speaker.checkpoint import MELS
 from f5_worker.models.speaker.runner import SpeakerRunner, cut_windows, load_speaker_runner
 from f5_worker.models.spectrogram import mel_powers
@@ -28,6 +30,7 @@ def embeddings(runner: SpeakerRunner, wave: Samples) -> Any:
     return runner.embed(cut_windows(wave)).wait()
 
 
+@pytest.mark.slow  # the package takes seconds to import
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the package's imports
 class TestBesideResemblyzer:
     @pytest.mark.parametrize("length", LENGTHS)
@@ -59,6 +62,36 @@ def test_windows_of_a_clip_share_a_batch_and_do_not_depend_on_it(tmp_path: Path)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
     for window, embedding in zip(windows, together, strict=True):
         np.testing.assert_allclose(runner.embed(window[None]).wait()[0], embedding, atol=1e-6)
+
+
+class TestCapturedPasses:
+    """On a CPU, where what stands for the capture computes at each replay."""
+
+    @staticmethod
+    def captured(path: Path) -> tuple[SpeakerRunner, list[int]]:
+        captures: list[int] = []
+
+        def capture(compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
+            result = compute()
+            captures.append(len(result))
+
+            def replay() -> None:
+                result.copy_(compute())
+
+            return replay, result
+
+        runner = on("cpu", path)
+        runner._graphs = PassGraphs(torch.device("cpu"), capture, "test")
+        return runner, captures
+
+    def test_a_pass_is_captured_once_for_each_size_and_finds_the_same(self, tmp_path: Path) -> None:
+        path = write_random(tmp_path / "ge2e")
+        plain, (runner, captures) = on("cpu", path), self.captured(path)
+        for n_windows in (1, 16, 17, 3, 64):
+            windows = np.stack([cut_windows(clip(1.6, seed))[0] for seed in range(n_windows)])
+            found = runner.embed(windows).wait()
+            np.testing.assert_allclose(found, plain.embed(windows).wait(), atol=1e-6)
+        assert captures == [16, 64]
 
 
 @pytest.mark.gpu

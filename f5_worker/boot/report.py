@@ -102,7 +102,7 @@ class BootReport:
             "weights": (self.weights or {}).get("reason"),
             "extra models": ", ".join(self.extra_models) if self.extra_models else None,
             "recogniser": _recogniser_row(self.recogniser),
-            "speaker encoder": self.speaker_encoder,
+            "speaker model": self.speaker_encoder,
         }
         lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]
         lines += [_path_row(path) for path in facts.get("paths", ())]

@@ -201,6 +201,7 @@ class HealthResponse(Response):
     attention: dict[str, AttentionResponse]
     voices: list[str]
     recogniser: bool
+    speaker_encoder: bool
     bucket: str
     streaming: bool
     uptime_s: float

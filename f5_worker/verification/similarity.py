@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -65,7 +66,7 @@ class SpeakerEncoder:
             return np.zeros(WIDTH, np.float32)
         runner, windows = self._loaded_runner(), cut_windows(speech)
         parts = [windows[at : at + MAX_WINDOWS] for at in range(0, len(windows), MAX_WINDOWS)]
-        begun = [self._run_on_device(lambda part=part: runner.embed(part)) for part in parts]
+        begun = [self._run_on_device(partial(runner.embed, part)) for part in parts]
         mean = np.concatenate([embeddings.wait() for embeddings in begun]).mean(0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
 

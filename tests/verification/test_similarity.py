@@ -6,14 +6,11 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
-import soxr
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, rms
 from f5_worker.engine.engine import Engine
@@ -22,19 +19,8 @@ from f5_worker.settings import Settings
 from f5_worker.verification import similarity as module
 from f5_worker.verification.similarity import SpeakerEncoder, extract_speech, similarity, speaker_encoder_from
 from tests.audio.signals import noise, silence
-from tests.conftest import TINY, TINY_VOICES, ToneDevice
-from tests.speaker_weights import resemblyzer_weights, write_random
-
-
-@lru_cache(maxsize=1)
-def voices() -> dict[str, Samples]:
-    """The clip of each voice of f5-tiny."""
-    found = {}
-    for name in TINY_VOICES:
-        (path,) = (path for path in (TINY / "voices").glob(f"{name}.*") if path.suffix in (".flac", ".wav"))
-        samples, rate = soundfile.read(path, dtype="float32")
-        found[name] = np.asarray(soxr.resample(samples, rate, SAMPLE_RATE), np.float32)
-    return found
+from tests.conftest import ToneDevice
+from tests.speakers import resemblyzer_weights, voices, write_random
 
 
 def at_level(samples: Samples) -> Samples:

@@ -15,7 +15,7 @@ from f5_worker.errors import ModelUnavailable
 from f5_worker.models.speaker.checkpoint import PICKLED, SAFETENSORS, find_speaker_weights
 from f5_worker.models.speaker.network import load_speaker_network
 from f5_worker.settings import REPOSITORY, Settings
-from tests.speaker_weights import resemblyzer_weights, write_random
+from tests.speakers import resemblyzer_weights, write_random
 
 
 def find(name: str | Path, models_dir: Path = Path("/nowhere")) -> Path | None:

@@ -1,4 +1,4 @@
-"""The weights of the speaker encoder for tests: those of a package, no download; and random ones."""
+"""Voices for tests, and weights of the speaker encoder: those of a package, no download, and random ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+import soxr
 import torch
 from safetensors.torch import save_file
 
+from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.models.speaker.checkpoint import PICKLED, SAFETENSORS, SHAPES
+from tests.conftest import TINY, TINY_VOICES
 
 
 @lru_cache(maxsize=1)
@@ -29,3 +34,14 @@ def write_random(directory: Path) -> Path:
     directory.mkdir(parents=True)
     save_file(tensors, directory / SAFETENSORS)
     return directory / SAFETENSORS
+
+
+@lru_cache(maxsize=1)
+def voices() -> dict[str, Samples]:
+    """The clip of each voice of f5-tiny."""
+    found = {}
+    for name in TINY_VOICES:
+        (path,) = (path for path in (TINY / "voices").glob(f"{name}.*") if path.suffix in (".flac", ".wav"))
+        samples, rate = soundfile.read(path, dtype="float32")
+        found[name] = np.asarray(soxr.resample(samples, rate, SAMPLE_RATE), np.float32)
+    return found

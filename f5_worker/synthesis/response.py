@@ -12,7 +12,8 @@ from f5_worker.audio.encode import encode
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact
 from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver
-from f5_worker.schema.requests import DubInput, SpeechRequest
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import (
     AudioResponse,
     CaptionResponse,

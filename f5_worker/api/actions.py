@@ -18,12 +18,12 @@ from f5_worker.api.preview import preview
 from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
 from f5_worker.delivery.save import save
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.requests import (
     DiagnoseInput,
-    DubInput,
     HealthInput,
     PreviewInput,
-    SpeechRequest,
     SynthesizeInput,
     VoicesAddInput,
     VoicesDeleteInput,

@@ -12,7 +12,8 @@ from f5_worker.audio.encode import encode
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact
 from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver
-from f5_worker.schema.requests import DubInput, SpeechRequest
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import (
     AudioResponse,
     CaptionResponse,
@@ -22,7 +23,6 @@ from f5_worker.schema.responses import (
     SpeechResponse,
     SynthesizeResponse,
     TimingsResponse,
-    VerifiedResponse,
     WordResponse,
 )
 from f5_worker.subtitles.csv_json import elevenlabs_alignment
@@ -32,7 +32,7 @@ from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.pipeline import run
 from f5_worker.synthesis.result import Result
 from f5_worker.synthesis.size import mode_of
-from f5_worker.synthesis.takes import KeptTake
+from f5_worker.synthesis.takes import report_verified
 
 RESERVE_BYTES = 2_000  # for the names of fields that hold files
 
@@ -157,24 +157,11 @@ def _response(
             speaker=segment.speaker,
             start_s=round(segment.start_s, 6),
             end_s=round(segment.end_s, 6),
-            verified=None if kept is None else _verified(kept),
+            verified=None if kept is None else report_verified([kept]),
         )
         for segment, kept in zip_longest(result.segments, result.speech.kept)
     ]
     return SynthesizeResponse(segments=segments, **fields)
-
-
-def _verified(kept: KeptTake) -> VerifiedResponse:
-    verdict = kept.verdict
-    fields: dict[str, Any] = {} if verdict.passed else {"faults": list(verdict.faults), "heard": verdict.heard}
-    return VerifiedResponse(
-        passed=verdict.passed,
-        wer=round(verdict.wer, 4),
-        run=verdict.run,
-        takes=kept.n_takes,
-        seed=kept.seed,
-        **fields,
-    )
 
 
 def _audio_response(encoding: AudioEncoding, file: Delivered | None) -> AudioResponse:

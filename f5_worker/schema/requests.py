@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput, UnknownAction
+from f5_worker.schema.batch import BatchInput
 from f5_worker.schema.captions import SubtitleStyle
 from f5_worker.schema.faults import describe_fault, either, json_name, nearest, show
 from f5_worker.schema.text import Language, MarkupFields, Pronunciations, SpokenTextFields
@@ -251,7 +252,7 @@ class DiagnoseInput(Input):
 
 VoiceRequest = VoicesAddInput | VoicesListInput | VoicesGetInput | VoicesDeleteInput | VoicesReportInput
 SpeechRequest = TextInput | DubInput
-Request = SynthesizeInput | DubInput | VoiceRequest | PreviewInput | HealthInput | DiagnoseInput
+Request = SynthesizeInput | DubInput | BatchInput | VoiceRequest | PreviewInput | HealthInput | DiagnoseInput
 ACTIONS: Mapping[str, type[Request]] = {
     get_args(kind.model_fields["action"].annotation)[0]: kind for kind in get_args(Request)
 }

@@ -157,6 +157,30 @@ class DubResponse(SpeechResponse):
     lines: list[LineResponse]
 
 
+class ErrorResponse(Response):
+    """An error of a part of a job, as `code` and what would follow it in the error of a whole job."""
+
+    code: str
+    message: str
+
+
+class BatchItemResponse(Response):
+    """One item of a batch with its `result` or its `error`; `index` is its place in the request."""
+
+    id: str
+    index: int
+    result: SynthesizeResponse | None = None
+    error: ErrorResponse | None = None
+
+
+class BatchResponse(Response):
+    """The response to `batch`: how many items have a result and an error. `items` is absent in the end of a stream."""
+
+    succeeded: int
+    failed: int
+    items: list[BatchItemResponse] | None = None
+
+
 class ChunkAudioResponse(_WithData):
     """A part of the file; joined in order the parts are the file."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 from f5_worker.alignment.timeline import Timeline, Word
 from f5_worker.audio.encode import encode
@@ -33,6 +33,8 @@ from f5_worker.synthesis.pipeline import run
 from f5_worker.synthesis.result import Result
 from f5_worker.synthesis.size import mode_of
 from f5_worker.synthesis.takes import report_verified
+
+Response = TypeVar("Response", bound=SpeechResponse)
 
 RESERVE_BYTES = 2_000  # for the names of fields that hold files
 
@@ -90,6 +92,23 @@ def respond(job: Job, result: Result) -> SpeechResponse:
         bucket = job.bucket if choice.to_bucket else None
         delivered_audio, *delivered = deliver([file, *captions], bucket, job.worker.settings)
     return _response(job, result, encoding, delivered_audio, delivered)
+
+
+def store_files(job: Job, response: Response) -> Response:
+    """Write the files of a response to the job's bucket; return the response with their addresses instead.
+
+    Raises:
+        StorageFailed, FetchRefused, FetchFailed: the bucket did not take a file.
+    """
+    audio, captions = response.audio, response.captions or {}
+    files = [
+        audio_artifact(job.safe_id, audio.format, audio.data or b""),
+        *(caption_artifact(job.safe_id, name, caption.content or "") for name, caption in captions.items()),
+    ]
+    stored_audio, *stored = deliver(files, job.bucket, job.worker.settings)
+    encoding = AudioEncoding(audio.format, audio.sample_rate, audio.duration_s)
+    changes = {"audio": _audio_response(encoding, stored_audio), "captions": _caption_responses(stored) or None}
+    return response.model_copy(update=changes)
 
 
 def word_response(word: Word) -> WordResponse:

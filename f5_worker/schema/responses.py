@@ -145,10 +145,19 @@ class SpeechResponse(Response):
     warnings: list[str]
 
 
+class TakeResponse(Response):
+    """One of several takes of a text: `audio` of those that are not the response's own."""
+
+    seed: int
+    verified: VerifiedResponse | None = None
+    audio: AudioResponse | None = None
+
+
 class SynthesizeResponse(SpeechResponse):
-    """The response to `synthesize`."""
+    """The response to `synthesize`: of the best take, where there are several."""
 
     segments: list[SegmentResponse]
+    takes: list[TakeResponse] | None = None
 
 
 class DubResponse(SpeechResponse):

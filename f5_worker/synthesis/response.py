@@ -12,6 +12,7 @@ from f5_worker.audio.encode import encode
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact
 from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver
+from f5_worker.delivery.inline import NoLimit
 from f5_worker.schema.actions import SpeechRequest
 from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import (
@@ -92,6 +93,18 @@ def respond(job: Job, result: Result) -> SpeechResponse:
         bucket = job.bucket if choice.to_bucket else None
         delivered_audio, *delivered = deliver([file, *captions], bucket, job.worker.settings)
     return _response(job, result, encoding, delivered_audio, delivered)
+
+
+def speak_complete(job: Job) -> SpeechResponse:
+    """Do a job that does not stream, and return the response with all its files in it, however large.
+
+    Raises:
+        WorkerError: as `speak`.
+    """
+    (result,) = run(job)
+    assert isinstance(result, Result)  # noqa: S101 - only a streaming job has chunks
+    inline = job.request.model_copy(update={"delivery": "inline"})
+    return respond(replace(job, request=inline, limit=NoLimit()), result)
 
 
 def store_files(job: Job, response: Response) -> Response:

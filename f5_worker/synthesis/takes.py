@@ -124,7 +124,8 @@ class Takes:
         shown = ", ".join(map(str, wrong[:MAX_NUMBERS]))
         more = f" and {len(wrong) - MAX_NUMBERS} more" if len(wrong) > MAX_NUMBERS else ""
         names = f"{self._unit} {shown} does" if len(wrong) == 1 else f"{self._unit}s {shown}{more} do"
-        return [f"{names} not sound like the text, in the best of up to {self._rules.takes} takes; see `verified`"]
+        best = f", in the best of up to {self._rules.takes} takes" if self._rules.takes > 1 else ""
+        return [f"{names} not sound like the text{best}; see `verified`"]
 
     def _keep(self, pending: Future[KeptTake]) -> SegmentAudio:
         with self._job.stopwatch.stage("verify_ms"):

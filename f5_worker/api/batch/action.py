@@ -32,7 +32,7 @@ from f5_worker.synthesis.result import Result
 from f5_worker.synthesis.size import mode_of
 
 _BATCH_ONLY = ("action", "voices_key")  # fields of `synthesize` that are the batch's
-_ALONE_ONLY = ("allow_reencode",)  # what would fit depends on the other items
+_ALONE_ONLY = ("allow_reencode", "takes")  # what would fit depends on the other items
 _ALTERNATIVES = (("voice", "reference"), ("quality", "nfe_step"))  # the one replaces a default of the other
 
 
@@ -147,7 +147,8 @@ def _check_name(shown: str, name: str) -> None:
     if name in _BATCH_ONLY:
         raise InvalidInput(f"{shown} is not a field of an item; {name} stands beside items")
     if name in _ALONE_ONLY:
-        raise InvalidInput(f"{shown} is not for a batch, where what fits depends on the others; ask for mp3 or opus")
+        instead = "ask for mp3 or opus" if name == "allow_reencode" else "send an item for each seed"
+        raise InvalidInput(f"{shown} is not for a batch, where what fits depends on the others; {instead}")
     known = [field for field in SynthesizeInput.model_fields if field not in (*_BATCH_ONLY, *_ALONE_ONLY)]
     if name not in known:
         raise InvalidInput(f"unknown field {show(shown)}{nearest(name, known)}")

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from f5_worker.alignment.align import AlignedTokens, align_tokens
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.levels import Samples
@@ -43,8 +46,8 @@ class SpeechVerdict:
     """What is heard in a segment, and whether that is its text.
 
     Attributes:
-        wer: wrong, missing and added words over the words of the text; a word that sounds similar counts as the share
-            of its sounds that differ.
+        wer: wrong, missing and added words over the words of the text; a word that sounds similar counts as half the
+            share of its sounds that differ.
         run: the longest run of wrong, missing and added words.
         faults: why it does not pass; none if it does. `words`: more of them differ than the limits allow.
             `first_word`, `last_word`, `missing`: words are not spoken. `repeated`: words are said twice. `reference`:
@@ -205,13 +208,23 @@ def _acoustic_faults(words: WordEvidence, sound: SoundProfile) -> Iterator[str]:
         or (words.excess_s >= limits.added_s).any()
     ):
         yield "added"
-    is_unlikely = words.probabilities < limits.unlikely_probability
-    is_silent = (words.covered < limits.min_covered_share) & (words.lengths >= limits.min_letters)
-    if (is_unlikely & is_silent).any():
+    if _silent_words(words).any():
         yield "silence"
     is_doubtful = bool((words.probabilities < limits.doubtful_probability).any())
     if sound.longest_noise_s() >= (limits.doubtful_noise_s if is_doubtful else limits.noise_s):
         yield "noise"
+
+
+def _silent_words(words: WordEvidence) -> NDArray[np.bool_]:
+    """Return which words are unlikely and have no sound, nor a neighbour that may have got theirs."""
+    limits = VERIFICATION
+    neighbours = np.maximum(np.append(words.excess_s[1:], 0.0), np.append(0.0, words.excess_s[:-1]))
+    return np.asarray(
+        (words.probabilities < limits.silent_probability)
+        & (words.covered < limits.min_covered_share)
+        & (words.lengths >= limits.min_letters)
+        & (neighbours < limits.neighbour_excess_s)
+    )
 
 
 def _verdict(

@@ -40,8 +40,8 @@ class Difference(NamedTuple):
 
     @property
     def errors(self) -> float:
-        """Return the same, and the share of the sounds that differ where they sound similar."""
-        return self.run or self.distance * max(self.n_written, self.n_heard)
+        """Return the same, and for words that sound similar a part of the share of the sounds that differ."""
+        return self.run or VERIFICATION.similar_weight * self.distance * max(self.n_written, self.n_heard)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from f5_worker.api.batch.resume import Resumption
 from f5_worker.api.batch.room import ERROR_BYTES, Room
 from f5_worker.api.call import Call, finish
 from f5_worker.api.native import Json
@@ -55,17 +56,16 @@ def stream(request: BatchInput, call: Call) -> Iterator[BatchItemResponse | Batc
     batch = _Batch(request, call)
     works = [partial(batch.speak, index) for index in range(len(request.items))]
     n_failed = 0
-    for index, outcome in run_together(works, call.control, partial(call.told, call.job_id)):
+    told = partial(call.told, call.job_id)
+    for index, outcome in run_together(works, call.control, told, at_once=request.n_at_once):
         n_failed += isinstance(outcome, WorkerError)
-        yield _item(request.ids[index], index, outcome)
+        yield _failed(request.ids[index], index, outcome) if isinstance(outcome, WorkerError) else outcome
     yield BatchResponse(succeeded=len(works) - n_failed, failed=n_failed)
 
 
-def _item(item_id: str, index: int, outcome: SynthesizeResponse | WorkerError) -> BatchItemResponse:
-    if isinstance(outcome, WorkerError):
-        error = ErrorResponse(code=outcome.code, message=_short(outcome.message))
-        return BatchItemResponse(id=item_id, index=index, error=error)
-    return BatchItemResponse(id=item_id, index=index, result=outcome)
+def _failed(item_id: str, index: int, error: WorkerError) -> BatchItemResponse:
+    told = ErrorResponse(code=error.code, message=_short(error.message))
+    return BatchItemResponse(id=item_id, index=index, error=told)
 
 
 def _short(message: str) -> str:
@@ -79,7 +79,7 @@ class _Batch:
     """What the items of a batch share.
 
     Raises:
-        InvalidInput: a default that is not a field, or the job's own bucket cannot be used.
+        InvalidInput: a default that is not a field, a bucket that cannot be used, or no place to resume from.
     """
 
     def __init__(self, request: BatchInput, call: Call) -> None:
@@ -89,18 +89,35 @@ class _Batch:
         self._bucket = call.bucket()
         self._room = Room(call.limit, len(request.items))
         self._job_id = safe_id(call.job_id)
+        self._resumption = None
+        if request.resume_key is not None:
+            self._resumption = Resumption(
+                request.resume_key, request.voices_key, call.worker, self._bucket, call.job_id
+            )
 
-    def speak(self, index: int, control: JobControl) -> SynthesizeResponse:
+    def speak(self, index: int, control: JobControl) -> BatchItemResponse:
         """Return the result of one item, its files in it or in the bucket.
 
         Raises:
             WorkerError: any that a job of this item alone could have.
         """
         try:
-            request = item_request(self._request, index)
-            named = {"job_id": self._job_id, "part": self._request.ids[index]}
+            item_id, request, resumption = (
+                self._request.ids[index],
+                item_request(self._request, index),
+                self._resumption,
+            )
+            named = {"job_id": self._job_id, "part": item_id}
+            if resumption is not None:
+                request = resumption.with_seed(request)
             job = self._call.job(request, self._bucket, control=control, admit=partial(self._admit, index), **named)
-            return self._deliver(job, index, _speak_complete(job))
+            found = False
+            if resumption is None:
+                complete = _speak_complete(job)
+            else:
+                complete, found = resumption.find_or_speak(job, _speak_complete)
+            result = self._deliver(job, index, complete)
+            return BatchItemResponse(id=item_id, index=index, resumed=found or None, result=result)
         finally:
             self._room.leave(index)
 

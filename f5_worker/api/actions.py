@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 from f5_worker import __version__
 from f5_worker.api import voices
 from f5_worker.api.batch import action as batch
+from f5_worker.api.batch.takes import speak_takes
 from f5_worker.api.call import Call, finish
 from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
@@ -16,13 +17,13 @@ from f5_worker.api.other_services import OtherServiceSpeech, with_voice
 from f5_worker.api.preview import preview
 from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
+from f5_worker.schema.actions import SpeechRequest
 from f5_worker.schema.batch import BatchInput
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.requests import (
     DiagnoseInput,
-    DubInput,
     HealthInput,
     PreviewInput,
-    SpeechRequest,
     SynthesizeInput,
     VoicesAddInput,
     VoicesDeleteInput,
@@ -67,7 +68,7 @@ def speak(request: SpeechRequest | Translated, call: Call) -> Json:
         WorkerError: any that a caller can cause, or that the device does.
     """
     job = _job(request, call, streaming=False)
-    return finish(job, response.speak(job)).to_json()
+    return finish(job, _speak_all_takes(job, call)).to_json()
 
 
 def stream(request: SpeechRequest | Translated, call: Call) -> Iterator[AudioChunk | SpeechResponse]:
@@ -77,8 +78,19 @@ def stream(request: SpeechRequest | Translated, call: Call) -> Iterator[AudioChu
         WorkerError: as `speak`; chunks that were yielded stay valid.
     """
     job = _job(request, call, streaming=True)
+    if _has_takes(job.request):  # of which the best is known at the end
+        yield finish(job, _speak_all_takes(replace(job, streaming=False), call))
+        return
     for item in response.stream(job):
         yield finish(job, item) if isinstance(item, SpeechResponse) else item
+
+
+def _has_takes(request: SpeechRequest) -> TypeGuard[SynthesizeInput]:
+    return isinstance(request, SynthesizeInput) and request.takes > 1
+
+
+def _speak_all_takes(job: Job, call: Call) -> SpeechResponse:
+    return speak_takes(job, job.request, call.told) if _has_takes(job.request) else response.speak(job)
 
 
 def health(request: HealthInput, call: Call) -> Json:

@@ -13,7 +13,7 @@ from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import NoLimit, ResponseLimit
 from f5_worker.delivery.save import save
 from f5_worker.errors import BootFailed, InternalError, WorkerError
-from f5_worker.schema.requests import SpeechRequest
+from f5_worker.schema.actions import SpeechRequest
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.storage import files
 from f5_worker.storage.s3 import Bucket

@@ -15,7 +15,7 @@ from f5_worker.api.openai import ROUTE, SpeechInput
 from f5_worker.http.bodies import FORM
 from f5_worker.http.routes import elevenlabs
 from f5_worker.http.sse import MIME
-from f5_worker.schema.requests import ACTIONS
+from f5_worker.schema.actions import ACTIONS
 from f5_worker.schema.responses import BatchResponse, DubResponse, HealthResponse, SynthesizeResponse
 
 _JSON = "application/json"

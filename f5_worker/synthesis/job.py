@@ -9,7 +9,7 @@ from functools import cached_property
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.artifacts import safe_id, safe_part
 from f5_worker.delivery.inline import NoLimit, ResponseLimit
-from f5_worker.schema.requests import SpeechRequest
+from f5_worker.schema.actions import SpeechRequest
 from f5_worker.storage.s3 import Bucket
 from f5_worker.synthesis.context import Stopwatch, Worker
 

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from f5_worker.alignment.timeline import Word
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.schema.requests import DubInput, SynthesizeInput
-from f5_worker.synthesis.dub import prepare_track
+from f5_worker.schema.dub import DubInput
+from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.synthesis.dub.track import prepare_track
 from f5_worker.synthesis.encoding import AudioChunk, ChunkEncoder
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.postprocess import needs_whole_audio, postprocess, silence

@@ -18,14 +18,8 @@ from f5_worker.engine.types import Segment, SegmentAudio
 from f5_worker.errors import InvalidInput
 from f5_worker.models.registry import Model
 from f5_worker.reference.prepare import Reference, prepare
-from f5_worker.schema.requests import (
-    MAX_SEED,
-    NFE_OF_QUALITY,
-    ReferenceInput,
-    SpeechRequest,
-    SynthesizeInput,
-    TextInput,
-)
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.requests import MAX_SEED, NFE_OF_QUALITY, ReferenceInput, SynthesizeInput, TextInput
 from f5_worker.schema.responses import LineResponse
 from f5_worker.schema.sources import read_audio_source
 from f5_worker.schema.text import MAX_TEXT_VOICES

@@ -9,7 +9,7 @@ from f5_worker.alignment.words import word_spans
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.choose import DeliveryMode, check_bucket, delivery_mode
 from f5_worker.delivery.inline import ResponseLimit, too_large
-from f5_worker.schema.requests import SpeechRequest
+from f5_worker.schema.actions import SpeechRequest
 from f5_worker.synthesis.job import Estimate, Job
 from f5_worker.synthesis.prepare import Speech
 

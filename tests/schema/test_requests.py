@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.errors import InvalidInput, UnknownAction
+from f5_worker.schema.actions import ACTIONS, parse_input
 from f5_worker.schema.faults import show
-from f5_worker.schema.requests import ACTIONS, HealthInput, SynthesizeInput, parse_input
+from f5_worker.schema.requests import HealthInput, SynthesizeInput
 
 JOB: dict[str, Any] = {"text": "Hello.", "voice": "joe"}
 

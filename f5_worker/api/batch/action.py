@@ -16,9 +16,10 @@ from f5_worker.cancellation import JobControl
 from f5_worker.delivery.artifacts import safe_id
 from f5_worker.delivery.inline import NoLimit
 from f5_worker.errors import InvalidInput, ResultTooLarge, WorkerError
+from f5_worker.schema.actions import check
 from f5_worker.schema.batch import BatchInput
 from f5_worker.schema.faults import json_name, nearest, show
-from f5_worker.schema.requests import SynthesizeInput, check
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import (
     BatchItemResponse,
     BatchResponse,
@@ -32,7 +33,7 @@ from f5_worker.synthesis.result import Result
 from f5_worker.synthesis.size import mode_of
 
 _BATCH_ONLY = ("action", "voices_key")  # fields of `synthesize` that are the batch's
-_ALONE_ONLY = ("allow_reencode",)  # what would fit depends on the other items
+_ALONE_ONLY = ("allow_reencode", "takes")  # what would fit depends on the other items
 _ALTERNATIVES = (("voice", "reference"), ("quality", "nfe_step"))  # the one replaces a default of the other
 
 
@@ -163,7 +164,8 @@ def _check_name(shown: str, name: str) -> None:
     if name in _BATCH_ONLY:
         raise InvalidInput(f"{shown} is not a field of an item; {name} stands beside items")
     if name in _ALONE_ONLY:
-        raise InvalidInput(f"{shown} is not for a batch, where what fits depends on the others; ask for mp3 or opus")
+        instead = "ask for mp3 or opus" if name == "allow_reencode" else "send an item for each seed"
+        raise InvalidInput(f"{shown} is not for a batch, where what fits depends on the others; {instead}")
     known = [field for field in SynthesizeInput.model_fields if field not in (*_BATCH_ONLY, *_ALONE_ONLY)]
     if name not in known:
         raise InvalidInput(f"unknown field {show(shown)}{nearest(name, known)}")

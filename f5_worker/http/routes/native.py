@@ -27,8 +27,8 @@ from f5_worker.http.exchange import (
 )
 from f5_worker.http.progress import JobProgress
 from f5_worker.http.sse import MIME, error_event, event
+from f5_worker.schema.actions import ACTIONS
 from f5_worker.schema.faults import show
-from f5_worker.schema.requests import ACTIONS
 from f5_worker.schema.responses import BatchItemResponse
 from f5_worker.synthesis.encoding import AudioChunk
 

@@ -18,8 +18,9 @@ from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import ResponseLimit
 from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput
+from f5_worker.schema.actions import parse_input
 from f5_worker.schema.batch import BatchInput
-from f5_worker.schema.requests import SynthesizeInput, parse_input
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import BatchItemResponse, BatchResponse
 from f5_worker.server.limits import JsonLimit
 from f5_worker.settings import Settings

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from f5_worker.engine.types import Segment
-from f5_worker.schema.requests import ACTIONS
+from f5_worker.schema.actions import ACTIONS
 from f5_worker.synthesis.context import Worker
 from f5_worker.voices.library import Library
 from f5_worker.voices.store_directory import DirectoryStore

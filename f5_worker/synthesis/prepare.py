@@ -61,6 +61,7 @@ class Speech:
         text: what the word times are of: the text as sent, without its markup.
         parts: the audio in order. The device begins when the first part is asked for; closing it stops the device.
         duration_s: about how long the audio will be, before it is padded.
+        device_s: how long the device needs for it at least; None where that was not measured.
         model: name of the checkpoint.
         turns: who speaks which part of the text; empty where nothing says so.
         lines: of a dubbed track.
@@ -70,6 +71,7 @@ class Speech:
     text: str
     parts: AudioParts
     duration_s: float
+    device_s: float | None
     params: SamplingParams
     model: str
     warnings: Sequence[str]
@@ -108,6 +110,7 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
             text=text.script.text.text,
             parts=_speak(job, request, text, takes, early=early),
             duration_s=request.fix_duration_s or text.plan.duration_s,
+            device_s=job.worker.engine.speed.seconds_for(text.model, text.plan.work),
             params=text.params,
             model=text.model.name,
             warnings=text.warnings,

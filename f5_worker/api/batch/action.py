@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
+from f5_worker.api.batch.budget import ERROR_BYTES, Budget
 from f5_worker.api.batch.resume import Resumption
-from f5_worker.api.batch.room import ERROR_BYTES, Room
 from f5_worker.api.call import Call, finish
 from f5_worker.api.native import Json
 from f5_worker.api.together import run_together
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.artifacts import safe_id
-from f5_worker.delivery.inline import NoLimit
 from f5_worker.errors import InvalidInput, ResultTooLarge, WorkerError
 from f5_worker.schema.actions import check
 from f5_worker.schema.batch import BatchInput
@@ -26,10 +24,8 @@ from f5_worker.schema.responses import (
     ErrorResponse,
     SynthesizeResponse,
 )
-from f5_worker.synthesis.job import Estimate, Job
-from f5_worker.synthesis.pipeline import run
-from f5_worker.synthesis.response import respond, store_files
-from f5_worker.synthesis.result import Result
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak_complete, store_files
 from f5_worker.synthesis.size import mode_of
 
 _BATCH_ONLY = ("action", "voices_key")  # fields of `synthesize` that are the batch's
@@ -88,13 +84,11 @@ class _Batch:
             _check_name(f"defaults.{name}", name)
         self._request, self._call = request, call
         self._bucket = call.bucket()
-        self._room = Room(call.limit, len(request.items))
+        self._budget = Budget(call.limit, len(request.items), call.control.left_s())
         self._job_id = safe_id(call.job_id)
         self._resumption = None
         if request.resume_key is not None:
-            self._resumption = Resumption(
-                request.resume_key, request.voices_key, call.worker, self._bucket, call.job_id
-            )
+            self._resumption = Resumption(request.resume_key, request.voices_key, call.worker, self._bucket)
 
     def speak(self, index: int, control: JobControl) -> BatchItemResponse:
         """Return the result of one item, its files in it or in the bucket.
@@ -102,34 +96,27 @@ class _Batch:
         Raises:
             WorkerError: any that a job of this item alone could have.
         """
+        request, found = item_request(self._request, index), False
+        if self._resumption is not None:
+            request = self._resumption.with_seed(request)
+        named = {"job_id": self._job_id, "part": self._request.ids[index]}
+        admit = partial(self._budget.claim, index)
+        job = self._call.job(request, self._bucket, control=control, admit=admit, **named)
         try:
-            item_id, request, resumption = (
-                self._request.ids[index],
-                item_request(self._request, index),
-                self._resumption,
-            )
-            named = {"job_id": self._job_id, "part": item_id}
-            if resumption is not None:
-                request = resumption.with_seed(request)
-            job = self._call.job(request, self._bucket, control=control, admit=partial(self._admit, index), **named)
-            found = False
-            if resumption is None:
-                complete = _speak_complete(job)
+            if self._resumption is None:
+                complete = _speak_text(job)
             else:
-                complete, found = resumption.find_or_speak(job, _speak_complete)
+                complete, found = self._resumption.find_or_speak(job, _speak_text)
             result = self._deliver(job, index, complete)
-            return BatchItemResponse(id=item_id, index=index, resumed=found or None, result=result)
         finally:
-            self._room.leave(index)
-
-    def _admit(self, index: int, estimate: Estimate) -> None:
-        self._room.claim(index, estimate.response_bytes)
+            self._budget.leave(index)
+        return BatchItemResponse(id=named["part"], index=index, resumed=found or None, result=result)
 
     def _deliver(self, job: Job, index: int, complete: SynthesizeResponse) -> SynthesizeResponse:
         mode = mode_of(job)
         if mode != "s3":
             try:
-                self._room.take(index, job.limit.json_bytes(complete.to_json()))
+                self._budget.take(index, job.limit.json_bytes(complete.to_json()))
             except ResultTooLarge:
                 if mode == "inline" or job.bucket is None:
                     raise
@@ -137,7 +124,7 @@ class _Batch:
                 return finish(job, complete)
         with job.stopwatch.stage("delivery_ms"):
             stored = store_files(job, complete)
-        self._room.take(index, job.limit.json_bytes(stored.to_json()))
+        self._budget.take(index, job.limit.json_bytes(stored.to_json()))
         return finish(job, stored)
 
 
@@ -171,11 +158,7 @@ def _check_name(shown: str, name: str) -> None:
         raise InvalidInput(f"unknown field {show(shown)}{nearest(name, known)}")
 
 
-def _speak_complete(job: Job) -> SynthesizeResponse:
-    """Return the result of a job with all its files in it, however large."""
-    (result,) = run(job)
-    assert isinstance(result, Result)  # noqa: S101 - only a streaming job has chunks
-    inline = job.request.model_copy(update={"delivery": "inline"})
-    complete = respond(replace(job, request=inline, limit=NoLimit()), result)
-    assert isinstance(complete, SynthesizeResponse)  # noqa: S101 - as the request
-    return complete
+def _speak_text(job: Job) -> SynthesizeResponse:
+    response = speak_complete(job)
+    assert isinstance(response, SynthesizeResponse)  # noqa: S101 - an item is a text
+    return response

@@ -38,15 +38,15 @@ class Resumption:
     """
 
     def __init__(
-        self, resume_key: str, voices_key: SecretStr | None, worker: Worker, own_bucket: Bucket | None, job_id: str
+        self, resume_key: str, voices_key: SecretStr | None, worker: Worker, own_bucket: Bucket | None
     ) -> None:
-        self._resume_key, self._worker, self._job_id = resume_key, worker, job_id
+        self._resume_key, self._worker = resume_key, worker
         self._parts = open_parts(worker.settings, own_bucket, worker.bucket)
         self._folder = _digest("folder", owner_of(voices_key, worker.settings), resume_key)[:32]
         try:
             sweep(self._parts, worker.settings)
         except StorageFailed as error:
-            log.for_job(job_id).warning("old items of batches were not removed: %s", error)
+            log.logger.warning("old items of batches were not removed: %s", error)
 
     def with_seed(self, request: SynthesizeInput) -> SynthesizeInput:
         """Return the request with a seed; one that has none gets that of its text under this key."""
@@ -65,7 +65,7 @@ class Resumption:
         try:
             data = self._parts.read(name)
         except StorageFailed as error:
-            log.for_job(self._job_id).error("finished items are not found: %s", error)
+            log.for_job(job.job_id).error("finished items are not found: %s", error)
             data = None
         if found := None if data is None else load_part(data):
             return found, True

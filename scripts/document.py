@@ -24,6 +24,7 @@ from f5_worker import errors  # noqa: E402
 from f5_worker.models.published import published  # noqa: E402
 from f5_worker.schema import requests as schema  # noqa: E402 - found only once the path is set
 from f5_worker.schema.captions import SubtitleStyle  # noqa: E402
+from f5_worker.schema.dub import DubInput  # noqa: E402
 from f5_worker.schema.text import PronunciationInput  # noqa: E402
 from f5_worker.schema.verify import VerifyInput  # noqa: E402
 from scripts.document_http import http_table  # noqa: E402
@@ -204,7 +205,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "captions": lambda: fields(schema.CaptionsInput, "captions."),
     "style": lambda: fields(SubtitleStyle, "captions.style."),
     "verify": lambda: fields(VerifyInput, "verify."),
-    "dub": lambda: fields(schema.DubInput, known=schema.SynthesizeInput),
+    "dub": lambda: fields(DubInput, known=schema.SynthesizeInput),
     "pronunciation": lambda: fields(PronunciationInput),
     "voices_add": lambda: fields(schema.VoicesAddInput),
     "extra_models": extra_models,

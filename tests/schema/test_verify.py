@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import SynthesizeInput, parse_input
+from f5_worker.schema.actions import parse_input
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.verify import VerifyInput
 
 

@@ -27,8 +27,9 @@ from f5_worker.api.other_services import (
 )
 from f5_worker.audio.formats import AUDIO_FORMATS, ELEVENLABS_FORMATS
 from f5_worker.errors import InvalidInput
+from f5_worker.schema.actions import check
 from f5_worker.schema.faults import show
-from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check
+from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.schema.verify import VerifyFields
 from f5_worker.schema.voices import AnyVoiceName, KeyedInput

@@ -16,6 +16,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from f5_worker import cancellation
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, rms, speech_regions
 from f5_worker.errors import ModelUnavailable
 from f5_worker.log import logger
@@ -64,9 +65,10 @@ class SpeakerEncoder:
         speech = extract_speech(samples)
         if not len(speech):
             return np.zeros(WIDTH, np.float32)
-        runner, windows = self._loaded_runner(), cut_windows(speech)
-        parts = [windows[at : at + MAX_WINDOWS] for at in range(0, len(windows), MAX_WINDOWS)]
-        begun = [self._run_on_device(partial(runner.embed, part)) for part in parts]
+        runner, begun = self._loaded_runner(), []
+        for windows in cut_windows(speech, MAX_WINDOWS):
+            cancellation.check()
+            begun.append(self._run_on_device(partial(runner.embed, windows)))
         mean = np.concatenate([embeddings.wait() for embeddings in begun]).mean(0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-12), np.float32)
 

@@ -96,7 +96,7 @@ def test_the_speaker_encoder_is_found_or_what_is_wrong_is_reported(environ: dict
     path.write_bytes(path.read_bytes()[:-1])
     for report in (boot(environ), diagnose(environ)):
         (problem,) = report.problems
-        assert problem.startswith(f"speaker encoder: {path} cannot be read: it ")
+        assert problem.startswith(f"speaker encoder: {path} cannot be read (")
         assert report.serves
         assert report.speaker_encoder is None
     path.unlink()

@@ -65,5 +65,7 @@ def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
                 return {name: tensor.shape for name, tensor in file.tensors(NESTED_AS).items()}
         with safe_open(path, framework="numpy") as stored:
             return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-    except (CheckpointRefused, SafetensorError, OSError) as error:
-        raise ModelUnavailable(f"{path} cannot be read: it {error}; {HELP}") from None
+    except CheckpointRefused as error:
+        raise ModelUnavailable(f"{path} {error}; {HELP}") from None
+    except (SafetensorError, OSError) as error:
+        raise ModelUnavailable(f"{path} cannot be read ({error}); {HELP}") from None

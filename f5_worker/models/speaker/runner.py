@@ -65,10 +65,13 @@ class SpeakerRunner:
         return embeddings
 
 
-def cut_windows(wave: Samples) -> NDArray[np.float32]:
-    """Return the overlapping windows `[w, WINDOW_SAMPLES]` of a wave `[nw]`, padded with silence, at least one.
+def cut_windows(wave: Samples, n_windows: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the overlapping windows of a wave `[nw]`, padded with silence, as batches `[w, WINDOW_SAMPLES]`.
 
-    They are those of Resemblyzer's `embed_utterance`, each with what its outermost frames have beyond it.
+    They are those of Resemblyzer's `embed_utterance`, at least one, each with what its outermost frames have beyond it.
+
+    Args:
+        n_windows: of a batch, at most.
     """
     n_frames = len(wave) // HOP_SAMPLES + 1
     step, length = STEP_FRAMES * HOP_SAMPLES, WINDOW_FRAMES * HOP_SAMPLES
@@ -77,8 +80,9 @@ def cut_windows(wave: Samples) -> NDArray[np.float32]:
         count -= 1
     behind = max(0, (count - 1) * step + WINDOW_SAMPLES - MARGIN_SAMPLES - len(wave))
     padded = np.pad(wave, (MARGIN_SAMPLES, behind))
-    views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)
-    return views[::step][:count].copy()
+    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_SAMPLES)[::step][:count]
+    for at in range(0, count, n_windows):
+        yield windows[at : at + n_windows].copy()
 
 
 def _pad_rows(windows: NDArray[np.float32]) -> Tensor:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.cuda.graphs import PassGraphs
 from f5_worker.models.speaker import runner as module
 from f5_worker.models.speaker.checkpoint import MELS
-from f5_worker.models.speaker.runner import SpeakerRunner, cut_windows, load_speaker_runner
+from f5_worker.models.speaker.runner import MAX_WINDOWS, SpeakerRunner, cut_windows, load_speaker_runner
 from f5_worker.models.spectrogram import mel_powers
 from tests.models.whisper.small import clip
 from tests.speakers import resemblyzer_weights, write_random
@@ -27,8 +28,13 @@ def on(device: str, path: Path) -> SpeakerRunner:
     return load_speaker_runner(path, device, lambda work: work())
 
 
+def windows_of(wave: Samples) -> NDArray[np.float32]:
+    (windows,) = cut_windows(wave, MAX_WINDOWS)
+    return windows
+
+
 def embeddings(runner: SpeakerRunner, wave: Samples) -> Any:
-    return runner.embed(cut_windows(wave)).wait()
+    return runner.embed(windows_of(wave)).wait()
 
 
 @pytest.mark.slow  # the package takes seconds to import
@@ -50,14 +56,14 @@ class TestBesideResemblyzer:
         from resemblyzer.audio import wav_to_mel_spectrogram
 
         wave = clip(1.6, seed=1)
-        found = mel_powers(torch.from_numpy(cut_windows(wave)), MELS)[0].T.numpy()
+        found = mel_powers(torch.from_numpy(windows_of(wave)), MELS)[0].T.numpy()
         expected = wav_to_mel_spectrogram(wave)[:160]
         assert expected.max() > 0.01
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
 def test_windows_of_a_clip_share_a_batch_and_do_not_depend_on_it(tmp_path: Path) -> None:
-    runner, windows = on("cpu", write_random(tmp_path / "ge2e")), cut_windows(clip(4.0))
+    runner, windows = on("cpu", write_random(tmp_path / "ge2e")), windows_of(clip(4.0))
     together = runner.embed(windows).wait()
     assert together.shape == (4, 256)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1.0, atol=1e-6)
@@ -92,7 +98,7 @@ class TestCapturedPasses:
         path = write_random(tmp_path / "ge2e")
         plain, (runner, captures) = on("cpu", path), self.captured(path)
         for n_windows in (1, 2, 3, 2, 4):
-            windows = np.stack([cut_windows(clip(1.6, seed))[0] for seed in range(n_windows)])
+            windows = np.stack([windows_of(clip(1.6, seed))[0] for seed in range(n_windows)])
             found = runner.embed(windows).wait()
             np.testing.assert_allclose(found, plain.embed(windows).wait(), atol=1e-6)
         assert captures == [2, 4]

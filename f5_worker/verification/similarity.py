@@ -1,6 +1,7 @@
 """How alike two voices are: the embeddings of a speaker encoder, compared.
 
-The encoder is loaded when first needed, beside models on a GPU there, as work of the engine, and kept: it has 6 MB.
+The encoder is loaded when first needed, and kept: it has 6 MB. Beside models on a GPU it runs there too, as work of the
+engine, which owns the device.
 """
 
 from __future__ import annotations
@@ -128,4 +129,7 @@ def speaker_encoder_from(
     except ModelUnavailable as error:
         logger.error("voices are not compared: %s", error.message)
         return None
-    return None if weights is None else SpeakerEncoder(weights, device, run_on_device)
+    if weights is None:
+        return None
+    # On a CPU it runs beside the engine, whose steps take long there.
+    return SpeakerEncoder(weights) if device == "cpu" else SpeakerEncoder(weights, device, run_on_device)

@@ -131,4 +131,10 @@ def test_it_is_off_or_left_out_where_it_cannot_be_used(tmp_path: Path, caplog: p
         assert speaker_encoder_from(Settings(speaker_model=str(tmp_path))) is None
     assert "voices are not compared: neither model.safetensors nor pretrained.pt is in" in caplog.text
     write_random(tmp_path / "ge2e")
-    assert speaker_encoder_from(Settings(speaker_model="ge2e", models_dir=tmp_path)) is not None
+
+    def never(work: Callable[[], Any]) -> Any:
+        raise AssertionError("a CPU is not the engine's alone")
+
+    encoder = speaker_encoder_from(Settings(speaker_model="ge2e", models_dir=tmp_path), "cpu", never)
+    assert encoder is not None
+    assert encoder.embed(noise(1.0)).any()

@@ -34,6 +34,7 @@ ENCODER_RATE = 16_000
 LEVEL_DB = -20.0  # of speech, as usual recordings have it
 KEPT_S = 0.060  # of the silence around each stretch of speech
 SOFTEST_DB = 25.0  # of speech, below its loud parts
+MIN_SPEECH_S = 1.6  # the encoder's window; less says little, see `embed`
 MAX_CACHED = 64  # embeddings of the references used last
 
 
@@ -86,6 +87,16 @@ class SpeakerEncoder:
             while len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         return embedding
+
+    def compare(self, samples: Samples, reference: Samples) -> float | None:
+        """Return how alike the voices of two signals are; None if the first has too little speech to tell.
+
+        Raises:
+            OutOfMemory, GpuLost: errors of the device.
+        """
+        if len(extract_speech(samples)) < MIN_SPEECH_S * ENCODER_RATE:
+            return None
+        return similarity(self.embed(samples), self.embed_reference(reference))
 
     def _loaded_runner(self) -> SpeakerRunner:
         from f5_worker.models.speaker.runner import load_speaker_runner

@@ -4,8 +4,8 @@
     python bench/scale.py --price 0.00116 --active-price 0.00093
 
 How long the device takes is measured: it is read from bench/results, as `inputs` in the result says; what RunPod's
-platform does is assumed. `bench/endpoint_simulation.py` is the simulation. Random numbers have fixed seeds: a second run
-writes the same.
+platform does is assumed. `bench/endpoint_simulation.py` is the simulation. Random numbers have fixed seeds: a
+second run writes the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench.endpoint_simulation import Device, DeviceQueue, Endpoint, Job, Platform, Setting  # noqa: E402
+from bench.device_simulation import Device, DeviceQueue, Job  # noqa: E402
+from bench.endpoint_simulation import Endpoint, Platform, Setting  # noqa: E402
 from bench.engine import CASES  # noqa: E402 - the repository is not an installed package
 from bench.record import RESULTS, record  # noqa: E402
 

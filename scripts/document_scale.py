@@ -87,7 +87,9 @@ def _choice(result: Mapping[str, Any]) -> list[str]:
         cells = []
         for target in TARGETS_S:
             fit = {name: row for name, row in cases.items() if row["first_s"][1] <= target}
-            name = min(fit, key=lambda one: _dollars(fit[one], result["prices"]))
+            name = min(
+                reversed(fit), key=lambda one: round(_dollars(fit[one], result["prices"]), 2)
+            )  # the last of equals
             active, most = fit[name]["setting"]["active"], fit[name]["workers"]["max"]
             workers = f"{active} active" if active == most else f"{active} active, {most} at most"
             cells.append(f"{name}: {workers}, ${_dollars(fit[name], result['prices']):.2f}")
@@ -107,7 +109,9 @@ def _worker(result: Mapping[str, Any]) -> list[str]:
 
 def _costs(result: Mapping[str, Any]) -> list[str]:
     rates, prices = result["audio_s_per_s"], result["prices"]
-    best = min(prices["of_gpus"][f"{memory} GB: {gpu}"][0] / rates[gpu] for memory, gpu in ((141, "H200"), (80, "H100")))
+    best = min(
+        prices["of_gpus"][f"{memory} GB: {gpu}"][0] / rates[gpu] for memory, gpu in ((141, "H200"), (80, "H100"))
+    )
     rows = ["| GPU | a second, flex | audio s/s | an hour of speech |", "|---|---|---|---|"]
     for name, (flex, _) in prices["of_gpus"].items():
         measured = {kind: rate for kind, rate in rates.items() if name.endswith(kind.split(",")[0])}
@@ -132,16 +136,16 @@ def _inputs(result: Mapping[str, Any]) -> list[str]:
     return [
         "| what | value | from |",
         "|---|---|---|",
-        f"| device, for a second of reference and speech | {1_000 * device['alone_s']:.2f} ms alone, "
+        f"| device, for a second of reference and speech, 32 steps | {1_000 * device['alone_s']:.2f} ms alone, "
         f"{1_000 * device['together_s']:.2f} ms in company | measured: `engine-nvidia-h200-2.11.0.json` |",
         f"| reference of each segment | {device['reference_s']} s | the same |",
         f"| pipeline beside the device, each job | {1_000 * device['beside_s']:.1f} ms | measured: `http.json` |",
         f"| boot and loading | {boot_s} s | measured: `boot-flash-attn-nvidia-h100-80gb-hbm3-2.11.0.json` |",
-        f"| the SDK's pause of a full worker; its turns | {platform['full_s']} s; {platform['turn_s']} s | runpod 1.12.0, "
-        "held by a test that runs its loop |",
+        f"| the SDK's pause of a full worker; its turns | {platform['full_s']} s; {platform['turn_s']} s | "
+        "runpod 1.12.0, held by a test that runs its loop |",
         f"| creation of a container, its image being there | {container_s:.1f} s | assumed |",
-        f"| FlashBoot | {platform['revive_s']} s, within {platform['keep_s']:.0f} s of a stop | assumed: RunPod says 90 % "
-        "below 2 s for one of its endpoints |",
+        f"| FlashBoot | {platform['revive_s']} s, within {platform['keep_s']:.0f} s of a stop | "
+        "assumed: RunPod says 90 % below 2 s for an endpoint of its own |",
         f"| decisions of the scaler | every {platform['check_s']:.0f} s | assumed |",
         f"| workers that queue delay adds at each | {platform['added']} | assumed |",
         f"| prices | ${result['prices']['flex']} a second flex, ${result['prices']['active']} active | assumed: H200, "

@@ -29,6 +29,7 @@ from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
+from f5_worker.verification.similarity import speaker_encoder_from
 from f5_worker.voices.library import Library
 from f5_worker.voices.places import open_stores
 
@@ -82,7 +83,8 @@ def load_worker(settings: Settings) -> Worker:
     load_in_background()  # so that the first job in a language does not wait for its grammar
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
-    recogniser = recogniser_from(settings, "cpu" if runner.device == "cpu" else "cuda", engine.run)
+    device = "cpu" if runner.device == "cpu" else "cuda"
+    recogniser = recogniser_from(settings, device, engine.run)
     if recogniser is not None and settings.asr_preload:
         recogniser.preload()
 
@@ -110,6 +112,7 @@ def load_worker(settings: Settings) -> Worker:
         ),
         engine=engine,
         recogniser=recogniser,
+        speaker_encoder=speaker_encoder_from(settings, device, engine.run),
         bucket=bucket,
         bucket_state=bucket_state,
         pronunciations=pronunciations,

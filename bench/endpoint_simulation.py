@@ -42,7 +42,14 @@ class Platform:
 
 @dataclass(frozen=True)
 class Setting:
-    """The settings of an endpoint, and `concurrency`, the worker's F5_CONCURRENCY."""
+    """The settings of an endpoint, and of its workers.
+
+    Attributes:
+        concurrency: F5_CONCURRENCY.
+        value: of "queue delay" in seconds, of "request count" in jobs for a worker.
+        active, most: workers that are always there, and of all.
+        idle_s: the idle timeout.
+    """
 
     concurrency: int
     scaler: Literal["queue delay", "request count"] = "queue delay"
@@ -50,7 +57,6 @@ class Setting:
     active: int = 0
     most: int = 100_000
     idle_s: float = 5.0
-    flashboot: bool = True
 
 
 @dataclass(eq=False)
@@ -232,7 +238,7 @@ class Endpoint:
     def _start_s(self) -> float:
         platform = self._platform
         self._stopped = [stop_s for stop_s in self._stopped if self._now_s - stop_s < platform.keep_s]
-        if self._stopped and self._setting.flashboot:
+        if self._stopped:
             self._stopped.pop()
             return platform.revive_s
         return platform.start_s

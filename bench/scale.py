@@ -32,10 +32,11 @@ from bench.record import RESULTS, record  # noqa: E402
 ENGINE = "engine-nvidia-h200-2.11.0"
 H100 = "asr-nvidia-h100-80gb-hbm3-2.11.0"
 BOOT = "boot-flash-attn-nvidia-h100-80gb-hbm3-2.11.0"
+HTTP = "http"
 LOADED = "32 jobs of 3..15 s"
 CONTAINER_S = 3.0  # assumed: from the scaler's decision to the start of our process, of an image that is there
 PRICES_DATE = "2026-11-26"
-# Dollars a second, flex and active, as RunPod's documentation had them at that date.
+# Dollars a second, flex and active, in a copy of RunPod's documentation read on that date.
 PRICES = {
     "16 GB: A4000, A4500, RTX 4000": (0.00016, 0.00011),
     "24 GB: L4, A5000, 3090": (0.00019, 0.00013),
@@ -94,7 +95,7 @@ def measured_device() -> Device:
 
     alone = [result["cases"][name]["ours"]["latency_p50_s"] / work_s(name) for name in ("3.9 s alone", "12 s alone")]
     loaded_s = sum(map(sum, cases[LOADED])) / result["cases"][LOADED]["ours"]["audio_s_per_s"]
-    beside_s = read("http")["added_time"]["pipeline_ms"] / 1_000
+    beside_s = read(HTTP)["added_time"]["pipeline_ms"] / 1_000
     return Device(float(np.mean(alone)), loaded_s / work_s(LOADED), result["reference_s"], beside_s)
 
 
@@ -270,6 +271,7 @@ def measure() -> dict[str, Any]:
             "device": {"of": read(ENGINE)["device"], **{name: round(s, 5) for name, s in asdict(device).items()}},
             "platform": asdict(platform),
             "boot_s": boot_s,
+            "files": {"device": ENGINE, "beside": HTTP, "boot": BOOT},
         },
         "compared": compare_with_engine(device),
         "worker": worker_alone(device, platform),

@@ -133,14 +133,15 @@ def _compared(result: Mapping[str, Any]) -> list[str]:
 def _inputs(result: Mapping[str, Any]) -> list[str]:
     device, platform, boot_s = (result["inputs"][name] for name in ("device", "platform", "boot_s"))
     container_s = platform["start_s"] - boot_s
+    files = {name: f"measured: `{file}.json`" for name, file in result["inputs"]["files"].items()}
     return [
         "| what | value | from |",
         "|---|---|---|",
         f"| device, for a second of reference and speech, 32 steps | {1_000 * device['alone_s']:.2f} ms alone, "
-        f"{1_000 * device['together_s']:.2f} ms in company | measured: `engine-nvidia-h200-2.11.0.json` |",
+        f"{1_000 * device['together_s']:.2f} ms in company | {files['device']} |",
         f"| reference of each segment | {device['reference_s']} s | the same |",
-        f"| pipeline beside the device, each job | {1_000 * device['beside_s']:.1f} ms | measured: `http.json` |",
-        f"| boot and loading | {boot_s} s | measured: `boot-flash-attn-nvidia-h100-80gb-hbm3-2.11.0.json` |",
+        f"| pipeline beside the device, each job | {1_000 * device['beside_s']:.1f} ms | {files['beside']} |",
+        f"| boot and loading | {boot_s} s | {files['boot']} |",
         f"| the SDK's pause of a full worker; its turns | {platform['full_s']} s; {platform['turn_s']} s | "
         "runpod 1.12.0, held by a test that runs its loop |",
         f"| creation of a container, its image being there | {container_s:.1f} s | assumed |",
@@ -148,6 +149,6 @@ def _inputs(result: Mapping[str, Any]) -> list[str]:
         "assumed: RunPod says 90 % below 2 s for an endpoint of its own |",
         f"| decisions of the scaler | every {platform['check_s']:.0f} s | assumed |",
         f"| workers that queue delay adds at each | {platform['added']} | assumed |",
-        f"| prices | ${result['prices']['flex']} a second flex, ${result['prices']['active']} active | assumed: H200, "
-        f"RunPod's documentation as read on {result['prices']['date']} |",
+        f"| prices of a second | ${result['prices']['flex']} flex, ${result['prices']['active']} active | "
+        f"assumed: H200, a copy of RunPod's documentation read on {result['prices']['date']} |",
     ]

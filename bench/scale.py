@@ -178,7 +178,7 @@ class Load:
         paid_s, length_s = usage.active_s + usage.flex_s, window_s[1] - window_s[0]
         return {
             "load": self.load,
-            "setting": asdict(setting),
+            "active": setting.active,
             "first_s": [round(float(s), 3) for s in first_s],
             "whole_s": [round(float(s), 3) for s in whole_s],
             "workers": {"mean": round(paid_s / length_s, 2), "max": usage.workers},

@@ -90,7 +90,7 @@ def _choice(result: Mapping[str, Any]) -> list[str]:
             name = min(
                 reversed(fit), key=lambda one: round(_dollars(fit[one], result["prices"]), 2)
             )  # the last of equals
-            active, most = fit[name]["setting"]["active"], fit[name]["workers"]["max"]
+            active, most = fit[name]["active"], fit[name]["workers"]["max"]
             workers = f"{active} active" if active == most else f"{active} active, {most} at most"
             cells.append(f"{name}: {workers}, ${_dollars(fit[name], result['prices']):.2f}")
         rows.append(f"| {load} | {' | '.join(cells)} |")

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def planted(verifier: SpeechVerifier, piper: Piper, rng: np.random.Generator, pe
         found[kind] = Stratum()
         for text in itertools.islice(itertools.cycle(rng.permutation(texts).tolist()), per_kind):
             reference, other = rng.choice([one for one in sentences if one not in text], 2, replace=False).tolist()
-            speech = Speech(text, piper.speak(text), piper.speak(reference), piper.speak(other))
+            speech = Speech(piper.speak(text), partial(piper.speak, reference), partial(piper.speak, other))
             found[kind].check(verifier, plant(speech, rng), text, reference)
         print(f"{kind}: {found[kind].figures()}", file=sys.stderr, flush=True)
     return found
@@ -137,7 +138,7 @@ def measure(per_kind: int) -> dict[str, Any]:
     piper = Piper(rng)
     sentences = lines("verify_sentences.txt")
     faults = planted(verifier, piper, rng, per_kind)
-    plain = good(verifier, piper, [*sentences, *passages(sentences), *passages(sentences[::-1])])
+    plain = good(verifier, piper, [*sentences, *passages(sentences)])
     hard = good(verifier, piper, lines("verify_hard_sentences.txt"))
     n_faults = sum(len(stratum.verdicts) for stratum in faults.values())
     n_found = sum(not verdict.passed for stratum in faults.values() for _, verdict in stratum.verdicts)

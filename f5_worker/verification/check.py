@@ -111,14 +111,15 @@ class SpeechVerifier:
         reference = [word.text for word in spoken_words(reference_transcript, self._language)]
         faults = [*self._count(written, found), *self._name(len(written), words, found, reference)]
         if evidence is not None:
-            faults += _acoustic_faults(evidence.words, sound)
+            faults += _acoustic_faults(evidence.words, sound, _differing(evidence.words, written, found))
             if not faults:
                 faults += self._find_rival(samples, text, evidence, reference_transcript)
         return _verdict(written, found, tuple(dict.fromkeys(faults)), heard, evidence.words if evidence else None)
 
     def _force(self, samples: Samples, text: str, sound: SoundProfile) -> _Evidence | None:
         tokens = self._align(samples, text)
-        return None if tokens is None else _Evidence(tokens, weigh(text, tokens, sound))
+        words = None if tokens is None else weigh(text, tokens, sound)
+        return _Evidence(tokens, words) if tokens is not None and words is not None else None
 
     def _align(self, samples: Samples, text: str) -> AlignedTokens | None:
         with self._recogniser.loaded_model() as model:
@@ -182,8 +183,8 @@ class _Evidence:
         differing = written[difference.begin : difference.end]
         if not differing:
             return True
-        least = self.tokens.least_probability(differing[0].begin, differing[-1].end)
-        return least < VERIFICATION.doubtful_probability
+        limit = VERIFICATION.doubtful_probability if difference.n_heard else VERIFICATION.silent_probability
+        return self.tokens.least_probability(differing[0].begin, differing[-1].end) < limit
 
 
 def _is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
@@ -199,7 +200,7 @@ def _is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
     )
 
 
-def _acoustic_faults(words: WordEvidence, sound: SoundProfile) -> Iterator[str]:
+def _acoustic_faults(words: WordEvidence, sound: SoundProfile, differing: NDArray[np.bool_]) -> Iterator[str]:
     """Yield what the sound of words shows, whatever the recogniser wrote."""
     limits = VERIFICATION
     if (
@@ -208,22 +209,37 @@ def _acoustic_faults(words: WordEvidence, sound: SoundProfile) -> Iterator[str]:
         or (words.excess_s >= limits.added_s).any()
     ):
         yield "added"
-    if _silent_words(words).any():
+    if _silent_words(words, differing).any():
         yield "silence"
     is_doubtful = bool((words.probabilities < limits.doubtful_probability).any())
     if sound.longest_noise_s() >= (limits.doubtful_noise_s if is_doubtful else limits.noise_s):
         yield "noise"
 
 
-def _silent_words(words: WordEvidence) -> NDArray[np.bool_]:
-    """Return which words are unlikely and have no sound, nor a neighbour that may have got theirs."""
+def _differing(words: WordEvidence, written: Sequence[SpokenWord], found: Sequence[Difference]) -> NDArray[np.bool_]:
+    """Return which words of the evidence others are heard instead of."""
+    stretches = [
+        (written[difference.begin].begin, written[difference.end - 1].end)
+        for difference in found
+        if difference.n_written
+    ]
+    return np.array(
+        [
+            any(begin < other_end and other_begin < end for other_begin, other_end in stretches)
+            for begin, end in words.spans
+        ]
+    )
+
+
+def _silent_words(words: WordEvidence, differing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which words are unlikely and have no sound; nor, where they are heard, a neighbour that may have it."""
     limits = VERIFICATION
     neighbours = np.maximum(np.append(words.excess_s[1:], 0.0), np.append(0.0, words.excess_s[:-1]))
     return np.asarray(
         (words.probabilities < limits.silent_probability)
         & (words.covered < limits.min_covered_share)
         & (words.lengths >= limits.min_letters)
-        & (neighbours < limits.neighbour_excess_s)
+        & (differing | (neighbours < limits.neighbour_excess_s))
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from f5_worker.verification.thresholds import VERIFICATION
 
+_MAX_JOINED_LETTERS = 1  # that they differ in length: "alright"; more is a short word that is missing
 _MAX_JOINED = 3  # words that may be written as one, or one that may be written as these: "all right", "forget me not"
 
 
@@ -114,4 +115,6 @@ def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Callabl
 
 
 def _matches(written: Sequence[str], heard: Sequence[str], alike: Callable[[str, str], bool]) -> bool:
-    return written == heard or alike("".join(written), "".join(heard))
+    one, other = "".join(written), "".join(heard)
+    is_joined = len(written) != len(heard)
+    return alike(one, other) and not (is_joined and abs(len(one) - len(other)) > _MAX_JOINED_LETTERS)

@@ -20,6 +20,7 @@ Floats: TypeAlias = NDArray[np.float64]
 HOP_S = 0.010
 VOICE_RATE, VOICE_WINDOW_S = 8_000, 0.040
 MIN_VOICE_HZ, MAX_VOICE_HZ = 60, 400
+SPECTRUM_SAMPLES = 512  # at least the window and the longest lag
 
 
 class SoundProfile:
@@ -61,7 +62,7 @@ def _voiced(samples: Samples, n_hops: int) -> NDArray[np.bool_]:
     padded = np.zeros(n_hops * hop + window, np.float32)
     padded[window // 2 : window // 2 + len(audio)] = audio[: len(padded) - window // 2]
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][:n_hops]
-    spectra = np.fft.rfft(frames - frames.mean(1, keepdims=True), 4 * VOICE_RATE // MIN_VOICE_HZ, axis=1)
+    spectra = np.fft.rfft(frames - frames.mean(1, keepdims=True), SPECTRUM_SAMPLES, axis=1)
     correlation = np.fft.irfft(np.square(np.abs(spectra)), axis=1)
     lags = np.arange(VOICE_RATE // MAX_VOICE_HZ, VOICE_RATE // MIN_VOICE_HZ)
     power = np.maximum(correlation[:, :1], 1e-9) * (1.0 - lags / window)
@@ -94,10 +95,12 @@ class WordEvidence:
         return np.asarray(np.log10(np.maximum(self.probabilities, MIN_PROBABILITY)))
 
 
-def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence:
-    """Measure the words of a text, at least one, by its forced alignment and the sound."""
-    found = ((letter_span(text, begin, end), (begin, end)) for begin, end in word_spans(text))
-    letters, spans = zip(*((span, whole) for span, whole in found if span is not None), strict=True)
+def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence | None:
+    """Measure the words of a text by its forced alignment and the sound; None if it has no letters."""
+    spans = tuple(span for span in word_spans(text) if letter_span(text, *span))
+    letters = [span for whole in spans if (span := letter_span(text, *whole))]
+    if not letters:
+        return None
     starts_s, ends_s = np.maximum(0.0, np.array(tokens.times_s(letters)) - LAG_S).T
     starts_s[0] = 0.0
     lengths = np.array([phonetic_length(text[begin:end]) for begin, end in spans])

@@ -18,6 +18,7 @@ class VerificationThresholds:
             of the good utterances have no such word, and so need no search; of the faults, 1 in 50.
         silent_probability: the same of words that are missing if there is not enough sound for them either. None of
             the 2,000 good words is so unlikely and so silent.
+            Words that the search did not find at all are missing below it, too.
         neighbour_excess_s: sound of a neighbour beyond its share, from which it may have got that of such a word.
         doubtful_excess_s: sound of a word beyond the share of its letters, and sound after the last word, from which
             other words may be spoken there. Good speech: at most 0.31 s in 99.5 %.

@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from f5_worker import cancellation
 from f5_worker.alignment.align import AlignedTokens, align_tokens
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.levels import Samples
@@ -103,6 +104,7 @@ class SpeechVerifier:
         evidence = self._force(samples, text, sound)
         if evidence is not None and not _is_doubtful(evidence.words, sound):
             return _verdict(written, [], (), text, evidence.words)
+        cancellation.check()
         heard = self._recogniser.transcribe_clip(samples, self._language).text
         words = [word.text for word in spoken_words(heard, self._language)]
         found = compare([word.text for word in written], words, self._sounds)
@@ -164,6 +166,7 @@ class SpeechVerifier:
     def _find_rival(self, samples: Samples, text: str, evidence: _Evidence, reference: str) -> list[str]:
         """Return the fault of another text that the sound says as likely as its own."""
         for rival in rival_texts(text, evidence.words, reference.split()):
+            cancellation.check()
             tokens = self._align(samples, rival.text)
             if (
                 tokens is not None

@@ -74,6 +74,7 @@ class WordEvidence:
     """What the sound shows of the `w` words of a text that have letters.
 
     Attributes:
+        tokens: of the text.
         spans: `[w]` their characters in the text.
         lengths: `[w]` their phonetic lengths.
         probabilities: `[w]` the least of the probabilities of a word's tokens.
@@ -82,6 +83,7 @@ class WordEvidence:
         tail_s: the sound after the last word.
     """
 
+    tokens: AlignedTokens
     spans: tuple[tuple[int, int], ...]
     lengths: Floats
     probabilities: Floats
@@ -107,6 +109,7 @@ def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence
     expected_s = sound.sound_s / lengths.sum() * lengths
     until_s = np.append(starts_s[1:], ends_s[-1])
     return WordEvidence(
+        tokens,
         spans,
         lengths,
         np.array([tokens.least_probability(*span) for span in letters]),

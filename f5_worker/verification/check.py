@@ -113,7 +113,7 @@ class SpeechVerifier:
             found = [difference for difference in found if _is_confirmed(difference, written, evidence)]
         reference = _texts(spoken_words(reference_transcript, self._language))
         faults = ["words"] if self._exceeds(found, len(written)) else []
-        faults += word_faults(len(written), words, found, reference, self._sounds)
+        faults += word_faults(_texts(written), words, found, reference, self._sounds.alike)
         if evidence is not None:
             faults += acoustic_faults(evidence, sound, [_span(one, written) for one in found if one.n_written])
             if not faults:
@@ -131,12 +131,14 @@ class SpeechVerifier:
         self, samples: Samples, text: str, evidence: WordEvidence, reference: Sequence[str]
     ) -> Iterator[str]:
         """Yield the fault of another text that the sound says about as likely as its own."""
+        has_surplus = evidence.surplus.seconds >= VERIFICATION.doubtful_surplus_s
+        limit = VERIFICATION.surplus_rival_log_ratio if has_surplus else VERIFICATION.min_rival_log_ratio
         for rival in rival_texts(text, evidence, reference):
             cancellation.check()
             tokens = self._align(samples, rival.text)
             if tokens is None:  # it has more words than the sound has room for
                 continue
-            if tokens.log_likelihood - evidence.tokens.log_likelihood >= VERIFICATION.min_rival_log_ratio:
+            if tokens.log_likelihood - evidence.tokens.log_likelihood >= limit:
                 yield rival.fault
                 return
 

@@ -2,64 +2,62 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f5_worker.verification.compare import Difference, WordSounds
+from f5_worker.verification.compare import Alike, Difference
 from f5_worker.verification.evidence import SoundProfile, WordEvidence
 from f5_worker.verification.thresholds import VERIFICATION
 
+MAX_REPEATED = 8  # words that are looked for twice in a row
+
 
 def word_faults(
-    n_written: int, heard: Sequence[str], found: Sequence[Difference], reference: Sequence[str], sounds: WordSounds
+    written: Sequence[str], heard: Sequence[str], found: Sequence[Difference], reference: Sequence[str], alike: Alike
 ) -> Iterator[str]:
     """Yield `first_word`, `last_word`, `missing`, `repeated`, `reference` and `added`.
 
     Args:
-        n_written: words of the text.
-        heard: the words that a recogniser wrote.
-        found: where these differ from the text.
+        written, heard: the words of the text, and those that a recogniser wrote.
+        found: where they differ.
         reference: the words of the reference's transcript.
     """
-    words = _Words(heard, sounds)
     for difference in found:
         if difference.n_written > difference.n_heard and difference.run:
             if difference.begin == 0:
                 yield "first_word"
             else:
-                yield "last_word" if difference.end == n_written else "missing"
+                yield "last_word" if difference.end == len(written) else "missing"
         elif difference.n_heard > difference.n_written:
-            begin, end = difference.heard_begin, difference.heard_end
-            if words.are_repeated(begin, end):
+            if _count_repeats(heard, alike) > _count_repeats(written, alike):
                 yield "repeated"
-            elif not difference.n_written and words.are_in(begin, end, reference):
+            elif not difference.n_written and _is_in(
+                heard[difference.heard_begin : difference.heard_end], reference, alike
+            ):
                 yield "reference"
             elif not difference.n_written and difference.n_heard > 1:  # a single one may be misrecognised
                 yield "added"
 
 
-class _Words:
-    """The words that a recogniser wrote."""
+def _count_repeats(words: Sequence[str], alike: Alike) -> int:
+    """Return how often words are followed by the same ones."""
+    return sum(
+        _are_equal(words[at : at + n], words[at + n : at + 2 * n], alike)
+        for n in range(1, MAX_REPEATED + 1)
+        for at in range(len(words) - 2 * n + 1)
+    )
 
-    def __init__(self, heard: Sequence[str], sounds: WordSounds) -> None:
-        self._heard, self._sounds = heard, sounds
 
-    def are_repeated(self, begin: int, end: int) -> bool:
-        """Return True if added words are said twice, or as many that begin a few words before: "stairs. The"."""
-        n = end - begin
-        starts = range(max(0, begin - n), min(begin, len(self._heard) - 2 * n) + 1)
-        return any(self._are_equal(self._heard[at : at + n], self._heard[at + n : at + 2 * n]) for at in starts)
+def _is_in(part: Sequence[str], words: Sequence[str], alike: Alike) -> bool:
+    """Return True if words follow one another in others, too."""
+    n = len(part)
+    return any(_are_equal(part, words[at : at + n], alike) for at in range(len(words) - n + 1))
 
-    def are_in(self, begin: int, end: int, words: Sequence[str]) -> bool:
-        """Return True if words follow one another in others, too."""
-        n = end - begin
-        return any(self._are_equal(self._heard[begin:end], words[at : at + n]) for at in range(len(words) - n + 1))
 
-    def _are_equal(self, one: Sequence[str], other: Sequence[str]) -> bool:
-        return all(itertools.starmap(self._sounds.alike, zip(one, other, strict=True)))
+def _are_equal(one: Sequence[str], other: Sequence[str], alike: Alike) -> bool:
+    return all(map(alike, one, other))
 
 
 def is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
@@ -69,6 +67,7 @@ def is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
         (words.probabilities < limits.doubtful_probability).any()
         or (words.excess_s >= limits.doubtful_excess_s).any()
         or words.tail_s >= limits.doubtful_excess_s
+        or words.surplus.seconds >= limits.doubtful_surplus_s
         or _uncovered(words).any()
         or sound.longest_noise_s() >= limits.noise_s
     )
@@ -85,6 +84,7 @@ def acoustic_faults(words: WordEvidence, sound: SoundProfile, differing: Sequenc
         words.excess_s[0] >= limits.added_lead_s
         or words.tail_s >= limits.added_tail_s
         or (words.excess_s >= limits.added_s).any()
+        or words.surplus.seconds >= limits.added_surplus_s
     ):
         yield "added"
     is_heard = ~np.array([any(begin < b and a < end for a, b in differing) for begin, end in words.spans])

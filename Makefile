@@ -7,6 +7,7 @@
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
+# make bench-verify  planted faults that are found in speech, and false alarms
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
 # make hostile  inputs made to harm, two at a time beside honest jobs
 # make fuzz     everything that reads what a caller sent
@@ -30,7 +31,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http lock sbom
-.PHONY: audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
+.PHONY: bench-verify audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -57,6 +58,9 @@ bench-gpu: $(VENV)/.test
 bench-http: $(VENV)/.test
 	$(PY) bench/http_load.py
 	$(PY) scripts/document.py
+
+bench-verify: $(VENV)/.test
+	$(PY) bench/verify.py
 
 soak hostile fuzz chaos: $(VENV)/.test
 	$(PY) bench/$@.py

@@ -55,8 +55,10 @@ def stream(request: BatchInput, call: Call) -> Iterator[BatchItemResponse | Batc
     n_failed = 0
     told = partial(call.told, call.job_id)
     for index, outcome in run_together(works, call.control, told, at_once=request.n_at_once):
-        n_failed += isinstance(outcome, WorkerError)
-        yield _failed(request.ids[index], index, outcome) if isinstance(outcome, WorkerError) else outcome
+        item = _failed(request.ids[index], index, outcome) if isinstance(outcome, WorkerError) else outcome
+        n_failed += item.error is not None
+        call.control.on_result(item)
+        yield item
     yield BatchResponse(succeeded=len(works) - n_failed, failed=n_failed)
 
 

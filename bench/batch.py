@@ -41,10 +41,13 @@ TIMEOUT_S = 3_600.0
 BAR = 1.0
 
 
-def make_items(number: int) -> list[dict[str, Any]]:
-    """Return sentences of 6 to 30 words, about 2 to 10 s each; another round has others."""
+def make_items(number: int, max_words: int) -> list[dict[str, Any]]:
+    """Return sentences of a fifth of so many words or more; another round has others."""
     rng = random.Random(number)
-    texts = [" ".join(rng.choices(WORDS, k=rng.randint(6, 30))).capitalize() + "." for _ in range(N_ITEMS)]
+    texts = [
+        " ".join(rng.choices(WORDS, k=rng.randint(max_words // 5, max_words))).capitalize() + "."
+        for _ in range(N_ITEMS)
+    ]
     return [{"text": text, "seed": index} for index, text in enumerate(texts)]
 
 
@@ -69,7 +72,7 @@ def speak_batch(worker: Worker, items: list[dict[str, Any]], defaults: dict[str,
     return sum(item["result"]["audio"]["duration_s"] for item in reply["items"])
 
 
-def measure(worker: Worker, n_rounds: int, nfe: int, home: Path) -> dict[str, Any]:
+def measure(worker: Worker, n_rounds: int, nfe: int, max_words: int, home: Path) -> dict[str, Any]:
     """Return the figures of each way, over rounds in which they alternate; the first round does not count."""
     clip = base64.b64encode(VOICE.with_suffix(".wav").read_bytes()).decode()
     reference = {"audio": clip, "transcript": VOICE.with_suffix(".txt").read_text(encoding="utf-8").strip()}
@@ -86,7 +89,7 @@ def measure(worker: Worker, n_rounds: int, nfe: int, home: Path) -> dict[str, An
     audio_s: dict[str, float] = {}
     mean_batch: dict[str, float] = {}
     for number in range(n_rounds + 1):
-        items = make_items(number)
+        items = make_items(number, max_words)
         for name, speak in ways.items():
             load = worker.engine.load
             forwards, segments, started = load.n_forwards, load.n_segments, time.perf_counter()
@@ -108,16 +111,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nfe", type=int, default=16)
+    parser.add_argument("--max-words", type=int, default=30, help="of a sentence; 30 last about 10 s")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     worker = load_worker(load_settings().model_copy(update={"asr_model": "off"}))
     with tempfile.TemporaryDirectory() as home:
-        ways = measure(worker, args.rounds, args.nfe, Path(home))
+        ways = measure(worker, args.rounds, args.nfe, args.max_words, Path(home))
     model, torch = worker.models.default, version("torch").split("+")[0]
     ratio = ways["jobs, all at once"]["seconds"] / ways["batch"]["seconds"]
     result = {
-        "model": model.name, "device": model.device, "precision": model.precision, "torch": torch, "nfe": args.nfe,
-        "rounds": args.rounds, "items": N_ITEMS, "ways": ways, "throughput_of_jobs_at_once": round(ratio, 3),
+        "model": model.name, "device": model.device, "precision": model.precision, "torch": torch,
+        "nfe": args.nfe, "max_words": args.max_words, "rounds": args.rounds, "items": N_ITEMS,
+        "ways": ways, "throughput_of_jobs_at_once": round(ratio, 3),
     }  # fmt: skip
     record(f"batch-{model.device.replace(' ', '-').lower()}-{torch}", result, args.out)
     return int(ratio < BAR)

@@ -88,7 +88,7 @@ class Resumption:
             __version__,
             [settings.engine, settings.precision, worker.models.fingerprint(request.model or first.defaults.model)],
             request.model_dump(mode="json", exclude=_ASIDE),
-            None if verify is None else verify.model_dump(mode="json"),
+            None if verify is None else [verify.model_dump(mode="json"), settings.speaker_model],
             settings.asr_model if verify is not None or request.wants_times else None,
             {name or "": _describe(voice) for name, voice in voices.items()},
             reference_warnings(request, first.reference),

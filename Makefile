@@ -55,6 +55,7 @@ bench-gpu: $(VENV)/.test
 	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 	$(PY) scripts/document.py
+	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/batch.py
 
 bench-http: $(VENV)/.test
 	$(PY) bench/http_load.py

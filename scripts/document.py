@@ -23,10 +23,12 @@ from env_validation import settings_table  # noqa: E402 - found only once the pa
 from f5_worker import errors  # noqa: E402
 from f5_worker.models.published import published  # noqa: E402
 from f5_worker.schema import requests as schema  # noqa: E402 - found only once the path is set
+from f5_worker.schema.batch import BatchInput  # noqa: E402
 from f5_worker.schema.captions import SubtitleStyle  # noqa: E402
 from f5_worker.schema.dub import DubInput  # noqa: E402
 from f5_worker.schema.text import PronunciationInput  # noqa: E402
 from f5_worker.schema.verify import VerifyInput  # noqa: E402
+from f5_worker.schema.voices import KeyedInput  # noqa: E402
 from scripts.document_http import http_table  # noqa: E402
 from scripts.document_reliability import reliability, time_text  # noqa: E402
 from scripts.document_scale import scale_tables  # noqa: E402
@@ -207,6 +209,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "style": lambda: fields(SubtitleStyle, "captions.style."),
     "verify": lambda: fields(VerifyInput, "verify."),
     "dub": lambda: fields(DubInput, known=schema.SynthesizeInput),
+    "batch": lambda: fields(BatchInput, known=KeyedInput),
     "pronunciation": lambda: fields(PronunciationInput),
     "voices_add": lambda: fields(schema.VoicesAddInput),
     "extra_models": extra_models,

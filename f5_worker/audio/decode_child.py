@@ -2,8 +2,8 @@
 
     python -m f5_worker.audio.decode_child MEMORY_BYTES OPEN_CPU_S CPU_PER_S
 
-Request: REQUEST, then the file and, as SPANs, the stretches to return, none for all of it. Answer: blocks of BLOCK and samples, then one of END and a JSON object. RESET makes the
-samples before it void.
+Request: REQUEST, then the file and, as SPANs, the stretches to return, none for all of it. Answer: blocks of BLOCK and
+samples, then one of END and a JSON object. RESET makes the samples before it void.
 """
 
 from __future__ import annotations

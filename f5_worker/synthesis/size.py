@@ -10,6 +10,7 @@ from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.choose import DeliveryMode, check_bucket, delivery_mode
 from f5_worker.delivery.inline import ResponseLimit, too_large
 from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.prepare import Speech
 
@@ -41,13 +42,17 @@ def check_size(job: Job, speech: Speech) -> bool:
     check_bucket(mode, has_bucket=job.bucket is not None)
     can_store = mode != "inline" and job.bucket is not None
     duration_s = request.pad_start_s + speech.duration_s + request.pad_end_s
-    encoded_bytes = limit.audio_bytes(AUDIO_FORMATS[request.format].max_bytes(request.sample_rate, duration_s))
+    encoded_bytes = sum(
+        limit.audio_bytes(AUDIO_FORMATS[request.format].max_bytes(request.sample_rate, length_s))
+        for length_s in (duration_s, *_line_lengths_s(request, speech))
+    )
     size_bytes = encoded_bytes + text_bytes(request, speech.text, limit)
     if job.streaming:
         if size_bytes <= limit.max_bytes or can_store:
             return size_bytes <= limit.max_bytes
         raise too_large(size_bytes, limit, duration_s, request.format)
-    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, duration_s))
+    audio_s = duration_s + sum(_line_lengths_s(request, speech))
+    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, audio_s))
     if not can_store and smallest_bytes * CERTAIN_SHARE > limit.max_bytes:
         raise too_large(size_bytes, limit, duration_s, request.format)
     return False
@@ -67,6 +72,12 @@ def text_bytes(request: SpeechRequest, text: str, limit: ResponseLimit) -> int:
     for format in set(request.captions.formats) if request.captions is not None else ():
         size_bytes += 2 * letters_bytes + n_words * (JSON_WORD_BYTES if format == "json" else CAPTION_WORD_BYTES)
     return size_bytes
+
+
+def _line_lengths_s(request: SpeechRequest, speech: Speech) -> list[float]:
+    """Return the lengths of the lines that are files of their own."""
+    wanted = isinstance(request, DubInput) and request.cue_files
+    return [line.end_s - line.start_s for line in speech.lines if wanted]
 
 
 def _reencoded_bytes(request: SpeechRequest, limit: ResponseLimit, duration_s: float) -> list[int]:

@@ -24,7 +24,7 @@ from f5_worker import errors  # noqa: E402
 from f5_worker.models.published import published  # noqa: E402
 from f5_worker.schema import requests as schema  # noqa: E402 - found only once the path is set
 from f5_worker.schema.captions import SubtitleStyle  # noqa: E402
-from f5_worker.schema.dub import DubInput  # noqa: E402
+from f5_worker.schema.dub import DubInput, FitInput, SourceInput  # noqa: E402
 from f5_worker.schema.text import PronunciationInput  # noqa: E402
 from scripts.document_http import http_table  # noqa: E402
 from scripts.document_reliability import reliability, time_text  # noqa: E402
@@ -204,6 +204,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "captions": lambda: fields(schema.CaptionsInput, "captions."),
     "style": lambda: fields(SubtitleStyle, "captions.style."),
     "dub": lambda: fields(DubInput, known=schema.SynthesizeInput),
+    "dub_source": lambda: fields(SourceInput, "source."),
+    "dub_fit": lambda: fields(FitInput, "fit."),
     "pronunciation": lambda: fields(PronunciationInput),
     "voices_add": lambda: fields(schema.VoicesAddInput),
     "extra_models": extra_models,

@@ -26,6 +26,7 @@ from f5_worker.schema import requests as schema  # noqa: E402 - found only once 
 from f5_worker.schema.captions import SubtitleStyle  # noqa: E402
 from f5_worker.schema.dub import DubInput, FitInput, SourceInput  # noqa: E402
 from f5_worker.schema.text import PronunciationInput  # noqa: E402
+from f5_worker.schema.verify import VerifyInput  # noqa: E402
 from scripts.document_http import http_table  # noqa: E402
 from scripts.document_reliability import reliability, time_text  # noqa: E402
 from scripts.document_word_times import word_times  # noqa: E402
@@ -203,6 +204,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "reference": lambda: fields(schema.ReferenceInput, "reference."),
     "captions": lambda: fields(schema.CaptionsInput, "captions."),
     "style": lambda: fields(SubtitleStyle, "captions.style."),
+    "verify": lambda: fields(VerifyInput, "verify."),
     "dub": lambda: fields(DubInput, known=schema.SynthesizeInput),
     "dub_source": lambda: fields(SourceInput, "source."),
     "dub_fit": lambda: fields(FitInput, "fit."),

@@ -153,7 +153,7 @@ class _Decoder:
         return self._process.poll() is None
 
     def decode(self, data: bytes, max_s: float, spans_s: SpansS, wall_s: float) -> Audio:
-        """Decode a file, or joined stretches of it; see `DecoderPool`. After an error it is of no further use."""
+        """Decode a file, or joined stretches of it; see `DecoderPool`. After an error the process is of no use."""
         until = time.monotonic() + wall_s
         blocks: list[bytes] = []
         try:

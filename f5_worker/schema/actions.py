@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from f5_worker.errors import InvalidInput, UnknownAction
+from f5_worker.schema.batch import BatchInput
 from f5_worker.schema.dub import DubInput
 from f5_worker.schema.faults import describe_fault, either, json_name, nearest, show
 from f5_worker.schema.requests import (
@@ -27,7 +28,7 @@ MAX_FAULTS = 20  # of one request that are told
 
 VoiceRequest = VoicesAddInput | VoicesListInput | VoicesGetInput | VoicesDeleteInput | VoicesReportInput
 SpeechRequest = TextInput | DubInput
-Request = SynthesizeInput | DubInput | VoiceRequest | PreviewInput | HealthInput | DiagnoseInput
+Request = SynthesizeInput | DubInput | BatchInput | VoiceRequest | PreviewInput | HealthInput | DiagnoseInput
 ACTIONS: Mapping[str, type[Request]] = {
     get_args(kind.model_fields["action"].annotation)[0]: kind for kind in get_args(Request)
 }

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.schema.captions import SubtitleStyle
 from f5_worker.schema.text import Language, MarkupFields, Pronunciations, SpokenTextFields
-from f5_worker.schema.verify import VerifyFields
+from f5_worker.schema.verify import MAX_TAKES, VerifyFields
 from f5_worker.schema.voices import MAX_VOICE_CHARS, AnyVoiceName, KeyedInput
 
 MAX_TEXT_CHARS = 20_000
@@ -137,6 +137,15 @@ class SynthesizeInput(TextInput):
     """`action: "synthesize"`: speak a text in the voice of a reference."""
 
     action: Literal["synthesize"] = Field("synthesize", description="The action; this is the default.")
+    takes: int = Field(
+        1, ge=1, le=MAX_TAKES, description="Speak the text so many times, 1..5, with other seeds, to choose from."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_takes(self) -> SynthesizeInput:
+        if self.takes > 1 and self.verify is not None:
+            raise ValueError("give either takes, to choose from, or verify: {takes}, of which the best is chosen")
+        return self
 
 
 class PreviewInput(TextInput):

@@ -117,6 +117,7 @@ class LineResponse(Response):
     speed: float
     overlap_s: float
     fit: Literal["slot", "gap", "speed", "overrun"] | None = None
+    verified: VerifiedResponse | None = None
 
 
 class SpeakerResponse(Response):
@@ -168,10 +169,19 @@ class SpeechResponse(Response):
     warnings: list[str]
 
 
+class TakeResponse(Response):
+    """One of several takes of a text: `audio` of those that are not the response's own."""
+
+    seed: int
+    verified: VerifiedResponse | None = None
+    audio: AudioResponse | None = None
+
+
 class SynthesizeResponse(SpeechResponse):
-    """The response to `synthesize`."""
+    """The response to `synthesize`: of the best take, where there are several."""
 
     segments: list[SegmentResponse]
+    takes: list[TakeResponse] | None = None
 
 
 class DubResponse(SpeechResponse):
@@ -185,6 +195,30 @@ class DubResponse(SpeechResponse):
     lines: list[LineResponse]
     speakers: list[SpeakerResponse] | None = None
     cue_files: dict[str, AudioResponse] | None = None
+
+
+class ErrorResponse(Response):
+    """An error of a part of a job, as `code` and what would follow it in the error of a whole job."""
+
+    code: str
+    message: str
+
+
+class BatchItemResponse(Response):
+    """One item of a batch with its `result` or its `error`; `index` is its place in the request."""
+
+    id: str
+    index: int
+    result: SynthesizeResponse | None = None
+    error: ErrorResponse | None = None
+
+
+class BatchResponse(Response):
+    """The response to `batch`: how many items have a result and an error. `items` is absent in the end of a stream."""
+
+    succeeded: int
+    failed: int
+    items: list[BatchItemResponse] | None = None
 
 
 class ChunkAudioResponse(_WithData):

@@ -1,17 +1,20 @@
-"""How large a response will be, told before its audio is spoken.
+"""How large a response will be and how long its audio takes, told before it is spoken.
 
 The queue drops a result that is larger than it carries, and for a stream it counts all items together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from f5_worker.alignment.words import word_spans
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.choose import DeliveryMode, check_bucket, delivery_mode
 from f5_worker.delivery.inline import ResponseLimit, too_large
+from f5_worker.errors import JobWillNotFit
 from f5_worker.schema.actions import SpeechRequest
 from f5_worker.schema.dub import DubInput
-from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.job import Estimate, Job
 from f5_worker.synthesis.prepare import Speech
 
 # What a response has for each word and each character besides its letters: names of fields, times, punctuation.
@@ -41,21 +44,42 @@ def check_size(job: Job, speech: Speech) -> bool:
     request, limit, mode = job.request, job.limit, mode_of(job)
     check_bucket(mode, has_bucket=job.bucket is not None)
     can_store = mode != "inline" and job.bucket is not None
-    duration_s = request.pad_start_s + speech.duration_s + request.pad_end_s
-    encoded_bytes = sum(
-        limit.audio_bytes(AUDIO_FORMATS[request.format].max_bytes(request.sample_rate, length_s))
-        for length_s in (duration_s, *_line_lengths_s(request, speech))
-    )
-    size_bytes = encoded_bytes + text_bytes(request, speech.text, limit)
+    lengths_s = _file_lengths_s(request, speech)
+    duration_s = sum(lengths_s)
+    size_bytes = _encoded_bytes(request, limit, lengths_s) + text_bytes(request, speech.text, limit)
     if job.streaming:
         if size_bytes <= limit.max_bytes or can_store:
             return size_bytes <= limit.max_bytes
         raise too_large(size_bytes, limit, duration_s, request.format)
-    audio_s = duration_s + sum(_line_lengths_s(request, speech))
-    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, audio_s))
-    if not can_store and smallest_bytes * CERTAIN_SHARE > limit.max_bytes:
+    if estimate(job, speech).response_bytes > limit.max_bytes:
         raise too_large(size_bytes, limit, duration_s, request.format)
     return False
+
+
+def check_time(job: Job, speech: Speech) -> None:
+    """Raise if the device could not do a job in its time at the highest speed that was measured.
+
+    Raises:
+        JobWillNotFit
+    """
+    left_s = job.control.left_s()
+    if speech.device_s is not None and speech.device_s > left_s:
+        raise JobWillNotFit(
+            f"about {speech.duration_s:.0f} s of speech take at least {speech.device_s:.0f} s by this worker's highest "
+            f"measured speed, and the job has {left_s:.0f} s (F5_JOB_TIMEOUT_S); "
+            "send the text in parts or a lower quality, or ask the operator for more time"
+        )
+
+
+def estimate(job: Job, speech: Speech) -> Estimate:
+    """Return what a job that does not stream takes in any case."""
+    request, limit = job.request, job.limit
+    if mode_of(job) != "inline" and job.bucket is not None:
+        return Estimate(response_bytes=0.0, device_s=speech.device_s)
+    lengths_s = _file_lengths_s(request, speech)
+    encoded_bytes = _encoded_bytes(request, limit, lengths_s)
+    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, sum(lengths_s)))
+    return Estimate(response_bytes=CERTAIN_SHARE * smallest_bytes, device_s=speech.device_s)
 
 
 def text_bytes(request: SpeechRequest, text: str, limit: ResponseLimit) -> int:
@@ -74,10 +98,16 @@ def text_bytes(request: SpeechRequest, text: str, limit: ResponseLimit) -> int:
     return size_bytes
 
 
-def _line_lengths_s(request: SpeechRequest, speech: Speech) -> list[float]:
-    """Return the lengths of the lines that are files of their own."""
-    wanted = isinstance(request, DubInput) and request.cue_files
-    return [line.end_s - line.start_s for line in speech.lines if wanted]
+def _file_lengths_s(request: SpeechRequest, speech: Speech) -> list[float]:
+    """Return the lengths of all audio files: the whole, and lines that are files of their own."""
+    has_lines = isinstance(request, DubInput) and request.cue_files
+    lines_s = [line.end_s - line.start_s for line in speech.lines if has_lines]
+    return [request.pad_start_s + speech.duration_s + request.pad_end_s, *lines_s]
+
+
+def _encoded_bytes(request: SpeechRequest, limit: ResponseLimit, lengths_s: Sequence[float]) -> int:
+    encoding = AUDIO_FORMATS[request.format]
+    return sum(limit.audio_bytes(encoding.max_bytes(request.sample_rate, length_s)) for length_s in lengths_s)
 
 
 def _reencoded_bytes(request: SpeechRequest, limit: ResponseLimit, duration_s: float) -> list[int]:

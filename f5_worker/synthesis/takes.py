@@ -16,6 +16,7 @@ from functools import partial, reduce
 from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
 from f5_worker.errors import SpeechNotVerified
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, mel_frames
+from f5_worker.schema.responses import VerifiedResponse
 from f5_worker.schema.verify import VerifyInput
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import PlannedSegment, SamplingParams
@@ -34,7 +35,7 @@ class CheckedSegment:
     """A segment that is compared with its text.
 
     Attributes:
-        number: in the result, from 1 on, for messages.
+        number: of the segment in the result, or of the cue that it belongs to, for messages.
         seed_path: the indices by which its seed follows from the job's.
     """
 
@@ -61,6 +62,7 @@ class Takes:
     Args:
         runner: the model that speaks.
         params: of the job.
+        unit: what the numbers of segments count.
         keeps_length: all takes have the length that was planned.
 
     Attributes:
@@ -75,8 +77,10 @@ class Takes:
         runner: ModelRunner[object],
         params: SamplingParams,
         *,
+        unit: str,
         keeps_length: bool,
     ) -> None:
+        self._unit = unit
         self._job, self._verifier, self._rules = job, verifier, rules
         self._runner, self._seed = runner, params.seed
         self._factors = (1.0,) if keeps_length else DURATION_FACTORS
@@ -114,13 +118,14 @@ class Takes:
 
     def warnings(self) -> list[str]:
         """Return what of the speech is still wrong."""
-        wrong = [take for take in self.kept if not take.verdict.passed]
+        wrong = list(dict.fromkeys(take.number for take in self.kept if not take.verdict.passed))
         if not wrong:
             return []
-        shown = ", ".join(str(take.number) for take in wrong[:MAX_NUMBERS])
+        shown = ", ".join(map(str, wrong[:MAX_NUMBERS]))
         more = f" and {len(wrong) - MAX_NUMBERS} more" if len(wrong) > MAX_NUMBERS else ""
-        names = f"segment {shown} does" if len(wrong) == 1 else f"segments {shown}{more} do"
-        return [f"{names} not sound like the text, in the best of up to {self._rules.takes} takes; see `verified`"]
+        names = f"{self._unit} {shown} does" if len(wrong) == 1 else f"{self._unit}s {shown}{more} do"
+        best = f", in the best of up to {self._rules.takes} takes" if self._rules.takes > 1 else ""
+        return [f"{names} not sound like the text{best}; see `verified`"]
 
     def _keep(self, pending: Future[KeptTake]) -> SegmentAudio:
         with self._job.stopwatch.stage("verify_ms"):
@@ -128,7 +133,7 @@ class Takes:
         verdict = take.verdict
         if not verdict.passed and self._rules.on_failure == "fail":
             raise SpeechNotVerified(
-                f"segment {take.number} does not sound like its text in the best of {take.n_takes} takes: "
+                f"{self._unit} {take.number} does not sound like its text in the best of {take.n_takes} takes: "
                 f"{verdict.wer:.0%} of its words are wrong, {verdict.run} in a row ({', '.join(verdict.faults)}); "
                 'raise takes or quality, change its text, or send on_failure: "warn"'
             )
@@ -172,8 +177,29 @@ class Takes:
         return not self._closed and self._job.control.left_s() > needed_s
 
 
+def report_verified(takes: Sequence[KeptTake]) -> VerifiedResponse:
+    """Return how the segments of a response's part were heard: the worst of them, where it has several."""
+    worst = max(takes, key=lambda take: take.verdict.badness)
+    wrong = [take.verdict for take in takes if not take.verdict.passed]
+    return VerifiedResponse(
+        passed=not wrong,
+        wer=round(max(take.verdict.wer for take in takes), 4),
+        run=max(take.verdict.run for take in takes),
+        takes=max(take.n_takes for take in takes),
+        seed=worst.seed,
+        faults=sorted({fault for verdict in wrong for fault in verdict.faults}) or None,
+        heard=" ".join(take.verdict.heard for take in takes) if wrong else None,
+    )
+
+
 def takes_for(
-    job: Job, params: SamplingParams, runner: ModelRunner[object], warnings: list[str], *, keeps_length: bool
+    job: Job,
+    params: SamplingParams,
+    runner: ModelRunner[object],
+    warnings: list[str],
+    *,
+    unit: str = "segment",
+    keeps_length: bool,
 ) -> Takes | None:
     """Return what checks a job's segments; None if they are not to be checked, or cannot be, with a warning.
 
@@ -195,4 +221,4 @@ def takes_for(
             )
         warnings.append(f"the speech was not checked: {reason}")
         return None
-    return Takes(job, verifier, rules, runner, params, keeps_length=keeps_length)
+    return Takes(job, verifier, rules, runner, params, unit=unit, keeps_length=keeps_length)

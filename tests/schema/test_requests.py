@@ -45,7 +45,7 @@ def test_input_that_is_no_object(value: object, kind: str) -> None:
 def test_an_unknown_action_is_never_a_synthesis(action: object) -> None:
     with pytest.raises(UnknownAction) as caught:
         parse_input(JOB | {"action": action})
-    assert "use synthesize, dub, voices.add, " in str(caught.value)
+    assert "use synthesize, dub, batch, voices.add, " in str(caught.value)
     assert len(str(caught.value)) < 300
 
 

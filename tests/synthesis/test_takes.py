@@ -15,8 +15,9 @@ from f5_worker.cancellation import JobControl
 from f5_worker.engine.types import Segment
 from f5_worker.errors import JobCancelled, SpeechNotVerified
 from f5_worker.models.f5.config import mel_frames
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.requests import SynthesizeInput
-from f5_worker.schema.responses import SynthesizeResponse
+from f5_worker.schema.responses import DubResponse, SynthesizeResponse
 from f5_worker.synthesis import takes
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk
@@ -224,3 +225,31 @@ def test_the_setting_is_what_an_absent_field_means(worker: Worker, verifying: An
         assert isinstance(response, SynthesizeResponse)
         verified = response.segments[0].verified
         assert (verified and verified.takes) == n_takes
+
+
+SRT = "\n".join(
+    f"{number}\n00:00:{3 * index:02},000 --> 00:00:{3 * index + 2:02},500\nThis is a line of the film.\n"
+    for index, number in enumerate([4, 7, 9])
+)
+
+
+def test_lines_of_a_track_are_checked(worker: Worker, device: ToneDevice, verifying: Any) -> None:
+    def seed(take: int, line: int) -> int:
+        return segment_seed(segment_seed(take_seed(SEED, take), line), 0)
+
+    wers = {seed(0, 1): 0.5, seed(1, 1): 0.0, seed(2, 1): 0.2} | {seed(take, 2): 0.5 for take in range(3)}
+    verifying(lambda segment: wers.get(segment.seed, 0.0))
+    job = job_of(worker)
+    job.request = DubInput.model_validate(
+        {"action": "dub", "subtitles": SRT, "voice": "joe", "seed": SEED, "verify": True}
+    )
+    response = speak(job)
+    assert isinstance(response, DubResponse)
+    reports = [line.verified for line in response.lines]
+    assert [(report.passed, report.takes, report.seed) for report in reports if report] == [
+        (True, 1, SEED), (True, 3, take_seed(SEED, 1)), (False, 3, SEED),
+    ]  # fmt: skip
+    assert response.warnings == ["cue 3 does not sound like the text, in the best of up to 3 takes; see `verified`"]
+    assert [line.start_s for line in response.lines] == [0.0, 3.0, 6.0]
+    lengths = {segment.frames - mel_frames(len(segment.reference)) for segment in device.segments}
+    assert len(lengths) == 1

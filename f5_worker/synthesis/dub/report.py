@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from f5_worker.schema.responses import LineResponse, SpeakerResponse
 from f5_worker.synthesis.dub.plan import Line
 from f5_worker.synthesis.dub.voices import AssignedVoices
+from f5_worker.synthesis.takes import KeptTake, report_verified
 from f5_worker.voices.info import LoadedVoice
 
 if TYPE_CHECKING:
@@ -30,6 +32,17 @@ def report_lines(lines: Sequence[Line]) -> list[LineResponse]:
             fit=line.fitted.step,
         )
         for index, line in enumerate(lines)
+    ]
+
+
+def add_verified(
+    reports: Sequence[LineResponse], lines: Sequence[Line], kept: Iterable[KeptTake]
+) -> list[LineResponse]:
+    """Return the reports with how each line was heard. kept: the takes of all lines' segments, in order."""
+    takes = iter(kept)
+    return [
+        report.model_copy(update={"verified": report_verified(list(islice(takes, len(line.plan.segments))))})
+        for report, line in zip(reports, lines, strict=True)
     ]
 
 

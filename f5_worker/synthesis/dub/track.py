@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -21,15 +21,18 @@ from f5_worker.audio.levels import SAMPLE_RATE, sound_span
 from f5_worker.engine.types import SegmentAudio
 from f5_worker.models.registry import Model
 from f5_worker.schema.dub import DubInput
+from f5_worker.schema.responses import LineResponse
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.dub.cues import read_cues, select_spoken, with_speakers
 from f5_worker.synthesis.dub.mix import level_speakers, mix_track
 from f5_worker.synthesis.dub.plan import Line, plan_lines
-from f5_worker.synthesis.dub.report import line_warnings, report_lines, report_speakers
+from f5_worker.synthesis.dub.report import add_verified, line_warnings, report_lines, report_speakers
 from f5_worker.synthesis.dub.source import cut_voices, read_source_cues, source_lufs
 from f5_worker.synthesis.dub.voices import assign_voices
 from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.plan import SamplingParams
 from f5_worker.synthesis.prepare import AudioParts, Speech, aligner_for, sampling_params, voice_for
+from f5_worker.synthesis.takes import CheckedSegment, Takes, takes_for
 
 LEAD_S = 0.010  # silence that stays before the first word of a line; what is heard then begins 10 to 20 ms later
 
@@ -61,42 +64,67 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
         params = sampling_params(job, text, first, model)
         with job.stopwatch.stage("text_ms"):
             lines = plan_lines(job, request, cues, voices, model, params)
+        warnings = [*voices.warnings, *silence, *line_warnings(lines)]
+        takes = takes_for(job, params, model, warnings, unit="cue", keeps_length=True)
         target_lufs = source_lufs(found) if found and request.loudness else {}
+        track = _Track(lines, until_s, model, params, takes, target_lufs, report_lines(lines), warnings)
         yield Speech(
             text=text,
-            parts=_speak(job, request, lines, model, params.language, until_s, target_lufs),
+            parts=_speak(job, request, track),
             duration_s=request.track_s or max(until_s, *(line.fitted.end_s for line in lines)),
+            device_s=job.worker.engine.speed.seconds_for(model, sum(line.plan.work for line in lines)),
             params=params,
             model=model.name,
-            warnings=[*voices.warnings, *silence, *line_warnings(lines)],
+            warnings=warnings,
             turns=[SpeakerTurn(line.begin, line.cue.speaker) for line in lines],
-            lines=report_lines(lines),
+            lines=track.reports,
             speakers=report_speakers(voices, cues) if source is not None else (),
         )
 
 
-def _speak(
-    job: Job,
-    request: DubInput,
-    lines: Sequence[Line],
-    model: Model,
-    language: str,
-    until_s: float,
-    target_lufs: Mapping[str | None, float],
-) -> AudioParts:
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """The lines of a track, and what speaks, checks and levels them. until_s: when the last cue ends."""
+
+    lines: Sequence[Line]
+    until_s: float
+    model: Model
+    params: SamplingParams
+    takes: Takes | None
+    target_lufs: Mapping[str | None, float]
+    reports: list[LineResponse]
+    warnings: list[str]
+
+
+def _speak(job: Job, request: DubInput, track: _Track) -> AudioParts:
+    lines, takes = track.lines, track.takes
     segments = [segment for line in lines for segment in line.plan.segments]
-    audio = job.worker.engine.submit(segments, job.control, runner=model)
-    aligner = aligner_for(job, language)
+    audio = job.worker.engine.submit(segments, job.control, runner=track.model)
+    if takes is not None:
+        audio = takes.choose(audio, _checked(lines), in_order=False)
+    aligner = aligner_for(job, track.params.language)
     spoken = [_speak_line(line, audio, aligner) for line in lines]
+    if takes is not None:
+        track.reports[:] = add_verified(track.reports, lines, takes.kept)
+        track.warnings.extend(takes.warnings())
     if request.fit is not None or request.source is not None:
         spoken = list(map(_start_at_once, spoken))
-    samples = level_speakers(lines, [part.samples for part in spoken], target_lufs)
+    samples = level_speakers(lines, [part.samples for part in spoken], track.target_lufs)
     yield AudioPart(
-        mix_track(lines, samples, request.track_s, until_s),
+        mix_track(lines, samples, request.track_s, track.until_s),
         tuple(line.place(segment) for line, part in zip(lines, spoken, strict=True) for segment in part.segments),
         tuple(audio for part in spoken for audio in part.spoken),
         tuple(samples) if request.cue_files else (),
     )
+
+
+def _checked(lines: Sequence[Line]) -> list[CheckedSegment]:
+    """Return the segments of all lines as they are checked: their seeds follow from the line's, which has the job's."""
+    return [
+        CheckedSegment(part, segment, line.cue.number, (line_index, index))
+        for line_index, line in enumerate(lines)
+        for index, (part, segment) in enumerate(zip(line.plan.parts, line.plan.segments, strict=True))
+    ]
 
 
 def _speak_line(line: Line, audio: Iterator[SegmentAudio], aligner: Aligner | None) -> AudioPart:

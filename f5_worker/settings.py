@@ -151,6 +151,8 @@ class Settings(BaseModel):
         None, description="Address of a public bucket; results then get `<address>/<key>`, unsigned."
     )
     s3_timeout_s: float = Field(60.0, ge=1, le=600, description="Time to write or read one file of the bucket.")
+    resume_dir: Path | None = Field(None, description="Finished items of batches; or in the bucket, or on the volume.")
+    resume_days: float = Field(7.0, ge=0.01, le=365, description="How long those are found again; then they may go.")
     streaming: bool = Field(
         False, description="Stream: responses are lists of chunks, each sent as soon as it is spoken. Fixed at start."
     )

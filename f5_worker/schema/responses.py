@@ -205,10 +205,16 @@ class ErrorResponse(Response):
 
 
 class BatchItemResponse(Response):
-    """One item of a batch with its `result` or its `error`; `index` is its place in the request."""
+    """One item of a batch with its `result` or its `error`.
+
+    Attributes:
+        index: its place in the request.
+        resumed: it was found, spoken by an earlier job with the same `resume_key`.
+    """
 
     id: str
     index: int
+    resumed: bool | None = None
     result: SynthesizeResponse | None = None
     error: ErrorResponse | None = None
 

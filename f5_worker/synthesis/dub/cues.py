@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from f5_worker.errors import SubtitlesUnreadable, TextTooLong, TextUnspeakable
 from f5_worker.settings import Settings
@@ -93,10 +94,10 @@ def with_speakers(cues: Sequence[Cue], source: Sequence[Cue]) -> list[Cue]:
     spoken = [cue for cue in source if spoken_words(cue.text)] or source
     if not spoken:
         return list(cues)
-    nearest = (cue.speaker or max(spoken, key=partial(_shared_s, cue)).speaker for cue in cues)
-    return [replace(cue, speaker=speaker) for cue, speaker in zip(cues, nearest, strict=True)]
+    starts_s, ends_s = np.array([(cue.start_s, cue.end_s) for cue in spoken]).T
 
+    def speaker_of(cue: Cue) -> str | None:
+        shared_s = np.minimum(ends_s, cue.end_s) - np.maximum(starts_s, cue.start_s)  # negative: the time between
+        return cue.speaker or spoken[int(shared_s.argmax())].speaker
 
-def _shared_s(one: Cue, other: Cue) -> float:
-    """Return for how long two cues are shown together; negative for the time between them."""
-    return min(one.end_s, other.end_s) - max(one.start_s, other.start_s)
+    return [replace(cue, speaker=speaker_of(cue)) for cue in cues]

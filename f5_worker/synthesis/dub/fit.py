@@ -90,15 +90,15 @@ def fit_lines(
     Raises:
         LinesTooLong: a line does not fit, and `on_overrun` is `fail`.
     """
-    end_s = math.inf if track_s is None else track_s
+    track_end_s = math.inf if track_s is None else track_s
     follows = [_next_apart(cues, index) for index in range(len(cues))]
     lines: list[FittedLine] = []
     for index, (cue, length_s) in enumerate(zip(cues, natural_s, strict=True)):
         start_s, next_index = cue.start_s, follows[index]
         if policy.on_overrun == "shorten_pause":
-            apart = (line.end_s for line, other in zip(lines, cues, strict=False) if not _are_together(other, cue))
-            start_s = max([start_s, *apart])
-        next_s = end_s if next_index is None else cues[next_index].start_s
+            late = [(line.end_s, other) for line, other in zip(lines, cues, strict=False) if line.end_s > cue.start_s]
+            start_s = max([start_s, *(end_s for end_s, other in late if not _are_together(other, cue))])
+        next_s = track_end_s if next_index is None else cues[next_index].start_s
         lines.append(_fit(start_s, cue.end_s, next_s, length_s, policy, min_speed))
     if policy.on_overrun == "fail":
         _check_fit(cues, lines, policy)

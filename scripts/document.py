@@ -145,6 +145,19 @@ def image() -> str:
     return "\n".join(rows)
 
 
+def dub_bars() -> str:
+    """Return what bench/dub.py measured."""
+    result = json.loads((ROOT / "bench" / "results" / "dub.json").read_text(encoding="utf-8"))
+    rows = [
+        f"{result['source_s']} s of two voices dubbed by {result['model']} at NFE {result['nfe']}:",
+        "",
+        "| | measured | bar | of |",
+        "|---|---|---|---|",
+    ]
+    rows += [f"| {row['what']} | {row['value']} | {row['bar']} | {row['of']} |" for row in result["bars"]]
+    return "\n".join(rows)
+
+
 def sizes() -> str:
     """Return what bench/tuning.py measured of sizes that make a difference, a table for each GPU."""
     tables = []
@@ -207,6 +220,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "verify": lambda: fields(VerifyInput, "verify."),
     "dub": lambda: fields(DubInput, known=schema.SynthesizeInput),
     "dub_source": lambda: fields(SourceInput, "source."),
+    "dub_bars": dub_bars,
     "dub_fit": lambda: fields(FitInput, "fit."),
     "pronunciation": lambda: fields(PronunciationInput),
     "voices_add": lambda: fields(schema.VoicesAddInput),

@@ -27,8 +27,9 @@ from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import DubResponse, LineResponse
 from f5_worker.server.limits import JsonLimit
 from f5_worker.synthesis.context import Worker
+from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.synthesis.job import Job
-from f5_worker.synthesis.response import speak
+from f5_worker.synthesis.response import speak, stream
 from tests.conftest import FakeBucket, ToneDevice
 from tests.synthesis.dub.dialogue import DIALOGUE, Line, recording, sound, vtt, who
 
@@ -246,3 +247,12 @@ def test_the_files_of_lines_count_towards_what_a_response_carries(worker: Worker
     smaller = send(1.3 * track_bytes, allow_reencode=True)
     assert {file.format for file in (smaller.cue_files or {}).values()} == {smaller.audio.format} == {"mp3"}
     assert len(json.dumps(smaller.to_json())) < 1.3 * track_bytes
+
+
+def test_a_stream_ends_with_the_files_of_the_lines(worker: Worker) -> None:
+    value = {"action": "dub", "subtitles": vtt(text=TRANSLATED), "source": source(), "cue_files": True, "seed": 1}
+    *chunks, last = stream(Job(DubInput.model_validate(value), worker, JobControl(60), streaming=True))
+    assert isinstance(last, DubResponse)
+    assert all(isinstance(chunk, AudioChunk) for chunk in chunks)
+    assert last.audio.data is None
+    assert all(file.data for file in (last.cue_files or {"": last.audio}).values())

@@ -193,11 +193,13 @@ def test_with_a_policy_the_first_word_is_at_the_time_of_the_cue(worker: Worker, 
 
     device.finish = with_lead  # type: ignore[method-assign]
     lines = ((1, 3, "A line of some words."), (5, 7, "Another line of words."))
-    first = {}
+    first, told = {}, {}
     for fit in ({}, None):
         reply = dub(worker, subtitles=timed(*lines), fit=fit, timings="words", format="wav_f32")
         sound = np.abs(samples_of(reply)) > 0.02
         first[fit is None] = [int(sound[at * 24_000 :].argmax()) / 24_000 for at in (1, 5)]
         assert reply.timings is not None
+        told[fit is None] = reply.timings.words[0].start_s
+    assert told[True] - told[False] == pytest.approx(0.19, abs=0.02)
     assert first[True] == pytest.approx([0.2, 0.2], abs=0.01)
     assert max(first[False]) < 0.03

@@ -195,8 +195,6 @@ def measure(worker: Worker, n_lines: int) -> dict[str, Any]:
             {"speaker": speaker.speaker, "clip_s": speaker.clip_s, "verdict": speaker.verdict}
             for speaker in response.speakers or ()
         ],
-        "reference_ms": response.metrics.reference_ms,
-        "rtf": response.metrics.rtf,
     }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from f5_worker.models.published import published  # noqa: E402
 from f5_worker.schema import requests as schema  # noqa: E402 - found only once the path is set
 from f5_worker.schema.batch import BatchInput  # noqa: E402
 from f5_worker.schema.captions import SubtitleStyle  # noqa: E402
-from f5_worker.schema.dub import DubInput  # noqa: E402
+from f5_worker.schema.dub import DubInput, FitInput, SourceInput  # noqa: E402
 from f5_worker.schema.text import PronunciationInput  # noqa: E402
 from f5_worker.schema.verify import VerifyInput  # noqa: E402
 from f5_worker.schema.voices import KeyedInput  # noqa: E402
@@ -148,6 +148,19 @@ def image() -> str:
     return "\n".join(rows)
 
 
+def dub_bars() -> str:
+    """Return what bench/dub.py measured."""
+    result = json.loads((ROOT / "bench" / "results" / "dub.json").read_text(encoding="utf-8"))
+    rows = [
+        f"{result['source_s']} s of two voices dubbed by {result['model']} at NFE {result['nfe']}:",
+        "",
+        "| | measured | bar | of |",
+        "|---|---|---|---|",
+    ]
+    rows += [f"| {row['what']} | {row['value']} | {row['bar']} | {row['of']} |" for row in result["bars"]]
+    return "\n".join(rows)
+
+
 def sizes() -> str:
     """Return what bench/tuning.py measured of sizes that make a difference, a table for each GPU."""
     tables = []
@@ -210,6 +223,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "verify": lambda: fields(VerifyInput, "verify."),
     "dub": lambda: fields(DubInput, known=schema.SynthesizeInput),
     "batch": lambda: fields(BatchInput, known=KeyedInput),
+    "dub_source": lambda: fields(SourceInput, "source."),
+    "dub_bars": dub_bars,
+    "dub_fit": lambda: fields(FitInput, "fit."),
     "pronunciation": lambda: fields(PronunciationInput),
     "voices_add": lambda: fields(schema.VoicesAddInput),
     "extra_models": extra_models,

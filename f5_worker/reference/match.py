@@ -6,13 +6,18 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from f5_worker.asr.whisper import TranscribedWord
 from f5_worker.reference.thresholds import MATCHING
-from f5_worker.text.scripts import UNSPACED
+from f5_worker.text.letters import spoken_letters
+from f5_worker.text.scripts import UNSPACED, is_unspaced
 from f5_worker.text.tokens import tokens
 
+if TYPE_CHECKING:
+    from f5_worker.transcripts.cues import Cue
+
+_NO_SPEECH = re.compile(r"\[[^\]]*\]|[♪♫]+")  # how subtitles write sounds and songs
 _END = -1  # in place of the index of a word: after the last one
 
 _WORD = re.compile(rf"[{UNSPACED}][^\w\s]*|[^\s{UNSPACED}]+")
@@ -43,6 +48,22 @@ class TextPiece:
     end_s: float | None
     confidence: float = 1.0
     speaker: str | None = None
+
+
+def join_cues(cues: Sequence[Cue]) -> tuple[str, list[TextPiece]]:
+    """Return all lines as one text, and a piece for each. A line without words is a sound: an empty piece."""
+    text = ""
+    pieces: list[TextPiece] = []
+    for cue in cues:
+        words = " ".join(_NO_SPEECH.sub(" ", cue.text).split())
+        if not spoken_letters(words):
+            pieces.append(TextPiece(len(text), len(text), cue.start_s, cue.end_s, 0.0))
+            continue
+        if text and not (is_unspaced(words[0]) or is_unspaced(text[-1])):
+            text += " "
+        pieces.append(TextPiece(len(text), len(text) + len(words), cue.start_s, cue.end_s, speaker=cue.speaker))
+        text += words
+    return text, pieces
 
 
 def agreement(written: str, recognised: str) -> float:

@@ -1,0 +1,219 @@
+"""Read a book from a file: EPUB, HTML, Markdown, or plain text such as Project Gutenberg's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from f5_worker.errors import WorkerError
+from f5_worker.transcripts.encodings import decode_transcript
+from scripts.audiobook.capitals import restore_case
+from scripts.audiobook.chapters import split_by_headings, with_titles, without_matter
+from scripts.audiobook.epub import read_epub
+from scripts.audiobook.markup import Element, attribute, descendants, parse_document, text_of
+from scripts.audiobook.matter import is_matter_title
+from scripts.audiobook.model import Block, Book, BookError, ReadOptions, primary_language
+from scripts.audiobook.pages import read_page
+
+MAX_TEXT_BYTES = 50 * 2**20
+
+_GUTENBERG_START = re.compile(r"^\s*\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG.*\*\*\*\s*$", re.MULTILINE)
+_GUTENBERG_END = re.compile(
+    r"^\s*(?:\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:the )?Project Gutenberg)", re.MULTILINE
+)
+_FIELD = re.compile(r"^(title|author|language)\s*:\s*[\"']?(.+?)[\"']?\s*$", re.MULTILINE | re.IGNORECASE)
+_FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n(?:---|\.\.\.)\s*\n", re.DOTALL)
+_MARKDOWN_NOTE = re.compile(r"^\[\^[^\]]+\]:.*(?:\n(?:[ \t]+.*)?)*|\[\^[^\]]+\]", re.MULTILINE)
+_LANGUAGES = {
+    "english": "en",
+    "german": "de",
+    "french": "fr",
+    "spanish": "es",
+    "italian": "it",
+    "portuguese": "pt",
+    "dutch": "nl",
+    "chinese": "zh",
+    "finnish": "fi",
+    "polish": "pl",
+    "russian": "ru",
+}  # as Gutenberg writes them
+
+_NUMBERED = (
+    r"chapter|part|book|volume|canto|act|letter|stave|kapitel|teil|buch|chapitre|partie|livre|cap[ií]tulo|parte|libro|"
+    r"capitolo|hoofdstuk|deel|rozdział|глава|часть"
+)
+_NUMBER = (
+    r"\d{1,3}|[ivxlcdm]{1,7}|the|one|two|three|four|five|six|seven|eight|nine|ten|\w+teen|\w+ty(?:-\w+)?|first|last"
+)
+_HEADING = re.compile(
+    rf"(?:{_NUMBERED})\s+(?:{_NUMBER})\b[^\n]{{0,80}}"
+    r"|(?:prologue|epilogue|introduction|preface|foreword|afterword|conclusion|vorwort|nachwort|prolog|epilog|prólogo|"
+    r"epílogo|prefazione|épilogue)\.?"
+    r"|(?-i:[IVXLC]{1,7}|\d{1,3})\.?(?:\s+(?-i:[A-ZÀ-Þ])[^.!?,]{0,60})?",
+    re.IGNORECASE,
+)
+_MAX_CAPITALS_CHARS = 60  # of a heading that is only known by its capitals and the space above it
+_LEAST_CAPITALS = 4
+_NEW_PAGE_LINES = 3  # line ends between two paragraphs where a chapter may begin
+_END = re.compile(r"(?:the end|finis|fin|ende|fine|the end of .*)\W*", re.IGNORECASE)
+_HEADING_LINES = 2
+_PART = re.compile(r"(?:part|book|volume|teil|buch|partie|livre|parte|libro|deel|часть)\b", re.IGNORECASE)
+_ILLUSTRATION = re.compile(r"\[(?:Illustration|Footnote|Transcriber|Sidenote)[^\]]*\]", re.IGNORECASE)
+_NOTE_MARK = re.compile(r"(?<=\S)\[(?:\d{1,3}|[*†‡])\]")
+_EMPHASIS = re.compile(r"(?<!\w)_(?=\S)(.+?)(?<=\S)_(?!\w)", re.DOTALL)
+_VERSE_SHARE = 0.75  # of the usual length: lines that are all shorter were not broken by a machine
+_LONG_LINE_CHARS = 120  # a text of longer lines has one for each paragraph
+
+
+def read_book(path: Path, options: ReadOptions) -> Book:
+    """Read a book, by its file's name.
+
+    Raises:
+        BookError: it cannot be read, or has nothing to speak.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".epub":
+            book = read_epub(path, options)
+        elif suffix in (".html", ".htm", ".xhtml"):
+            book = _from_root(parse_document(_read(path)), path.stem, options)
+        elif suffix in (".md", ".markdown"):
+            book = _from_markdown(_decoded(path), path.stem, options)
+        elif suffix in (".txt", ".text"):
+            book = _from_text(_decoded(path), path.stem, options)
+        else:
+            raise BookError(f"{path.name}: use .epub, .txt, .md or .html; Calibre makes an EPUB of most other books")
+    except OSError as error:
+        raise BookError(f"{path}: {error.strerror}") from None
+    if not any(block.kind == "text" for chapter in book.chapters for block in chapter.blocks):
+        raise BookError(f"there is nothing to speak in {path.name}")
+    return replace(book, chapters=tuple(restore_case(book.chapters)))
+
+
+def _read(path: Path) -> bytes:
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise BookError(
+            f"{path.name} has {path.stat().st_size / 2**20:.0f} MiB; a text has up to {MAX_TEXT_BYTES >> 20}"
+        )
+    return path.read_bytes()
+
+
+def _decoded(path: Path) -> str:
+    try:
+        return decode_transcript(_read(path)).text.replace("\r\n", "\n").replace("\r", "\n")
+    except WorkerError as error:
+        raise BookError(f"{path.name}: {error}") from None
+
+
+def _from_root(root: Element | None, name: str, options: ReadOptions) -> Book:
+    if root is None:
+        raise BookError(f"there is nothing to speak in {name}")
+    language = primary_language(attribute(root, "lang"))
+    page = read_page(root, options, language)
+    titles = [text_of(element) for tag in ("title", "h1") for element in descendants(root, tag)]
+    authors = [
+        meta.get("content", "") for meta in descendants(root, "meta") if meta.get("name", "").lower() == "author"
+    ]
+    return _book(page.blocks, next(filter(None, titles), name), ", ".join(authors), language, options)
+
+
+def _from_markdown(text: str, name: str, options: ReadOptions) -> Book:
+    from markdown_it import MarkdownIt
+
+    front = _FRONT_MATTER.match(text)
+    fields = _fields(front[1] if front else "")
+    text = _MARKDOWN_NOTE.sub("", text[front.end() :] if front else text)
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
+    book = _from_root(parse_document(f"<html><body>{page}</body></html>".encode()), name, options)
+    return replace(
+        book,
+        title=fields.get("title", book.title),
+        author=fields.get("author", book.author),
+        language=fields.get("language", book.language),
+    )
+
+
+def _from_text(text: str, name: str, options: ReadOptions) -> Book:
+    start, end = _GUTENBERG_START.search(text), _GUTENBERG_END.search(text)
+    fields = _fields(text[: start.start()]) if start else {}
+    body = text[start.end() if start else 0 : end.start() if end else len(text)]
+    blocks = _without_list_of_headings(_text_blocks(body))
+    return _book(blocks, fields.get("title", name), fields.get("author", ""), fields.get("language"), options)
+
+
+def _book(blocks: list[Block], title: str, author: str, language: str | None, options: ReadOptions) -> Book:
+    chapters = split_by_headings(blocks)
+    return Book(
+        title,
+        author,
+        language,
+        tuple(with_titles(chapters if options.matter else without_matter(chapters, title, author))),
+    )
+
+
+def _fields(head: str) -> dict[str, str]:
+    """Return what the lines above a text say of it: `title`, `author`, `language`."""
+    fields = {match[1].lower(): match[2] for match in reversed(list(_FIELD.finditer(head)))}
+    language = fields.pop("language", "")
+    code = _LANGUAGES.get(language.lower()) or primary_language(language)
+    return fields | ({"language": code} if code else {})
+
+
+def _text_blocks(text: str) -> list[Block]:
+    text = _EMPHASIS.sub(r"\1", _NOTE_MARK.sub("", _ILLUSTRATION.sub("", text))).replace("--", "—")
+    lines = [line.rstrip() for line in text.split("\n")]
+    lengths = sorted(len(line.strip()) for line in lines if line.strip())
+    usual = lengths[len(lengths) * 9 // 10] if lengths else 0
+    gap = r"(\n)" if usual > _LONG_LINE_CHARS else r"(\n(?:\s*\n)+)"
+    gaps_and_paragraphs = ["\n" * _NEW_PAGE_LINES, *re.split(gap, "\n".join(lines))]
+    blocks: list[Block] = []
+    for before, paragraph in zip(gaps_and_paragraphs[::2], gaps_and_paragraphs[1::2], strict=True):
+        parts = [" ".join(line.split()) for line in paragraph.split("\n") if line.strip()]
+        if not parts:
+            continue
+        if not any(character.isalnum() for part in parts for character in part):
+            blocks.append(Block("break"))
+        elif len(parts) <= _HEADING_LINES and _is_heading(parts, before.count("\n") >= _NEW_PAGE_LINES):
+            blocks.append(Block("heading", "\n".join(parts), level=1 if _PART.match(parts[0]) else 2))
+        else:
+            blocks.append(Block("text", _joined(parts, usual)))
+    levels = Counter(block.level for block in blocks if block.kind == "heading")
+    return [replace(block, level=2) if block.level == 1 and levels[2] else block for block in blocks]
+
+
+def _is_heading(lines: list[str], has_space_above: bool) -> bool:
+    if _HEADING.fullmatch(lines[0]) or is_matter_title(lines[0]):
+        return True
+    text = " ".join(lines)
+    return (
+        has_space_above
+        and text.isupper()
+        and len(text) <= _MAX_CAPITALS_CHARS
+        and sum(map(str.isalpha, text)) >= _LEAST_CAPITALS
+        and not _END.fullmatch(text)
+    )
+
+
+def _joined(lines: list[str], usual: int) -> str:
+    """Join the lines of a paragraph, unless they are a verse's."""
+    if len(lines) > 1 and max(map(len, lines)) < _VERSE_SHARE * usual:
+        return "\n".join(lines)
+    return re.sub(r"(?<=\w-)\n(?=\w)", "", "\n".join(lines)).replace("\n", " ")
+
+
+def _without_list_of_headings(blocks: list[Block]) -> list[Block]:
+    """Return the blocks without the headings of a table of contents: those that come again, and its own."""
+    last = {block.text: index for index, block in enumerate(blocks) if block.kind == "heading"}
+    once = [
+        block
+        for index, (block, following) in enumerate(pairwise([*blocks, Block("break")]))
+        if block.kind != "heading" or following.kind != "heading" or last[block.text] == index
+    ]
+    return [
+        block
+        for block, following in pairwise([*once, Block("break")])
+        if block.kind != "heading" or following.kind != "heading" or not is_matter_title(block.text)
+    ]

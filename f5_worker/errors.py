@@ -34,6 +34,7 @@ WorkerError
   |    +- QueueFull            QUEUE_FULL
   |    +- NotReady             NOT_READY
   |    +- OutOfMemory          OUT_OF_MEMORY
+  |    +- SpeechNotVerified    SPEECH_NOT_VERIFIED
   |    +- StorageFailed        STORAGE_FAILED
   +- WorkerFault             the operator has to act
        +- SettingsInvalid      SETTINGS_INVALID
@@ -254,6 +255,12 @@ class OutOfMemory(JobError):
     """The device has not enough free memory for this job."""
 
     code = "OUT_OF_MEMORY"
+
+
+class SpeechNotVerified(JobError):
+    """The speech, which was to be right or an error, differs from its text, or nothing could check it."""
+
+    code = "SPEECH_NOT_VERIFIED"
 
 
 class StorageFailed(JobError):

@@ -105,10 +105,10 @@ class ToneDevice:
 
     def finish(self, states: Sequence[ToneState]) -> list[Samples]:
         self.segments += [state.segment for state in states]
-        return [_tone(state.segment) for state in states]
+        return [tone(state.segment) for state in states]
 
 
-def _tone(segment: Segment) -> Samples:
+def tone(segment: Segment) -> Samples:
     frames = segment.frames - mel_frames(len(segment.reference))
     time_s = np.arange((frames - 1) * HOP_SAMPLES) / SAMPLE_RATE
     return (0.2 * np.sin(2 * np.pi * (200 + segment.seed % 400) * time_s)).astype(np.float32)

@@ -90,7 +90,7 @@ class Engine:
         Args:
             runner: the model that runs them; None for the default one.
             early: the caller streams: later segments wait until the first is finished, so that it is done early.
-            share: from where to where of the caller's work they are, for its progress.
+            share: from where to where of the caller's work they are, for its progress; equal to report none.
         """
         job = EngineJob(segments, control, runner or self._runner, early, share)
         with self._changed:

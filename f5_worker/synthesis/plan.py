@@ -65,6 +65,7 @@ class PlannedSegment:
 
     Attributes:
         passage: that it is a part of.
+        reference: of its voice.
         origins: for each of its characters the `(begin, end)` in the script's text.
         frames: mel frames that it is given.
         pause_s: the silence after it.
@@ -72,6 +73,7 @@ class PlannedSegment:
     """
 
     passage: SpokenPassage
+    reference: Reference
     text: str
     origins: tuple[tuple[int, int], ...]
     frames: int
@@ -215,6 +217,7 @@ def _cut(passage: VoicedPassage, first_s: float | None, one_sentence: bool) -> I
         is_exact = following is None and spoken.pause_s is not None
         yield PlannedSegment(
             spoken,
+            reference,
             piece.text,
             places,
             _frames(piece.text, reference, passage.speed),

@@ -11,7 +11,9 @@ import pytest
 from f5_worker.api.native import Contract
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InvalidInput, ResultTooLarge
-from f5_worker.schema.requests import DubInput, SpeechRequest, SynthesizeInput
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.server.limits import JsonLimit
 from f5_worker.subtitles.formats import SUBTITLE_FORMATS

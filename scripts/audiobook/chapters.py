@@ -69,13 +69,9 @@ def split_by_headings(blocks: Sequence[Block]) -> list[Chapter]:
     return list(_cut(blocks, [*before, *starts]))
 
 
-def without_matter(chapters: Iterable[Chapter], title: str, author: str) -> list[Chapter]:
-    """Return the chapters without those that are contents, an index or the like by their titles, or a title page."""
-    return [
-        chapter
-        for chapter in chapters
-        if not is_matter_title(chapter.title) and not _is_title_page(chapter, title, author)
-    ]
+def is_matter_chapter(chapter: Chapter, title: str, author: str) -> bool:
+    """Return whether a chapter of a book is its contents, an index or the like by its title, or its title page."""
+    return is_matter_title(chapter.title) or _is_title_page(chapter, title, author)
 
 
 def _is_title_page(chapter: Chapter, title: str, author: str) -> bool:

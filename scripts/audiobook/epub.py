@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from scripts.audiobook.chapters import Entry, split_by_contents, split_by_headings, with_titles, without_matter
+from scripts.audiobook.chapters import Entry, is_matter_chapter, split_by_contents, split_by_headings, with_titles
 from scripts.audiobook.markup import Element, attribute, descendants, local_name, parse_document, parse_xml, text_of
-from scripts.audiobook.matter import MATTER, is_matter_file, types_of
+from scripts.audiobook.matter import MATTER, is_matter_file, left_out_warnings, types_of
 from scripts.audiobook.model import Book, BookError, Chapter, ReadOptions, primary_language
 from scripts.audiobook.pages import Page, read_page
 
@@ -90,7 +90,8 @@ class _Files:
 class _EpubReader:
     def __init__(self, files: _Files, options: ReadOptions) -> None:
         self._files, self._options = files, options
-        self._skipped_pages = self._tables = self._formulas = 0
+        self._left_out: list[str] = []
+        self._tables = self._formulas = 0
 
     def read(self, name: str) -> Book:
         self._refuse_protected()
@@ -150,7 +151,7 @@ class _EpubReader:
             if item is None or (item.path == package.nav_path and not self._options.matter):
                 continue
             if not self._options.matter and (reference.get("linear") == "no" or item.path in matter):
-                self._skipped_pages += 1
+                self._left_out.append(posixpath.basename(item.path))
                 continue
             data = self._files.read(item.path)
             root = parse_document(data) if data else None
@@ -159,10 +160,10 @@ class _EpubReader:
             page = read_page(root, self._options, language)
             self._tables += page.n_tables_left_out
             self._formulas += page.n_formulas_left_out
-            if not self._options.matter and is_matter_file(item.path, page.blocks, page.links, page.linked_chars):
-                self._skipped_pages += 1
-                continue
-            yield item.path, page
+            if not self._options.matter and _is_matter_page(item.path, root, page):
+                self._left_out.append(posixpath.basename(item.path))
+            else:
+                yield item.path, page
 
     def _matter_paths(self, package: _Package) -> set[str]:
         """Return the pages that the guide (EPUB 2) or the landmarks (EPUB 3) name as title page, contents, ..."""
@@ -180,7 +181,9 @@ class _EpubReader:
         chapters = split_by_contents(pages, self._contents(package))
         if len(chapters) <= 1:
             chapters = split_by_headings([block for _, page in pages for block in page.blocks])
-        return with_titles(chapters if self._options.matter else without_matter(chapters, title, author))
+        matter = [] if self._options.matter else [each for each in chapters if is_matter_chapter(each, title, author)]
+        self._left_out += [chapter.title for chapter in matter]
+        return with_titles(chapter for chapter in chapters if chapter not in matter)
 
     def _contents(self, package: _Package) -> list[Entry]:
         for part in _navs(package, "toc"):
@@ -206,9 +209,7 @@ class _EpubReader:
         return data if data is not None and data.startswith(_PICTURES) else None
 
     def _warnings(self) -> Iterator[str]:
-        if self._skipped_pages:
-            kinds = "cover, title page, copyright, contents, index"
-            yield f"{self._skipped_pages} pages left out ({kinds}); --keep-matter keeps them"
+        yield from left_out_warnings(self._left_out)
         if self._tables:
             yield f"{self._tables} tables left out"
         if self._formulas:
@@ -222,6 +223,13 @@ def _resolve(base: str, href: str) -> tuple[str, str]:
     return (posixpath.normpath(posixpath.join(posixpath.dirname(base), path)) if path else base), unquote(
         parts.fragment
     )
+
+
+def _is_matter_page(path: str, root: Element, page: Page) -> bool:
+    """Return whether nothing of a page is to be read, though there is text on it."""
+    has_text = any(text_of(body) for body in descendants(root, "body"))
+    is_declared = has_text and not page.blocks
+    return is_declared or is_matter_file(path, page.blocks, page.links, page.linked_chars)
 
 
 def _navs(package: _Package, kind: str) -> list[Element]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from f5_worker.errors import WorkerError
 from f5_worker.transcripts.encodings import decode_transcript
 from scripts.audiobook.capitals import restore_case
-from scripts.audiobook.chapters import split_by_headings, with_titles, without_matter
+from scripts.audiobook.chapters import is_matter_chapter, split_by_headings, with_titles
 from scripts.audiobook.epub import read_epub
 from scripts.audiobook.markup import Element, attribute, descendants, parse_document, text_of
-from scripts.audiobook.matter import is_matter_title
+from scripts.audiobook.matter import is_matter_title, left_out_warnings
 from scripts.audiobook.model import Block, Book, BookError, ReadOptions, primary_language
 from scripts.audiobook.pages import read_page
 
@@ -146,12 +146,9 @@ def _from_text(text: str, name: str, options: ReadOptions) -> Book:
 
 def _book(blocks: list[Block], title: str, author: str, language: str | None, options: ReadOptions) -> Book:
     chapters = split_by_headings(blocks)
-    return Book(
-        title,
-        author,
-        language,
-        tuple(with_titles(chapters if options.matter else without_matter(chapters, title, author))),
-    )
+    left_out = [] if options.matter else [found for found in chapters if is_matter_chapter(found, title, author)]
+    kept = with_titles(chapter for chapter in chapters if chapter not in left_out)
+    return Book(title, author, language, tuple(kept), warnings=left_out_warnings(chapter.title for chapter in left_out))
 
 
 def _fields(head: str) -> dict[str, str]:

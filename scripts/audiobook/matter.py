@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 
 from scripts.audiobook.markup import Element, local_name, text_of
 from scripts.audiobook.model import Block
@@ -108,3 +109,9 @@ def is_matter_file(path: str, blocks: list[Block], links: int, linked_chars: int
     if len(text) <= _RIGHTS_CHARS and _RIGHTS.search(text):
         return True
     return links >= _FEWEST_LINKS and linked_chars >= _LINKED_SHARE * len(text)
+
+
+def left_out_warnings(names: Iterable[str]) -> tuple[str, ...]:
+    """Return what to tell of pages or chapters that are left out, by their names."""
+    shown = ", ".join(" ".join(name.split()) or "a title page" for name in names)
+    return (f"left out: {shown}; --keep-matter keeps them",) if shown else ()

@@ -107,13 +107,13 @@ def test_speed_and_cost_are_told_once_enough_is_spoken(
 ) -> None:
     monkeypatch.setattr(command, "MEASURED_S", 10.0)
     path = tmp_path / "long.txt"
-    path.write_text("\n\n".join(f"{n:03} " + "word " * 18 + "ends." for n in range(6)))
+    path.write_text("\n\n".join(f"{n:03} " + "word " * 18 + "ends." for n in range(7)))
     arguments = ("--piece-chars", "100", "--price-per-hour", "3600", "--jobs", "1")
     assert run(path, *arguments) == 0
     [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("measured")]
-    # 6 pieces of 4.95 s, of which 3 are 10 s; each second takes 0.1 s of a worker, which costs 0.1.
+    # 7 pieces of 4.95 s, of which 3 are 10 s; each second takes 0.1 s of a worker, which costs 0.1.
     assert "0.100 s" in line
-    assert "about 1.49 at 3600 an hour" in line
+    assert "about 1.98 at 3600 an hour" in line
     assert run(path, *arguments, "--dry-run") == 0
     assert "about 0.00" in capsys.readouterr().out
 

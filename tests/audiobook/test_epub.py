@@ -107,6 +107,7 @@ def test_matter_is_left_out_whatever_tells_it(tmp_path: Path, way: str) -> None:
     }
     book = read(tmp_path, pages, **options)
     assert titles(book) == ["One", "Index of Dreams"]
+    assert book.warnings == (f"left out: {heading if way == 'title' else name}; --keep-matter keeps them",)
     kept = read(tmp_path, pages, matter=True, **options)
     assert titles(kept) == [heading, "One", "Index of Dreams"]
 

@@ -91,6 +91,7 @@ def test_a_text_of_project_gutenberg(tmp_path: Path, newline: str) -> None:
         ],
         "Chapter II. The Mail": ["Chapter II. The Mail", "The mail came.", "THE END"],
     }
+    assert book.warnings == ("left out: A TALE OF TWO THINGS; --keep-matter keeps them",)
 
 
 def test_a_text_with_a_line_for_each_paragraph(tmp_path: Path) -> None:

@@ -87,4 +87,4 @@ def _is_capital(word: str) -> bool:
 
 def _first_capital(text: str) -> str:
     """Return the text with its first letter in capitals, and that of each of its lines."""
-    return re.sub(r"(?m)^(\W*)(\w)", lambda match: match[1] + match[2].upper(), text)
+    return re.sub(r"(?m)^([^\w\n]*)(\w)", lambda match: match[1] + match[2].upper(), text)

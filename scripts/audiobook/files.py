@@ -20,13 +20,13 @@ from scripts.audiobook.pages import read_page
 
 MAX_TEXT_BYTES = 50 * 2**20
 
-_GUTENBERG_START = re.compile(r"^\s*\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG.*\*\*\*\s*$", re.MULTILINE)
+_GUTENBERG_START = re.compile(r"^[ \t]*\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG.*\*\*\*\s*$", re.MULTILINE)
 _GUTENBERG_END = re.compile(
-    r"^\s*(?:\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:the )?Project Gutenberg)", re.MULTILINE
+    r"^[ \t]*(?:\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG|End of (?:the )?Project Gutenberg)", re.MULTILINE
 )
-_FIELD = re.compile(r"^(title|author|language)\s*:\s*[\"']?(.+?)[\"']?\s*$", re.MULTILINE | re.IGNORECASE)
+_FIELD = re.compile(r"^(title|author|language)[ \t]*:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n(?:---|\.\.\.)\s*\n", re.DOTALL)
-_MARKDOWN_NOTE = re.compile(r"^\[\^[^\]]+\]:.*(?:\n(?:[ \t]+.*)?)*|\[\^[^\]]+\]", re.MULTILINE)
+_MARKDOWN_NOTE = re.compile(r"^\[\^[^\]]{1,99}\]:.*(?:\n(?:[ \t]+.*)?)*|\[\^[^\]]{1,99}\]", re.MULTILINE)
 _LANGUAGES = {
     "english": "en",
     "german": "de",
@@ -61,9 +61,9 @@ _NEW_PAGE_LINES = 3  # line ends between two paragraphs where a chapter may begi
 _END = re.compile(r"(?:the end|finis|fin|ende|fine|the end of .*)\W*", re.IGNORECASE)
 _HEADING_LINES = 2
 _PART = re.compile(r"(?:part|book|volume|teil|buch|partie|livre|parte|libro|deel|часть)\b", re.IGNORECASE)
-_ILLUSTRATION = re.compile(r"\[(?:Illustration|Footnote|Transcriber|Sidenote)[^\]]*\]", re.IGNORECASE)
+_ILLUSTRATION = re.compile(r"\[(?:Illustration|Footnote|Transcriber|Sidenote)[^\]]{0,2000}\]", re.IGNORECASE)
 _NOTE_MARK = re.compile(r"(?<=\S)\[(?:\d{1,3}|[*†‡])\]")
-_EMPHASIS = re.compile(r"(?<!\w)_(?=\S)(.+?)(?<=\S)_(?!\w)", re.DOTALL)
+_EMPHASIS = re.compile(r"(?<!\w)_(?=\S)([^_]+)(?<=\S)_(?!\w)")
 _VERSE_SHARE = 0.75  # of the usual length: lines that are all shorter were not broken by a machine
 _LONG_LINE_CHARS = 120  # a text of longer lines has one for each paragraph
 
@@ -164,7 +164,7 @@ def _text_blocks(text: str) -> list[Block]:
     lines = [line.rstrip() for line in text.split("\n")]
     lengths = sorted(len(line.strip()) for line in lines if line.strip())
     usual = lengths[len(lengths) * 9 // 10] if lengths else 0
-    gap = r"(\n)" if usual > _LONG_LINE_CHARS else r"(\n(?:\s*\n)+)"
+    gap = r"(\n)" if usual > _LONG_LINE_CHARS else r"(\n{2,})"
     gaps_and_paragraphs = ["\n" * _NEW_PAGE_LINES, *re.split(gap, "\n".join(lines))]
     blocks: list[Block] = []
     for before, paragraph in zip(gaps_and_paragraphs[::2], gaps_and_paragraphs[1::2], strict=True):

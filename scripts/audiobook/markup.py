@@ -19,7 +19,7 @@ _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNOR
 _DECLARED = re.compile(
     rb"<\?xml[^>]*\bencoding\s*=\s*[\"']([\w.:-]+)|<meta[^>]+charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE
 )
-_HEAD_BYTES = 2_048
+_HEAD_BYTES = 16_384
 
 
 def parse_xml(data: bytes) -> Element:
@@ -45,7 +45,8 @@ def parse_document(data: bytes) -> Element | None:
         pass
     parser = lxml_html.HTMLParser(encoding=_encoding(data), remove_comments=True, remove_pis=True, no_network=True)
     try:
-        return lxml_html.document_fromstring(_DOCTYPE.sub(b"", data, count=1), parser=parser)
+        head = _DOCTYPE.sub(b"", data[:_HEAD_BYTES], count=1)  # libxml2 would show what is declared in it
+        return lxml_html.document_fromstring(head + data[_HEAD_BYTES:], parser=parser)
     except (etree.ParserError, LookupError):
         return None
 

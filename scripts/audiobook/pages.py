@@ -8,7 +8,7 @@ from typing import Literal
 
 from scripts.audiobook.markup import Element, attribute, descendants, local_name, text_of
 from scripts.audiobook.matter import is_hidden, is_matter, is_note
-from scripts.audiobook.model import Block, ReadOptions, primary_language
+from scripts.audiobook.model import Block, BookError, ReadOptions, primary_language
 
 _BLOCKS = frozenset(
     """
@@ -49,9 +49,16 @@ class Page:
 
 
 def read_page(root: Element, options: ReadOptions, language: str | None = None) -> Page:
-    """Return what is read aloud of a page. `language` is the book's; only others are noted on blocks."""
+    """Return what is read aloud of a page. `language` is the book's; only others are noted on blocks.
+
+    Raises:
+        BookError: elements are nested deeper than any book's are.
+    """
     reader = _PageReader(options, language)
-    reader.read(root, None)
+    try:
+        reader.read(root, None)
+    except RecursionError:
+        raise BookError("a page of the book is nested too deeply to be read") from None
     reader.end_block()
     return reader.page
 

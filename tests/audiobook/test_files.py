@@ -178,3 +178,21 @@ def test_capitals(kind: str, text: str, restored: str) -> None:
     [chapter] = restore_case([Chapter("T", (block, BODY))])
     assert chapter.blocks[0].text == restored
     assert chapter.blocks[1] == BODY
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "_a" * 50_000 + "\n\n" + "[Footnote" * 20_000 + "\n\nChapter " + "x " * 50_000 + "\n \n" * 100_000),
+        ("a.md", "[^" * 50_000 + "\n\n" + "*a " * 5_000 + "\n---\n" * 1_000 + "x"),
+        ("a.html", "<!DOCTYPE [" * 20_000 + "&" * 100_000 + "<p>a.b!" * 10_000),
+    ],
+)
+def test_what_would_take_quadratic_time_is_read(tmp_path: Path, name: str, content: str) -> None:
+    """Or else this takes minutes."""
+    assert read(tmp_path, name, content).chapters
+
+
+def test_nesting_is_bounded(tmp_path: Path) -> None:
+    with pytest.raises(BookError, match="nested"):
+        read(tmp_path, "a.html", "<div>" * 5_000 + "x")

@@ -1,10 +1,4 @@
-"""Make an audiobook of an EPUB, a text, a Markdown or an HTML file, through the worker.
-
-    RUNPOD_API_KEY=... python scripts/book.py BOOK.epub --voice ann --endpoint ENDPOINT_ID --out book.m4b
-    python scripts/book.py BOOK.txt --voice joe --url http://localhost:8000 --out book.m4b --captions --chapters parts/
-
-Stopped at any time, the same command goes on where it was: docs/books.md.
-"""
+"""One run of scripts/book.py: read, estimate, speak what is not spoken yet, assemble."""
 
 from __future__ import annotations
 
@@ -13,9 +7,9 @@ import asyncio
 import json
 import logging
 import os
-import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +18,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from f5_worker.audio.levels import SAMPLE_RATE
+from scripts.audiobook.arguments import chapter_numbers, parse_arguments
 from scripts.audiobook.assembling import Output, PieceFile, SpokenChapter, assemble
 from scripts.audiobook.estimating import Estimate, cost, estimate
 from scripts.audiobook.files import read_book
@@ -34,10 +29,6 @@ from scripts.audiobook.speaking import Failure, SpeechJob, speak_all, speech_job
 from scripts.audiobook.store import PieceStore, SpokenPiece
 from scripts.audiobook.worker import JobFailedError, open_worker
 
-LOUDNESS_LUFS = -19.0  # of mono: as loud as -16 LUFS of stereo, which podcasts have
-KBIT_PER_S = 64
-PIECE_CHARS = 1_500  # some 100 s: half of what fits a response of 10 MB as flac
-IN_FLIGHT = 8
 MEASURED_S = 60.0  # of speech, before the speed of the worker is told
 _STOPPED = 130  # the exit code of a program that was interrupted
 _SHOWN_WARNINGS = 10
@@ -56,57 +47,6 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nbook: stopped; the same command goes on from here", file=sys.stderr)
         return _STOPPED
-
-
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse and check the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("book", type=Path, help=".epub, .txt, .md or .html")
-    parser.add_argument("--out", type=Path, help="the audiobook (default: the book's name with .m4b)")
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--endpoint", help="a RunPod endpoint's id; the key comes from RUNPOD_API_KEY")
-    target.add_argument("--url", help="the worker's HTTP server; its key, if it has one, comes from F5_API_KEY")
-    parser.add_argument("--chapters", type=Path, metavar="DIR", help="an mp3 of each chapter, too")
-    parser.add_argument("--captions", action="store_true", help="subtitles (SRT) beside the audiobook, too")
-
-    reading = parser.add_argument_group("what is read")
-    reading.add_argument("--only", metavar="2-5", help="these chapters, by their numbers in --dry-run")
-    reading.add_argument(
-        "--keep-matter", action="store_true", help="cover, title page, copyright, contents, index, too"
-    )
-    reading.add_argument("--images", action="store_true", help="the descriptions of images, too")
-    reading.add_argument("--no-tables", action="store_true", help="leave tables out")
-    reading.add_argument("--title", help="in place of the book's own")
-    reading.add_argument("--author", help="in place of the book's own")
-    reading.add_argument("--cover", type=Path, help="a JPEG or PNG file, in place of the book's own")
-
-    speaking = parser.add_argument_group("how it is spoken")
-    speaking.add_argument("--voice", help="a voice of the library, by name")
-    speaking.add_argument("--language", help="such as en, in place of the book's own")
-    speaking.add_argument("--quality", choices=("fast", "balanced", "best"))
-    speaking.add_argument("--speed", type=float)
-    speaking.add_argument("--seed", type=int, help="one for all pieces (default: each its own, always the same)")
-    speaking.add_argument(
-        "--fields", type=Path, help="a JSON file of further fields, such as pronunciations: docs/api.md"
-    )
-    speaking.add_argument("--loudness", type=float, default=LOUDNESS_LUFS, metavar="LUFS", help="of each chapter")
-    speaking.add_argument("--kbps", type=int, default=KBIT_PER_S, help="bit rate of the files (%(default)s)")
-
-    running = parser.add_argument_group("how the work is done")
-    running.add_argument("--jobs", type=int, default=IN_FLIGHT, help="sent at a time (%(default)s)")
-    running.add_argument("--piece-chars", type=int, default=PIECE_CHARS, help="longest text of a job (%(default)s)")
-    running.add_argument("--work", type=Path, help="directory of finished pieces (default: --out with .work)")
-    running.add_argument("--price-per-hour", type=float, help="of a worker: its cost is told")
-    running.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    running.add_argument("--yes", action="store_true", help="do not ask before the start")
-    arguments = parser.parse_args(argv)
-    if arguments.voice is None and not arguments.dry_run:
-        parser.error("--voice is needed to speak")
-    if not (arguments.endpoint or arguments.url or arguments.dry_run):
-        parser.error("--endpoint or --url is needed to speak")
-    if not 1 <= arguments.jobs <= 200 or not 100 <= arguments.piece_chars <= 15_000:
-        parser.error("--jobs is 1..200, --piece-chars 100..15000")
-    return arguments
 
 
 @dataclass(frozen=True)
@@ -129,7 +69,7 @@ class PlannedChapter:
 
 
 class Run:
-    """One run of the command: read, estimate, speak what is not spoken yet, assemble."""
+    """One run of the command."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._arguments = arguments
@@ -210,8 +150,7 @@ class Run:
             print(f"{len(jobs) - len(missing)} of {len(jobs)} pieces are spoken already")
         left_s = found.speech_s * sum(len(job.piece.text) for job in missing) / sum(len(job.piece.text) for job in jobs)
         self._show_cost([spoken for job in jobs if (spoken := self._find(job))], left_s)
-        for warning, count in found.warnings[:_SHOWN_WARNINGS]:
-            print(f"note: {warning}{f' ({count} times)' if count > 1 else ''}")
+        _show_warnings(found.warnings)
 
     def _show_cost(self, spoken: list[SpokenPiece], left_s: float) -> None:
         """Say what the rest will take, if enough was measured."""
@@ -274,6 +213,11 @@ class Run:
         output = Output(self._out, given.chapters, captions, given.loudness, given.kbps)
         length_s = assemble(book, spoken, cover, output)
         print(f"{self._out}: {_duration(length_s)}, {len(spoken)} chapters")
+        pieces = [file.spoken for chapter in spoken for file in chapter.files]
+        _show_warnings(Counter(warning for piece in pieces for warning in piece.warnings).most_common())
+        models = sorted({piece.model for piece in pieces})
+        if len(models) > 1:
+            print(f"note: spoken by {' and '.join(models)}; delete {self._store.directory} to have one speak all of it")
         print(f"{self._store.directory} has the pieces; without it, another run speaks them again")
 
     def _required(self, job: SpeechJob) -> PieceFile:
@@ -281,24 +225,6 @@ class Run:
         if spoken is None:
             raise BookError(f"a piece has vanished from {self._store.directory}; run the command again")
         return PieceFile(job.piece, spoken, self._store.audio_path(job.key))
-
-
-def chapter_numbers(only: str | None, n_chapters: int) -> list[int]:
-    """Return the numbers that a list such as `1,3-5` names; all without one.
-
-    Raises:
-        BookError: it names others than 1..n_chapters.
-    """
-    if only is None:
-        return list(range(1, n_chapters + 1))
-    found: set[int] = set()
-    for part in only.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= first <= last <= n_chapters:
-            raise BookError(f"--only {only}: use numbers from 1 to {n_chapters}, such as 1,3-5")
-        found.update(range(first, last + 1))
-    return sorted(found)
 
 
 def json_object(path: Path) -> dict[str, Any]:
@@ -323,6 +249,11 @@ def _show_failures(failures: list[Failure]) -> None:
         f"book: {len(failures)} pieces failed; the others are kept, and the same command tries these again",
         file=sys.stderr,
     )
+
+
+def _show_warnings(warnings: Sequence[tuple[str, int]]) -> None:
+    for warning, count in warnings[:_SHOWN_WARNINGS]:
+        print(f"note: {warning}{f' ({count} times)' if count > 1 else ''}")
 
 
 def _speech_s(pieces: list[SpokenPiece]) -> float:

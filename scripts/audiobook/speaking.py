@@ -11,7 +11,7 @@ from scripts.audiobook.model import BookError
 from scripts.audiobook.pieces import Piece
 from scripts.audiobook.sound import decode
 from scripts.audiobook.store import PieceStore, SpokenPiece, SpokenWord, piece_key
-from scripts.audiobook.worker import JobFailedError, Json, TransientError, Worker, audio_of, run_job
+from scripts.audiobook.worker import JobFailedError, Json, LostRunError, Worker, audio_of, run_job
 
 FORMAT = "flac"  # without loss, so that the audiobook is encoded once
 MAX_FAILURES = 5  # in a row, before anything was spoken: what then fails is no single piece
@@ -119,7 +119,7 @@ class _Decoding:
         try:
             samples = await asyncio.to_thread(decode, file)
         except BookError as error:
-            raise TransientError(str(error)) from None
+            raise LostRunError(str(error)) from None
         return {**output, "file": file, "n_samples": len(samples)}
 
     async def download(self, url: str) -> bytes:

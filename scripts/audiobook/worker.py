@@ -23,6 +23,7 @@ log = logging.getLogger("book")
 RUNPOD_API = "https://api.runpod.ai/v2"  # RUNPOD_ENDPOINT_BASE_URL replaces it, as in RunPod's SDK
 FINISHED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 MAX_ATTEMPTS = 8
+MAX_RUNS = 3  # of one job: each is paid for
 FIRST_WAIT_S, MAX_WAIT_S = 2.0, 60.0  # between attempts; doubled each time
 FIRST_POLL_S, MAX_POLL_S = 0.3, 3.0
 MAX_LOST_POLLS = 20  # in a row, before a job counts as lost
@@ -45,8 +46,8 @@ class TransientError(Exception):
         self.wait_s = wait_s
 
 
-class LostJobError(TransientError):
-    """A job that the queue has dropped, or whose result was not fetched in time."""
+class LostRunError(TransientError):
+    """A job that was taken and gave no result: it failed by the worker's fault, or the queue has dropped it."""
 
 
 class Worker(Protocol):
@@ -69,12 +70,14 @@ async def run_job(worker: Worker, job: Json) -> Json:
     Raises:
         JobFailedError: it failed for good, with the last reason.
     """
+    n_runs = 0
     for attempt in range(MAX_ATTEMPTS):
         try:
             return await worker.run(job)
         except TransientError as error:
-            if attempt == MAX_ATTEMPTS - 1:
-                raise JobFailedError(f"{error} ({MAX_ATTEMPTS} attempts)") from None
+            n_runs += isinstance(error, LostRunError)
+            if attempt == MAX_ATTEMPTS - 1 or n_runs == MAX_RUNS:
+                raise JobFailedError(f"{error} ({attempt + 1} attempts)") from None
             wait_s = max(error.wait_s, min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt) * random.uniform(0.5, 1.0))
             log.warning("%s; trying again in %.0f s", error, wait_s)
             await asyncio.sleep(wait_s)
@@ -130,7 +133,7 @@ class _Http:
                 if response.status in (401, 403):
                     raise JobFailedError(f"{response.status}: the API key is missing, wrong, or not for this endpoint")
                 if response.status == 404 and path.startswith("/status/"):
-                    raise LostJobError("the queue does not know the job any more")
+                    raise LostRunError("the queue does not know the job any more")
                 if response.ok or response.status in _TRANSIENT_STATUSES:
                     raise TransientError(f"{self._base} answered {response.status} {message}", _retry_after(response))
                 raise JobFailedError(message or f"{self._base}{path} answered {response.status}")
@@ -162,7 +165,7 @@ class RunPodQueue:
         output = state.get("output")
         output = merge_items(output) if isinstance(output, list) else output
         if not isinstance(output, dict):
-            raise TransientError("the job completed without its result")
+            raise LostRunError("the job completed without its result")
         return output
 
     async def download(self, url: str) -> bytes:
@@ -179,7 +182,7 @@ class RunPodQueue:
             wait_s = min(MAX_POLL_S, wait_s * 1.5)
             try:
                 state, n_lost = await self._http.ask("GET", f"/status/{job_id}"), 0
-            except LostJobError:
+            except LostRunError:
                 raise
             except TransientError:
                 n_lost += 1
@@ -208,9 +211,9 @@ class HttpServer:
         return await self._http.download(url)
 
 
-def failure(message: str) -> JobFailedError | TransientError:
+def failure(message: str) -> JobFailedError | LostRunError:
     """Return the error of a job by its message: those of the request stay, all others may pass."""
-    return JobFailedError(message) if message.split(":")[0] in _INPUT_CODES else TransientError(message)
+    return JobFailedError(message) if message.split(":")[0] in _INPUT_CODES else LostRunError(message)
 
 
 def merge_items(items: list[Any]) -> Json | None:

@@ -13,7 +13,8 @@ import pytest
 from mutagen.mp4 import MP4
 
 from scripts.audiobook import command
-from scripts.audiobook.command import chapter_numbers, main, parse_arguments
+from scripts.audiobook.arguments import chapter_numbers, parse_arguments
+from scripts.audiobook.command import main
 from scripts.audiobook.model import BookError
 from tests.audiobook.endpoint import Body, Endpoint, speech
 from tests.audiobook.epubs import jpeg, page, write_epub

@@ -1,7 +1,8 @@
 """Write headings and openings that are set in capitals as the rest of the book is: models read capitals as letters.
 
 `IT was` and `CHAPTER THE SECOND` become `It was` and `Chapter the Second` where the book itself writes `it`, `the` and
-`Second`; `NASA`, which it writes no other way, stays.
+`Second`; `NASA`, which it writes no other way, stays. A Roman numeral that is all, or the first, of a heading is a
+number; the worker knows those behind a word, as in `Chapter IV`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from scripts.audiobook.model import Block, Chapter
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _ROMAN = re.compile(r"[IVXLCDM]+")
+_CHAPTER_NUMBER = re.compile(r"(?m)^(?=[IVXLC])((?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?=[.:)]?$|[.:)] )")
+_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _LEAST_CHARS = 6  # of a word that is lowered though the book does not have it in small letters: `CHAPTER`, not `NASA`
 _OPENING_RUN = 3  # so many words in capitals in a row are no abbreviations
 
@@ -52,7 +55,7 @@ class _Words:
     def restored(self, block: Block, before: Block) -> Block:
         """Return a heading, or the text below one or below a break, in small letters."""
         if block.kind == "heading":
-            return replace(block, text=self.lower_heading(block.text))
+            return replace(block, text=_CHAPTER_NUMBER.sub(_arabic, self.lower_heading(block.text)))
         if block.kind == "text" and before.kind != "text":
             return replace(block, text=self._lower_opening(block.text))
         return block
@@ -79,6 +82,11 @@ class _Words:
             if written in self._known:
                 return written
         return word.capitalize() if len(word) >= least_chars and word not in self._abbreviations else word
+
+
+def _arabic(match: re.Match[str]) -> str:
+    values = [_ROMAN_VALUES[letter] for letter in match[1]]
+    return str(sum(-value if value < following else value for value, following in pairwise([*values, 0])))
 
 
 def _is_capital(word: str) -> bool:

@@ -55,15 +55,16 @@ _HEADING = re.compile(
     r"|(?-i:[IVXLC]{1,7}|\d{1,3})\.?(?:\s+(?-i:[A-ZÀ-Þ])[^.!?,]{0,60})?",
     re.IGNORECASE,
 )
-_MAX_CAPITALS_CHARS = 60  # of a heading that is only known by its capitals and the space above it
+_MAX_CAPITALS_CHARS = 60  # of a heading that is only known by its capitals, and the space or the heading above it
 _LEAST_CAPITALS = 4
 _NEW_PAGE_LINES = 3  # line ends between two paragraphs where a chapter may begin
 _END = re.compile(r"(?:the end|finis|fin|ende|fine|the end of .*)\W*", re.IGNORECASE)
 _HEADING_LINES = 2
 _PART = re.compile(r"(?:part|book|volume|teil|buch|partie|livre|parte|libro|deel|часть)\b", re.IGNORECASE)
+_TRANSCRIBER = re.compile(r"\[?transcriber[’']?s?[’']? notes?\b", re.IGNORECASE)
 _ILLUSTRATION = re.compile(r"\[(?:Illustration|Footnote|Transcriber|Sidenote)[^\]]{0,2000}\]", re.IGNORECASE)
 _NOTE_MARK = re.compile(r"(?<=\S)\[(?:\d{1,3}|[*†‡])\]")
-_EMPHASIS = re.compile(r"(?<!\w)_(?=\S)([^_]+)(?<=\S)_(?!\w)")
+_EMPHASIS = re.compile(r"(?<!\w)([_=])(?=\S)([^_=]+)(?<=\S)\1(?!\w)")
 _VERSE_SHARE = 0.75  # of the usual length: lines that are all shorter were not broken by a machine
 _LONG_LINE_CHARS = 120  # a text of longer lines has one for each paragraph
 
@@ -160,7 +161,7 @@ def _fields(head: str) -> dict[str, str]:
 
 
 def _text_blocks(text: str) -> list[Block]:
-    text = _EMPHASIS.sub(r"\1", _NOTE_MARK.sub("", _ILLUSTRATION.sub("", text))).replace("--", "—")
+    text = _EMPHASIS.sub(r"\2", _NOTE_MARK.sub("", _ILLUSTRATION.sub("", text))).replace("--", "—")
     lines = [line.rstrip() for line in text.split("\n")]
     lengths = sorted(len(line.strip()) for line in lines if line.strip())
     usual = lengths[len(lengths) * 9 // 10] if lengths else 0
@@ -169,11 +170,14 @@ def _text_blocks(text: str) -> list[Block]:
     blocks: list[Block] = []
     for before, paragraph in zip(gaps_and_paragraphs[::2], gaps_and_paragraphs[1::2], strict=True):
         parts = [" ".join(line.split()) for line in paragraph.split("\n") if line.strip()]
-        if not parts:
+        if not parts or _TRANSCRIBER.match(parts[0]) or _is_contents(paragraph.split("\n")):
             continue
         if not any(character.isalnum() for part in parts for character in part):
             blocks.append(Block("break"))
-        elif len(parts) <= _HEADING_LINES and _is_heading(parts, before.count("\n") >= _NEW_PAGE_LINES):
+        elif len(parts) <= _HEADING_LINES and _is_heading(
+            parts,
+            may_be_capitals=before.count("\n") >= _NEW_PAGE_LINES or (bool(blocks) and blocks[-1].kind == "heading"),
+        ):
             blocks.append(Block("heading", "\n".join(parts), level=1 if _PART.match(parts[0]) else 2))
         else:
             blocks.append(Block("text", _joined(parts, usual)))
@@ -181,12 +185,22 @@ def _text_blocks(text: str) -> list[Block]:
     return [replace(block, level=2) if block.level == 1 and levels[2] else block for block in blocks]
 
 
-def _is_heading(lines: list[str], has_space_above: bool) -> bool:
+def _is_contents(lines: list[str]) -> bool:
+    """Return whether most lines of a paragraph, of several, end with the number of a page, set apart by spaces."""
+    words = [line.split() for line in lines if line.strip()]
+    numbered = sum(
+        parts[-1] == "PAGE" or (parts[-1].isdecimal() and line.endswith(f"  {parts[-1]}"))
+        for line, parts in zip(filter(str.strip, lines), words, strict=True)
+    )
+    return len(words) > 1 and numbered > len(words) / 2
+
+
+def _is_heading(lines: list[str], *, may_be_capitals: bool) -> bool:
     if _HEADING.fullmatch(lines[0]) or is_matter_title(lines[0]):
         return True
     text = " ".join(lines)
     return (
-        has_space_above
+        may_be_capitals
         and text.isupper()
         and len(text) <= _MAX_CAPITALS_CHARS
         and sum(map(str.isalpha, text)) >= _LEAST_CAPITALS

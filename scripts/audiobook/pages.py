@@ -124,6 +124,8 @@ class _PageReader:
     def _read_block(self, element: Element, name: str, item_number: int | None) -> None:
         self.end_block()
         level = _HEADINGS.get(name, 0)
+        if name == "hgroup":  # its paragraphs belong to the heading
+            level = min((_HEADINGS[found] for inner in element if (found := local_name(inner)) in _HEADINGS), default=0)
         if element.get("role") == "heading":
             level = int(attribute(element, "aria-level") or 2) if attribute(element, "aria-level").isdigit() else 2
         outer = self._heading

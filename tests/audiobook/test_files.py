@@ -101,6 +101,62 @@ def test_a_text_with_a_line_for_each_paragraph(tmp_path: Path) -> None:
     assert len(book.chapters[0].blocks) == 4
 
 
+HISTORY = """\
+*** START OF THE PROJECT GUTENBERG EBOOK A HISTORY ***
+
+Transcriber’s Notes: Italic text is enclosed in _underscores_;
+boldface text is enclosed in =equals signs=.
+
+
+CONTENTS.
+
+
+  CHAPTER I.
+
+  FEUDALISM AND THE MONARCHY.
+
+                                                       PAGE
+  The Monarchy in France                                  1
+  Question whether the States were to sit as one or as
+    three chambers left undecided                        33
+
+
+  CHAPTER II.
+
+  FRANCE UNDER LOUIS XVI.
+
+  The Ministry of Turgot                                 18
+  Opposition raised to his reforms                       19
+
+
+
+
+CHAPTER I.
+
+FEUDALISM AND THE MONARCHY.
+
+=The Monarchy.= It was long before the monarchy and France had
+its own feudalism, under Louis.
+
+
+CHAPTER II.
+
+FRANCE UNDER LOUIS XVI.
+
+His reforms came late.
+"""
+
+
+def test_a_text_with_a_table_of_contents(tmp_path: Path) -> None:
+    assert outline(read(tmp_path, "history.txt", HISTORY)) == {
+        "Chapter I. feudalism and the monarchy.": [
+            "Chapter I.", "Feudalism and the monarchy.",
+            "The Monarchy. It was long before the monarchy and France had its own feudalism, under Louis.",
+        ],
+        "Chapter II. France under Louis XVI.": ["Chapter II.", "France under Louis XVI.", "His reforms came late."],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("line", "is_heading"),
     [
@@ -165,6 +221,11 @@ BODY = Block("text", "It was there that the old house of Jones, the second one, 
         ("heading", "CHAPTER 2. Alpha", "Chapter 2. Alpha"),
         ("heading", "THE BBC AND THE ZOO", "The BBC and the Zoo"),
         ("heading", "IBM", "IBM"),
+        ("heading", "IV", "4"),
+        ("heading", "XCIX.\nTHE ZOO", "99.\nThe Zoo"),
+        ("heading", "I. The Zoo", "1. The Zoo"),
+        ("heading", "Mix", "Mix"),
+        ("heading", "I am", "I am"),
         ("heading", "The IBM Years", "The IBM Years"),
         ("text", "IT was late.", "It was late."),
         ("text", "“IT WAS” late.", "“It was” late."),

@@ -84,6 +84,13 @@ def test_headings_have_their_level() -> None:
     ]  # fmt: skip
 
 
+def test_a_group_is_one_heading() -> None:
+    found = blocks('<hgroup><h3 epub:type="ordinal">IV</h3><p epub:type="title">The Sign</p></hgroup><p>T</p>')
+    assert [(block.kind, block.text, block.level) for block in found] == [
+        ("heading", "IV", 3), ("heading", "The Sign", 3), ("text", "T", 0)
+    ]  # fmt: skip
+
+
 def test_another_language_is_noted() -> None:
     found = blocks('<p lang="de">Guten Tag.</p><p xml:lang="en-US">Good day.</p><div lang="fr"><p>Bonjour.</p></div>')
     assert [block.language for block in found] == ["de", None, "fr"]

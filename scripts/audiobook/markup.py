@@ -5,13 +5,14 @@ from __future__ import annotations
 import html.entities
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from lxml import etree
 from lxml import html as lxml_html
 
 from scripts.audiobook.model import BookError
 
-Element = etree._Element
+Element: TypeAlias = etree._Element
 
 _ENTITY = re.compile(rb"&([A-Za-z][A-Za-z0-9]{1,31});")
 _XML_ENTITIES = frozenset({"amp", "lt", "gt", "quot", "apos"})

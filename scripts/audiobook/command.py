@@ -183,7 +183,7 @@ class Run:
             raise BookError("not started")
 
     async def _speak(self, jobs: list[SpeechJob], missing: list[SpeechJob]) -> list[Failure]:
-        n_chars = Counter({job.key: len(job.piece.text) for job in jobs})
+        n_chars = {job.key: len(job.piece.text) for job in jobs}
         spoken: list[SpokenPiece] = []
         left = sum(len(job.piece.text) for job in missing)
         done = sum(n_chars.values()) - left
@@ -245,6 +245,8 @@ def json_object(path: Path) -> dict[str, Any]:
 def _show_failures(failures: list[Failure]) -> None:
     for failure in failures:
         print(f"book: failed: {failure.reason}\n      {failure.job.piece.text[:100]!r}", file=sys.stderr)
+    if any("RESULT_TOO_LARGE" in failure.reason for failure in failures):
+        print("book: a smaller --piece-chars makes smaller results", file=sys.stderr)
     print(
         f"book: {len(failures)} pieces failed; the others are kept, and the same command tries these again",
         file=sys.stderr,

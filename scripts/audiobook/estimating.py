@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from scripts.audiobook.speaking import SpeechJob
-from scripts.audiobook.worker import JobFailedError, Json, Worker, run_job
+from scripts.audiobook.worker import JobFailedError, Json, Worker, with_retries
 
 MAX_PREVIEW_CHARS = 18_000  # a text has up to 20,000
 _PREVIEWED = frozenset({"seed", "timings", "format"})
@@ -33,7 +33,7 @@ async def estimate(worker: Worker, jobs: Sequence[SpeechJob], in_flight: int) ->
 
     async def ask(text: str, fields: Json) -> Json:
         async with limit:
-            return await run_job(worker, {**fields, "action": "preview", "text": text})
+            return await with_retries(lambda: worker.run({**fields, "action": "preview", "text": text}))
 
     try:
         async with asyncio.TaskGroup() as group:

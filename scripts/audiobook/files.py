@@ -75,23 +75,25 @@ def read_book(path: Path, options: ReadOptions) -> Book:
     Raises:
         BookError: it cannot be read, or has nothing to speak.
     """
-    suffix = path.suffix.lower()
+    suffix, warnings = path.suffix.lower(), ()
     try:
         if suffix == ".epub":
             book = read_epub(path, options)
         elif suffix in (".html", ".htm", ".xhtml"):
             book = _from_root(parse_document(_read(path)), path.stem, options)
         elif suffix in (".md", ".markdown"):
-            book = _from_markdown(_decoded(path), path.stem, options)
+            text, warnings = _decoded(path)
+            book = _from_markdown(text, path.stem, options)
         elif suffix in (".txt", ".text"):
-            book = _from_text(_decoded(path), path.stem, options)
+            text, warnings = _decoded(path)
+            book = _from_text(text, path.stem, options)
         else:
             raise BookError(f"{path.name}: use .epub, .txt, .md or .html; Calibre makes an EPUB of most other books")
     except OSError as error:
         raise BookError(f"{path}: {error.strerror}") from None
     if not any(block.kind == "text" for chapter in book.chapters for block in chapter.blocks):
         raise BookError(f"there is nothing to speak in {path.name}")
-    return replace(book, chapters=tuple(restore_case(book.chapters)))
+    return replace(book, chapters=tuple(restore_case(book.chapters)), warnings=(*warnings, *book.warnings))
 
 
 def _read(path: Path) -> bytes:
@@ -102,11 +104,14 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _decoded(path: Path) -> str:
+def _decoded(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return a text, and what to tell of its encoding."""
     try:
-        return decode_transcript(_read(path)).text.replace("\r\n", "\n").replace("\r", "\n")
+        text, warning = decode_transcript(_read(path))
     except WorkerError as error:
         raise BookError(f"{path.name}: {error}") from None
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    return lines, (warning.replace("the transcript", path.name),) if warning else ()
 
 
 def _from_root(root: Element | None, name: str, options: ReadOptions) -> Book:

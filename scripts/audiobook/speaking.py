@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scripts.audiobook.model import BookError
 from scripts.audiobook.pieces import Piece
 from scripts.audiobook.sound import decode
 from scripts.audiobook.store import PieceStore, SpokenPiece, SpokenWord, piece_key
-from scripts.audiobook.worker import JobFailedError, Json, LostRunError, Worker, audio_of, run_job
+from scripts.audiobook.worker import JobFailedError, Json, LostRunError, Worker, audio_of, with_retries
 
 FORMAT = "flac"  # without loss, so that the audiobook is encoded once
-MAX_FAILURES = 5  # in a row, before anything was spoken: what then fails is no single piece
+MAX_FAILURES = 5  # before anything was spoken: it is then no single piece's fault
 _SEED_BYTES = 4
 
 
@@ -59,10 +60,7 @@ async def speak_all(
 ) -> list[Failure]:
     """Speak jobs, `in_flight` at a time, and store them; return those that failed.
 
-    Cancelled, it cancels the jobs that run; those that ended are stored.
-
-    Raises:
-        BookError: the first MAX_FAILURES jobs failed.
+    Cancelled, it cancels the jobs that run; those that ended are stored. Where the first MAX_FAILURES fail, it stops.
     """
     waiting = iter(jobs)
     failures: list[Failure] = []
@@ -72,55 +70,41 @@ async def speak_all(
         nonlocal n_spoken
         for job in waiting:
             try:
-                spoken = await _speak(worker, job, store)
+                spoken = await with_retries(partial(_speak, worker, job))
             except JobFailedError as error:
                 failures.append(Failure(job, str(error)))
                 if not n_spoken and len(failures) >= MAX_FAILURES:
-                    raise BookError(f"the first {len(failures)} pieces failed: {error}") from None
+                    return
             else:
+                store.save(job.key, *spoken)
                 n_spoken += 1
-                on_spoken(job, spoken)
+                on_spoken(job, spoken[1])
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(in_flight):
-                group.create_task(work())
-    except* BookError as errors:
-        raise errors.exceptions[0] from None
+    async with asyncio.TaskGroup() as group:
+        for _ in range(in_flight):
+            group.create_task(work())
     return failures
 
 
-async def _speak(worker: Worker, job: SpeechJob, store: PieceStore) -> SpokenPiece:
-    output = await run_job(_Decoding(worker), job.fields)
-    words = output.get("timings", {}).get("words") if "timings" in job.fields else None
-    spoken = SpokenPiece(
-        n_samples=output["n_samples"],
+async def _speak(worker: Worker, job: SpeechJob) -> tuple[bytes, SpokenPiece]:
+    """Return the audio of a job, and what is known of it.
+
+    Raises:
+        JobFailedError, TransientError: it failed, or its audio cannot be decoded.
+    """
+    output = await worker.run(job.fields)
+    audio = await audio_of(worker, output)
+    try:
+        samples = await asyncio.to_thread(decode, audio)
+    except BookError as error:
+        raise LostRunError(str(error)) from None
+    timings = output.get("timings", {}) if "timings" in job.fields else {}
+    words = [SpokenWord(word["text"], word["start_s"], word["end_s"]) for word in timings.get("words", ())]
+    return audio, SpokenPiece(
+        n_samples=len(samples),
         engine_s=output["metrics"]["engine_ms"] / 1_000,
         model=output["model"],
         warnings=tuple(output.get("warnings", ())),
-        words=None
-        if words is None
-        else tuple(SpokenWord(word["text"], word["start_s"], word["end_s"]) for word in words),
-        aligned=output.get("timings", {}).get("source") == "aligned",
+        words=tuple(words) if "words" in timings else None,
+        aligned=timings.get("source") == "aligned",
     )
-    store.save(job.key, output["file"], spoken)
-    return spoken
-
-
-class _Decoding:
-    """A worker whose results have the audio's file and length: one that cannot be decoded is asked for again."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-
-    async def run(self, job: Json) -> Json:
-        output = await self._worker.run(job)
-        file = await audio_of(self._worker, output)
-        try:
-            samples = await asyncio.to_thread(decode, file)
-        except BookError as error:
-            raise LostRunError(str(error)) from None
-        return {**output, "file": file, "n_samples": len(samples)}
-
-    async def download(self, url: str) -> bytes:
-        return await self._worker.download(url)

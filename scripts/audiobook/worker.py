@@ -9,15 +9,16 @@ import json
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import aiohttp
 
 from f5_worker.errors import FetchFailed, InputError
 
 Json: TypeAlias = dict[str, Any]
+T = TypeVar("T")
 log = logging.getLogger("book")
 
 RUNPOD_API = "https://api.runpod.ai/v2"  # RUNPOD_ENDPOINT_BASE_URL replaces it, as in RunPod's SDK
@@ -64,21 +65,21 @@ class Worker(Protocol):
         """Return a file of a result that is in a bucket."""
 
 
-async def run_job(worker: Worker, job: Json) -> Json:
-    """Run a job, again where it was lost or the worker was at fault; return its output.
+async def with_retries(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Return what an attempt at a job returns; attempt it again where what it raised may pass.
 
     Raises:
         JobFailedError: it failed for good, with the last reason.
     """
     n_runs = 0
-    for attempt in range(MAX_ATTEMPTS):
+    for n_attempts in range(1, MAX_ATTEMPTS + 1):
         try:
-            return await worker.run(job)
+            return await attempt()
         except TransientError as error:
             n_runs += isinstance(error, LostRunError)
-            if attempt == MAX_ATTEMPTS - 1 or n_runs == MAX_RUNS:
-                raise JobFailedError(f"{error} ({attempt + 1} attempts)") from None
-            wait_s = max(error.wait_s, min(MAX_WAIT_S, FIRST_WAIT_S * 2**attempt) * random.uniform(0.5, 1.0))
+            if n_attempts == MAX_ATTEMPTS or n_runs == MAX_RUNS:
+                raise JobFailedError(f"{error} ({n_attempts} attempts)") from None
+            wait_s = max(error.wait_s, min(MAX_WAIT_S, FIRST_WAIT_S * 2 ** (n_attempts - 1)) * random.uniform(0.5, 1.0))
             log.warning("%s; trying again in %.0f s", error, wait_s)
             await asyncio.sleep(wait_s)
     raise AssertionError("the loop returns or raises")
@@ -88,14 +89,13 @@ async def audio_of(worker: Worker, output: Json) -> bytes:
     """Return the audio file of a result, from the response or from the bucket.
 
     Raises:
-        JobFailedError: it is in a bucket without links.
-        TransientError: the bucket did not give it.
+        JobFailedError: it is in a bucket that gives no links, or not the file.
     """
     audio = output.get("audio", {})
     if "base64" in audio:
         return base64.b64decode(audio["base64"])
     if "url" in audio:
-        return await worker.download(audio["url"])
+        return await with_retries(lambda: worker.download(audio["url"]))
     raise JobFailedError(
         "the result is in the bucket, which gives no links; let the endpoint presign, or use no bucket"
     )

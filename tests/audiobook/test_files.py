@@ -98,6 +98,7 @@ def test_a_text_with_a_line_for_each_paragraph(tmp_path: Path) -> None:
     line = "A paragraph of a text that was written without any breaks of lines, as word processors write them. " * 2
     book = read(tmp_path, "a.txt", f"Part 1\n{line}\nI went home.\n{line}\nPart 2\n{line}\n".encode("cp1252"))
     assert list(outline(book)) == ["Part 1", "Part 2"]
+    assert book.warnings == ()
     assert len(book.chapters[0].blocks) == 4
 
 
@@ -178,6 +179,13 @@ def test_markdown(tmp_path: Path) -> None:
     book = read(tmp_path, "notes.md", text)
     assert (book.title, book.author, book.language) == ("My Notes", "Ann", "de")
     assert outline(book) == {"Eins": ["Eins", "Ein kurzer Satz.", "a", "b"], "Zwei": ["Zwei", "A, B.", "1, 2."]}
+
+
+def test_an_old_encoding_is_told(tmp_path: Path) -> None:
+    text = "Ein Text, wie ihn früher jeder schrieb: über die Wälder und die Flüsse, größer als zuvor. Schön."
+    book = read(tmp_path, "alt.txt", text.encode("cp1252"))
+    assert outline(book) == {"Part 1": [text]}
+    assert book.warnings[0].startswith("alt.txt is not in UTF-8; it was read as Windows-1252")
 
 
 def test_html(tmp_path: Path) -> None:

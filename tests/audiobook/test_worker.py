@@ -21,7 +21,7 @@ from scripts.audiobook.worker import (
     failure,
     merge_items,
     open_worker,
-    run_job,
+    with_retries,
 )
 from tests.audiobook.endpoint import KEY, Body, Endpoint, Fault, answer, drop, speech
 
@@ -37,7 +37,7 @@ def ask(endpoint: Endpoint, call: Callable[[Worker], Awaitable[Any]], *, queue: 
 
 
 def speak(endpoint: Endpoint, *, queue: bool = True) -> Any:
-    return ask(endpoint, lambda worker: run_job(worker, JOB), queue=queue)
+    return ask(endpoint, lambda worker: with_retries(lambda: worker.run(JOB)), queue=queue)
 
 
 @pytest.mark.parametrize("queue", [True, False])
@@ -120,7 +120,7 @@ def test_cancelled_it_cancels_its_job(endpoint: Endpoint) -> None:
     endpoint.may_finish = 0
 
     async def run(worker: Worker) -> None:
-        task = asyncio.create_task(run_job(worker, JOB))
+        task = asyncio.create_task(with_retries(lambda: worker.run(JOB)))
         while not endpoint.paths["status"]:
             await asyncio.sleep(0.01)
         task.cancel()
@@ -135,12 +135,15 @@ def test_audio_is_in_the_response_or_in_the_bucket(endpoint: Endpoint) -> None:
     endpoint.work = lambda fields: {"audio": {"url": f"{endpoint.url}/file/0"}}
 
     async def run(worker: Worker) -> tuple[bytes, bytes]:
-        stored = await audio_of(worker, await run_job(worker, JOB))
+        output = await worker.run(JOB)
+        endpoint.faults.extend([answer(500), drop])
+        stored = await audio_of(worker, output)
         with pytest.raises(JobFailedError, match="no links"):
             await audio_of(worker, {"audio": {"key": "output/1.flac"}})
         return stored, await audio_of(worker, speech(JOB))
 
     stored, inline = ask(endpoint, run)
+    assert endpoint.jobs == [JOB], "the job is not run again for its file"
     assert stored == inline == base64.b64decode(speech(JOB)["audio"]["base64"])
 
 

@@ -24,6 +24,7 @@ WorkerError
   |    |    +- FetchRefused         FETCH_REFUSED
   |    |    +- FetchFailed          FETCH_FAILED
   |    +- ResultTooLarge       RESULT_TOO_LARGE
+  |    +- JobWillNotFit        JOB_WILL_NOT_FIT
   |    +- Unauthorized         UNAUTHORIZED
   |    +- Forbidden            FORBIDDEN
   |    +- NotFound             NOT_FOUND
@@ -197,6 +198,12 @@ class ResultTooLarge(InputError):
     """The response is larger than the platform carries, which would drop it without an error."""
 
     code = "RESULT_TOO_LARGE"
+
+
+class JobWillNotFit(InputError):
+    """The job would take longer than it may, by the speed that was measured of this worker; it was not begun."""
+
+    code = "JOB_WILL_NOT_FIT"
 
 
 class Unauthorized(InputError):

@@ -108,6 +108,7 @@ def health(request: HealthInput, call: Call) -> Json:
         attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},
         voices=worker.voices.local_names(),
         recogniser=worker.recogniser is not None,
+        speaker_encoder=worker.speaker_encoder is not None,
         bucket=worker.bucket_state,
         streaming=worker.settings.streaming,
         uptime_s=round(call.status.uptime_s, 1),

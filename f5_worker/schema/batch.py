@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,7 @@ from f5_worker.schema.voices import KeyedInput
 MAX_ITEMS = 500
 MAX_BATCH_CHARS = 200_000  # ten of the longest texts, about four hours of speech
 MAX_ID_CHARS = 64
+MAX_AT_ONCE = 32
 
 
 class BatchInput(KeyedInput, BaseModel):
@@ -27,6 +28,16 @@ class BatchInput(KeyedInput, BaseModel):
     )
     defaults: dict[str, Any] = Field(
         default_factory=dict, description="Fields of `synthesize` for all items; those of an item come first."
+    )
+
+    resume_key: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = Field(
+        None, description="A name of your own: sent again with it, finished items are found and not spoken again."
+    )
+    at_once: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_AT_ONCE,
+        description="Items that are spoken at a time: 32, or with `resume_key` 1, so that one is lost at most.",
     )
 
     @model_validator(mode="after")
@@ -51,6 +62,11 @@ class BatchInput(KeyedInput, BaseModel):
             item["id"] if isinstance(item, dict) and "id" in item else str(index)
             for index, item in enumerate(self.items)
         ]
+
+    @property
+    def n_at_once(self) -> int:
+        """Return how many items are spoken at a time."""
+        return self.at_once or (MAX_AT_ONCE if self.resume_key is None else 1)
 
     @cached_property
     def n_chars(self) -> int:

@@ -59,6 +59,7 @@ class VerifiedResponse(Response):
         passed: it says its text, within the limits that were asked for.
         wer: share of its words that are wrong, missing or too many.
         run: how many of them in a row.
+        similarity: of its voice to the reference, -1..1; where a speaker encoder is there and it is not too short.
         takes: how often it was spoken.
         seed: of a request that speaks it as this take.
         faults: what is wrong, and `heard`: what was heard instead; where it did not pass.
@@ -67,6 +68,7 @@ class VerifiedResponse(Response):
     passed: bool
     wer: float
     run: int
+    similarity: float | None = None
     takes: int
     seed: int
     faults: list[str] | None = None
@@ -174,10 +176,16 @@ class ErrorResponse(Response):
 
 
 class BatchItemResponse(Response):
-    """One item of a batch with its `result` or its `error`; `index` is its place in the request."""
+    """One item of a batch with its `result` or its `error`.
+
+    Attributes:
+        index: its place in the request.
+        resumed: it was found, spoken by an earlier job with the same `resume_key`.
+    """
 
     id: str
     index: int
+    resumed: bool | None = None
     result: SynthesizeResponse | None = None
     error: ErrorResponse | None = None
 
@@ -288,6 +296,7 @@ class HealthResponse(Response):
     attention: dict[str, AttentionResponse]
     voices: list[str]
     recogniser: bool
+    speaker_encoder: bool
     bucket: str
     streaming: bool
     uptime_s: float

@@ -16,6 +16,9 @@ class VerifyInput(BaseModel):
 
     max_wer: float = Field(0.1, ge=0, le=1, description="Share of a segment's words that may be wrong, 0..1.")
     max_run: int = Field(2, ge=0, le=100, description="Wrong words in a row that a segment may have, 0..100.")
+    min_similarity: float | None = Field(
+        None, ge=0, le=1, description="How like its reference the voice has to be, 0..1; other voices reach 0.72."
+    )
     takes: int = Field(
         3, ge=1, le=MAX_TAKES, description="How often a segment is spoken at most, 1..5; the best take is kept."
     )
@@ -48,7 +51,7 @@ class VerifyFields(BaseModel):
     verify: Verify = Field(
         None,
         description="Have a recogniser check each segment before it is sent, and speak again what is wrong: `true`, or "
-        "`{max_wer, max_run, takes, on_failure}`.",
+        "`{max_wer, max_run, min_similarity, takes, on_failure}`.",
     )
 
     @property

@@ -20,9 +20,11 @@ class Estimate:
 
     Attributes:
         response_bytes: of the response, for the audio; none where the bucket may take it.
+        device_s: of the device's time; None where its speed was not measured.
     """
 
     response_bytes: float
+    device_s: float | None = None
 
 
 @dataclass

@@ -20,7 +20,7 @@ from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.postprocess import needs_whole_audio, postprocess, silence
 from f5_worker.synthesis.prepare import Speech, prepare_text
 from f5_worker.synthesis.result import Recording, Result
-from f5_worker.synthesis.size import check_size, estimate, mode_of
+from f5_worker.synthesis.size import check_size, check_time, estimate, mode_of
 
 PIECE_S = 5.0  # encoded at a time where the audio is complete before it is encoded
 
@@ -43,6 +43,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
     early = job.streaming and not needs_whole_audio(request)
     with PREPARE[type(request)](job, request, early=early) as speech, closing(speech.parts) as parts:
         in_chunks = check_size(job, speech)
+        check_time(job, speech)
         job.admit(estimate(job, speech))
         incremental = in_chunks and early
         encoder = ChunkEncoder(request, job.stopwatch)

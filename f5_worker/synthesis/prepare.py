@@ -61,6 +61,7 @@ class Speech:
         text: what the word times are of: the text as sent, without its markup.
         parts: the audio in order. The device begins when the first part is asked for; closing it stops the device.
         duration_s: about how long the audio will be, before it is padded.
+        device_s: how long the device needs for it at least; None where that was not measured.
         model: name of the checkpoint.
         turns: who speaks which part of the text; empty where nothing says so.
         lines: of a dubbed track.
@@ -70,6 +71,7 @@ class Speech:
     text: str
     parts: AudioParts
     duration_s: float
+    device_s: float | None
     params: SamplingParams
     model: str
     warnings: Sequence[str]
@@ -108,6 +110,7 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
             text=text.script.text.text,
             parts=_speak(job, request, text, takes, early=early),
             duration_s=request.fix_duration_s or text.plan.duration_s,
+            device_s=job.worker.engine.speed.seconds_for(text.model, text.plan.work),
             params=text.params,
             model=text.model.name,
             warnings=text.warnings,
@@ -126,16 +129,10 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False, at_once: boo
     Raises:
         WorkerError: any that a caller can cause before the device begins.
     """
-    from f5_worker.text.markup.script import ScriptOptions, read_script  # compiles 20 ms of patterns
     from f5_worker.text.reading import read_passages
 
     settings = job.worker.settings
-    check_chars(request.text, settings)
-    script = read_script(request.text, ScriptOptions(request.markup, request.directions, request.voices))
-    ensure_speakable(script.text.text if script.voices else "", len(request.text), script.warnings)
-    job.control.enter("preparing the voice")
-    with job.stopwatch.stage("reference_ms"):
-        voices = _text_voices(job, script)
+    script, voices = read_text(job, request)
     job.control.enter("preparing the text")
     first = voices[None if None in voices else script.voices[0]]
     with job.worker.models.use(request.model or first.defaults.model) as model:
@@ -156,6 +153,24 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False, at_once: boo
             )
         own = [*reference_warnings(request, first.reference), *script.warnings, *_capitals_warning(spoken, model)]
         yield PlannedText(script, reading, plan, params, model, [*own, *plan.warnings])
+
+
+def read_text(job: Job, request: TextInput) -> tuple[Script, dict[str | None, LoadedVoice]]:
+    """Return a text without its markup, and its voices by name; None stands for the job's own.
+
+    Raises:
+        TextTooLong, TextUnspeakable, InvalidInput: of the text. Those of `voice_for`.
+    """
+    from f5_worker.text.markup.script import ScriptOptions, read_script  # compiles 20 ms of patterns
+
+    check_chars(request.text, job.worker.settings)
+    script = read_script(request.text, ScriptOptions(request.markup, request.directions, request.voices))
+    ensure_speakable(script.text.text if script.voices else "", len(request.text), script.warnings)
+    if len(script.voices) > MAX_TEXT_VOICES:
+        raise InvalidInput(f"the text has {len(script.voices)} voices, at most {MAX_TEXT_VOICES}; send it in parts")
+    job.control.enter("preparing the voice")
+    with job.stopwatch.stage("reference_ms"):
+        return script, {name: voice_for(job, name) for name in script.voices}
 
 
 def voice_for(job: Job, name: str | None) -> LoadedVoice:
@@ -286,17 +301,6 @@ def _caller_reference(given: ReferenceInput, worker: Worker) -> Reference:
     return worker.caller_references.get(
         key, key, lambda: prepare(data, transcript, worker.settings, worker.recogniser, given.language)
     )
-
-
-def _text_voices(job: Job, script: Script) -> dict[str | None, LoadedVoice]:
-    """Return the voices of a script by name; None stands for the job's own.
-
-    Raises:
-        InvalidInput: there are too many.
-    """
-    if len(script.voices) > MAX_TEXT_VOICES:
-        raise InvalidInput(f"the text has {len(script.voices)} voices, at most {MAX_TEXT_VOICES}; send it in parts")
-    return {name: voice_for(job, name) for name in script.voices}
 
 
 def _voiced(

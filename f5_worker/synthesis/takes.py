@@ -27,6 +27,7 @@ DURATION_FACTORS = (1.0, 1.1, 0.93)  # of the takes of a segment, in turn
 MAX_CHECKS = 8  # segments of a job that are checked, or spoken again, at a time
 LOAD_FACTOR = 2.0  # by which further takes may be slower than the first, beside more work of others
 MAX_NUMBERS = 10  # of segments in a warning
+OTHER_VOICE = "voice"  # the fault of speech that is too little like its reference
 NO_PROGRESS = (1.0, 1.0)  # further takes are no part of what was planned
 
 
@@ -47,13 +48,27 @@ class CheckedSegment:
 
 @dataclass(frozen=True, eq=False)
 class KeptTake:
-    """The take of a segment that is sent. `seed`: of a job that speaks it so; `n_takes`: that were spoken."""
+    """The take of a segment that is sent.
+
+    Attributes:
+        similarity: of the voice to the reference; None if it was not compared, or there is too little speech to tell.
+        faults: why it does not pass; empty if it does.
+        n_takes: that were spoken.
+        seed: of a job that speaks it so.
+    """
 
     number: int
     audio: SegmentAudio
     verdict: SpeechVerdict
+    similarity: float | None
+    faults: tuple[str, ...]
     n_takes: int
     seed: int
+
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """Return what the best take has least of: faults, wrong words, then doubt and unlikeness together."""
+        return bool(self.faults), self.verdict.wer, self.verdict.badness - (self.similarity or 0.0)
 
 
 class Takes:
@@ -118,7 +133,7 @@ class Takes:
 
     def warnings(self) -> list[str]:
         """Return what of the speech is still wrong."""
-        wrong = list(dict.fromkeys(take.number for take in self.kept if not take.verdict.passed))
+        wrong = list(dict.fromkeys(take.number for take in self.kept if take.faults))
         if not wrong:
             return []
         shown = ", ".join(map(str, wrong[:MAX_NUMBERS]))
@@ -131,10 +146,10 @@ class Takes:
         with self._job.stopwatch.stage("verify_ms"):
             take = pending.result()
         verdict = take.verdict
-        if not verdict.passed and self._rules.on_failure == "fail":
+        if take.faults and self._rules.on_failure == "fail":
             raise SpeechNotVerified(
                 f"{self._unit} {take.number} does not sound like its text in the best of {take.n_takes} takes: "
-                f"{verdict.wer:.0%} of its words are wrong, {verdict.run} in a row ({', '.join(verdict.faults)}); "
+                f"{verdict.wer:.0%} of its words are wrong, {verdict.run} in a row ({', '.join(take.faults)}); "
                 'raise takes or quality, change its text, or send on_failure: "warn"'
             )
         self.kept.append(take)
@@ -144,19 +159,24 @@ class Takes:
         """Return the first take if it says its text, else the best of all."""
         first = self._check(checked, audio, take=0)
         further = range(1, self._rules.takes)
-        if first.verdict.passed or not further or not self._has_time(audio, len(further)):
+        if not first.faults or not further or not self._has_time(audio, len(further)):
             return first
         segments = [self._vary(checked, take) for take in further]
         submit = self._job.worker.engine.submit
         with closing(submit(segments, self._job.control, runner=self._runner, share=NO_PROGRESS)) as results:
             takes = [first, *(self._check(checked, other, take) for take, other in zip(further, results, strict=True))]
-        best = min(takes, key=lambda take: take.verdict.badness)  # the first of equals
+        best = min(takes, key=lambda take: take.rank)  # the first of equals
         worked_s = sum(take.audio.worked_s for take in takes)
         return replace(best, audio=replace(best.audio, worked_s=worked_s), n_takes=len(takes))
 
     def _check(self, checked: CheckedSegment, audio: SegmentAudio, take: int) -> KeptTake:
-        verdict = self._verifier.check(audio.samples, checked.part.text, checked.part.reference.transcript)
-        return KeptTake(checked.number, audio, verdict, 1, take_seed(self._seed, take))
+        reference, encoder = checked.part.reference, self._job.worker.speaker_encoder
+        verdict = self._verifier.check(audio.samples, checked.part.text, reference.transcript)
+        similarity = None if encoder is None else encoder.compare(audio.samples, reference.samples)
+        least = self._rules.min_similarity
+        is_other_voice = least is not None and similarity is not None and similarity < least
+        faults = (*verdict.faults, *((OTHER_VOICE,) if is_other_voice else ()))
+        return KeptTake(checked.number, audio, verdict, similarity, faults, 1, take_seed(self._seed, take))
 
     def _vary(self, checked: CheckedSegment, take: int) -> Segment:
         """Return a segment with the noise of a take and, where the model can speak it, its length."""
@@ -179,15 +199,17 @@ class Takes:
 
 def report_verified(takes: Sequence[KeptTake]) -> VerifiedResponse:
     """Return how the segments of a response's part were heard: the worst of them, where it has several."""
-    worst = max(takes, key=lambda take: take.verdict.badness)
-    wrong = [take.verdict for take in takes if not take.verdict.passed]
+    worst = max(takes, key=lambda take: take.rank)
+    wrong = [take for take in takes if take.faults]
+    alike = [take.similarity for take in takes if take.similarity is not None]
     return VerifiedResponse(
         passed=not wrong,
         wer=round(max(take.verdict.wer for take in takes), 4),
         run=max(take.verdict.run for take in takes),
+        similarity=round(min(alike), 3) if alike else None,
         takes=max(take.n_takes for take in takes),
         seed=worst.seed,
-        faults=sorted({fault for verdict in wrong for fault in verdict.faults}) or None,
+        faults=sorted({fault for take in wrong for fault in take.faults}) or None,
         heard=" ".join(take.verdict.heard for take in takes) if wrong else None,
     )
 
@@ -209,16 +231,25 @@ def takes_for(
     rules = job.request.verify_or(job.worker.settings.verify)
     if rules is None:
         return None
+    if rules.min_similarity is not None and job.worker.speaker_encoder is None:
+        _tell("the voice was not compared: this worker has no speaker encoder (F5_SPEAKER_MODEL)", rules, warnings)
     recogniser, language = job.worker.recogniser, params.language
     limits = Limits(rules.max_wer, rules.max_run)
     verifier = None if recogniser is None else SpeechVerifier.for_language(recogniser, language, limits)
     if verifier is None:
         unknown = f"this worker's recogniser does not know the language {language!r} (F5_ASR_MODEL)"
         reason = "this worker has no recogniser (F5_ASR_MODEL)" if recogniser is None else unknown
-        if rules.on_failure == "fail":
-            raise SpeechNotVerified(
-                f'{reason}, so no speech can be checked; leave verify out or send on_failure: "warn"'
-            )
-        warnings.append(f"the speech was not checked: {reason}")
+        _tell(f"the speech was not checked: {reason}", rules, warnings)
         return None
     return Takes(job, verifier, rules, runner, params, unit=unit, keeps_length=keeps_length)
+
+
+def _tell(fact: str, rules: VerifyInput, warnings: list[str]) -> None:
+    """Add a warning about what cannot be checked.
+
+    Raises:
+        SpeechNotVerified: it is to be an error.
+    """
+    if rules.on_failure == "fail":
+        raise SpeechNotVerified(f'{fact}; ask for less in verify, or send on_failure: "warn"')
+    warnings.append(fact)

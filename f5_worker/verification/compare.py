@@ -4,69 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-Alike: TypeAlias = Callable[[str, str], bool]
+from f5_worker.verification.thresholds import VERIFICATION
 
 _MAX_JOINED = 3  # words that may be written as one, or one that may be written as these: "all right", "forget me not"
 
 
 class Difference(NamedTuple):
-    """Written words `begin` to `end` in place of which others are heard; empty for added ones, or where none is."""
+    """Written words `begin` to `end` and those that are heard instead; one of the two may be none.
+
+    distance: how much they differ in sound, 0..1.
+    """
 
     begin: int
     end: int
     heard_begin: int
     heard_end: int
+    distance: float
 
     @property
-    def n_words(self) -> int:
-        """Return how many words are wrong, missing or added."""
-        return max(self.end - self.begin, self.heard_end - self.heard_begin)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Words of a text and those that were heard. differences: stretches in order, with equal words between them."""
-
-    written: Sequence[str]
-    heard: Sequence[str]
-    differences: tuple[Difference, ...]
+    def n_written(self) -> int:
+        """Return how many words of the text differ."""
+        return self.end - self.begin
 
     @property
-    def errors(self) -> int:
-        """Return how many words are wrong, missing or added."""
-        return sum(difference.n_words for difference in self.differences)
-
-    @property
-    def wer(self) -> float:
-        """Return the errors over the words of the text."""
-        return self.errors / max(1, len(self.written))
+    def n_heard(self) -> int:
+        """Return how many words are heard instead."""
+        return self.heard_end - self.heard_begin
 
     @property
     def run(self) -> int:
-        """Return the length of the longest stretch of errors."""
-        return max((difference.n_words for difference in self.differences), default=0)
+        """Return how many words are wrong, missing or added; none where they sound similar."""
+        return max(self.n_written, self.n_heard) if self.distance > VERIFICATION.max_sound_distance else 0
+
+    @property
+    def errors(self) -> float:
+        """Return the same, and for words that sound similar a part of the share of the sounds that differ."""
+        return self.run or VERIFICATION.similar_weight * self.distance * max(self.n_written, self.n_heard)
 
 
-def compare(written: Sequence[str], heard: Sequence[str], alike: Alike) -> Comparison:
-    """Align two lists of words with the fewest errors.
+@dataclass(frozen=True)
+class WordSounds:
+    """How words of one language are compared: whether two are the same, and the share of sounds in which they differ.
 
-    Args:
-        alike: whether two words sound alike; also asked of words joined together.
+    Both are asked of several words joined together, too.
     """
-    steps = _cheapest_steps(written, heard, alike)
+
+    alike: Callable[[str, str], bool]
+    distance: Callable[[str, str], float]
+
+
+def compare(written: Sequence[str], heard: Sequence[str], sounds: WordSounds) -> list[Difference]:
+    """Align two lists of words with the fewest errors, and return where they differ, in order."""
     differences: list[Difference] = []
     at = heard_at = 0
-    for n_written, n_heard, is_right in steps:
+    for n_written, n_heard, is_right in _cheapest_steps(written, heard, sounds.alike):
         begin, heard_begin = at, heard_at
         at, heard_at = at + n_written, heard_at + n_heard
         if is_right:
             continue
         if differences and differences[-1].end == begin and differences[-1].heard_end == heard_begin:
-            begin, _, heard_begin, _ = differences.pop()
-        differences.append(Difference(begin, at, heard_begin, heard_at))
-    return Comparison(written, heard, tuple(differences))
+            begin, _, heard_begin, _, _ = differences.pop()
+        one, other = "".join(written[begin:at]), "".join(heard[heard_begin:heard_at])
+        distance = sounds.distance(one, other) if one and other else 1.0
+        differences.append(Difference(begin, at, heard_begin, heard_at, distance))
+    return differences
 
 
 class _Step(NamedTuple):
@@ -80,7 +83,7 @@ _SAME = _Step(1, 1, True)
 _JOINS = tuple(step for n in range(2, _MAX_JOINED + 1) for step in (_Step(1, n, True), _Step(n, 1, True)))
 
 
-def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Alike) -> list[_Step]:
+def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Callable[[str, str], bool]) -> list[_Step]:
     """Return the steps through both lists with the fewest errors; among those, with the most equal words."""
     costs = {(0, 0): (0, 0)}
     chosen: dict[tuple[int, int], _Step] = {}
@@ -110,5 +113,5 @@ def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Alike) 
     return path[::-1]
 
 
-def _matches(written: Sequence[str], heard: Sequence[str], alike: Alike) -> bool:
+def _matches(written: Sequence[str], heard: Sequence[str], alike: Callable[[str, str], bool]) -> bool:
     return written == heard or alike("".join(written), "".join(heard))

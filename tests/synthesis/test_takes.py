@@ -200,6 +200,68 @@ def test_a_cancelled_job_begins_no_further_takes(worker: Worker, device: ToneDev
     assert {segment.seed for segment in device.segments} <= set(seeds(0, 10))
 
 
+class ScriptedEncoder:
+    """Stands where the speaker encoder stands."""
+
+    def __init__(self, device: ToneDevice, similarity: Callable[[Segment], float | None]) -> None:
+        self._device, self._similarity = device, similarity
+
+    def compare(self, samples: Samples, reference: Samples) -> float | None:
+        spoken = next(segment for segment in list(self._device.segments) if np.array_equal(tone(segment), samples))
+        assert np.array_equal(spoken.reference, reference)
+        return self._similarity(spoken)
+
+
+def with_encoder(job: Job, device: ToneDevice, similarity: Callable[[Segment], float | None]) -> Job:
+    encoder: Any = ScriptedEncoder(device, similarity)
+    return dataclasses.replace(job, worker=dataclasses.replace(job.worker, speaker_encoder=encoder))
+
+
+def test_a_voice_that_is_too_unlike_is_spoken_again(worker: Worker, device: ToneDevice, verifying: Any) -> None:
+    verifying(lambda segment: 0.0)
+    alike = dict(zip(seeds(0, 1) + seeds(1, 1) + seeds(2, 1), (0.5, 0.8, 0.9), strict=True))
+    job = job_of(worker, text="One short sentence is enough for this.", verify={"min_similarity": 0.7})
+    response = speak(with_encoder(job, device, lambda segment: alike[segment.seed]))
+    assert isinstance(response, SynthesizeResponse)
+    verified = response.segments[0].verified
+    assert verified is not None
+    assert (verified.passed, verified.similarity, verified.takes) == (True, 0.9, 3)
+
+
+@pytest.mark.parametrize(("alike", "faults"), [(0.5, ["voice"]), (0.8, None), (None, None)])
+def test_how_like_the_reference_a_segment_is(
+    worker: Worker, device: ToneDevice, verifying: Any, alike: float | None, faults: list[str] | None
+) -> None:
+    verifying(lambda segment: 0.0)
+    job = job_of(worker, verify={"min_similarity": 0.7, "takes": 1})
+    response = speak(with_encoder(job, device, lambda segment: alike))
+    assert isinstance(response, SynthesizeResponse)
+    verified = [segment.verified for segment in response.segments if segment.verified]
+    assert all((each.similarity, each.faults) == (alike, faults) for each in verified)
+    plain = speak(with_encoder(job_of(worker), device, lambda segment: alike))
+    assert isinstance(plain, SynthesizeResponse)
+    assert all(segment.verified and segment.verified.passed for segment in plain.segments)
+
+
+def test_wrong_words_weigh_more_than_the_voice(worker: Worker, device: ToneDevice, verifying: Any) -> None:
+    wers = dict(zip(seeds(0, 1) + seeds(1, 1) + seeds(2, 1), (0.5, 0.3, 0.3), strict=True))
+    alike = dict(zip(wers, (0.95, 0.6, 0.8), strict=True))
+    verifying(lambda segment: wers[segment.seed])
+    job = job_of(worker, text="One short sentence is enough for this.")
+    response = speak(with_encoder(job, device, lambda segment: alike[segment.seed]))
+    assert isinstance(response, SynthesizeResponse)
+    assert response.segments[0].verified is not None
+    assert response.segments[0].verified.seed == take_seed(SEED, 2)
+
+
+def test_without_a_speaker_encoder_no_voice_is_said_to_be_alike(worker: Worker, verifying: Any) -> None:
+    verifying(lambda segment: 0.0)
+    response = spoken(worker, verify={"min_similarity": 0.7})
+    assert response.warnings == ["the voice was not compared: this worker has no speaker encoder (F5_SPEAKER_MODEL)"]
+    with pytest.raises(SpeechNotVerified, match="no speaker encoder"):
+        spoken(worker, verify={"min_similarity": 0.7, "on_failure": "fail"})
+
+
 @pytest.mark.parametrize(("on_failure", "fails"), [("warn", False), ("fail", True)])
 def test_without_a_recogniser_nothing_pretends(worker: Worker, on_failure: str, fails: bool) -> None:
     fields = {"text": TEXT, "voice": "joe", "seed": SEED, "verify": {"on_failure": on_failure}}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
-from f5_worker.api.batch.room import ERROR_BYTES, Room
+from f5_worker.api.batch.budget import ERROR_BYTES, Budget
+from f5_worker.api.batch.resume import Resumption
 from f5_worker.api.call import Call, finish
 from f5_worker.api.native import Json
 from f5_worker.api.together import run_together
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.artifacts import safe_id
-from f5_worker.delivery.inline import NoLimit
 from f5_worker.errors import InvalidInput, ResultTooLarge, WorkerError
 from f5_worker.schema.actions import check
 from f5_worker.schema.batch import BatchInput
@@ -25,10 +24,8 @@ from f5_worker.schema.responses import (
     ErrorResponse,
     SynthesizeResponse,
 )
-from f5_worker.synthesis.job import Estimate, Job
-from f5_worker.synthesis.pipeline import run
-from f5_worker.synthesis.response import respond, store_files
-from f5_worker.synthesis.result import Result
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak_complete, store_files
 from f5_worker.synthesis.size import mode_of
 
 _BATCH_ONLY = ("action", "voices_key")  # fields of `synthesize` that are the batch's
@@ -56,17 +53,16 @@ def stream(request: BatchInput, call: Call) -> Iterator[BatchItemResponse | Batc
     batch = _Batch(request, call)
     works = [partial(batch.speak, index) for index in range(len(request.items))]
     n_failed = 0
-    for index, outcome in run_together(works, call.control, partial(call.told, call.job_id)):
+    told = partial(call.told, call.job_id)
+    for index, outcome in run_together(works, call.control, told, at_once=request.n_at_once):
         n_failed += isinstance(outcome, WorkerError)
-        yield _item(request.ids[index], index, outcome)
+        yield _failed(request.ids[index], index, outcome) if isinstance(outcome, WorkerError) else outcome
     yield BatchResponse(succeeded=len(works) - n_failed, failed=n_failed)
 
 
-def _item(item_id: str, index: int, outcome: SynthesizeResponse | WorkerError) -> BatchItemResponse:
-    if isinstance(outcome, WorkerError):
-        error = ErrorResponse(code=outcome.code, message=_short(outcome.message))
-        return BatchItemResponse(id=item_id, index=index, error=error)
-    return BatchItemResponse(id=item_id, index=index, result=outcome)
+def _failed(item_id: str, index: int, error: WorkerError) -> BatchItemResponse:
+    told = ErrorResponse(code=error.code, message=_short(error.message))
+    return BatchItemResponse(id=item_id, index=index, error=told)
 
 
 def _short(message: str) -> str:
@@ -80,7 +76,7 @@ class _Batch:
     """What the items of a batch share.
 
     Raises:
-        InvalidInput: a default that is not a field, or the job's own bucket cannot be used.
+        InvalidInput: a default that is not a field, a bucket that cannot be used, or no place to resume from.
     """
 
     def __init__(self, request: BatchInput, call: Call) -> None:
@@ -88,31 +84,39 @@ class _Batch:
             _check_name(f"defaults.{name}", name)
         self._request, self._call = request, call
         self._bucket = call.bucket()
-        self._room = Room(call.limit, len(request.items))
+        self._budget = Budget(call.limit, len(request.items), call.control.left_s())
         self._job_id = safe_id(call.job_id)
+        self._resumption = None
+        if request.resume_key is not None:
+            self._resumption = Resumption(request.resume_key, request.voices_key, call.worker, self._bucket)
 
-    def speak(self, index: int, control: JobControl) -> SynthesizeResponse:
+    def speak(self, index: int, control: JobControl) -> BatchItemResponse:
         """Return the result of one item, its files in it or in the bucket.
 
         Raises:
             WorkerError: any that a job of this item alone could have.
         """
+        request, found = item_request(self._request, index), False
+        if self._resumption is not None:
+            request = self._resumption.with_seed(request)
+        named = {"job_id": self._job_id, "part": self._request.ids[index]}
+        admit = partial(self._budget.claim, index)
+        job = self._call.job(request, self._bucket, control=control, admit=admit, **named)
         try:
-            request = item_request(self._request, index)
-            named = {"job_id": self._job_id, "part": self._request.ids[index]}
-            job = self._call.job(request, self._bucket, control=control, admit=partial(self._admit, index), **named)
-            return self._deliver(job, index, _speak_complete(job))
+            if self._resumption is None:
+                complete = _speak_text(job)
+            else:
+                complete, found = self._resumption.find_or_speak(job, _speak_text)
+            result = self._deliver(job, index, complete)
         finally:
-            self._room.leave(index)
-
-    def _admit(self, index: int, estimate: Estimate) -> None:
-        self._room.claim(index, estimate.response_bytes)
+            self._budget.leave(index)
+        return BatchItemResponse(id=named["part"], index=index, resumed=found or None, result=result)
 
     def _deliver(self, job: Job, index: int, complete: SynthesizeResponse) -> SynthesizeResponse:
         mode = mode_of(job)
         if mode != "s3":
             try:
-                self._room.take(index, job.limit.json_bytes(complete.to_json()))
+                self._budget.take(index, job.limit.json_bytes(complete.to_json()))
             except ResultTooLarge:
                 if mode == "inline" or job.bucket is None:
                     raise
@@ -120,7 +124,7 @@ class _Batch:
                 return finish(job, complete)
         with job.stopwatch.stage("delivery_ms"):
             stored = store_files(job, complete)
-        self._room.take(index, job.limit.json_bytes(stored.to_json()))
+        self._budget.take(index, job.limit.json_bytes(stored.to_json()))
         return finish(job, stored)
 
 
@@ -154,11 +158,7 @@ def _check_name(shown: str, name: str) -> None:
         raise InvalidInput(f"unknown field {show(shown)}{nearest(name, known)}")
 
 
-def _speak_complete(job: Job) -> SynthesizeResponse:
-    """Return the result of a job with all its files in it, however large."""
-    (result,) = run(job)
-    assert isinstance(result, Result)  # noqa: S101 - only a streaming job has chunks
-    inline = job.request.model_copy(update={"delivery": "inline"})
-    complete = respond(replace(job, request=inline, limit=NoLimit()), result)
-    assert isinstance(complete, SynthesizeResponse)  # noqa: S101 - as the request
-    return complete
+def _speak_text(job: Job) -> SynthesizeResponse:
+    response = speak_complete(job)
+    assert isinstance(response, SynthesizeResponse)  # noqa: S101 - an item is a text
+    return response

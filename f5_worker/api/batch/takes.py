@@ -89,7 +89,9 @@ def _speak(job: Job, control: JobControl) -> SynthesizeResponse:
 def _choose(responses: Sequence[SynthesizeResponse]) -> SynthesizeResponse:
     """Return the best of the takes with the others beside it; the first of equals."""
     scores = [_score(response.segments) for response in responses]
-    ranks = [(not score.passed, score.wer, score.run) if score else (False, 0.0, 0) for score in scores]
+    ranks = [
+        (not score.passed, score.wer, -(score.similarity or 0.0)) if score else (False, 0.0, 0.0) for score in scores
+    ]
     best = ranks.index(min(ranks))
     takes = [
         TakeResponse(seed=response.seed, verified=score, audio=None if index == best else response.audio)
@@ -104,10 +106,12 @@ def _score(segments: Sequence[SegmentResponse]) -> VerifiedResponse | None:
     if not heard:
         return None
     n_words = sum(words for _, words in heard)
+    alike = [verified.similarity for verified, _ in heard if verified.similarity is not None]
     return VerifiedResponse(
         passed=all(verified.passed for verified, _ in heard),
         wer=round(sum(verified.wer * words for verified, words in heard) / max(1, n_words), 4),
         run=max(verified.run for verified, _ in heard),
+        similarity=min(alike, default=None),
         takes=1,
         seed=heard[0][0].seed,
         faults=sorted({fault for verified, _ in heard for fault in verified.faults or ()}) or None,

@@ -69,6 +69,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
             text=text,
             parts=_speak(job, request, track),
             duration_s=request.track_s or max(until_s, *(line.end_s for line in lines)),
+            device_s=job.worker.engine.speed.seconds_for(model, sum(line.plan.work for line in lines)),
             params=params,
             model=model.name,
             warnings=warnings,

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from f5_worker.api.actions import ACTIONS
-from f5_worker.api.batch.room import ITEM_BYTES
+from f5_worker.api.batch.budget import ITEM_BYTES
 from f5_worker.api.call import Call, ServerStatus
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import ResponseLimit
+from f5_worker.engine.speed import WINDOW_S
 from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.actions import parse_input
@@ -225,3 +226,17 @@ def test_progress_counts_items(worker: Worker) -> None:
     assert shares[-1] == pytest.approx(1.0)
     assert all(0 <= share <= 1 for share in shares)
     assert any(0.2 < share < 0.9 for share in shares)
+
+
+def test_an_item_for_which_no_time_is_left_is_told_before_it_is_spoken(worker: Worker, device: ToneDevice) -> None:
+    (alone,) = batch(worker, [SPEECH])["items"]
+    assert "result" in alone
+    work = device.segments[0].nfe * device.segments[0].forward_frames
+    worker.engine.speed._models.clear()
+    worker.engine.speed.add(device, work / 10 * WINDOW_S, WINDOW_S)  # 10 s for each item
+    reply = batch(worker, [SPEECH] * 8, call(worker, control=JobControl(35.0)))
+    assert (reply["succeeded"], reply["failed"]) == (3, 5)
+    error = next(item["error"] for item in reply["items"] if "error" in item)
+    assert error["code"] == "JOB_WILL_NOT_FIT"
+    assert "take at least 40 s" in error["message"]
+    assert len(device.segments) == 1 + 3

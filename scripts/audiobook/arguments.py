@@ -17,7 +17,9 @@ from scripts.audiobook.model import BookError
 LOUDNESS_LUFS = -19.0  # of mono: as loud as -16 LUFS of stereo, which podcasts have
 KBIT_PER_S = 64
 PIECE_CHARS = 1_500  # some 100 s: half of what fits a response of 10 MB as flac
-IN_FLIGHT = 8
+QUEUED_JOBS = 64  # on two GPUs: a worker speaks 32 together
+HTTP_JOBS = 8
+MAX_JOBS = 500
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -55,7 +57,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     speaking.add_argument("--kbps", type=int, default=KBIT_PER_S, help="bit rate of the files (%(default)s)")
 
     running = parser.add_argument_group("how the work is done")
-    running.add_argument("--jobs", type=int, default=IN_FLIGHT, help="sent at a time (%(default)s)")
+    running.add_argument("--jobs", type=int, help=f"sent at a time ({QUEUED_JOBS}; with --url {HTTP_JOBS})")
     running.add_argument("--piece-chars", type=int, default=PIECE_CHARS, help="longest text of a job (%(default)s)")
     running.add_argument("--work", type=Path, help="directory of finished pieces (default: --out with .work)")
     running.add_argument("--price-per-hour", type=float, help="of a worker: its cost is told")
@@ -66,8 +68,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--voice is needed to speak")
     if not (arguments.endpoint or arguments.url or arguments.dry_run):
         parser.error("--endpoint or --url is needed to speak")
-    if not 1 <= arguments.jobs <= 200 or not 100 <= arguments.piece_chars <= 15_000:
-        parser.error("--jobs is 1..200, --piece-chars 100..15000")
+    if arguments.jobs is None:
+        arguments.jobs = QUEUED_JOBS if arguments.endpoint else HTTP_JOBS
+    if not 1 <= arguments.jobs <= MAX_JOBS or not 100 <= arguments.piece_chars <= 15_000:
+        parser.error(f"--jobs is 1..{MAX_JOBS}, --piece-chars 100..15000")
     return arguments
 
 

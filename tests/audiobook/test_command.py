@@ -132,6 +132,11 @@ def test_errors_are_one_line(endpoint: Endpoint, book: Path, capsys: pytest.Capt
     assert "UNKNOWN_VOICE" in lines[0]
 
 
+def test_more_jobs_wait_in_a_queue_than_at_a_server() -> None:
+    assert parse_arguments(["a.txt", "--voice", "v", "--endpoint", "e"]).jobs == 64
+    assert parse_arguments(["a.txt", "--voice", "v", "--url", "u"]).jobs == 8
+
+
 def test_only() -> None:
     assert chapter_numbers(None, 3) == [1, 2, 3]
     assert chapter_numbers("3, 1-2,2", 3) == [1, 2, 3]

@@ -8,6 +8,7 @@
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
 # make bench-scale  endpoints of RunPod simulated, for loads of 1 to 10,000 audio seconds a second: docs/scaling.md
+# make bench-verified  word errors of the small model with and without `verify`, by two recognisers: half an hour
 # make bench-verify  planted faults that are found in speech, and false alarms
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
 # make hostile  inputs made to harm, two at a time beside honest jobs
@@ -32,7 +33,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http bench-scale
-.PHONY: bench-verify lock sbom audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
+.PHONY: bench-verified bench-verify lock sbom audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -64,6 +65,10 @@ bench-http: $(VENV)/.test
 bench-scale: $(VENV)/.test
 	$(PY) bench/scale.py
 	$(PY) scripts/document.py
+
+bench-verified: $(VENV)/.test
+	$(UV) pip install -q --python $(PY) --no-deps --group judge
+	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) bench/verified.py
 
 bench-verify: $(VENV)/.test
 	$(PY) bench/verify.py

@@ -11,14 +11,15 @@ class VerificationThresholds:
 
     Chosen with Whisper tiny.en, the least of the recognisers, on 186 good utterances of Piper (f5-tiny's sentences and
     those of bench/timing.py, in four speeds, and 24 with rare names and numbers) and on 240 planted faults in them
-    (bench/planted_faults.py). bench/verify.py measures with other sentences.
+    (bench/planted_faults.py); what is said of good speech below is of those. bench/verify.py measures with other
+    sentences, where more good speech exceeds the bounds of added sound (bench/results/verify.json).
 
     Attributes:
         doubtful_probability: a word's least token probability, below which it may not be what is said. Three in four
             of the good utterances have no such word, and so need no search; of the faults, 1 in 50.
         silent_probability: the same of words that are missing if there is not enough sound for them either. None of
-            the 2,000 good words is so unlikely and so silent.
-            Words that the search did not find at all are missing below it, too.
+            the 2,000 good words is so unlikely and so silent. Words that the search did not find at all are missing
+            below it, too.
         neighbour_excess_s: sound of a neighbour beyond its share, from which it may have got that of such a word.
         doubtful_excess_s: sound of a word beyond the share of its letters, and sound after the last word, from which
             other words may be spoken there. Good speech: at most 0.31 s in 99.5 %.

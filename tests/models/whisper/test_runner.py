@@ -39,6 +39,7 @@ from tests.models.whisper.small import (
     forced,
     small_runner,
     small_whisper,
+    stand_in_capture,
     write_ctranslate2,
     write_hugging_face,
 )
@@ -252,19 +253,10 @@ def test_padding_to_the_size_of_a_graph_changes_nothing() -> None:
 
 
 class TestGraphs:
-    """On the CPU, with what stands for a capture: the same computation, into the same place."""
+    """On the CPU, with what stands for a capture."""
 
     def graphs(self, captures: list[int]) -> PassGraphs:
-        def capture(compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-            captures.append(1)
-            result = compute()
-
-            def replay() -> None:
-                result.copy_(compute())
-
-            return replay, result
-
-        return PassGraphs(torch.device("cpu"), capture, "alignment")
+        return PassGraphs(torch.device("cpu"), stand_in_capture(captures), "alignment")
 
     def test_each_size_is_captured_once_and_has_the_result_of_each_batch(self) -> None:
         whisper, captures = small_runner(), list[int]()

@@ -82,17 +82,19 @@ class WhisperRunner:
     def __init__(self, model: Whisper, decoding: DecodingConfig) -> None:
         self.model = model
         self.decoding = decoding
-        self._graphs = self._window_graphs = self._step_graphs = None
+        self._graphs: PassGraphs | None = None
+        self._window_graphs: PassGraphs | None = None
+        self._step_graphs: StepGraphs | None = None
         if model.device.type == "cuda":
             self.use_graphs(GraphCapturer())
 
     def use_graphs(self, capture: CaptureGraph) -> None:
         """Capture what is computed again and again."""
-        alignment, window, step = (
-            PassGraphs(self.model.device, capture, name)
-            for name in ("alignment", "the encoding of windows", "a step of the search")
-        )
-        self._graphs, self._window_graphs, self._step_graphs = alignment, window, StepGraphs(self.model.decoder, step)
+        device = self.model.device
+        self._graphs = PassGraphs(device, capture, "alignment")
+        self._window_graphs = PassGraphs(device, capture, "the encoding of windows")
+        steps = PassGraphs(device, capture, "a step of the search")
+        self._step_graphs = StepGraphs(self.model.decoder, steps)
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""

@@ -128,8 +128,8 @@ class StepGraphs:
         """Return the result `[b, 4 * k + 1]` of a step as `ReplayedSteps` packs it; a second time it is the same."""
         assert self._buffers is not None  # noqa: S101 - `steps` has seen to it
         n_rows = size.clips * size.beams
-        numbers, tokens, scores, paths = packed.split([N_NUMBERS, n_rows, n_rows, n_rows * size.tokens])
-        position, is_behind_first, no_speech = numbers.split(1)
+        numbers, tokens, scores, paths = torch.split(packed, [N_NUMBERS, n_rows, n_rows, n_rows * size.tokens])
+        position, is_behind_first, no_speech = torch.split(numbers, 1)
         cache = PathCache(self._buffers.cache, paths.view(n_rows, size.tokens), position)
         sound = Sound([(key[: size.clips], value[: size.clips]) for key, value in self._buffers.sound], None)
         logits = self._decoder.logits(self._decoder(tokens[:, None], sound, cache)[:, 0])

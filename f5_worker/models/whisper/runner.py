@@ -149,8 +149,8 @@ class WhisperRunner:
     def search(self, sound: Sound, options: SearchOptions) -> BeamSearch:
         """Return a search for the transcript of each row of the sound."""
         with _inference():
-            steps = self._step_graphs.steps(sound, options) if self._step_graphs else None
-            steps = steps or LaunchedSteps(self.model.decoder, sound, options)
+            replayed = self._step_graphs.steps(sound, options) if self._step_graphs else None
+            steps = replayed or LaunchedSteps(self.model.decoder, sound, options)
             return BeamSearch(steps, len(sound.layers[0][0]), options)
 
     def token_probabilities(self, sound: Sound, start: int, choices: Sequence[int]) -> list[float]:

@@ -31,7 +31,7 @@ from f5_worker.models.whisper.graphs import BatchSize, graph_size
 from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
-from f5_worker.models.whisper.step_graphs import StepGraphs, power_of_two
+from f5_worker.models.whisper.search_graphs import SearchGraphs, power_of_two
 from f5_worker.models.whisper.steps import LaunchedSteps
 
 STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
@@ -84,7 +84,7 @@ class WhisperRunner:
         self.decoding = decoding
         self._graphs: PassGraphs | None = None
         self._window_graphs: PassGraphs | None = None
-        self._step_graphs: StepGraphs | None = None
+        self._search_graphs: SearchGraphs | None = None
         if model.device.type == "cuda":
             self.use_graphs(GraphCapturer())
 
@@ -94,7 +94,7 @@ class WhisperRunner:
         self._graphs = PassGraphs(device, capture, "alignment")
         self._window_graphs = PassGraphs(device, capture, "the encoding of windows")
         steps = PassGraphs(device, capture, "a step of the search")
-        self._step_graphs = StepGraphs(self.model.decoder, steps)
+        self._search_graphs = SearchGraphs(self.model.decoder, steps)
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
@@ -149,7 +149,7 @@ class WhisperRunner:
     def search(self, sound: Sound, options: SearchOptions) -> BeamSearch:
         """Return a search for the transcript of each row of the sound."""
         with _inference():
-            replayed = self._step_graphs.steps(sound, options) if self._step_graphs else None
+            replayed = self._search_graphs.steps(sound, options) if self._search_graphs else None
             steps = replayed or LaunchedSteps(self.model.decoder, sound, options)
             return BeamSearch(steps, len(sound.layers[0][0]), options)
 

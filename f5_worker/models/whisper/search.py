@@ -66,7 +66,7 @@ class _Clip:
     done: bool = False
 
 
-class Candidate(NamedTuple):
+class TokenCandidate(NamedTuple):
     """A token that may come next: the total log-probability with it, the beam of its clip that it follows, its id."""
 
     score: float
@@ -74,7 +74,7 @@ class Candidate(NamedTuple):
     token: int
 
 
-Candidates = Sequence[Sequence[Candidate]]
+Candidates = Sequence[Sequence[TokenCandidate]]
 """Twice as many as go on of each clip, the most probable first: half of them may be ends."""
 
 
@@ -130,7 +130,7 @@ class BeamSearch:
         if all(clip.done for clip in self._clips):
             self._steps = None
 
-    def _choose(self, clip: _Clip, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    def _choose(self, clip: _Clip, candidates: Sequence[TokenCandidate]) -> Sequence[TokenCandidate]:
         """Return which of a clip's candidates go on; store those that end."""
         options, beams = self._options, self._options.beams
         if clip.done:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.whisper.network import Sound, TokenCache, WhisperDecoder
-from f5_worker.models.whisper.search import Candidate, Candidates, SearchOptions
+from f5_worker.models.whisper.search import TokenCandidate, Candidates, SearchOptions
 
 
 def best_candidates(logits: Tensor, scores: Tensor, beams: int) -> Tensor:
@@ -31,7 +31,7 @@ def read_candidates(values: Sequence[Sequence[float]], vocabulary: int) -> Candi
     """Return the candidates of each clip from rows of `best_candidates`."""
     return [
         [
-            Candidate(score, int(index) // vocabulary, int(index) % vocabulary)
+            TokenCandidate(score, int(index) // vocabulary, int(index) % vocabulary)
             for score, index in zip(row[: len(row) // 2], row[len(row) // 2 :], strict=True)
         ]
         for row in values

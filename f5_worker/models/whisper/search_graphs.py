@@ -70,7 +70,7 @@ class _Buffers:
         self.suppressed[0].index_fill_(0, at_start, -math.inf)
 
 
-class StepGraphs:
+class SearchGraphs:
     """The buffers of one search at a time, and the graphs of its steps, by size."""
 
     def __init__(self, decoder: WhisperDecoder, graphs: PassGraphs) -> None:
@@ -139,9 +139,9 @@ class StepGraphs:
 
 
 class ReplayedSteps:
-    """`SearchSteps` without timestamps, on the buffers of `StepGraphs`."""
+    """`SearchSteps` without timestamps, on the buffers of `SearchGraphs`."""
 
-    def __init__(self, graphs: StepGraphs, n_clips: int, options: SearchOptions) -> None:
+    def __init__(self, graphs: SearchGraphs, n_clips: int, options: SearchOptions) -> None:
         self._graphs, self._n_clips, self._options = graphs, n_clips, options
         self._clips = power_of_two(n_clips)
         self._n_rows = self._clips * options.beams

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from f5_worker.models.whisper import runner, step_graphs
+from f5_worker.models.whisper import runner, search_graphs
 from f5_worker.models.whisper.network import Whisper
 from f5_worker.models.whisper.runner import WhisperRunner
 from f5_worker.models.whisper.search import BeamSearch, DecodedClip, SearchOptions
-from f5_worker.models.whisper.step_graphs import ReplayedSteps
+from f5_worker.models.whisper.search_graphs import ReplayedSteps
 from f5_worker.models.whisper.steps import LaunchedSteps
 from tests.models.whisper.small import (
     END,
@@ -61,7 +61,7 @@ def assert_equal(found: Sequence[DecodedClip], expected: Sequence[DecodedClip], 
 
 @pytest.fixture(autouse=True)
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (runner, step_graphs):
+    for module in (runner, search_graphs):
         monkeypatch.setattr(module, "MAX_FRAMES", 200)
 
 
@@ -135,7 +135,7 @@ def test_where_there_is_no_room_for_buffers_steps_are_launched(monkeypatch: pyte
         attempts.append(1)
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(step_graphs._Buffers, "__init__", full)
+    monkeypatch.setattr(search_graphs._Buffers, "__init__", full)
     whisper = graphed()
     for _ in range(2):
         assert isinstance(search(whisper, OPTIONS)._steps, LaunchedSteps)
@@ -144,7 +144,7 @@ def test_where_there_is_no_room_for_buffers_steps_are_launched(monkeypatch: pyte
 
 def test_the_buffers_of_a_large_network_have_room_for_fewer_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     of_clip = 2 * 32 * (100 + 5 * 256) * 2 * 4  # keys and values, steps and tokens, two layers, fp32
-    monkeypatch.setattr(step_graphs, "MAX_BUFFER_BYTES", 4 * of_clip - 1)
+    monkeypatch.setattr(search_graphs, "MAX_BUFFER_BYTES", 4 * of_clip - 1)
     whisper = graphed()
     assert isinstance(search(whisper, OPTIONS, 3)._steps, LaunchedSteps)
     begun = search(whisper, OPTIONS, 2)
@@ -166,5 +166,5 @@ def test_a_replay_on_the_gpu_is_a_launched_step(options: SearchOptions, dtype: t
         second = search(whisper, options, n_clips)
         assert isinstance(second._steps, LaunchedSteps)
         assert_equal(finish(whisper, first), finish(whisper, second), tolerance)
-    assert whisper._step_graphs is not None
-    assert len(whisper._step_graphs._graphs._captured) == 2 * (1 + (options is LONG))
+    assert whisper._search_graphs is not None
+    assert len(whisper._search_graphs._graphs._captured) == 2 * (1 + (options is LONG))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.whisper.network import Sound, TokenCache, WhisperDecoder
-from f5_worker.models.whisper.search import TokenCandidate, Candidates, SearchOptions
+from f5_worker.models.whisper.search import Candidates, SearchOptions, TokenCandidate
 
 
 def best_candidates(logits: Tensor, scores: Tensor, beams: int) -> Tensor:

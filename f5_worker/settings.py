@@ -83,7 +83,7 @@ class Settings(BaseModel):
 
     # jobs
     concurrency: int = Field(
-        2, ge=1, le=64, description="Jobs that run at a time; the second is prepared while the first is on the GPU."
+        2, ge=1, le=64, description="Jobs that run at a time; if not set, 32 on a GPU, which speaks them together."
     )
     queue_jobs: int = Field(
         64, ge=0, le=10_000, description="Jobs that may wait, over HTTP and in the local API; more are refused."

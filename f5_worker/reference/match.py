@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,13 +11,11 @@ from typing import NamedTuple
 from f5_worker.asr.whisper import TranscribedWord
 from f5_worker.reference.thresholds import MATCHING
 from f5_worker.text.scripts import UNSPACED
+from f5_worker.text.tokens import tokens
 
 _END = -1  # in place of the index of a word: after the last one
 
 _WORD = re.compile(rf"[{UNSPACED}][^\w\s]*|[^\s{UNSPACED}]+")
-_TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
-_ACCENTS = re.compile("[\u0300-\u036f]")  # of Latin, Greek and Cyrillic; in other scripts marks are vowels
-_APOSTROPHES = re.compile("(?<=\\w)['’ʼ](?=\\w)")
 
 
 class _Token(NamedTuple):
@@ -48,20 +45,14 @@ class TextPiece:
     speaker: str | None = None
 
 
-def tokens(text: str) -> list[str]:
-    """Return the words of a text without case, accents, apostrophes and punctuation.
-
-    Chinese and Japanese are split by character.
-    """
-    return _TOKEN.findall(_simplify(text))
-
-
 def agreement(written: str, recognised: str) -> float:
     """Return the share of letters that two texts have in common, in order: 1 for equal words, about 0.3 for unrelated.
 
     The spacing of words does not matter. Stretches that differ around digits are left out, as numbers are read and
     written in too many ways; but a number is spoken, and takes more letters than digits.
     """
+    import jellyfish
+
     left, right = tokens(written), tokens(recognised)
     wrong = total = 0
     matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
@@ -71,7 +62,7 @@ def agreement(written: str, recognised: str) -> float:
             continue
         one, other = "".join(left_words), "".join(right_words)
         total += max(len(one), len(other))
-        wrong += 0 if kind == "equal" else _edit_distance(one, other)
+        wrong += 0 if kind == "equal" else jellyfish.levenshtein_distance(one, other)
     return 1.0 - wrong / total if total else float(bool(left) and bool(right))
 
 
@@ -140,12 +131,6 @@ def _pair_words(written: Sequence[_Token], spoken: Sequence[_Token]) -> tuple[di
     return pairs, follow_extra
 
 
-def _simplify(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    plain = unicodedata.normalize("NFC", _ACCENTS.sub("", _APOSTROPHES.sub("", folded)))
-    return "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in plain)
-
-
 def _is_similar(one: str, other: str) -> bool:
     return one == other or difflib.SequenceMatcher(None, one, other).ratio() >= MATCHING.min_similarity
 
@@ -157,14 +142,3 @@ def _may_be_one_number(left: Sequence[str], right: Sequence[str]) -> bool:
     has_digits = any(map(str.isdigit, written))
     is_spoken = not has_digits or len(written) <= MATCHING.max_written_letters * len(recognised)
     return is_short and is_spoken and (has_digits or any(map(str.isdigit, recognised)))
-
-
-def _edit_distance(one: str, other: str) -> int:
-    """Return the Levenshtein distance: letters to insert, delete or change."""
-    row = list(range(len(other) + 1))
-    for index, char in enumerate(one, start=1):
-        diagonal, row[0] = row[0], index
-        for column, other_char in enumerate(other, start=1):
-            best = min(row[column] + 1, row[column - 1] + 1, diagonal + (char != other_char))
-            diagonal, row[column] = row[column], best
-    return row[-1]

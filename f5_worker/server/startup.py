@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# RunPod's SDK takes about so many jobs a second (runpod 1.12.0, rp_scale.py: it looks again after a second): with few
+# at a time the GPU waits for jobs (docs/scaling.md).
+GPU_CONCURRENCY = 32
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 FLASH_ATTN_WAIT_S = 30.0  # for its verification, once the model is loaded; a later result is for the next start
 
@@ -100,7 +103,7 @@ def load_worker(settings: Settings) -> Worker:
         tune_in_background(runner, engine, settings.warm_up_s, flash_attn)
     liveness.start(engine)
     return Worker(
-        settings=settings,
+        settings=_with_concurrency(settings, runner.device),
         models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),
         voices=Library(
             runner.directory / "voices",
@@ -117,6 +120,13 @@ def load_worker(settings: Settings) -> Worker:
         bucket_state=bucket_state,
         pronunciations=pronunciations,
     )
+
+
+def _with_concurrency(settings: Settings, device: str) -> Settings:
+    """Return the settings with as many jobs at a time as suit the device, unless the operator has set it."""
+    if device == "cpu" or "concurrency" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"concurrency": GPU_CONCURRENCY})
 
 
 def tune_in_background(

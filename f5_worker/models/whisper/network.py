@@ -18,6 +18,8 @@ from torch.nn import functional
 
 from f5_worker.models.whisper.config import MAX_FRAMES, MAX_TOKENS, WhisperArch
 
+ROWS_ALIGNED = 8  # 16 bytes in half precision, which fast kernels read at once
+
 
 class EncoderLayer(nn.Module):
     """Self-attention and a feed-forward network, each behind a norm."""
@@ -206,6 +208,7 @@ class WhisperDecoder(nn.Module):
 
     def __init__(self, arch: WhisperArch) -> None:
         super().__init__()
+        self.vocabulary = arch.vocabulary
         self.embedding = nn.Embedding(arch.vocabulary, arch.width)
         self.positions = nn.Parameter(torch.empty(MAX_TOKENS, arch.width))
         self.layers = nn.ModuleList(DecoderLayer(arch.width, arch.decoder_heads) for _ in range(arch.decoder_layers))
@@ -251,7 +254,13 @@ class WhisperDecoder(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """Return logits `[..., v]` in fp32 of states `[..., d]`."""
-        return functional.linear(states, self.embedding.weight).float()
+        return functional.linear(states, self.embedding.weight)[..., : self.vocabulary].float()
+
+    def pad_vocabulary(self) -> None:
+        """Add rows of zeros to the embedding: in half precision a product with an odd number of them is slow."""
+        weight = self.embedding.weight
+        padded = functional.pad(weight, (0, 0, 0, -len(weight) % ROWS_ALIGNED))
+        self.embedding.weight = nn.Parameter(padded, requires_grad=False)
 
 
 class Whisper(nn.Module):

@@ -86,6 +86,7 @@ class WhisperRunner:
         self._window_graphs: PassGraphs | None = None
         self._search_graphs: SearchGraphs | None = None
         if model.device.type == "cuda":
+            model.decoder.pad_vocabulary()
             self.use_graphs(GraphCapturer())
 
     def use_graphs(self, capture: CaptureGraph) -> None:

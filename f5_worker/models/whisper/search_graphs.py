@@ -50,12 +50,14 @@ class _Buffers:
 
     def __init__(self, decoder: WhisperDecoder, max_clips: int) -> None:
         weight = decoder.embedding.weight
-        vocabulary, width = weight.shape
+        width = weight.shape[1]
         sound = (2, max_clips, decoder.heads, MAX_FRAMES // 2, width // decoder.heads)
         slots = MAX_ROWS // MAX_CLIPS * max_clips * CACHE_TOKENS[-1]
         self.sound = [weight.new_zeros(sound) for _ in decoder.layers]
         self.cache = [weight.new_zeros(slots, 2 * width) for _ in decoder.layers]
-        self.suppressed = weight.new_zeros(2, vocabulary, dtype=torch.float32)  # for the first token, and for others
+        self.suppressed = weight.new_zeros(
+            2, decoder.vocabulary, dtype=torch.float32
+        )  # for the first token, and for others
 
     def fill(self, sound: Sound, options: SearchOptions) -> None:
         """Take over the sound and the options of a search."""
@@ -104,15 +106,15 @@ class SearchGraphs:
     @property
     def vocabulary(self) -> int:
         """Return the number of tokens of the network."""
-        return self._decoder.embedding.num_embeddings
+        return self._decoder.vocabulary
 
-    def run(self, size: StepSize, packed: Tensor) -> list[list[float]]:
+    def run(self, size: StepSize, packed: Tensor) -> NDArray[np.float32]:
         """Take a step; return of each clip what `best_candidates` does, and the probability of silence."""
         compute = partial(self._step, size)
         result = self._graphs.run(compute, size, [packed])
         if result is None:
             result = compute(upload(packed, self._decoder.embedding.weight.device))
-        values: list[list[float]] = result.tolist()
+        values: NDArray[np.float32] = result.cpu().numpy()
         return values
 
     def _allocate(self) -> bool:
@@ -157,7 +159,7 @@ class ReplayedSteps:
         for token in self._options.prompt:
             self._tokens[:] = token
             values.append(self._run(is_behind_first=False))
-        return self._candidates(values[-1]), [row[-1] for row in values[0][: self._n_clips]]
+        return self._candidates(values[-1]), values[0][: self._n_clips, -1].tolist()
 
     def go_on(self, chosen: Candidates, beams: Sequence[Sequence[int]]) -> Candidates:
         """Return what may follow those chosen of each clip."""
@@ -169,7 +171,7 @@ class ReplayedSteps:
         self._tokens[:n_rows], self._scores[:n_rows] = tokens, scores
         return self._candidates(self._run(is_behind_first=True))
 
-    def _run(self, *, is_behind_first: bool) -> list[list[float]]:
+    def _run(self, *, is_behind_first: bool) -> NDArray[np.float32]:
         size = StepSize(
             self._clips, self._options.beams, next(tokens for tokens in CACHE_TOKENS if tokens > self._position)
         )
@@ -180,8 +182,8 @@ class ReplayedSteps:
         self._position += 1
         return self._graphs.run(size, torch.from_numpy(packed))
 
-    def _candidates(self, values: Sequence[Sequence[float]]) -> Candidates:
-        return read_candidates([row[:-1] for row in values[: self._n_clips]], self._graphs.vocabulary)
+    def _candidates(self, values: NDArray[np.float32]) -> Candidates:
+        return read_candidates(values[: self._n_clips, :-1], self._graphs.vocabulary)
 
 
 def power_of_two(n_clips: int) -> int:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from f5_worker.models.cuda.upload import upload
@@ -27,15 +29,12 @@ def best_candidates(logits: Tensor, scores: Tensor, beams: int) -> Tensor:
     return torch.cat([best, indices.float()], -1)  # exact: they are below 2 ** 24
 
 
-def read_candidates(values: Sequence[Sequence[float]], vocabulary: int) -> Candidates:
-    """Return the candidates of each clip from rows of `best_candidates`."""
-    return [
-        [
-            TokenCandidate(score, int(index) // vocabulary, int(index) % vocabulary)
-            for score, index in zip(row[: len(row) // 2], row[len(row) // 2 :], strict=True)
-        ]
-        for row in values
-    ]
+def read_candidates(values: NDArray[np.float32], vocabulary: int) -> Candidates:
+    """Return the candidates of each clip from what `best_candidates` returns."""
+    scores, indices = np.split(values, 2, axis=1)
+    origins, tokens = np.divmod(indices.astype(np.int64), vocabulary)
+    rows = zip(scores.tolist(), origins.tolist(), tokens.tolist(), strict=True)
+    return [list(map(TokenCandidate, *row)) for row in rows]
 
 
 class LaunchedSteps:
@@ -81,7 +80,7 @@ class LaunchedSteps:
 
     def _best(self, logits: Tensor, scores: Sequence[float]) -> Candidates:
         best = best_candidates(logits, upload(torch.tensor(scores), self._device), self._options.beams)
-        return read_candidates(best.tolist(), logits.shape[-1])
+        return read_candidates(best.cpu().numpy(), logits.shape[-1])
 
     def _with_timestamps(self, logits: Tensor, first: int, beams: Sequence[Sequence[int]]) -> Tensor:
         """Apply the rules for timestamps: they come in pairs, except before the end, and never go back."""

@@ -325,6 +325,18 @@ def test_what_fits_no_graph() -> None:
     assert graph_size(BatchSize(9, 20, 1)) is None
 
 
+def test_a_padded_vocabulary_has_the_same_logits() -> None:
+    states = torch.randn(2, 3, small_whisper().arch.width)
+    expected = small_whisper().decoder.logits(states)
+    copy = Whisper(small_whisper().arch)
+    copy.load_state_dict(small_whisper().state_dict())
+    for _ in range(2):  # a second time nothing is added
+        copy.decoder.pad_vocabulary()
+    assert len(copy.decoder.embedding.weight) == 1_712
+    torch.testing.assert_close(copy.decoder.logits(states), expected)
+    assert expected.shape[-1] == 1_710
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 class TestOnTheGpu:

@@ -55,9 +55,8 @@ class _Buffers:
         slots = MAX_ROWS // MAX_CLIPS * max_clips * CACHE_TOKENS[-1]
         self.sound = [weight.new_zeros(sound) for _ in decoder.layers]
         self.cache = [weight.new_zeros(slots, 2 * width) for _ in decoder.layers]
-        self.suppressed = weight.new_zeros(
-            2, decoder.vocabulary, dtype=torch.float32
-        )  # for the first token, and for others
+        # For the first token, and for others.
+        self.suppressed = weight.new_zeros(2, decoder.vocabulary, dtype=torch.float32)
 
     def fill(self, sound: Sound, options: SearchOptions) -> None:
         """Take over the sound and the options of a search."""
@@ -155,11 +154,12 @@ class ReplayedSteps:
     def begin(self) -> tuple[Candidates, Sequence[float]]:
         """Return what may follow the prompt, and the probability of each clip that nothing is spoken."""
         self._scores.reshape(self._clips, -1)[:, 1:] = -math.inf  # only the first beam counts: all are equal
-        values = []
+        no_speech: list[float] = []
         for token in self._options.prompt:
             self._tokens[:] = token
-            values.append(self._run(is_behind_first=False))
-        return self._candidates(values[-1]), values[0][: self._n_clips, -1].tolist()
+            values = self._run(is_behind_first=False)
+            no_speech = no_speech or values[: self._n_clips, -1].tolist()
+        return self._candidates(values), no_speech
 
     def go_on(self, chosen: Candidates, beams: Sequence[Sequence[int]]) -> Candidates:
         """Return what may follow those chosen of each clip."""

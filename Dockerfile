@@ -63,6 +63,7 @@ COPY models/ models/
 COPY f5_worker/__init__.py f5_worker/errors.py f5_worker/process.py f5_worker/
 COPY f5_worker/storage/__init__.py f5_worker/storage/files.py f5_worker/storage/staging.py f5_worker/storage/
 COPY f5_worker/models/__init__.py f5_worker/models/published.py f5_worker/models/published.json f5_worker/models/
+COPY f5_worker/models/pickled/ f5_worker/models/pickled/
 COPY f5_worker/boot/ f5_worker/boot/
 RUN --mount=type=secret,id=HF_TOKEN \
     mkdir -p /opt/models \

@@ -41,7 +41,7 @@ class JobControl:
         self._created = time.monotonic()
         self._deadline = self._created + timeout_s
         self._waited_s = 0.0
-        self._cancelled = False
+        self._is_cancelled = False
         self._aborts: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self.on_progress = on_progress
@@ -67,10 +67,15 @@ class JobControl:
         self.check()
         self.stage = stage
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Return whether its caller cancelled it."""
+        return self._is_cancelled
+
     def cancel(self) -> None:
         """Have the job stop at its next check, and wake it up where it waits in `aborting`."""
         with self._lock:  # until all are called: none is called after its block
-            self._cancelled = True
+            self._is_cancelled = True
             for abort in self._aborts:
                 abort()
 
@@ -85,9 +90,9 @@ class JobControl:
             JobCancelled: its caller cancelled it.
             JobTimeout: its time is over.
         """
-        if self._cancelled:
+        if self.is_cancelled:
             raise JobCancelled("the job was cancelled by its caller")
-        if time.monotonic() >= self._deadline:
+        if not self.left_s():
             waited = f", after waiting {self._waited_s:.0f} s, which does not count" if self._waited_s >= 1.0 else ""
             raise JobTimeout(
                 f"the job was stopped after {self._timeout_s:g} s of work (F5_JOB_TIMEOUT_S)"
@@ -100,7 +105,7 @@ class JobControl:
         """Call `abort`, from another thread, if the job is cancelled inside the block."""
         with self._lock:
             self._aborts.append(abort)
-            if self._cancelled:
+            if self._is_cancelled:
                 abort()
         try:
             yield
@@ -117,6 +122,35 @@ class JobControl:
             return work()
 
         return contextvars.copy_context().run(run)
+
+
+class PartControl(JobControl):
+    """The state of a part of a job, which stops with the job, and may be cancelled alone.
+
+    Args:
+        reserve_s: the part's time is over so long before the job's.
+    """
+
+    def __init__(
+        self, job: JobControl, on_progress: Callable[[float], None] = lambda share: None, reserve_s: float = 0.0
+    ) -> None:
+        super().__init__(job._timeout_s, on_progress)
+        self._job, self._reserve_s, self._waited_s = job, reserve_s, job._waited_s
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Return whether the part or the job was cancelled."""
+        return self._is_cancelled or self._job.is_cancelled
+
+    def left_s(self) -> float:
+        """Return the seconds until the part's time is over, 0 after it."""
+        return max(0.0, self._job.left_s() - self._reserve_s)
+
+    @contextmanager
+    def aborting(self, abort: Callable[[], object]) -> Iterator[None]:
+        """Call `abort`, from another thread, if the part or the job is cancelled inside the block."""
+        with self._job.aborting(abort), super().aborting(abort):
+            yield
 
 
 _NO_JOB = JobControl(UNLIMITED_S)

@@ -24,6 +24,7 @@ WorkerError
   |    |    +- FetchRefused         FETCH_REFUSED
   |    |    +- FetchFailed          FETCH_FAILED
   |    +- ResultTooLarge       RESULT_TOO_LARGE
+  |    +- JobWillNotFit        JOB_WILL_NOT_FIT
   |    +- Unauthorized         UNAUTHORIZED
   |    +- Forbidden            FORBIDDEN
   |    +- NotFound             NOT_FOUND
@@ -34,6 +35,7 @@ WorkerError
   |    +- QueueFull            QUEUE_FULL
   |    +- NotReady             NOT_READY
   |    +- OutOfMemory          OUT_OF_MEMORY
+  |    +- SpeechNotVerified    SPEECH_NOT_VERIFIED
   |    +- StorageFailed        STORAGE_FAILED
   +- WorkerFault             the operator has to act
        +- SettingsInvalid      SETTINGS_INVALID
@@ -198,6 +200,12 @@ class ResultTooLarge(InputError):
     code = "RESULT_TOO_LARGE"
 
 
+class JobWillNotFit(InputError):
+    """The job would take longer than it may, by the speed that was measured of this worker; it was not begun."""
+
+    code = "JOB_WILL_NOT_FIT"
+
+
 class Unauthorized(InputError):
     """The request has no key of this HTTP server, or a wrong one."""
 
@@ -254,6 +262,12 @@ class OutOfMemory(JobError):
     """The device has not enough free memory for this job."""
 
     code = "OUT_OF_MEMORY"
+
+
+class SpeechNotVerified(JobError):
+    """The speech, which was to be right or an error, differs from its text, or nothing could check it."""
+
+    code = "SPEECH_NOT_VERIFIED"
 
 
 class StorageFailed(JobError):

@@ -83,7 +83,7 @@ class Settings(BaseModel):
 
     # jobs
     concurrency: int = Field(
-        2, ge=1, le=64, description="Jobs that run at a time; the second is prepared while the first is on the GPU."
+        2, ge=1, le=64, description="Jobs that run at a time; if not set, 32 on a GPU, which speaks them together."
     )
     queue_jobs: int = Field(
         64, ge=0, le=10_000, description="Jobs that may wait, over HTTP and in the local API; more are refused."
@@ -151,6 +151,8 @@ class Settings(BaseModel):
         None, description="Address of a public bucket; results then get `<address>/<key>`, unsigned."
     )
     s3_timeout_s: float = Field(60.0, ge=1, le=600, description="Time to write or read one file of the bucket.")
+    resume_dir: Path | None = Field(None, description="Finished items of batches; or in the bucket, or on the volume.")
+    resume_days: float = Field(7.0, ge=0.01, le=365, description="How long those are found again; then they may go.")
     streaming: bool = Field(
         False, description="Stream: responses are lists of chunks, each sent as soon as it is spoken. Fixed at start."
     )
@@ -216,6 +218,8 @@ class Settings(BaseModel):
     asr_dir: Path | None = Field(None, description="Directory of the recogniser; boot sets it to what it found.")
     asr_idle_s: float = Field(300.0, ge=1, le=86_400, description="The recogniser is unloaded after so long unused.")
     asr_preload: bool = Field(False, description="Load the recogniser at start and keep it, where most jobs use it.")
+    verify: bool = Field(False, description="Check the speech of jobs that do not say whether to, as `verify` does.")
+    speaker_model: str = Field("off", min_length=1, description="What compares voices: a name, a directory, or `off`.")
 
     # boot
     alloc_conf_policy: Literal["repair", "drop", "fail"] = Field(

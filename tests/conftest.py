@@ -67,6 +67,9 @@ class FakeBucket(Bucket):
     def put(self, key: str, data: bytes, content_type: str) -> None:
         self.files[key] = (data, content_type)
 
+    def get(self, key: str, max_bytes: int) -> bytes | None:
+        return self.files[key][0] if key in self.files else None
+
     def url(self, key: str) -> str | None:
         return f"https://h/b/{key}?signed" if self.config.can_presign else None
 
@@ -84,7 +87,7 @@ class ToneDevice:
     """
 
     name, engine, device, precision, n_bytes = "tones", "own", "cpu", "fp32", 0
-    whole_segments = False
+    whole_segments, directory = False, TINY
 
     def __init__(self) -> None:
         self.vocabulary = Vocabulary.load(TINY / "vocab.txt")
@@ -105,10 +108,10 @@ class ToneDevice:
 
     def finish(self, states: Sequence[ToneState]) -> list[Samples]:
         self.segments += [state.segment for state in states]
-        return [_tone(state.segment) for state in states]
+        return [tone(state.segment) for state in states]
 
 
-def _tone(segment: Segment) -> Samples:
+def tone(segment: Segment) -> Samples:
     frames = segment.frames - mel_frames(len(segment.reference))
     time_s = np.arange((frames - 1) * HOP_SAMPLES) / SAMPLE_RATE
     return (0.2 * np.sin(2 * np.pi * (200 + segment.seed % 400) * time_s)).astype(np.float32)

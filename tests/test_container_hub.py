@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from f5_worker.schema.requests import parse_input
+from f5_worker.schema.actions import parse_input
 from f5_worker.settings import REPOSITORY, Settings, accepted, load_settings, variable
 
 

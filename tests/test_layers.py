@@ -16,8 +16,8 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "f5_worker"
 # From top to bottom, as docs/architecture.md lists them; the last line is the modules directly in the package.
 ORDER = (
-    "http server api boot synthesis delivery voices reference subtitles alignment asr transcripts models engine "
-    "schema storage audio text"
+    "http server api boot synthesis delivery verification voices reference subtitles alignment asr transcripts models "
+    "engine schema storage audio text"
 ).split()
 BASE = ("cancellation", "process", "settings", "errors", "log")
 MAX_MODULES, MAX_BASE_MODULES = 12, 8
@@ -177,9 +177,9 @@ def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.Asy
 
 VERBS = frozenset(
     """
-    Abort Acquire Add Advance Answer Append Apply Attend
+    Abort Acquire Add Advance Align Answer Append Apply Attend
     Bound Bring Build
-    Call Cancel Capture Check Choose Close Collect Compile Compute Concatenate Confine Connect Convert Convolve
+    Call Cancel Capture Check Choose Close Collect Compare Compile Compute Concatenate Confine Connect Convert Convolve
     Copy Count Create Cut
     Decide Decode Delete Deliver Describe Do Download
     Embed Encode End Estimate Examine

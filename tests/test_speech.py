@@ -19,7 +19,9 @@ from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak
+from f5_worker.verification.similarity import similarity
 from tests.listen import transcribe, word_error_rate, words
+from tests.speakers import resemblyzer_weights, voices
 
 pytestmark = pytest.mark.model
 
@@ -37,7 +39,8 @@ TOLERANCE = 0.06
 
 @pytest.fixture(scope="module")
 def tiny_worker() -> Iterator[Worker]:
-    worker = load_worker(Settings(model="f5-tiny", device="cpu", precision="fp32"))
+    speaker_model = str(resemblyzer_weights().parent)
+    worker = load_worker(Settings(model="f5-tiny", device="cpu", precision="fp32", speaker_model=speaker_model))
     yield worker
     worker.engine.close()
 
@@ -87,6 +90,16 @@ def test_a_pause_and_a_second_voice_with_the_real_model(tiny_worker: Worker) -> 
     assert end - begin == 36_000
     assert not samples[begin:end].any()
     assert "friend" in words(transcribe(samples, 24_000))
+
+
+def test_speech_is_in_the_voice_of_its_reference(tiny_worker: Worker) -> None:
+    encoder = tiny_worker.speaker_encoder
+    assert encoder is not None
+    references = {name: encoder.embed_reference(clip) for name, clip in voices().items()}
+    for name in ("joe", "bella", "deep"):
+        spoken = encoder.embed(say(tiny_worker, SENTENCES[0], voice=name))
+        found = {other: similarity(spoken, embedding) for other, embedding in references.items()}
+        assert max(found, key=found.__getitem__) == name, found
 
 
 def test_same_seed_same_samples_with_the_real_model(tiny_worker: Worker) -> None:

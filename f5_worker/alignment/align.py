@@ -18,12 +18,13 @@ import soxr
 from numpy.typing import NDArray
 
 from f5_worker.alignment.refine import SOFTEST_DB, ApproximateWord, Floats, refine
-from f5_worker.alignment.words import phonetic_length, word_spans
+from f5_worker.alignment.words import letter_span, phonetic_length, word_spans
 from f5_worker.asr.loaded import FRAME_SAMPLES, MAX_FRAMES, MAX_TEXT_TOKENS, WHISPER_RATE, LoadedModel
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
 
 # Mean over the words, below which the sound says something else; fewer words than MIN_WORDS are too few to tell.
 MIN_CONFIDENCE, MIN_WORDS = 0.15, 5
+MIN_PROBABILITY = 1e-6  # half precision knows less of smaller ones
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ class WhisperAligner:
 
     def align(self, samples: Samples, text: str) -> Aligned | None:
         """Return a span for each word of the text; see `Aligner.align`."""
-        words = [_letter_span(text, begin, end) for begin, end in word_spans(text)]
+        words = [letter_span(text, begin, end) for begin, end in word_spans(text)]
         regions = speech_regions(samples, softest_db=SOFTEST_DB)
         if not any(words) or not regions:
             return None
         with self._loaded_model() as model:
             if self._language not in model.supported_languages:
                 return None
-            tokens = _align_tokens(model, self._language, samples, text)
+            tokens = align_tokens(model, self._language, samples, text)
         if tokens is None:
             return None
         confidences = [tokens.confidence(*word) if word else None for word in words]
@@ -90,12 +91,6 @@ class WhisperAligner:
         ]
         times = iter(refine(approximate, regions, len(samples) / SAMPLE_RATE))
         return place_unspoken([next(times) if word else None for word in words], confidences)
-
-
-def _letter_span(text: str, begin: int, end: int) -> tuple[int, int] | None:
-    """Return the span from a word's first spoken letter to its last; None if nothing of it is spoken."""
-    letters = [at for at in range(begin, end) if phonetic_length(text[at])]
-    return (letters[0], letters[-1] + 1) if letters else None
 
 
 def place_unspoken(times: Sequence[tuple[float, float] | None], confidences: Sequence[float | None]) -> Aligned:
@@ -114,7 +109,7 @@ def place_unspoken(times: Sequence[tuple[float, float] | None], confidences: Seq
 
 
 @dataclass(frozen=True, eq=False)
-class _TokenTimes:
+class AlignedTokens:
     """Times of the `t` tokens of a text, from attention.
 
     char_spans: `[t, 2]` the token's `(begin, end)` in the text, without the space before it.
@@ -135,12 +130,30 @@ class _TokenTimes:
 
     def confidence(self, begin: int, end: int) -> float | None:
         """Return the mean probability of the tokens in a part of the text; None if it has none."""
-        inside = (self.char_spans[:, 0] < end) & (self.char_spans[:, 1] > begin)
-        return float(self.probabilities[inside].mean()) if inside.any() else None
+        probabilities = self._probabilities(begin, end)
+        return float(probabilities.mean()) if len(probabilities) else None
+
+    def least_probability(self, begin: int, end: int) -> float:
+        """Return the least probability of the tokens in a part of the text; 1 if it has none."""
+        return float(self._probabilities(begin, end).min(initial=1.0))
+
+    @property
+    def log_likelihood(self) -> float:
+        """Return the sum of the natural logs of the probabilities."""
+        return float(np.log(np.maximum(self.probabilities, MIN_PROBABILITY)).sum())
+
+    def _probabilities(self, begin: int, end: int) -> Floats:
+        return self.probabilities[(self.char_spans[:, 0] < end) & (self.char_spans[:, 1] > begin)]
 
 
-def _align_tokens(model: LoadedModel, language: str, samples: Samples, text: str) -> _TokenTimes | None:
-    """Return token times; None if sound or text exceed Whisper's window, or the text is too long for the sound."""
+def align_tokens(model: LoadedModel, language: str, samples: Samples, text: str) -> AlignedTokens | None:
+    """Return token times; None if sound or text exceed Whisper's window, or the text is too long for the sound.
+
+    Args:
+        language: ISO 639-1, one that the model knows.
+        samples: `[nw]` at 24 kHz.
+        text: as spoken in them.
+    """
     audio = np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32)
     frames = -(-len(audio) // FRAME_SAMPLES)
     spaced = " " + re.sub(r"\s", " ", text)  # as in Whisper's training: a word's token begins with its space
@@ -149,7 +162,7 @@ def _align_tokens(model: LoadedModel, language: str, samples: Samples, text: str
         return None
     found = model.force(audio, encoding.ids, language)
     char_spans = [(_skip_space(spaced, *offsets) - 1, offsets[1] - 1) for offsets in encoding.offsets]
-    return _TokenTimes(np.array(char_spans), found.starts_s, found.probabilities)
+    return AlignedTokens(np.array(char_spans), found.starts_s, found.probabilities)
 
 
 def _skip_space(text: str, begin: int, end: int) -> int:

@@ -39,6 +39,12 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
+def letter_span(text: str, begin: int, end: int) -> tuple[int, int] | None:
+    """Return the span from a word's first spoken letter to its last; None if nothing of it is spoken."""
+    letters = [at for at in range(begin, end) if phonetic_length(text[at])]
+    return (letters[0], letters[-1] + 1) if letters else None
+
+
 def phonetic_length(text: str) -> float:
     """Return how much speech a text is, in sounds of one letter; 0 if nothing of it is spoken."""
     return spoken_letters(text) - len(_ONE_SOUND.findall(text))

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
-from f5_worker import __version__, log
+from f5_worker import __version__
 from f5_worker.api import voices
-from f5_worker.api.call import Call
-from f5_worker.api.job_bucket import bucket_from_job
+from f5_worker.api.batch import action as batch
+from f5_worker.api.batch.takes import speak_takes
+from f5_worker.api.call import Call, finish
 from f5_worker.api.legacy import Download, UploadedVoice, download
 from f5_worker.api.native import Json, Translated
 from f5_worker.api.other_services import OtherServiceSpeech, with_voice
 from f5_worker.api.preview import preview
 from f5_worker.boot import starts
 from f5_worker.boot.report import read_report
-from f5_worker.delivery.save import save
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.batch import BatchInput
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.requests import (
     DiagnoseInput,
-    DubInput,
     HealthInput,
     PreviewInput,
-    SpeechRequest,
     SynthesizeInput,
     VoicesAddInput,
     VoicesDeleteInput,
@@ -31,9 +31,14 @@ from f5_worker.schema.requests import (
     VoicesListInput,
     VoicesReportInput,
 )
-from f5_worker.schema.responses import AttentionResponse, HealthResponse, SpeechResponse, UnavailableResponse
-from f5_worker.storage import files
-from f5_worker.storage.s3 import Bucket
+from f5_worker.schema.responses import (
+    AttentionResponse,
+    BatchItemResponse,
+    BatchResponse,
+    HealthResponse,
+    SpeechResponse,
+    UnavailableResponse,
+)
 from f5_worker.synthesis import response
 from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.synthesis.job import Job
@@ -46,11 +51,13 @@ class Action:
     Attributes:
         answer: returns the whole response.
         stream: yields the audio in chunks, then the response without it; None for actions that do not speak.
+        items: yields its results one by one, then their summary; None for actions that have one result.
         needs_worker: False for actions that are answered at once, and also when the worker could not start.
     """
 
     answer: Callable[[Any, Call], Json]
     stream: Callable[[Any, Call], Iterator[AudioChunk | SpeechResponse]] | None = None
+    items: Callable[[Any, Call], Iterator[BatchItemResponse | BatchResponse]] | None = None
     needs_worker: bool = True
 
 
@@ -61,7 +68,7 @@ def speak(request: SpeechRequest | Translated, call: Call) -> Json:
         WorkerError: any that a caller can cause, or that the device does.
     """
     job = _job(request, call, streaming=False)
-    return _finish(job, response.speak(job)).to_json()
+    return finish(job, _speak_all_takes(job, call)).to_json()
 
 
 def stream(request: SpeechRequest | Translated, call: Call) -> Iterator[AudioChunk | SpeechResponse]:
@@ -71,8 +78,19 @@ def stream(request: SpeechRequest | Translated, call: Call) -> Iterator[AudioChu
         WorkerError: as `speak`; chunks that were yielded stay valid.
     """
     job = _job(request, call, streaming=True)
+    if _has_takes(job.request):  # of which the best is known at the end
+        yield finish(job, _speak_all_takes(replace(job, streaming=False), call))
+        return
     for item in response.stream(job):
-        yield _finish(job, item) if isinstance(item, SpeechResponse) else item
+        yield finish(job, item) if isinstance(item, SpeechResponse) else item
+
+
+def _has_takes(request: SpeechRequest) -> TypeGuard[SynthesizeInput]:
+    return isinstance(request, SynthesizeInput) and request.takes > 1
+
+
+def _speak_all_takes(job: Job, call: Call) -> SpeechResponse:
+    return speak_takes(job, job.request, call.told) if _has_takes(job.request) else response.speak(job)
 
 
 def health(request: HealthInput, call: Call) -> Json:
@@ -90,6 +108,7 @@ def health(request: HealthInput, call: Call) -> Json:
         attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},
         voices=worker.voices.local_names(),
         recogniser=worker.recogniser is not None,
+        speaker_encoder=worker.speaker_encoder is not None,
         bucket=worker.bucket_state,
         streaming=worker.settings.streaming,
         uptime_s=round(call.status.uptime_s, 1),
@@ -104,39 +123,12 @@ def diagnose(request: DiagnoseInput, call: Call) -> Json:
 
 
 def _job(request: SpeechRequest | Translated, call: Call, *, streaming: bool) -> Job:
-    worker, own = call.worker, call.own_bucket
     warnings: tuple[str, ...] = ()
     if isinstance(request, OtherServiceSpeech):
-        request = with_voice(request, worker)
+        request = with_voice(request, call.worker)
     if isinstance(request, Translated):
         warnings, request = request.warnings, request.request
-    return Job(
-        request=request,
-        warnings=warnings,
-        worker=worker,
-        control=call.control,
-        job_id=call.job_id,
-        own_bucket=None if own is None else Bucket(bucket_from_job(own, worker.settings), worker.settings),
-        queued_s=time.monotonic() - call.received,
-        streaming=streaming,
-        limit=call.limit,
-    )
-
-
-def _finish(job: Job, done: SpeechResponse) -> SpeechResponse:
-    """Save and log a result."""
-    directory = job.worker.settings.save_dir
-    if directory is not None and done.audio.data is not None:
-        try:
-            save(done, directory, job.safe_id)
-        except OSError as error:  # the caller's result is complete without the copy
-            log.for_job(job.job_id).error("%s was not saved to F5_SAVE_DIR: %s", job.safe_id, files.explain(error))
-    metrics = done.metrics
-    log.for_job(job.job_id).info(
-        "done: %.1f s of %s in %.0f ms, RTF %.3f, NFE %d",
-        done.audio.duration_s, done.audio.format, metrics.total_ms, metrics.rtf, metrics.nfe,
-    )  # fmt: skip
-    return done
+    return call.job(request, call.bucket(), warnings=warnings, streaming=streaming)
 
 
 ACTIONS: Mapping[type, Action] = {
@@ -144,6 +136,7 @@ ACTIONS: Mapping[type, Action] = {
     Translated: Action(speak, stream),
     OtherServiceSpeech: Action(speak, stream),
     DubInput: Action(speak, stream),
+    BatchInput: Action(batch.speak, items=batch.stream),
     PreviewInput: Action(preview),
     VoicesAddInput: Action(voices.add),
     UploadedVoice: Action(voices.upload),

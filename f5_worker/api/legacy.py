@@ -18,6 +18,7 @@ from f5_worker.api.call import Call
 from f5_worker.api.native import Contract, Json
 from f5_worker.audio.formats import INPUT_EXTENSIONS, MIME_BY_EXTENSION
 from f5_worker.errors import InvalidInput
+from f5_worker.schema.actions import check
 from f5_worker.schema.requests import (
     MAX_SEED,
     MAX_SUBTITLE_CHARS,
@@ -26,7 +27,6 @@ from f5_worker.schema.requests import (
     SynthesizeInput,
     VoicesAddInput,
     VoicesListInput,
-    check,
 )
 from f5_worker.schema.voices import MAX_VOICE_CHARS, KeyedInput
 from f5_worker.subtitles.formats import SUBTITLE_FORMATS

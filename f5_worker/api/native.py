@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from f5_worker.errors import WorkerError
+from f5_worker.schema.actions import parse_input
 from f5_worker.schema.bounds import check_bounds
-from f5_worker.schema.requests import SynthesizeInput, parse_input
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import ChunkAudioResponse, ChunkResponse, SpeechResponse
 from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.synthesis.response import word_response

@@ -27,9 +27,11 @@ from f5_worker.api.other_services import (
 )
 from f5_worker.audio.formats import OPENAI_FORMATS
 from f5_worker.errors import InvalidInput
+from f5_worker.schema.actions import check
 from f5_worker.schema.faults import show
-from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check
+from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput
 from f5_worker.schema.responses import SpeechResponse
+from f5_worker.schema.verify import VerifyFields
 from f5_worker.schema.voices import AnyVoiceName, KeyedInput
 from f5_worker.synthesis.encoding import AudioChunk
 
@@ -43,8 +45,8 @@ class VoiceId(Input, extra="ignore"):
     id: AnyVoiceName
 
 
-class SpeechInput(KeyedInput, Input, extra="ignore"):
-    """The body of `POST /v1/audio/speech`, and two fields of this worker's."""
+class SpeechInput(KeyedInput, VerifyFields, Input, extra="ignore"):
+    """The body of `POST /v1/audio/speech`, and fields of this worker's."""
 
     model: str = Field("", max_length=64)
     input: str = Field(min_length=1, max_length=MAX_TEXT_CHARS)
@@ -124,6 +126,7 @@ def _request(speech: SpeechInput, warnings: list[str]) -> SynthesizeInput:
         "format": OPENAI_FORMATS[speech.response_format],
         "speed": clip_number("speed", speech.speed, MIN_SPEED, MAX_SPEED, warnings),
         "model": own_model(speech.model),
+        **speech.verify_fields,
     }
     if speech.response_format == "opus":
         fields["sample_rate"] = OPUS_RATE

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from f5_worker.api.call import Call
 from f5_worker.api.native import Json
-from f5_worker.schema.preview import ChangePreview, PreviewResponse, SegmentPreview, SentencePreview
 from f5_worker.schema.requests import PreviewInput
+from f5_worker.schema.responses import ChangePreview, PreviewResponse, SegmentPreview, SentencePreview
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import PlannedSegment
 from f5_worker.synthesis.prepare import plan_text

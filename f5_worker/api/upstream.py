@@ -13,7 +13,8 @@ from pydantic import Field
 
 from f5_worker.api.native import Contract, Translated
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import MAX_SUBTITLE_CHARS, MAX_TEXT_CHARS, Input, SynthesizeInput, check
+from f5_worker.schema.actions import check
+from f5_worker.schema.requests import MAX_SUBTITLE_CHARS, MAX_TEXT_CHARS, Input, SynthesizeInput
 
 _SYNONYMS = {
     "ref_file": "ref_audio",  # f5_tts.api.F5TTS.infer

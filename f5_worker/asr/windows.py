@@ -21,7 +21,8 @@ from f5_worker import cancellation
 from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.audio.levels import Samples
 from f5_worker.models.placement import RunOnDevice
-from f5_worker.models.whisper.config import HOP_SAMPLES, MAX_TOKENS, SAMPLE_RATE, STEP_S
+from f5_worker.models.spectrogram import HOP_SAMPLES, SAMPLE_RATE
+from f5_worker.models.whisper.config import MAX_TOKENS, STEP_S
 from f5_worker.models.whisper.network import Sound
 from f5_worker.models.whisper.runner import STEPS_AT_ONCE, ForcedText, WhisperRunner
 from f5_worker.models.whisper.search import SearchOptions

@@ -6,8 +6,11 @@ Legend: nw samples, c channels.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import TypeAlias
 
 import av
 import av.error
@@ -49,6 +52,7 @@ DECODERS = frozenset(
 # Full scale of FFmpeg's sample formats (a trailing `p` means planar); 24 bits come in the upper part of s32.
 FULL_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "flt": 1.0, "dbl": 1.0}
 
+SpansS: TypeAlias = Sequence[tuple[float, float]]  # stretches of a recording, `(begin_s, end_s)`, ascending and apart
 
 # What decoders say of a corrupt packet: noise in place of sound often asks for what FFmpeg does not implement.
 CORRUPT = (av.error.InvalidDataError, av.error.PatchWelcomeError)
@@ -116,8 +120,12 @@ def check_size(n_bytes: int, max_bytes: int) -> None:
         )
 
 
-def decode_parts(data: bytes, max_s: float) -> Iterator[Part]:
+def decode_parts(data: bytes, max_s: float, spans_s: SpansS = ()) -> Iterator[Part]:
     """Yield the audio of a file frame by frame; its memory does not grow with the recording.
+
+    Args:
+        max_s: of what is yielded.
+        spans_s: the stretches to yield, none for all; nothing after the last one is decoded.
 
     Raises:
         ReferenceUnreadable, ReferenceTooLarge: as `decode`.
@@ -125,9 +133,9 @@ def decode_parts(data: bytes, max_s: float) -> Iterator[Part]:
     demuxer, begin = locate(data)
     try:
         mixer = Mixer()
-        yield from _decode(data[begin:], demuxer, max_s, mixer)
+        yield from _decode(data[begin:], demuxer, max_s, spans_s, mixer)
         if (channel := mixer.channel_instead()) is not None:
-            yield from _decode(data[begin:], demuxer, max_s, Mixer(channel))
+            yield from _decode(data[begin:], demuxer, max_s, spans_s, Mixer(channel))
     except (av.error.FFmpegError, UnicodeError, MemoryError) as error:
         raise _unreadable(
             f"the file looks like {demuxer} but cannot be opened or decoded ({_reason(error)}); it may be damaged"
@@ -146,6 +154,12 @@ def join_parts(parts: Iterable[Part]) -> Audio:
     channel = kept[-1].channel
     samples = _checked(np.concatenate([part.samples for part in kept if part.channel == channel]))
     return Audio(samples, kept[0].sample_rate, max(part.channels for part in kept), channel)
+
+
+def split_spans(audio: Audio, spans_s: SpansS) -> list[Audio]:
+    """Return each stretch of a recording of which only these were decoded; those after its end are empty."""
+    ends = np.cumsum([end - begin for begin, end in _sample_spans(spans_s, audio.sample_rate)])
+    return [replace(audio, samples=samples) for samples in np.split(audio.samples, ends)[:-1]]
 
 
 def to_model_rate(audio: Audio) -> Samples:
@@ -200,7 +214,7 @@ class Mixer:
         self._mean_square += float(mixed @ mixed) / scale**2
 
 
-def _decode(data: bytes, demuxer: str, max_s: float, mixer: Mixer) -> Iterator[Part]:
+def _decode(data: bytes, demuxer: str, max_s: float, spans_s: SpansS, mixer: Mixer) -> Iterator[Part]:
     """Yield the parts of the first audio stream that gives any."""
     options = {
         "codec_whitelist": ",".join(sorted(DECODERS)),
@@ -212,26 +226,49 @@ def _decode(data: bytes, demuxer: str, max_s: float, mixer: Mixer) -> Iterator[P
             streams, n_parts = _streams(container, demuxer)[index:], 0
             if not streams:
                 return
-            for part in _decode_stream(container, streams[0], max_s, mixer):
+            for part in _decode_stream(container, streams[0], max_s, spans_s, mixer):
                 yield part
                 n_parts += 1
         if n_parts:
             return
 
 
-def _decode_stream(container: InputContainer, stream: AudioStream, max_s: float, mixer: Mixer) -> Iterator[Part]:
+def _decode_stream(
+    container: InputContainer, stream: AudioStream, max_s: float, spans_s: SpansS, mixer: Mixer
+) -> Iterator[Part]:
     context = stream.codec_context
     context.options = {"max_samples": str(MAX_FRAME_SAMPLES)}
-    rate, channels, samples = context.sample_rate, context.channels, 0
+    rate, channels, begin, n_kept = context.sample_rate, context.channels, 0, 0
     _check_stream(rate, channels)
+    spans = deque(_sample_spans(spans_s, rate) or [(0, 2**63)])
     for frame in _frames(container, stream):
         _check_stream(frame.sample_rate, frame.layout.nb_channels)
         if frame.sample_rate != rate:
             raise _unreadable(f"its sample rate changes from {rate} to {frame.sample_rate} Hz")
-        samples += frame.samples
-        channels = max(channels, frame.layout.nb_channels)
-        _check_length(samples, rate, channels, max_s)
-        yield Part(mixer.mix(frame), rate, channels, mixer.channel)
+        channels, end = max(channels, frame.layout.nb_channels), begin + frame.samples
+        pieces = _cut(spans, begin, end)
+        n_kept += sum(last - first for first, last in pieces)
+        _check_length(n_kept, rate, channels, max_s)
+        if pieces:
+            samples = mixer.mix(frame)
+            for first, last in pieces:
+                yield Part(samples[first - begin : last - begin], rate, channels, mixer.channel)
+        elif begin == 0:
+            yield Part(np.zeros(0, np.float32), rate, channels, mixer.channel)  # tells that it can be decoded
+        begin = end
+        while spans and spans[0][1] <= begin:
+            spans.popleft()
+        if not spans:
+            return
+
+
+def _cut(spans: Iterable[tuple[int, int]], begin: int, end: int) -> list[tuple[int, int]]:
+    """Return what of ascending spans, all of which end after `begin`, is from there to `end`."""
+    return [(max(first, begin), min(last, end)) for first, last in takewhile(lambda span: span[0] < end, spans)]
+
+
+def _sample_spans(spans_s: SpansS, rate: int) -> list[tuple[int, int]]:
+    return [(round(begin_s * rate), round(end_s * rate)) for begin_s, end_s in spans_s]
 
 
 def _streams(container: InputContainer, demuxer: str) -> list[AudioStream]:

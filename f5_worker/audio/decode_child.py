@@ -2,8 +2,8 @@
 
     python -m f5_worker.audio.decode_child MEMORY_BYTES OPEN_CPU_S CPU_PER_S
 
-Request: REQUEST, then the file. Answer: blocks of BLOCK and samples, then one of END and a JSON object. RESET makes the
-samples before it void.
+Request: REQUEST, then the file and, as SPANs, the stretches to return, none for all of it. Answer: blocks of BLOCK and
+samples, then one of END and a JSON object. RESET makes the samples before it void.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from f5_worker.audio.decode import decode_parts
+from f5_worker.audio.decode import SpansS, decode_parts
 from f5_worker.audio.levels import Samples
 from f5_worker.audio.sandbox import confine
 from f5_worker.errors import WorkerError
 
 SOCKET = 0
-REQUEST = struct.Struct("<Qd")  # bytes of the file, `max_s`
+REQUEST = struct.Struct("<QdI")  # bytes of the file, `max_s`, number of spans
+SPAN = struct.Struct("<dd")  # of the recording, in seconds
 BLOCK = struct.Struct("<cI")  # kind, bytes that follow
 SAMPLES, RESET, END = b"S", b"R", b"E"
 BLOCK_SAMPLES = 1 << 16
@@ -35,13 +36,14 @@ BLOCK_SAMPLES = 1 << 16
 def main() -> None:
     """Serve files until the socket is closed, or until one is refused: then a new process is safer than this one."""
     memory_bytes, open_cpu_s, cpu_per_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
-    _serve(_wav(), 1.0, open_cpu_s, send=lambda kind, data: None)  # PyAV loads modules late: now, or never
+    _serve(_wav(), 1.0, (), open_cpu_s, send=lambda kind, data: None)  # PyAV loads modules late: now, or never
     _send(END, json.dumps({"missing": confine(memory_bytes)}).encode())
     while request := _read(REQUEST.size):
-        n_bytes, max_s = REQUEST.unpack(request)
-        data = _read(n_bytes)
+        n_bytes, max_s, n_spans = REQUEST.unpack(request)
+        data, spans_s = _read(n_bytes), list(SPAN.iter_unpack(_read(n_spans * SPAN.size)))
         _limit_cpu(open_cpu_s)
-        answer = _serve(data, max_s, max(cpu_per_s * max_s, open_cpu_s), _send)
+        decoded_s = spans_s[-1][1] if spans_s else max_s
+        answer = _serve(data, max_s, spans_s, max(cpu_per_s * decoded_s, open_cpu_s), _send)
         _send(END, json.dumps(answer).encode())
         if "error" in answer:
             return
@@ -55,12 +57,14 @@ def _limit_cpu(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _serve(data: bytes, max_s: float, cpu_s: float, send: Callable[[bytes, bytes], None]) -> dict[str, Any]:
+def _serve(
+    data: bytes, max_s: float, spans_s: SpansS, cpu_s: float, send: Callable[[bytes, bytes], None]
+) -> dict[str, Any]:
     """Write a file's samples in blocks and return the rest of the answer."""
     kept: list[Samples] = []
     rate, channels, channel, n_kept = 0, 0, None, 0
     try:
-        for part in decode_parts(data, max_s):
+        for part in decode_parts(data, max_s, spans_s):
             if not rate:
                 _limit_cpu(cpu_s)  # it could be opened: what follows is in proportion to its length
             if part.channel != channel:

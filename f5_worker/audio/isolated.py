@@ -14,14 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
 
 from f5_worker import cancellation
-from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, check_size, join_parts
-from f5_worker.audio.decode_child import BLOCK, END, REQUEST, RESET
+from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, SpansS, check_size, join_parts, split_spans
+from f5_worker.audio.decode_child import BLOCK, END, REQUEST, RESET, SPAN
 from f5_worker.audio.formats import input_labels
 from f5_worker.audio.sandbox import ROOT, child_environment
 from f5_worker.audio.sniff import locate
@@ -32,7 +32,7 @@ from f5_worker.process import describe_exit
 MAX_PROCESSES = 4
 OPEN_CPU_S = 1.0  # until the first frame: 10 ms for a file of 25 MB; a tag of 0.9 MB takes FFmpeg 21 s
 CPU_PER_S = 4.0 / 600.0  # from then on, for each second of `max_s`: ten minutes take at most 2 s, as Opus
-WALL_S = 30.0  # for a machine that is busy with other work
+WALL_S, WALL_FOR_S = 30.0, 600.0  # for a machine that is busy with other work; longer recordings in proportion
 START_S = 60.0
 MEMORY_BYTES = 96 * 2**20  # besides the file: frames are passed on as they are decoded
 MAX_BLOCK_BYTES = 1 << 20  # a block is at most two of BLOCK_SAMPLES
@@ -64,10 +64,22 @@ class DecoderPool:
             ReferenceTooLarge: more bytes, seconds, channels or samples than allowed.
             InternalError: a process cannot be started.
         """
-        check_size(len(data), max_bytes)
-        locate(data)  # what is not audio needs no process, and costs none
-        with self._decoder(max_bytes) as decoder:
-            return decoder.decode(data, max_s, self._wall_s)
+        with self._decoder_for(data, max_bytes) as decoder:
+            return decoder.decode(data, max_s, (), self._wall_s)
+
+    def decode_spans(self, data: bytes, spans_s: SpansS, *, max_bytes: int, max_s: float) -> list[Audio]:
+        """Decode stretches of a file of any length; those after its end are empty. Memory is that of the stretches.
+
+        Args:
+            spans_s: the stretches, at least one.
+            max_s: of all stretches together.
+
+        Raises:
+            ReferenceUnreadable, ReferenceTooLarge, InternalError: as `decode`.
+        """
+        wall_s = self._wall_s * max(1.0, spans_s[-1][1] / WALL_FOR_S)
+        with self._decoder_for(data, max_bytes) as decoder:
+            return split_spans(decoder.decode(data, max_s, spans_s, wall_s), spans_s)
 
     def warm_up(self, max_bytes: int) -> None:
         """Start a process, so that the first file need not wait for it."""
@@ -80,6 +92,11 @@ class DecoderPool:
             idle, self._idle = self._idle, []
         for decoder in idle:
             decoder.end()
+
+    def _decoder_for(self, data: bytes, max_bytes: int) -> AbstractContextManager[_Decoder]:
+        check_size(len(data), max_bytes)
+        locate(data)  # what is not audio needs no process, and costs none
+        return self._decoder(max_bytes)
 
     @contextmanager
     def _decoder(self, max_bytes: int) -> Iterator[_Decoder]:
@@ -135,14 +152,15 @@ class _Decoder:
         """Return whether the process still runs: the kernel may have ended it to get memory."""
         return self._process.poll() is None
 
-    def decode(self, data: bytes, max_s: float, wall_s: float) -> Audio:
-        """Decode a file; see `DecoderPool.decode`. After an error the process is of no further use."""
+    def decode(self, data: bytes, max_s: float, spans_s: SpansS, wall_s: float) -> Audio:
+        """Decode a file, or joined stretches of it; see `DecoderPool`. After an error the process is of no use."""
         until = time.monotonic() + wall_s
         blocks: list[bytes] = []
         try:
             with cancellation.abort_after(wall_s, self._process.kill):
-                self._send(REQUEST.pack(len(data), max_s), until)
+                self._send(REQUEST.pack(len(data), max_s, len(spans_s)), until)
                 self._send(data, until)
+                self._send(b"".join(SPAN.pack(*span) for span in spans_s), until)
                 answer = self._receive_end(until, blocks)
             _left_s(until)  # it may have been killed after its answer
             cancellation.check()
@@ -154,6 +172,8 @@ class _Decoder:
         if "error" in answer:
             raise _ERRORS[answer["error"]](answer["message"])
         facts = answer["sample_rate"], answer["channels"], answer["channel"]
+        if spans_s and answer["sample_rate"] and not blocks:
+            return Audio(np.zeros(0, np.float32), *facts)  # it ends before the first of them
         return join_parts(Part(np.frombuffer(block, np.float32), *facts) for block in blocks)
 
     def end(self) -> None:
@@ -218,4 +238,4 @@ def _refused(what: str) -> ReferenceUnreadable:
 
 
 POOL = DecoderPool()
-decode = POOL.decode
+decode, decode_spans = POOL.decode, POOL.decode_spans

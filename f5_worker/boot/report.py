@@ -38,6 +38,7 @@ class BootReport:
     weights: dict[str, Any] | None = None
     extra_models: dict[str, str] | None = None
     recogniser: dict[str, Any] | None = None
+    speaker_encoder: str | None = None
     phases_ms: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -101,6 +102,7 @@ class BootReport:
             "weights": (self.weights or {}).get("reason"),
             "extra models": ", ".join(self.extra_models) if self.extra_models else None,
             "recogniser": _recogniser_row(self.recogniser),
+            "speaker model": self.speaker_encoder,
         }
         lines = [f"{name:<14} {value}" for name, value in rows.items() if value is not None]
         lines += [_path_row(path) for path in facts.get("paths", ())]

@@ -23,6 +23,7 @@ from f5_worker.boot.weights.pins import PinPolicy
 from f5_worker.boot.weights.recogniser import FoundRecogniser, find_recogniser
 from f5_worker.boot.weights.weights import CopyPrecision, FoundModel, WeightRoots, find_model
 from f5_worker.errors import ModelUnavailable, SettingsInvalid
+from f5_worker.models.speaker.checkpoint import find_speaker_weights
 from f5_worker.settings import VOLUME, Settings, join_model_dirs, load_settings, unknown_variables, variable
 from f5_worker.storage import files
 from f5_worker.storage.s3_config import bucket_for, bucket_warnings
@@ -83,6 +84,7 @@ def diagnose(environ: MutableMapping[str, str]) -> BootReport:
         find_weights(copy, settings, report, dry=True)
         find_extra_models(copy, settings, report, dry=True)
         find_asr_model(copy, settings, report, dry=True)
+        find_speaker_encoder(settings, report)
     return report
 
 
@@ -169,13 +171,14 @@ def ensure_weights(environ: MutableMapping[str, str], settings: Settings, report
 
 
 def ensure_extras(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
-    """Find or make the optional files: extra models and the recogniser. A worker serves without them, too."""
+    """Find or make the optional files: further models of all kinds. A worker serves without them, too."""
     extra_models = find_extra_models(environ, settings, report, dry=False)
     if extra_models:
         environ["F5_EXTRA_MODEL_DIRS"] = join_model_dirs(extra_models)
     recogniser = find_asr_model(environ, settings, report, dry=False)
     if recogniser.directory is not None:
         environ["F5_ASR_DIR"] = str(recogniser.directory)
+    find_speaker_encoder(settings, report)
 
 
 def keep_compiled_kernels(environ: MutableMapping[str, str], settings: Settings, report: BootReport) -> None:
@@ -219,6 +222,16 @@ def find_asr_model(environ: Mapping[str, str], settings: Settings, report: BootR
     }
     report.problems += [f"recogniser: {note}" for note in found.notes]
     return found
+
+
+def find_speaker_encoder(settings: Settings, report: BootReport) -> None:
+    """Find and check the speaker encoder that the settings name, and put it or the problem into the report."""
+    try:
+        weights = find_speaker_weights(settings)
+    except ModelUnavailable as error:
+        report.problems.append(f"speaker encoder: {error.message}")
+    else:
+        report.speaker_encoder = None if weights is None else str(weights)
 
 
 def _roots(environ: Mapping[str, str], settings: Settings) -> WeightRoots:

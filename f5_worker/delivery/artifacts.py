@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.subtitles.formats import SUBTITLE_FORMATS
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SAFE_PART = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,16 @@ def safe_id(job_id: str) -> str:
     replaced by a random id, so that no two jobs write to one file.
     """
     return job_id if _SAFE_ID.fullmatch(job_id) else secrets.token_hex(16)
+
+
+def safe_part(safe_id: str, part: str) -> str:
+    """Return the name of a part of a job: a part's own name, or a hash of it if that could be a path, after the job's.
+
+    Args:
+        part: from the caller; different parts of a job have different names.
+    """
+    own = part if _SAFE_PART.fullmatch(part) else hashlib.blake2b(part.encode(), digest_size=18).hexdigest()
+    return f"{safe_id}-{own}"
 
 
 def audio_artifact(safe_id: str, format: str, data: bytes) -> Artifact:

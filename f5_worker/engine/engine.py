@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from f5_worker.cancellation import JobControl
-from f5_worker.engine.scheduler import EngineJob, RunningSegment, Scheduler
+from f5_worker.engine.scheduler import SMALL_FORWARD_FRAMES, EngineJob, RunningSegment, Scheduler
+from f5_worker.engine.speed import DeviceSpeed
 from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
 from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
@@ -57,6 +58,7 @@ class Engine:
 
     Attributes:
         load: of the device, for metrics.
+        speed: of the models on it.
     """
 
     def __init__(self, runner: ModelRunner[Any], batch_frames: int) -> None:
@@ -67,7 +69,7 @@ class Engine:
         self._steps_since_oom = 0
         self._scheduler = Scheduler(FORWARDS_ON_DEVICE * batch_frames)
         self._running: list[RunningSegment] = []
-        self.load = EngineLoad(batch_frames)
+        self.load, self.speed = EngineLoad(batch_frames), DeviceSpeed()
         self._calls: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -90,7 +92,7 @@ class Engine:
         Args:
             runner: the model that runs them; None for the default one.
             early: the caller streams: later segments wait until the first is finished, so that it is done early.
-            share: from where to where of the caller's work they are, for its progress.
+            share: from where to where of the caller's work they are, for its progress; equal to report none.
         """
         job = EngineJob(segments, control, runner or self._runner, early, share)
         with self._changed:
@@ -222,7 +224,9 @@ class Engine:
             fault = None
         except Exception as error:  # noqa: BLE001 - raised again in the job's thread; this thread must continue
             fault = error
-        _share_time(items, time.monotonic() - started_s)
+        elapsed_s = time.monotonic() - started_s
+        _share_time(items, elapsed_s)
+        self.speed.add(items[0].job.runner, _work(items) if work is _step and fault is None else 0, elapsed_s)
         if fault is None:
             return
         is_oom = isinstance(fault, OutOfMemory)
@@ -277,6 +281,13 @@ def _finish(items: list[RunningSegment]) -> None:
 
 def _frames(items: Sequence[RunningSegment]) -> int:
     return sum(item.segment.forward_frames for item in items)
+
+
+def _work(items: Sequence[RunningSegment]) -> int:
+    """Return what a step of these segments is worth: a GPU takes as long for fewer frames, and does more with more."""
+    if items[0].job.runner.whole_segments:
+        return sum(item.work for item in items)
+    return max(SMALL_FORWARD_FRAMES, _frames(items))
 
 
 def _share_time(items: Sequence[RunningSegment], elapsed_s: float) -> None:

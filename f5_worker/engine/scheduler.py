@@ -109,8 +109,10 @@ class EngineJob:
         return RunningSegment(self, index, segment, waited_s)
 
     def report_progress(self) -> None:
-        """Report the share of steps done to the job's control."""
+        """Report the share of steps done to the job's control, unless they are no part of the caller's work."""
         begin, end = self._share
+        if begin == end:
+            return
         self.control.on_progress(begin + (end - begin) * self._steps_done / self._steps)
 
     def count_step(self) -> None:

@@ -18,7 +18,7 @@ from f5_worker.http.middleware import REQUEST_ID, AccessLog, BodyLimit, Keys, ap
 from f5_worker.http.openapi import describe
 from f5_worker.http.routes import elevenlabs, jobs, native, openai, openai_voices, page, status, stream_input
 from f5_worker.http.service import Service, service_of
-from f5_worker.schema.requests import MAX_FAULTS
+from f5_worker.schema.actions import MAX_FAULTS
 from f5_worker.settings import Settings
 
 ROUTERS = (

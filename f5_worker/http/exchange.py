@@ -19,7 +19,7 @@ from f5_worker.delivery.inline import NoLimit, ResponseLimit
 from f5_worker.errors import JobTimeout, WorkerError
 from f5_worker.http.progress import JobProgress, ProgressFeed, with_progress
 from f5_worker.http.service import service_of
-from f5_worker.schema.responses import SpeechResponse
+from f5_worker.schema.responses import BatchItemResponse, BatchResponse, SpeechResponse
 from f5_worker.server.connection import while_connected
 from f5_worker.server.jobs import MAX_UNREAD_S, JobTicket
 from f5_worker.server.limits import JsonLimit
@@ -29,6 +29,8 @@ WARNINGS = "X-Warnings"
 MAX_HEADER_CHARS = 1_000
 Items: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse, None]
 ItemsAndProgress: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse | JobProgress, None]
+BatchItems: TypeAlias = AsyncGenerator[BatchItemResponse | BatchResponse, None]
+BatchItemsAndProgress: TypeAlias = AsyncGenerator[BatchItemResponse | BatchResponse | JobProgress, None]
 
 
 async def answer(request: Request, contract: Contract) -> Json:
@@ -59,7 +61,8 @@ async def answer_detached(
         return await service.any_runner.answer_at_once(ticket, work)
     with service.metrics.job() as observed:
         response = await service.runner.answer(ticket, work)
-        observed.end(response.get("audio"), response.get("metrics"))
+        for result in (response, *(item.get("result", {}) for item in response.get("items", ()))):
+            observed.end(result.get("audio"), result.get("metrics"))
         return response
 
 
@@ -93,6 +96,18 @@ def open_stream_with_progress(request: Request, contract: Contract) -> ItemsAndP
     return with_progress(stream(request, contract, parsed, feed), feed)
 
 
+def open_batch(request: Request, contract: Contract) -> BatchItemsAndProgress:
+    """Return the items of a batch as they are done, then its summary, and its progress between them.
+
+    Raises:
+        WorkerError: the request cannot be read, or the worker is not ready.
+    """
+    parsed = contract.read()
+    service_of(request).runner  # noqa: B018 - raises if there is none
+    feed = ProgressFeed()
+    return with_progress(_stream_batch(request, contract, parsed, feed), feed)
+
+
 async def stream(
     connection: HTTPConnection,
     contract: Contract,
@@ -118,6 +133,21 @@ async def stream(
                     observed.chunk(item.duration_s)
                 else:
                     observed.end(item.audio.model_dump(), item.metrics.model_dump())
+                yield item
+
+
+async def _stream_batch(
+    connection: HTTPConnection, contract: Contract, parsed: object, on_progress: Callable[[float], None]
+) -> BatchItems:
+    service = service_of(connection)
+    work = ACTIONS[type(parsed)].items
+    assert work is not None, "a batch"  # noqa: S101
+    ticket = _ticket(connection, contract, NoLimit(), on_progress)
+    with service.metrics.job() as observed:
+        async with aclosing(service.runner.iterate(ticket, lambda call: work(parsed, call))) as items:
+            async for item in items:
+                if isinstance(item, BatchItemResponse) and item.result is not None:
+                    observed.end(item.result.audio.model_dump(), item.result.metrics.model_dump())
                 yield item
 
 

@@ -15,15 +15,17 @@ from f5_worker.api.openai import ROUTE, SpeechInput
 from f5_worker.http.bodies import FORM
 from f5_worker.http.routes import elevenlabs
 from f5_worker.http.sse import MIME
-from f5_worker.schema.requests import ACTIONS
-from f5_worker.schema.responses import DubResponse, HealthResponse, SynthesizeResponse
+from f5_worker.schema.actions import ACTIONS
+from f5_worker.schema.responses import BatchResponse, DubResponse, HealthResponse, SynthesizeResponse
 
 _JSON = "application/json"
 _RESPONSES: Mapping[str, type[BaseModel]] = {
     "/v1/synthesize": SynthesizeResponse,
     "/v1/dub": DubResponse,
+    "/v1/batch": BatchResponse,
     "/health": HealthResponse,
 }
+_STREAMED = {"/v1/synthesize": (MIME, "audio/*"), "/v1/dub": (MIME, "audio/*"), "/v1/batch": (MIME,)}
 # Of other services' calls, and how they are sent.
 _BODIES: Mapping[str, type[BaseModel]] = {ROUTE: SpeechInput, elevenlabs.ADD_VOICE: NewVoiceForm, **elevenlabs.BODIES}
 _TYPES = {path: (FORM,) if path == elevenlabs.ADD_VOICE else (_JSON,) for path in _BODIES}
@@ -74,8 +76,7 @@ def _make(app: FastAPI, paths: Mapping[str, str], needs_key: bool) -> dict[str, 
     for path, kind in _RESPONSES.items():
         for operation in described["paths"][path].values():
             operation["responses"]["200"]["content"] = {_JSON: {"schema": written[kind, "serialization"]}}
-            if path != "/health":
-                operation["responses"]["200"]["content"] |= {MIME: {}, "audio/*": {}}
+            operation["responses"]["200"]["content"] |= {kind: {} for kind in _STREAMED.get(path, ())}
     for operations in described["paths"].values():
         for operation in operations.values():
             operation["responses"] = {code: told for code, told in operation["responses"].items() if code != "422"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -17,10 +19,13 @@ from f5_worker.log import logger
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.published import published
 from f5_worker.settings import Settings
+from f5_worker.storage.files import sha256_of
 from f5_worker.text.traits import TextTraits
 
 if TYPE_CHECKING:
     from f5_worker.models.f5.cuda.attention_choice import Measured
+
+MAX_FINGERPRINTS = 64
 
 
 class Model(ModelRunner[Any], Protocol):
@@ -29,6 +34,10 @@ class Model(ModelRunner[Any], Protocol):
     @property
     def name(self) -> str:
         """Return the name by which jobs choose it."""
+
+    @property
+    def directory(self) -> Path:
+        """Return where its files are."""
 
     @property
     def engine(self) -> Literal["own", "upstream"]:
@@ -93,6 +102,7 @@ class ModelRegistry:
         self._max_bytes = settings.models_memory_mb * 1_000_000
         self._loaded: OrderedDict[str, _Entry] = OrderedDict()  # the least recently used first
         self._lock = threading.Lock()
+        self._fingerprint = functools.lru_cache(MAX_FINGERPRINTS)(_sha256_of_files)
 
     def names(self) -> list[str]:
         """Return the names that jobs may choose, the default first."""
@@ -102,6 +112,17 @@ class ModelRegistry:
         """Return the languages of a published checkpoint, the main one first; none for other checkpoints."""
         checkpoint = published().get(name)
         return checkpoint.languages if checkpoint else ()
+
+    def fingerprint(self, name: str | None) -> str:
+        """Return a hash of all files of a checkpoint; None is the default. Reads gigabytes, once in a process.
+
+        Raises:
+            UnknownModel: this worker does not have it.
+        """
+        if name is None or name == self.default.name:
+            return self._fingerprint(self.default.directory)
+        self.check(name)
+        return self._fingerprint(self._directories[name])
 
     def check(self, name: str) -> None:
         """Raise if this worker does not have the checkpoint.
@@ -166,3 +187,8 @@ class ModelRegistry:
             return f"{name} is known, but this worker did not fetch it; add it to F5_EXTRA_MODELS ({available})"
         close = difflib.get_close_matches(name, self.names(), n=1)
         return f"the model is unknown; {f'did you mean {close[0]!r}? ' if close else ''}{available}"
+
+
+def _sha256_of_files(directory: Path) -> str:
+    paths = sorted(path for path in directory.iterdir() if path.is_file())
+    return hashlib.sha256("\n".join(f"{path.name} {sha256_of(path)}" for path in paths).encode()).hexdigest()

@@ -1,23 +1,21 @@
-"""The native contract's requests. The limits that no setting changes are here; responses are in responses.py."""
+"""The native contract's requests and the fields that they share; the limits that no setting changes are here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from f5_worker.audio.formats import AUDIO_FORMATS
-from f5_worker.errors import InvalidInput, UnknownAction
 from f5_worker.schema.captions import SubtitleStyle
-from f5_worker.schema.faults import describe_fault, either, json_name, nearest, show
 from f5_worker.schema.text import Language, MarkupFields, Pronunciations, SpokenTextFields
+from f5_worker.schema.verify import MAX_TAKES, VerifyFields
 from f5_worker.schema.voices import MAX_VOICE_CHARS, AnyVoiceName, KeyedInput
 
 MAX_TEXT_CHARS = 20_000
 MAX_SUBTITLE_CHARS = 400_000  # the SRT of ten hours of speech
 MAX_SEED = 2**32 - 1
-MAX_FAULTS = 20  # of one request that are told
 VOICE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 
 NFE_OF_QUALITY: Mapping[str, int] = {"fast": 7, "balanced": 16, "best": 32}
@@ -55,7 +53,7 @@ class CaptionsInput(Input):
     style: SubtitleStyle = Field(default_factory=SubtitleStyle, description="How cues are made; see below.")
 
 
-class _SpeechFields(KeyedInput, SpokenTextFields, Input):
+class SpeechFields(KeyedInput, SpokenTextFields, VerifyFields, Input):
     """The fields that decide how the model speaks."""
 
     voice: AnyVoiceName | None = Field(None, description="A voice of the library, by name.")
@@ -70,7 +68,7 @@ class _SpeechFields(KeyedInput, SpokenTextFields, Input):
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="The same input and seed give the same audio.")
 
     @model_validator(mode="after")
-    def _one_voice(self) -> _SpeechFields:
+    def _one_voice(self) -> SpeechFields:
         if self.voice is not None and self.reference is not None:
             raise ValueError('give either voice: "<name>" or reference: {audio, transcript}')
         if self.quality is not None and self.nfe_step is not None:
@@ -78,7 +76,7 @@ class _SpeechFields(KeyedInput, SpokenTextFields, Input):
         return self
 
 
-class _ResultFields(Input):
+class ResultFields(Input):
     """The fields that decide what is returned."""
 
     format: AudioFormatName = Field(
@@ -101,7 +99,7 @@ class _ResultFields(Input):
     allow_reencode: bool = Field(False, description="Return a result that is too large as opus or mp3 instead.")
 
     @model_validator(mode="after")
-    def _rate_exists(self) -> _ResultFields:
+    def _rate_exists(self) -> ResultFields:
         rates = AUDIO_FORMATS[self.format].sample_rates
         if self.sample_rate not in rates:
             raise ValueError(f"{self.format} does not have {self.sample_rate} Hz; use {', '.join(map(str, rates))}")
@@ -113,7 +111,7 @@ class _ResultFields(Input):
         return self.timings is not None or self.captions is not None
 
 
-class TextInput(MarkupFields, _SpeechFields, _ResultFields):
+class TextInput(MarkupFields, SpeechFields, ResultFields):
     """A text to speak in the voice of a reference."""
 
     text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, description="The text to speak, 1..20,000 characters.")
@@ -139,38 +137,21 @@ class SynthesizeInput(TextInput):
     """`action: "synthesize"`: speak a text in the voice of a reference."""
 
     action: Literal["synthesize"] = Field("synthesize", description="The action; this is the default.")
+    takes: int = Field(
+        1, ge=1, le=MAX_TAKES, description="Speak the text so many times, 1..5, with other seeds, to choose from."
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_takes(self) -> SynthesizeInput:
+        if self.takes > 1 and self.verify is not None:
+            raise ValueError("give either takes, to choose from, or verify: {takes}, of which the best is chosen")
+        return self
 
 
 class PreviewInput(TextInput):
     """`action: "preview"`: what `synthesize` would speak, without speaking it; the fields are the same."""
 
     action: Literal["preview"]
-
-
-class DubInput(_SpeechFields, _ResultFields):
-    """`action: "dub"`: one track in which each line of the subtitles starts at its time."""
-
-    action: Literal["dub"]
-    subtitles: str = Field(
-        min_length=1, max_length=MAX_SUBTITLE_CHARS, description="Lines to speak and their times: SRT, VTT, ASS, ..."
-    )
-    non_speech: Literal["skip", "speak"] = Field(
-        "skip", description="Sounds and music (`[door slams]`, `(sighs)`, `♪ la la ♪`): silent, or `speak` them."
-    )
-    voices: dict[str, AnyVoiceName] = Field(
-        default_factory=dict, max_length=32, description="Voices of the speakers: `{speaker: voice}`."
-    )
-    min_speed: float = Field(0.8, ge=0.5, le=1, description="Slowest speed of a line.")
-    max_speed: float = Field(1.5, ge=1, le=2, description="Fastest speed of a line.")
-    track_s: float | None = Field(
-        None, gt=0, le=14_400, description="Length of the track; absent: until the last line's end."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> DubInput:
-        if self.trim_silence or self.pad_start_s:
-            raise ValueError("trim_silence and pad_start_s would move the lines from their times; leave them out")
-        return self
 
 
 class VoiceDefaultsInput(Input):
@@ -246,44 +227,3 @@ class DiagnoseInput(Input):
     """`action: "diagnose"`: the boot report; answered without the model, and also when the worker could not start."""
 
     action: Literal["diagnose"]
-
-
-VoiceRequest = VoicesAddInput | VoicesListInput | VoicesGetInput | VoicesDeleteInput | VoicesReportInput
-SpeechRequest = TextInput | DubInput
-Request = SynthesizeInput | DubInput | VoiceRequest | PreviewInput | HealthInput | DiagnoseInput
-ACTIONS: Mapping[str, type[Request]] = {
-    get_args(kind.model_fields["action"].annotation)[0]: kind for kind in get_args(Request)
-}
-
-Checked = TypeVar("Checked", bound=BaseModel)
-
-
-def parse_input(value: object) -> Request:
-    """Parse the job's `input`.
-
-    Raises:
-        UnknownAction: `action` is not one of ACTIONS.
-        InvalidInput: every fault of the input, each with field, value and accepted range.
-    """
-    if not isinstance(value, dict):
-        raise InvalidInput(
-            f'input is {json_name(value)}; send a JSON object such as {{"text": "Hello.", "voice": "joe"}}'
-        )
-    action = value.get("action", "synthesize")
-    if not isinstance(action, str) or action not in ACTIONS:
-        raise UnknownAction(f"action {show(action)} does not exist{nearest(action, ACTIONS)}; use {either(ACTIONS)}")
-    return check(ACTIONS[action], value)
-
-
-def check(model: type[Checked], value: Mapping[str, Any]) -> Checked:
-    """Validate `value` as a model.
-
-    Raises:
-        InvalidInput: every fault, up to MAX_FAULTS, each with field, value and accepted range.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        faults = [describe_fault(item, model) for item in error.errors(include_url=False)[:MAX_FAULTS]]
-        more = error.error_count() - len(faults)
-        raise InvalidInput("; ".join([*faults, f"and {more} more"] if more else faults)) from None

@@ -52,6 +52,29 @@ class CaptionResponse(Response):
     expires_at: str | None = None
 
 
+class VerifiedResponse(Response):
+    """How the recogniser heard a segment, or a line, in the take that was kept.
+
+    Attributes:
+        passed: it says its text, within the limits that were asked for.
+        wer: share of its words that are wrong, missing or too many.
+        run: how many of them in a row.
+        similarity: of its voice to the reference, -1..1; where a speaker encoder is there and it is not too short.
+        takes: how often it was spoken.
+        seed: of a request that speaks it as this take.
+        faults: what is wrong, and `heard`: what was heard instead; where it did not pass.
+    """
+
+    passed: bool
+    wer: float
+    run: int
+    similarity: float | None = None
+    takes: int
+    seed: int
+    faults: list[str] | None = None
+    heard: str | None = None
+
+
 class SegmentResponse(Response):
     """One segment of the text, and when it is spoken; `speaker` where the text names one."""
 
@@ -59,6 +82,7 @@ class SegmentResponse(Response):
     speaker: str | None = None
     start_s: float
     end_s: float
+    verified: VerifiedResponse | None = None
 
 
 class WordResponse(Response):
@@ -90,6 +114,7 @@ class LineResponse(Response):
     end_s: float
     speed: float
     overlap_s: float
+    verified: VerifiedResponse | None = None
 
 
 class Metrics(Response):
@@ -100,6 +125,7 @@ class Metrics(Response):
     text_ms: float
     engine_wait_ms: float
     engine_ms: float
+    verify_ms: float = 0.0
     timing_ms: float = 0.0
     post_ms: float = 0.0
     encode_ms: float = 0.0
@@ -121,16 +147,55 @@ class SpeechResponse(Response):
     warnings: list[str]
 
 
+class TakeResponse(Response):
+    """One of several takes of a text: `audio` of those that are not the response's own."""
+
+    seed: int
+    verified: VerifiedResponse | None = None
+    audio: AudioResponse | None = None
+
+
 class SynthesizeResponse(SpeechResponse):
-    """The response to `synthesize`."""
+    """The response to `synthesize`: of the best take, where there are several."""
 
     segments: list[SegmentResponse]
+    takes: list[TakeResponse] | None = None
 
 
 class DubResponse(SpeechResponse):
     """The response to `dub`."""
 
     lines: list[LineResponse]
+
+
+class ErrorResponse(Response):
+    """An error of a part of a job, as `code` and what would follow it in the error of a whole job."""
+
+    code: str
+    message: str
+
+
+class BatchItemResponse(Response):
+    """One item of a batch with its `result` or its `error`.
+
+    Attributes:
+        index: its place in the request.
+        resumed: it was found, spoken by an earlier job with the same `resume_key`.
+    """
+
+    id: str
+    index: int
+    resumed: bool | None = None
+    result: SynthesizeResponse | None = None
+    error: ErrorResponse | None = None
+
+
+class BatchResponse(Response):
+    """The response to `batch`: how many items have a result and an error. `items` is absent in the end of a stream."""
+
+    succeeded: int
+    failed: int
+    items: list[BatchItemResponse] | None = None
 
 
 class ChunkAudioResponse(_WithData):
@@ -149,6 +214,59 @@ class ChunkResponse(Response):
     start_s: float
     duration_s: float
     words: list[WordResponse] | None = None
+
+
+class ChangePreview(Response):
+    """A part of the text as sent, `[begin, end)` in its characters, that is said otherwise than it is written."""
+
+    begin: int
+    end: int
+    written: str
+    spoken: str
+
+
+class SentencePreview(Response):
+    """A sentence as it will be spoken, the span in the text that it is from, and what differs between the two.
+
+    Attributes:
+        segment: index of the segment that it begins in.
+        voice: None for the request's own.
+    """
+
+    spoken: str
+    begin: int
+    end: int
+    language: str
+    voice: str | None = None
+    speaker: str | None = None
+    segment: int
+    changes: list[ChangePreview]
+
+
+class SegmentPreview(Response):
+    """A segment. estimated_s: its length; pause_s: the silence after it, `exact` where the text asks for it."""
+
+    text: str
+    voice: str | None = None
+    speaker: str | None = None
+    estimated_s: float
+    pause_s: float
+    exact: bool
+
+
+class PreviewResponse(Response):
+    """The reading of a text, without speech.
+
+    lead_s: the silence before the first segment; estimated_s: the length of the whole.
+    """
+
+    model: str
+    language: str
+    sentences: list[SentencePreview]
+    segments: list[SegmentPreview]
+    lead_s: float
+    estimated_s: float
+    warnings: list[str]
 
 
 class AttentionResponse(Response):
@@ -178,6 +296,7 @@ class HealthResponse(Response):
     attention: dict[str, AttentionResponse]
     voices: list[str]
     recogniser: bool
+    speaker_encoder: bool
     bucket: str
     streaming: bool
     uptime_s: float

@@ -20,6 +20,7 @@ from f5_worker.api.call import Call, ServerStatus
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import NoLimit, ResponseLimit
 from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, JobTimeout, WorkerError
+from f5_worker.schema.batch import BatchInput
 from f5_worker.server.admission import Admission, Place
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
@@ -52,6 +53,8 @@ class JobTicket:
     @property
     def n_chars(self) -> int:
         """Return how long the text is, 0 if the request speaks none: a measure of the work."""
+        if isinstance(self.request, BatchInput):
+            return self.request.n_chars
         return len(getattr(self.request, "text", None) or getattr(self.request, "subtitles", None) or "")
 
 
@@ -158,6 +161,7 @@ class JobRunner:
             job_id=ticket.job_id,
             own_bucket=ticket.own_bucket,
             limit=ticket.limit,
+            told=self.told,
         )
 
     def _start(self, call: Call, place: Place, work: Callable[[], T]) -> Future[T]:

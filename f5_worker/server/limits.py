@@ -77,7 +77,7 @@ class StreamLimit:
         self._limit = limit
         self._n_bytes = 0
 
-    def add(self, item: Mapping[str, Any] | str, duration_s: float, format: str) -> None:
+    def add(self, item: Mapping[str, Any] | str, duration_s: float = 0.0, format: str | None = None) -> None:
         """Count an item.
 
         Args:

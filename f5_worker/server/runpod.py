@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from f5_worker.api.actions import ACTIONS
+from f5_worker.api.actions import ACTIONS, Action
 from f5_worker.api.call import Call
 from f5_worker.api.contracts import contract_of
 from f5_worker.api.native import Contract, Json
-from f5_worker.schema.responses import SpeechResponse
+from f5_worker.schema.responses import BatchItemResponse, BatchResponse, SpeechResponse
 from f5_worker.server.jobs import JobRunner, JobTicket
 from f5_worker.server.limits import MAX_ITEM_BYTES, JsonLimit, StreamLimit, split_chunk, split_item
 from f5_worker.server.progress import Progress, send_to_runpod
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.voices.places import owner_of
+
+NAMES_BYTES = 1_000  # of `id`, `index` and `partial` in an item
 
 
 class QueueServer:
@@ -52,8 +54,10 @@ class QueueServer:
         try:
             request = contract.read()
             action = ACTIONS[type(request)]
-            if contract.streams and action.stream is not None and self._runner.worker is not None:
-                async with aclosing(self._stream(job, contract, request, action.stream)) as items:
+            work = self._streamed(contract, action, request)
+            if work is not None and self._runner.worker is not None:
+                ticket = self._ticket(job, contract.request, send_progress=False)
+                async with aclosing(self._runner.iterate(ticket, work)) as items:
                     async for item in items:
                         yield item
             else:
@@ -73,20 +77,16 @@ class QueueServer:
         answer = self._runner.answer if action.needs_worker else self._runner.answer_at_once
         return await answer(self._ticket(job, contract.request, send_progress=True), work)
 
-    async def _stream(
-        self,
-        job: Mapping[str, Any],
-        contract: Contract,
-        request: object,
-        stream: Callable[[Any, Call], Iterator[Any]],
-    ) -> AsyncGenerator[Json | str, None]:
-        def work(call: Call) -> Iterator[Json | str]:
-            yield from _items(contract, stream(request, call), StreamLimit(self._limit))
-
-        ticket = self._ticket(job, contract.request, send_progress=False)
-        async with aclosing(self._runner.iterate(ticket, work)) as items:
-            async for item in items:
-                yield item
+    def _streamed(
+        self, contract: Contract, action: Action, request: object
+    ) -> Callable[[Call], Iterator[Json | str]] | None:
+        """Return what yields the items of a stream; None for an action, or a contract, that does not stream."""
+        stream, items, total = action.stream, action.items, StreamLimit(self._limit)
+        if stream is not None and contract.streams:
+            return lambda call: _items(contract, stream(request, call), total)
+        if items is not None:
+            return lambda call: _batch_items(items(request, call), total)
+        return None
 
     def _ticket(self, job: Mapping[str, Any], request: object, *, send_progress: bool) -> JobTicket:
         return JobTicket(
@@ -118,6 +118,23 @@ def _items(
             items = _last_items(contract.last(item))
         for sent in items:
             total.add(sent, duration_s, contract.request.format)
+            yield sent
+
+
+def _batch_items(stream: Iterator[BatchItemResponse | BatchResponse], total: StreamLimit) -> Iterator[Json]:
+    """Yield the items of a batch as they are done, then its summary.
+
+    One that is too large for an item of a stream comes in several, of which all but the last are `partial`.
+    """
+    for item in stream:
+        if isinstance(item, BatchResponse):
+            items = [{"final": True, **item.to_json()}]
+        else:
+            *parts, last = split_item(item.to_json(), MAX_ITEM_BYTES - NAMES_BYTES)
+            names = {"id": item.id, "index": item.index}
+            items = [*({**names, "partial": True, **part} for part in parts), {**names, **last}]
+        for sent in items:
+            total.add(sent)
             yield sent
 
 

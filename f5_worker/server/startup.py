@@ -29,6 +29,7 @@ from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket, key_prefix
 from f5_worker.storage.s3_config import bucket_for
 from f5_worker.synthesis.context import Worker
+from f5_worker.verification.similarity import speaker_encoder_from
 from f5_worker.voices.library import Library
 from f5_worker.voices.places import open_stores
 
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# RunPod's SDK takes about so many jobs a second (runpod 1.12.0, rp_scale.py: it looks again after a second), so that with
+# few at a time the GPU waits for jobs: docs/scaling.md.
+GPU_CONCURRENCY = 32
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 FLASH_ATTN_WAIT_S = 30.0  # for its verification, once the model is loaded; a later result is for the next start
 
@@ -82,7 +86,8 @@ def load_worker(settings: Settings) -> Worker:
     load_in_background()  # so that the first job in a language does not wait for its grammar
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
-    recogniser = recogniser_from(settings, "cpu" if runner.device == "cpu" else "cuda", engine.run)
+    device = "cpu" if runner.device == "cpu" else "cuda"
+    recogniser = recogniser_from(settings, device, engine.run)
     if recogniser is not None and settings.asr_preload:
         recogniser.preload()
 
@@ -98,7 +103,7 @@ def load_worker(settings: Settings) -> Worker:
         tune_in_background(runner, engine, settings.warm_up_s, flash_attn)
     liveness.start(engine)
     return Worker(
-        settings=settings,
+        settings=_with_concurrency(settings, runner.device),
         models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),
         voices=Library(
             runner.directory / "voices",
@@ -110,10 +115,18 @@ def load_worker(settings: Settings) -> Worker:
         ),
         engine=engine,
         recogniser=recogniser,
+        speaker_encoder=speaker_encoder_from(settings, device, engine.run),
         bucket=bucket,
         bucket_state=bucket_state,
         pronunciations=pronunciations,
     )
+
+
+def _with_concurrency(settings: Settings, device: str) -> Settings:
+    """Return the settings with as many jobs at a time as suit the device, unless the operator has set it."""
+    if device == "cpu" or "concurrency" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"concurrency": GPU_CONCURRENCY})
 
 
 def tune_in_background(

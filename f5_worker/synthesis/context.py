@@ -13,6 +13,7 @@ from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
 from f5_worker.text.markup.pronunciations import Pronunciation
+from f5_worker.verification.similarity import SpeakerEncoder
 from f5_worker.voices.cache import ReferenceCache
 from f5_worker.voices.library import Library
 
@@ -24,7 +25,7 @@ class Worker:
     """The parts of a worker.
 
     Attributes:
-        recogniser, bucket: None where there is none.
+        recogniser, speaker_encoder, bucket: None where there is none.
         bucket_state: `none`, `ok`, or what the check at start found wrong with the bucket.
         caller_references: the callers' own clips, prepared.
         pronunciations: of all jobs (F5_PRONUNCIATIONS).
@@ -35,6 +36,7 @@ class Worker:
     voices: Library
     engine: Engine
     recogniser: Recogniser | None = None
+    speaker_encoder: SpeakerEncoder | None = None
     bucket: Bucket | None = None
     bucket_state: str = "none"
     caller_references: ReferenceCache = field(default_factory=lambda: ReferenceCache(CALLER_REFERENCES))

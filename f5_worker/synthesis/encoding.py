@@ -9,7 +9,7 @@ from functools import cached_property
 from f5_worker.alignment.timeline import Word
 from f5_worker.audio.encode import Encoder
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.schema.requests import SpeechRequest
+from f5_worker.schema.actions import SpeechRequest
 from f5_worker.synthesis.context import Stopwatch
 
 

@@ -12,14 +12,15 @@ from dataclasses import replace
 
 from f5_worker.alignment.timeline import Word
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.schema.requests import DubInput, SynthesizeInput
-from f5_worker.synthesis.dub import prepare_track
+from f5_worker.schema.dub import DubInput
+from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.synthesis.dub.track import prepare_track
 from f5_worker.synthesis.encoding import AudioChunk, ChunkEncoder
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.postprocess import needs_whole_audio, postprocess, silence
 from f5_worker.synthesis.prepare import Speech, prepare_text
 from f5_worker.synthesis.result import Recording, Result
-from f5_worker.synthesis.size import check_size, mode_of
+from f5_worker.synthesis.size import check_size, check_time, estimate, mode_of
 
 PIECE_S = 5.0  # encoded at a time where the audio is complete before it is encoded
 
@@ -42,6 +43,8 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
     early = job.streaming and not needs_whole_audio(request)
     with PREPARE[type(request)](job, request, early=early) as speech, closing(speech.parts) as parts:
         in_chunks = check_size(job, speech)
+        check_time(job, speech)
+        job.admit(estimate(job, speech))
         incremental = in_chunks and early
         encoder = ChunkEncoder(request, job.stopwatch)
         recording = Recording(job, speech, keeps_samples=not incremental or mode_of(job) == "s3")

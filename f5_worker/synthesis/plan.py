@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from f5_worker import cancellation
 from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput, TextTooLong
-from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, make_segment, mel_frames
+from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, forward_rows, make_segment, mel_frames
 from f5_worker.models.f5.duration import SHORT_TEXT_BYTES, target_frames
 from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
 from f5_worker.reference.prepare import Reference
@@ -65,6 +65,7 @@ class PlannedSegment:
 
     Attributes:
         passage: that it is a part of.
+        reference: of its voice.
         origins: for each of its characters the `(begin, end)` in the script's text.
         frames: mel frames that it is given.
         pause_s: the silence after it.
@@ -72,6 +73,7 @@ class PlannedSegment:
     """
 
     passage: SpokenPassage
+    reference: Reference
     text: str
     origins: tuple[tuple[int, int], ...]
     frames: int
@@ -92,13 +94,18 @@ class Plan:
         parts: the text of each segment that was made.
         segments: for the engine.
         duration_s: how long all is together, before the segments are trimmed and joined.
+        work: frames of a forward, times the steps that they take, at least.
         warnings: for the caller, when all segments are made.
     """
 
     def __init__(
-        self, lead_s: float, duration_s: float, coming: Iterable[tuple[PlannedSegment, Segment, set[str]]]
+        self,
+        lead_s: float,
+        duration_s: float,
+        coming: Iterable[tuple[PlannedSegment, Segment, set[str]]],
+        work: float = 0.0,
     ) -> None:
-        self.lead_s, self.duration_s = lead_s, duration_s
+        self.lead_s, self.duration_s, self.work = lead_s, duration_s, work
         self.parts: list[PlannedSegment] = []
         self.segments: list[Segment] = []
         self.warnings: list[str] = []
@@ -160,11 +167,15 @@ def make_plan(
         _check_length(duration_s, settings)
         plan = Plan(lead_s, duration_s, _segments(voiced, lead_s, vocabulary, params, settings))
         plan.make()
+        plan.work = sum(segment.nfe * segment.forward_frames for segment in plan.segments)
         return plan
     # Figures are shorter than their words: what is too long with them need not be read.
-    _check_length(lead_s + sum(_natural_s(passage, 0) for passage in passages), settings)
+    least_s = lead_s + sum(_natural_s(passage, 0) for passage in passages)
+    _check_length(least_s, settings)
     estimated_s = lead_s + sum(_natural_s(passage, WORD_BYTES) for passage in passages)
-    return Plan(lead_s, min(estimated_s, settings.max_audio_s), _segments(cut, lead_s, vocabulary, params, settings))
+    coming = _segments(cut, lead_s, vocabulary, params, settings)
+    work = least_s * FRAMES_PER_S * params.nfe * forward_rows(params.guidance_scale)
+    return Plan(lead_s, min(estimated_s, settings.max_audio_s), coming, work)
 
 
 def _segments(
@@ -215,6 +226,7 @@ def _cut(passage: VoicedPassage, first_s: float | None, one_sentence: bool) -> I
         is_exact = following is None and spoken.pause_s is not None
         yield PlannedSegment(
             spoken,
+            reference,
             piece.text,
             places,
             _frames(piece.text, reference, passage.speed),

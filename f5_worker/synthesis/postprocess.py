@@ -9,7 +9,8 @@ import numpy as np
 from f5_worker.audio.join import LEAD_S, TAIL_S
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, sound_span
 from f5_worker.audio.loudness import level
-from f5_worker.schema.requests import DubInput, SpeechRequest
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
 from f5_worker.synthesis.result import Result
 
 LOUDNESS_TOLERANCE_LU = 0.5

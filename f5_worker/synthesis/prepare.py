@@ -14,25 +14,28 @@ from typing import TYPE_CHECKING, TypeAlias
 from f5_worker.alignment.align import Aligned, Aligner, WhisperAligner
 from f5_worker.alignment.timeline import SpeakerTurn
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.engine.types import SegmentAudio
+from f5_worker.engine.types import Segment, SegmentAudio
 from f5_worker.errors import InvalidInput
 from f5_worker.models.registry import Model
 from f5_worker.reference.prepare import Reference, prepare
-from f5_worker.schema.requests import (
-    MAX_SEED,
-    NFE_OF_QUALITY,
-    ReferenceInput,
-    SpeechRequest,
-    SynthesizeInput,
-    TextInput,
-)
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.requests import MAX_SEED, NFE_OF_QUALITY, ReferenceInput, SynthesizeInput, TextInput
 from f5_worker.schema.responses import LineResponse
 from f5_worker.schema.sources import read_audio_source
 from f5_worker.schema.text import MAX_TEXT_VOICES
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.context import Stopwatch, Worker
 from f5_worker.synthesis.job import Job
-from f5_worker.synthesis.plan import Plan, SamplingParams, VoicedPassage, check_chars, make_plan, speed_into
+from f5_worker.synthesis.plan import (
+    Plan,
+    PlannedSegment,
+    SamplingParams,
+    VoicedPassage,
+    check_chars,
+    make_plan,
+    speed_into,
+)
+from f5_worker.synthesis.takes import CheckedSegment, KeptTake, Takes, takes_for
 from f5_worker.text.language import language_by_script
 from f5_worker.text.markup.pronunciations import of_voice
 from f5_worker.text.normalize import ensure_speakable
@@ -58,19 +61,23 @@ class Speech:
         text: what the word times are of: the text as sent, without its markup.
         parts: the audio in order. The device begins when the first part is asked for; closing it stops the device.
         duration_s: about how long the audio will be, before it is padded.
+        device_s: how long the device needs for it at least; None where that was not measured.
         model: name of the checkpoint.
         turns: who speaks which part of the text; empty where nothing says so.
         lines: of a dubbed track.
+        kept: the take of each segment that was checked, in order; complete with the last part.
     """
 
     text: str
     parts: AudioParts
     duration_s: float
+    device_s: float | None
     params: SamplingParams
     model: str
     warnings: Sequence[str]
     turns: Sequence[SpeakerTurn] = ()
     lines: Sequence[LineResponse] = ()
+    kept: Sequence[KeptTake] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +104,18 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
     """
     with plan_text(job, request, early=early, at_once=request.fix_duration_s is not None) as text:
         passages = text.script.passages
+        keeps_length = request.fix_duration_s is not None
+        takes = takes_for(job, text.params, text.model, text.warnings, keeps_length=keeps_length)
         yield Speech(
             text=text.script.text.text,
-            parts=_speak(job, request, text, early=early),
+            parts=_speak(job, request, text, takes, early=early),
             duration_s=request.fix_duration_s or text.plan.duration_s,
+            device_s=job.worker.engine.speed.seconds_for(text.model, text.plan.work),
             params=text.params,
             model=text.model.name,
             warnings=text.warnings,
             turns=[SpeakerTurn(passage.begin, passage.speaker) for passage in passages if len(passages) > 1],
+            kept=takes.kept if takes else (),
         )
 
 
@@ -118,16 +129,10 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False, at_once: boo
     Raises:
         WorkerError: any that a caller can cause before the device begins.
     """
-    from f5_worker.text.markup.script import ScriptOptions, read_script  # compiles 20 ms of patterns
     from f5_worker.text.reading import read_passages
 
     settings = job.worker.settings
-    check_chars(request.text, settings)
-    script = read_script(request.text, ScriptOptions(request.markup, request.directions, request.voices))
-    ensure_speakable(script.text.text if script.voices else "", len(request.text), script.warnings)
-    job.control.enter("preparing the voice")
-    with job.stopwatch.stage("reference_ms"):
-        voices = _text_voices(job, script)
+    script, voices = read_text(job, request)
     job.control.enter("preparing the text")
     first = voices[None if None in voices else script.voices[0]]
     with job.worker.models.use(request.model or first.defaults.model) as model:
@@ -148,6 +153,24 @@ def plan_text(job: Job, request: TextInput, *, early: bool = False, at_once: boo
             )
         own = [*reference_warnings(request, first.reference), *script.warnings, *_capitals_warning(spoken, model)]
         yield PlannedText(script, reading, plan, params, model, [*own, *plan.warnings])
+
+
+def read_text(job: Job, request: TextInput) -> tuple[Script, dict[str | None, LoadedVoice]]:
+    """Return a text without its markup, and its voices by name; None stands for the job's own.
+
+    Raises:
+        TextTooLong, TextUnspeakable, InvalidInput: of the text. Those of `voice_for`.
+    """
+    from f5_worker.text.markup.script import ScriptOptions, read_script  # compiles 20 ms of patterns
+
+    check_chars(request.text, job.worker.settings)
+    script = read_script(request.text, ScriptOptions(request.markup, request.directions, request.voices))
+    ensure_speakable(script.text.text if script.voices else "", len(request.text), script.warnings)
+    if len(script.voices) > MAX_TEXT_VOICES:
+        raise InvalidInput(f"the text has {len(script.voices)} voices, at most {MAX_TEXT_VOICES}; send it in parts")
+    job.control.enter("preparing the voice")
+    with job.stopwatch.stage("reference_ms"):
+        return script, {name: voice_for(job, name) for name in script.voices}
 
 
 def voice_for(job: Job, name: str | None) -> LoadedVoice:
@@ -234,19 +257,20 @@ class _TimedAligner:
             return self._aligner.align(samples, text)
 
 
-def _speak(job: Job, request: SynthesizeInput, text: PlannedText, *, early: bool) -> AudioParts:
+def _speak(job: Job, request: SynthesizeInput, text: PlannedText, takes: Takes | None, *, early: bool) -> AudioParts:
     duration_s = request.fix_duration_s
     yield from assemble(
         text.plan,
-        _submit(job, text, early=early),
+        _submit(job, text, takes, early=early),
         cross_fade_s=request.cross_fade_s if duration_s is None else request.cross_fade_s or 0.0,
         n_samples=None if duration_s is None else round(duration_s * SAMPLE_RATE),
         aligner=aligner_for(job, text.params.language),
     )
     text.warnings.extend(warning for warning in text.plan.warnings if warning not in text.warnings)
+    text.warnings.extend(takes.warnings() if takes else ())
 
 
-def _submit(job: Job, text: PlannedText, *, early: bool) -> Iterator[SegmentAudio]:
+def _submit(job: Job, text: PlannedText, takes: Takes | None, *, early: bool) -> Iterator[SegmentAudio]:
     """Yield the audio of all segments; a batch of them is made while the device speaks the one before."""
     submit = partial(job.worker.engine.submit, control=job.control, runner=text.model)
     with ExitStack() as submitted:
@@ -255,8 +279,18 @@ def _submit(job: Job, text: PlannedText, *, early: bool) -> Iterator[SegmentAudi
             yield from audio
             results = submit(batch, early=early and not share[0], share=share)
             submitted.callback(results.close)
+            if takes is not None:
+                begin = len(text.plan.parts) - len(batch)
+                results = takes.choose(results, _checked(text.plan.parts[begin:], batch, begin), in_order=early)
+                submitted.callback(results.close)
             audio = results
         yield from audio
+
+
+def _checked(parts: Sequence[PlannedSegment], segments: Sequence[Segment], begin: int) -> list[CheckedSegment]:
+    """Return segments, the first of which has the index `begin` in its text, as they are checked."""
+    pairs = enumerate(zip(parts, segments, strict=True), start=begin)
+    return [CheckedSegment(part, segment, index + 1, (index,)) for index, (part, segment) in pairs]
 
 
 def _caller_reference(given: ReferenceInput, worker: Worker) -> Reference:
@@ -267,17 +301,6 @@ def _caller_reference(given: ReferenceInput, worker: Worker) -> Reference:
     return worker.caller_references.get(
         key, key, lambda: prepare(data, transcript, worker.settings, worker.recogniser, given.language)
     )
-
-
-def _text_voices(job: Job, script: Script) -> dict[str | None, LoadedVoice]:
-    """Return the voices of a script by name; None stands for the job's own.
-
-    Raises:
-        InvalidInput: there are too many.
-    """
-    if len(script.voices) > MAX_TEXT_VOICES:
-        raise InvalidInput(f"the text has {len(script.voices)} voices, at most {MAX_TEXT_VOICES}; send it in parts")
-    return {name: voice_for(job, name) for name in script.voices}
 
 
 def _voiced(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import zip_longest
+from typing import Any, TypeVar
 
 from f5_worker.alignment.timeline import Timeline, Word
 from f5_worker.audio.encode import encode
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact
 from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver
-from f5_worker.schema.requests import DubInput, SpeechRequest
+from f5_worker.delivery.inline import NoLimit
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import (
     AudioResponse,
     CaptionResponse,
@@ -30,6 +33,9 @@ from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.pipeline import run
 from f5_worker.synthesis.result import Result
 from f5_worker.synthesis.size import mode_of
+from f5_worker.synthesis.takes import report_verified
+
+Response = TypeVar("Response", bound=SpeechResponse)
 
 RESERVE_BYTES = 2_000  # for the names of fields that hold files
 
@@ -87,6 +93,35 @@ def respond(job: Job, result: Result) -> SpeechResponse:
         bucket = job.bucket if choice.to_bucket else None
         delivered_audio, *delivered = deliver([file, *captions], bucket, job.worker.settings)
     return _response(job, result, encoding, delivered_audio, delivered)
+
+
+def speak_complete(job: Job) -> SpeechResponse:
+    """Do a job that does not stream, and return the response with all its files in it, however large.
+
+    Raises:
+        WorkerError: as `speak`.
+    """
+    (result,) = run(job)
+    assert isinstance(result, Result)  # noqa: S101 - only a streaming job has chunks
+    inline = job.request.model_copy(update={"delivery": "inline"})
+    return respond(replace(job, request=inline, limit=NoLimit()), result)
+
+
+def store_files(job: Job, response: Response) -> Response:
+    """Write the files of a response to the job's bucket; return the response with their addresses instead.
+
+    Raises:
+        StorageFailed, FetchRefused, FetchFailed: the bucket did not take a file.
+    """
+    audio, captions = response.audio, response.captions or {}
+    files = [
+        audio_artifact(job.safe_id, audio.format, audio.data or b""),
+        *(caption_artifact(job.safe_id, name, caption.content or "") for name, caption in captions.items()),
+    ]
+    stored_audio, *stored = deliver(files, job.bucket, job.worker.settings)
+    encoding = AudioEncoding(audio.format, audio.sample_rate, audio.duration_s)
+    changes = {"audio": _audio_response(encoding, stored_audio), "captions": _caption_responses(stored) or None}
+    return response.model_copy(update=changes)
 
 
 def word_response(word: Word) -> WordResponse:
@@ -154,8 +189,9 @@ def _response(
             speaker=segment.speaker,
             start_s=round(segment.start_s, 6),
             end_s=round(segment.end_s, 6),
+            verified=None if kept is None else report_verified([kept]),
         )
-        for segment in result.segments
+        for segment, kept in zip_longest(result.segments, result.speech.kept)
     ]
     return SynthesizeResponse(segments=segments, **fields)
 

@@ -1,4 +1,4 @@
-"""How large a response will be, told before its audio is spoken.
+"""How large a response will be and how long its audio takes, told before it is spoken.
 
 The queue drops a result that is larger than it carries, and for a stream it counts all items together.
 """
@@ -9,8 +9,9 @@ from f5_worker.alignment.words import word_spans
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.choose import DeliveryMode, check_bucket, delivery_mode
 from f5_worker.delivery.inline import ResponseLimit, too_large
-from f5_worker.schema.requests import SpeechRequest
-from f5_worker.synthesis.job import Job
+from f5_worker.errors import JobWillNotFit
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.synthesis.job import Estimate, Job
 from f5_worker.synthesis.prepare import Speech
 
 # What a response has for each word and each character besides its letters: names of fields, times, punctuation.
@@ -47,10 +48,35 @@ def check_size(job: Job, speech: Speech) -> bool:
         if size_bytes <= limit.max_bytes or can_store:
             return size_bytes <= limit.max_bytes
         raise too_large(size_bytes, limit, duration_s, request.format)
-    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, duration_s))
-    if not can_store and smallest_bytes * CERTAIN_SHARE > limit.max_bytes:
+    if estimate(job, speech).response_bytes > limit.max_bytes:
         raise too_large(size_bytes, limit, duration_s, request.format)
     return False
+
+
+def check_time(job: Job, speech: Speech) -> None:
+    """Raise if the device could not do a job in its time at the highest speed that was measured.
+
+    Raises:
+        JobWillNotFit
+    """
+    left_s = job.control.left_s()
+    if speech.device_s is not None and speech.device_s > left_s:
+        raise JobWillNotFit(
+            f"about {speech.duration_s:.0f} s of speech take at least {speech.device_s:.0f} s by this worker's highest "
+            f"measured speed, and the job has {left_s:.0f} s (F5_JOB_TIMEOUT_S); "
+            "send the text in parts or a lower quality, or ask the operator for more time"
+        )
+
+
+def estimate(job: Job, speech: Speech) -> Estimate:
+    """Return what a job that does not stream takes in any case."""
+    request, limit = job.request, job.limit
+    if mode_of(job) != "inline" and job.bucket is not None:
+        return Estimate(response_bytes=0.0, device_s=speech.device_s)
+    duration_s = request.pad_start_s + speech.duration_s + request.pad_end_s
+    encoded_bytes = limit.audio_bytes(AUDIO_FORMATS[request.format].max_bytes(request.sample_rate, duration_s))
+    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, duration_s))
+    return Estimate(response_bytes=CERTAIN_SHARE * smallest_bytes, device_s=speech.device_s)
 
 
 def text_bytes(request: SpeechRequest, text: str, limit: ResponseLimit) -> int:

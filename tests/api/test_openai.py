@@ -12,6 +12,7 @@ from f5_worker.api.other_services import OtherServiceSpeech, with_voice
 from f5_worker.errors import InvalidInput, UnknownVoice
 from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import AudioResponse, Metrics, SpeechResponse
+from f5_worker.schema.verify import VerifyInput
 from f5_worker.settings import Settings
 from f5_worker.synthesis.encoding import AudioChunk
 
@@ -42,6 +43,12 @@ def test_a_call_as_the_client_sends_it() -> None:
 def test_defaults_are_those_of_openai() -> None:
     job, _ = read(call())
     assert (job.format, job.speed) == ("mp3", 1.0)
+
+
+def test_the_speech_may_be_checked() -> None:
+    assert read(call(verify={"takes": 2}))[0].verify_or(False) == VerifyInput(takes=2)
+    assert read(call(verify=False))[0].verify_or(True) is None
+    assert read(call())[0].verify_or(True) == VerifyInput()
 
 
 def test_a_voice_may_be_an_object_and_a_model_one_of_ours() -> None:

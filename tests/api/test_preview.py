@@ -10,7 +10,8 @@ from f5_worker.api.actions import ACTIONS
 from f5_worker.api.call import Call, ServerStatus
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InvalidInput, TextUnspeakable, UnknownVoice
-from f5_worker.schema.requests import PreviewInput, parse_input
+from f5_worker.schema.actions import parse_input
+from f5_worker.schema.requests import PreviewInput
 from f5_worker.synthesis.context import Worker
 from f5_worker.text.traits import TextTraits
 from tests.conftest import ToneDevice

@@ -11,7 +11,7 @@ from f5_worker.api.legacy import LegacyContract
 from f5_worker.api.native import Contract, Translated
 from f5_worker.api.upstream import UpstreamContract
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import parse_input
+from f5_worker.schema.actions import parse_input
 
 CLIP = "https://example.org/clip.wav"
 NATIVE = {"text": "Hello.", "reference": {"audio": CLIP, "transcript": "Some call me nature."}}

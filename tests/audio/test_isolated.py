@@ -280,3 +280,39 @@ def test_a_decoder_ends_with_its_worker() -> None:
     while Path(f"/proc/{int(done.stdout)}").exists() and time.monotonic() < until:
         time.sleep(0.02)
     assert not Path(f"/proc/{int(done.stdout)}").exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(file(tone(20.0, rate=48_000), 48_000, "WAV", "PCM_16"), id="wav"),
+        pytest.param(muxed(tone(20.0, rate=48_000), "webm", "libopus", 48_000), id="opus"),
+    ],
+)
+def test_stretches_of_a_recording_are_those_of_the_whole(data: bytes, pool: DecoderPool) -> None:
+    spans_s = [(0.5, 1.25), (1.25, 2.0), (12.0, 14.5), (19.5, 23.0), (30.0, 31.0)]
+    whole = pool.decode(data, **LIMITS)
+    parts = pool.decode_spans(data, spans_s, **LIMITS)
+    for (begin_s, end_s), part in zip(spans_s, parts, strict=True):
+        expected = whole.samples[round(begin_s * 48_000) : round(end_s * 48_000)]
+        assert part.sample_rate == 48_000
+        assert np.array_equal(part.samples, expected)
+    assert len(parts[-1].samples) == 0
+    (after_the_end,) = pool.decode_spans(data, [(60.0, 61.0)], **LIMITS)
+    assert len(after_the_end.samples) == 0
+
+
+def test_of_stretches_only_what_is_kept_is_bounded(pool: DecoderPool) -> None:
+    data = file(tone(20.0, rate=24_000), 24_000)
+    (part,) = pool.decode_spans(data, [(18.0, 19.0)], max_bytes=25_000_000, max_s=1.5)
+    assert part.duration_s == 1.0
+    with pytest.raises(ReferenceTooLarge, match=r"longer than 1.5 s"):
+        pool.decode_spans(data, [(1.0, 2.0), (18.0, 19.0)], max_bytes=25_000_000, max_s=1.5)
+
+
+def test_stretches_of_channels_that_cancel_each_other_are_of_one_channel(pool: DecoderPool) -> None:
+    left = tone(4.0, rate=24_000)
+    data = file(np.stack([left, -0.9 * left], axis=1), 24_000)
+    (part,) = pool.decode_spans(data, [(2.0, 3.0)], **LIMITS)
+    assert part.channel == 0
+    assert np.allclose(part.samples, left[48_000:72_000], atol=1e-4)

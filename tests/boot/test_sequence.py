@@ -16,6 +16,7 @@ from f5_worker.boot.starts import StartLog
 from f5_worker.boot.user import RunAs
 from f5_worker.settings import Settings, load_settings
 from tests.conftest import TINY
+from tests.speakers import write_random
 
 
 @pytest.fixture
@@ -83,6 +84,24 @@ def test_extra_models_and_recogniser_are_found_or_reported_but_never_fatal(
 def test_a_recogniser_that_is_not_available_is_a_problem(environ: dict[str, str]) -> None:
     report = boot(environ | {"F5_ASR_MODEL": "faster-whisper-base"})
     assert (report.error, report.problems) == (None, ["recogniser: the hub: not asked, HF_HUB_OFFLINE is set"])
+
+
+@pytest.mark.usefixtures("no_torch")
+def test_the_speaker_encoder_is_found_or_what_is_wrong_is_reported(environ: dict[str, str], tmp_path: Path) -> None:
+    path = write_random(tmp_path / "speaker")
+    environ["F5_SPEAKER_MODEL"] = str(path.parent)
+    for report in (boot(environ), diagnose(environ)):
+        assert (report.error, report.problems, report.speaker_encoder) == (None, [], str(path))
+        assert f"speaker model  {path}" in report.table()
+    path.write_bytes(path.read_bytes()[:-1])
+    for report in (boot(environ), diagnose(environ)):
+        (problem,) = report.problems
+        assert problem.startswith(f"speaker encoder: {path} cannot be read (")
+        assert report.serves
+        assert report.speaker_encoder is None
+    path.unlink()
+    (problem,) = boot(environ).problems
+    assert problem.startswith(f"speaker encoder: neither model.safetensors nor pretrained.pt is in {path.parent};")
 
 
 @pytest.mark.usefixtures("no_torch")

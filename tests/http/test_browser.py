@@ -234,6 +234,15 @@ def test_without_https_the_page_says_why_it_cannot_record(visit: Callable[..., A
         speak(page)
 
 
+def test_speech_is_checked_on_request(visit: Callable[..., Any], server: RunningServer) -> None:
+    with visit(server) as page:
+        page.get_by_text("Options").click()
+        page.get_by_label("Misspoken words").select_option("Speak again")
+        check(page, "desktop-9-options")
+        speak(page)
+        expect(page.locator("#warnings")).to_contain_text("The speech was not checked: this worker has no recogniser")
+
+
 def test_subtitles_are_dubbed(visit: Callable[..., Any], server: RunningServer) -> None:
     srt = "1\n00:00:00,500 --> 00:00:03,000\nThe first line.\n\n2\n00:00:03,500 --> 00:00:06,000\nAnd the second.\n"
     with visit(server, **SCREENS["phone"]) as page:

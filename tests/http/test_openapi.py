@@ -6,7 +6,7 @@ import re
 
 import httpx2
 
-from f5_worker.schema.requests import ACTIONS
+from f5_worker.schema.actions import ACTIONS
 
 
 def test_the_description_has_every_field_and_resolves(client: httpx2.Client) -> None:

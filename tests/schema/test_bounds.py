@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from f5_worker.errors import InvalidInput
+from f5_worker.schema.actions import MAX_FAULTS, parse_input
 from f5_worker.schema.bounds import MAX_DEPTH, MAX_NAME_CHARS, MAX_VALUES, check_bounds
-from f5_worker.schema.requests import MAX_FAULTS, parse_input
 
 
 def nested(depth: int) -> Any:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.errors import InvalidInput, UnknownAction
+from f5_worker.schema.actions import ACTIONS, parse_input
 from f5_worker.schema.faults import show
-from f5_worker.schema.requests import ACTIONS, HealthInput, SynthesizeInput, parse_input
+from f5_worker.schema.requests import HealthInput, SynthesizeInput
 
 JOB: dict[str, Any] = {"text": "Hello.", "voice": "joe"}
 
@@ -44,7 +45,7 @@ def test_input_that_is_no_object(value: object, kind: str) -> None:
 def test_an_unknown_action_is_never_a_synthesis(action: object) -> None:
     with pytest.raises(UnknownAction) as caught:
         parse_input(JOB | {"action": action})
-    assert "use synthesize, dub, voices.add, " in str(caught.value)
+    assert "use synthesize, dub, batch, voices.add, " in str(caught.value)
     assert len(str(caught.value)) < 300
 
 

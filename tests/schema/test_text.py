@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from f5_worker.errors import InvalidInput, SettingsInvalid
-from f5_worker.schema.requests import DubInput, PreviewInput, SynthesizeInput, VoicesAddInput, parse_input
+from f5_worker.schema.actions import parse_input
+from f5_worker.schema.dub import DubInput
+from f5_worker.schema.requests import PreviewInput, SynthesizeInput, VoicesAddInput
 from f5_worker.schema.text import load_pronunciations
 from f5_worker.text.markup.pronunciations import Pronunciation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import json
 import logging
@@ -526,3 +527,51 @@ def test_every_item_of_a_long_stream_is_carried_and_the_last_ones_merge_to_the_r
 
     (refused,) = asyncio.run(collect(with_settings(worker, max_reply_bytes=9_500_000)))
     assert refused["error"].startswith("RESULT_TOO_LARGE: the reply takes ")
+
+
+def test_a_streaming_worker_sends_the_items_of_a_batch_as_they_are_done(worker: Worker) -> None:
+    config = handler.sdk_config(with_settings(worker, streaming=True))
+    good = {"text": "Hello there. " * 150, "voice": "joe", "nfe_step": 4, "seed": 3}
+    job = {"id": "job-1", "input": {"action": "batch", "items": [good | {"id": "a"}, {"text": "...", "id": "b"}]}}
+
+    async def run() -> list[dict[str, Any]]:
+        return [item async for item in config["handler"](job)]
+
+    *items, summary = asyncio.run(run())
+    assert summary == {"final": True, "succeeded": 1, "failed": 1}
+    assert all(len(json.dumps(item)) <= 1_000_000 for item in items)
+    of_a = [item for item in items if item["id"] == "a"]
+    assert [item.get("partial", False) for item in of_a] == [True] * (len(of_a) - 1) + [False]
+    assert len(of_a) > 1  # more than 1 MB of wav
+    whole = merged([{name: part[name] for name in part if name in ("result",)} for part in of_a])
+    assert whole["result"]["audio"]["bytes"] == len(base64.b64decode(whole["result"]["audio"]["base64"]))
+    (of_b,) = (item for item in items if item["id"] == "b")
+    assert (of_b["index"], of_b["error"]["code"]) == (1, "TEXT_UNSPEAKABLE")
+
+
+def test_a_lost_gpu_is_the_error_of_the_items_that_it_ended_and_stops_the_worker(
+    worker: Worker, device: ToneDevice
+) -> None:
+    config = handler.sdk_config(worker)
+
+    def fail(segment: Segment, step: int) -> None:
+        if segment.seed % 2:
+            raise GpuLost("gone")
+
+    device.before = lambda segment, step: fail(segment, step)
+    items = [JOB["input"] | {"seed": seed} for seed in range(6)]
+    reply = asyncio.run(config["handler"]({"id": "j", "input": {"action": "batch", "items": items}}))
+    assert {item["error"]["code"] for item in reply["items"] if "error" in item} == {"GPU_LOST"}
+    assert config["refresh_worker"]
+
+
+def test_finished_items_are_returned_when_the_time_is_over(worker: Worker, device: ToneDevice) -> None:
+    def slow(segment: Segment, step: int) -> None:
+        time.sleep(0.2 if segment.nfe == 64 else 0)
+
+    device.before = slow
+    limited = with_settings(worker, job_timeout_s=2.0)
+    items = [JOB["input"], JOB["input"] | {"nfe_step": 64}, JOB["input"]]
+    reply = answer(limited, {"id": "j", "input": {"action": "batch", "items": items}})
+    assert ["result" in item for item in reply["items"]] == [True, False, True]
+    assert reply["items"][1]["error"]["code"] == "JOB_TIMEOUT"

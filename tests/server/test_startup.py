@@ -14,6 +14,7 @@ from f5_worker.engine.engine import Engine
 from f5_worker.models.f5.runner import F5Runner
 from f5_worker.server import startup
 from f5_worker.server.startup import tune_in_background
+from f5_worker.settings import load_settings
 
 
 def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -80,3 +81,19 @@ def test_an_error_while_capturing_is_logged_and_harms_nothing(caplog: pytest.Log
         raise RuntimeError("no room for another graph")
 
     assert "no more CUDA graphs are captured for extra: no room for another graph" in log_of(capture_graphs, caplog)
+
+
+@pytest.mark.parametrize(
+    ("environ", "device", "concurrency"),
+    [
+        ({}, "cpu", 2),
+        ({}, "NVIDIA H100", 32),
+        ({"F5_CONCURRENCY": "2"}, "NVIDIA H100", 2),
+        ({"F5_CONCURRENCY": "4"}, "cpu", 4),
+    ],
+)
+def test_a_gpu_has_jobs_enough_unless_the_operator_says_how_many(
+    environ: dict[str, str], device: str, concurrency: int
+) -> None:
+    settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
+    assert startup._with_concurrency(settings, device).concurrency == concurrency

@@ -12,7 +12,8 @@ from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InvalidInput
 from f5_worker.models.f5.config import FRAMES_PER_S, mel_frames
-from f5_worker.schema.requests import DubInput, SynthesizeInput, VoiceDefaultsInput
+from f5_worker.schema.dub import DubInput
+from f5_worker.schema.requests import SynthesizeInput, VoiceDefaultsInput
 from f5_worker.schema.responses import SynthesizeResponse
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.encoding import AudioChunk

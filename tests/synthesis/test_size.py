@@ -10,8 +10,11 @@ import pytest
 
 from f5_worker.api.native import Contract
 from f5_worker.cancellation import JobControl
-from f5_worker.errors import InvalidInput, ResultTooLarge
-from f5_worker.schema.requests import DubInput, SpeechRequest, SynthesizeInput
+from f5_worker.engine.speed import WINDOW_S
+from f5_worker.errors import InvalidInput, JobWillNotFit, ResultTooLarge
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import SpeechResponse
 from f5_worker.server.limits import JsonLimit
 from f5_worker.subtitles.formats import SUBTITLE_FORMATS
@@ -114,3 +117,19 @@ def test_what_the_text_takes_is_bounded(worker: Worker, text: str, timings: str 
         )
         n_bytes += len(json.dumps(sent))
     assert n_bytes < text_bytes(asked, text, LIMIT) < 3 * n_bytes + 10_000
+
+
+@pytest.mark.parametrize("text", ["Hello there, this is a test. " * 5, "Hello there, this is a test. " * 100])
+def test_what_cannot_be_done_in_time_is_told_before_it_is_begun(worker: Worker, device: ToneDevice, text: str) -> None:
+    def say(left_s: float) -> None:
+        speak(Job(request(text=text), worker, JobControl(left_s)))
+
+    say(60.0)  # nothing was measured
+    n_spoken = len(device.segments)
+    worker.engine.speed.add(device, 1_000 * WINDOW_S, WINDOW_S)
+    with pytest.raises(JobWillNotFit) as raised:
+        say(2.0)
+    assert "take at least" in raised.value.message
+    assert "the job has 2 s (F5_JOB_TIMEOUT_S)" in raised.value.message
+    assert len(device.segments) == n_spoken
+    say(600.0)

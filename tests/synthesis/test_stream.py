@@ -16,7 +16,9 @@ from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.types import Segment
 from f5_worker.errors import JobCancelled
-from f5_worker.schema.requests import DubInput, SpeechRequest, SynthesizeInput
+from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
+from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import SpeechResponse, SynthesizeResponse
 from f5_worker.server.limits import MAX_CHUNK_BYTES, split_chunk
 from f5_worker.synthesis.context import Worker

@@ -27,9 +27,11 @@ from f5_worker.api.other_services import (
 )
 from f5_worker.audio.formats import AUDIO_FORMATS, ELEVENLABS_FORMATS
 from f5_worker.errors import InvalidInput
+from f5_worker.schema.actions import check
 from f5_worker.schema.faults import show
-from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput, check
+from f5_worker.schema.requests import MAX_SEED, MAX_TEXT_CHARS, Input, SynthesizeInput
 from f5_worker.schema.responses import SpeechResponse
+from f5_worker.schema.verify import VerifyFields
 from f5_worker.schema.voices import AnyVoiceName, KeyedInput
 from f5_worker.synthesis.encoding import AudioChunk
 
@@ -45,7 +47,7 @@ class SpeakerSettings(Input, extra="ignore"):
     speed: float | None = None
 
 
-class ElevenLabsBody(KeyedInput, Input, extra="ignore"):
+class ElevenLabsBody(KeyedInput, VerifyFields, Input, extra="ignore"):
     """The body of `POST /v1/text-to-speech/{voice}`."""
 
     text: str = Field(min_length=1, max_length=MAX_TEXT_CHARS, description="The text to speak.")
@@ -213,6 +215,7 @@ def _request(speech: ElevenLabsInput, timed: bool, warnings: list[str]) -> Synth
         "normalize": speech.apply_text_normalization != "off",
         "timings": "characters" if timed else None,
         "delivery": "inline",
+        **speech.verify_fields,
     }
     settings = check(SpeakerSettings, speech.voice_settings)
     if settings.speed is not None:

@@ -13,7 +13,8 @@ from f5_worker.api.native import Json
 from f5_worker.api.other_services import without_nulls
 from f5_worker.audio.encode import Encoder, from_pcm16
 from f5_worker.errors import InvalidInput
-from f5_worker.schema.requests import MAX_TEXT_CHARS, Input, check
+from f5_worker.schema.actions import check
+from f5_worker.schema.requests import MAX_TEXT_CHARS, Input
 from f5_worker.text.sentences import clause_ends, sentence_ends
 
 DEFAULT_SCHEDULE = (120, 160, 250, 290)  # characters

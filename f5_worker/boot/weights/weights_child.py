@@ -96,30 +96,16 @@ def _load(path: Path, nested_as: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _load_pickled(path: Path, nested_as: Sequence[str]) -> dict[str, Any]:
-    """Load the tensors of a PyTorch checkpoint as views of their storages; those of other tensors are not read."""
-    import torch
+    """Load the tensors of a PyTorch checkpoint; see `load_tensors`."""
+    from f5_worker.models.pickled.torch_file import load_tensors
+    from f5_worker.models.pickled.torch_pickle import CheckpointRefused
 
-    from f5_worker.boot.weights.torch_file import TorchFile
-    from f5_worker.boot.weights.torch_pickle import CheckpointRefused
-
-    storages: dict[str, bytearray] = {}
-    tensors = {}
     try:
-        with TorchFile(path) as file:
-            for name, stored in file.tensors(nested_as).items():
-                storage, dtype = stored.storage, getattr(torch, stored.storage.dtype)
-                if not storage.n_elements:  # frombuffer refuses empty ones
-                    tensors[name] = torch.empty(stored.shape, dtype=dtype)
-                    continue
-                if storage.key not in storages:
-                    storages[storage.key] = file.read(storage)
-                elements = torch.frombuffer(storages[storage.key], dtype=dtype)
-                tensors[name] = elements.as_strided(stored.shape, stored.strides, stored.offset)
+        return load_tensors(path, nested_as)
     except CheckpointRefused as error:
         raise Unusable(
             f"{path.name} {error}; save its weights alone, with torch 1.6 or later or as safetensors"
         ) from None
-    return tensors
 
 
 def _half(tensor: Any) -> Any:

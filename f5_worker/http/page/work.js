@@ -92,7 +92,8 @@ function captions(name, response) {
 
 function options() {
   const speed = Number($("speed").value);
-  return { speed: speed === 1 ? null : speed, quality: $("quality").value, model: $("model").value };
+  const [quality, model, verify] = ["quality", "model", "verify"].map((id) => $(id).value);
+  return { speed: speed === 1 ? null : speed, quality, model, verify };
 }
 
 function takeSubtitles([file]) {

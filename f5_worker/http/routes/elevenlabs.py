@@ -25,7 +25,7 @@ from f5_worker.http.errors import error_body
 from f5_worker.http.exchange import Items, StreamedBody, open_stream, warning_headers
 from f5_worker.http.routes.native import ask, audio
 from f5_worker.http.service import service_of
-from f5_worker.schema.requests import check
+from f5_worker.schema.actions import check
 from f5_worker.server.limits import JsonLimit
 from f5_worker.synthesis.encoding import AudioChunk
 

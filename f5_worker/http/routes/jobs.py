@@ -16,7 +16,7 @@ from f5_worker.http.exchange import StreamedBody, answer_detached
 from f5_worker.http.long_jobs import LongJob
 from f5_worker.http.service import service_of
 from f5_worker.http.sse import MIME, event
-from f5_worker.schema.requests import ACTIONS
+from f5_worker.schema.actions import ACTIONS
 
 router = APIRouter(tags=["jobs"])
 

@@ -16,17 +16,20 @@ from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.errors import InvalidInput
 from f5_worker.http.bodies import read_body, with_key
 from f5_worker.http.exchange import (
+    BatchItemsAndProgress,
     Items,
     ItemsAndProgress,
     StreamedBody,
     answer,
+    open_batch,
     open_stream,
     open_stream_with_progress,
 )
 from f5_worker.http.progress import JobProgress
 from f5_worker.http.sse import MIME, error_event, event
+from f5_worker.schema.actions import ACTIONS
 from f5_worker.schema.faults import show
-from f5_worker.schema.requests import ACTIONS
+from f5_worker.schema.responses import BatchItemResponse
 from f5_worker.synthesis.encoding import AudioChunk
 
 router = APIRouter(tags=["native"])
@@ -71,6 +74,24 @@ def speaking(action: str) -> Endpoint:
     return speak
 
 
+def batching(action: str) -> Endpoint:
+    """Return the endpoint of an action that has many results."""
+
+    async def respond(request: Request) -> Response:
+        contract = contract_for(request, action, await read_body(request, ACTIONS[action]))
+        if MIME in request.headers.get("accept", ""):
+            events = _batch_events(open_batch(request, contract))
+            return StreamedBody(request, events, media_type=MIME, error_piece=error_event)
+        return JSONResponse(await answer(request, contract))
+
+    respond.__doc__ = (
+        f"{ACTIONS[action].__doc__}\n\n"
+        "By `Accept`: `application/json` (the default) for all results, `text/event-stream` for each as it is done, "
+        "and progress."
+    )
+    return respond
+
+
 def asking(action: str) -> Endpoint:
     """Return the endpoint of an action that answers in JSON."""
 
@@ -100,6 +121,15 @@ async def _events(contract: Contract, items: ItemsAndProgress) -> AsyncIterator[
                 yield event("progress", {"progress": item.share})
             else:
                 yield event("result", contract.response(item.to_json()))
+
+
+async def _batch_events(items: BatchItemsAndProgress) -> AsyncIterator[str]:
+    async with aclosing(items):
+        async for item in items:
+            if isinstance(item, JobProgress):
+                yield event("progress", {"progress": item.share})
+            else:
+                yield event("item" if isinstance(item, BatchItemResponse) else "result", item.to_json())
 
 
 # ElevenLabs' clients ask for voices at the same addresses: the responses have the fields of both.
@@ -143,5 +173,6 @@ POSTED = {
     if action not in _OTHERS
 }
 for _path, _action in POSTED.items():
-    _endpoint = asking(_action) if WORK[ACTIONS[_action]].stream is None else speaking(_action)
-    router.add_api_route(_path, _endpoint, methods=["POST"], name=_action)
+    _work = WORK[ACTIONS[_action]]
+    _endpoint = batching if _work.items is not None else asking if _work.stream is None else speaking
+    router.add_api_route(_path, _endpoint(_action), methods=["POST"], name=_action)

@@ -12,7 +12,8 @@ from f5_worker.api.native import Json
 from f5_worker.errors import InvalidInput
 from f5_worker.http.bodies import read_form
 from f5_worker.http.routes.native import ask
-from f5_worker.schema.requests import Input, check
+from f5_worker.schema.actions import check
+from f5_worker.schema.requests import Input
 
 router = APIRouter(tags=["OpenAI"])
 

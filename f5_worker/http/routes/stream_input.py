@@ -41,7 +41,7 @@ from f5_worker.http.bodies import with_key
 from f5_worker.http.errors import error_body
 from f5_worker.http.exchange import NotTakenError, send_in_time, stream
 from f5_worker.http.service import service_of
-from f5_worker.schema.requests import check
+from f5_worker.schema.actions import check
 from f5_worker.synthesis.encoding import AudioChunk
 from f5_worker.text.normalize import has_speech
 

@@ -36,8 +36,13 @@ def make_segment(
     seed: int,
 ) -> Segment:
     """Return a segment for this network; with guidance its unconditional row doubles its frames in a forward."""
-    rows = 2 if guidance_scale >= MIN_GUIDANCE_SCALE else 1
-    return Segment(reference, tokens, frames, nfe, guidance_scale, sway_coefficient, seed, rows * frames)
+    forward_frames = forward_rows(guidance_scale) * frames
+    return Segment(reference, tokens, frames, nfe, guidance_scale, sway_coefficient, seed, forward_frames)
+
+
+def forward_rows(guidance_scale: float) -> int:
+    """Return how many rows a segment has in a forward."""
+    return 2 if guidance_scale >= MIN_GUIDANCE_SCALE else 1
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from typing import Any
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import is_hugging_face
 
-SAMPLE_RATE = 16_000
-HOP_SAMPLES = 160  # of a mel frame; the encoder halves their rate
 MAX_FRAMES = 3_000  # 30 s: Whisper's window
 STEP_S = 0.020  # of the encoder
 MAX_TOKENS = 448  # that the decoder has positions for

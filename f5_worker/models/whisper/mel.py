@@ -1,4 +1,4 @@
-"""Whisper's log-mel spectrogram, equal to faster-whisper's `FeatureExtractor` (librosa's Slaney scale and norm).
+"""Whisper's log-mel spectrogram, equal to faster-whisper's `FeatureExtractor`.
 
 Legend: b rows, m mel bands, f frames, nw samples at 16 kHz.
 """
@@ -6,7 +6,6 @@ Legend: b rows, m mel bands, f frames, nw samples at 16 kHz.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,17 +13,11 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.cuda.upload import upload
-from f5_worker.models.whisper.config import HOP_SAMPLES, SAMPLE_RATE
+from f5_worker.models.spectrogram import HOP_SAMPLES, N_FFT, mel_powers
 
-N_FFT = 400
 SILENCE_SAMPLES = 160  # added at the end before the spectrogram is taken
 POWER_FLOOR = 1e-10
 RANGE = 8.0  # of the log10 powers of a clip, below its loudest one
-
-# Slaney's scale: linear up to a frequency, logarithmic above it.
-LINEAR_HZ_PER_MEL = 200.0 / 3
-LINEAR_UNTIL_HZ = 1_000.0
-LOG_STEP = np.log(6.4) / 27.0
 
 
 def n_frames(n_samples: int) -> int:
@@ -71,29 +64,7 @@ def log_mels(waves: Tensor, lengths: Tensor, mels: int) -> tuple[Tensor, Tensor]
 def _log_mels(waves: Tensor, lengths: Tensor, mels: int) -> Tensor:
     """Return `[b, m, f]` of padded clips, which have `nw // HOP_SAMPLES + 1` frames each."""
     device = waves.device
-    spectrum = torch.stft(waves, N_FFT, HOP_SAMPLES, window=_window(device), center=False, return_complex=True)
-    logs = (_filters(mels, device) @ spectrum.abs().square()).clamp(min=POWER_FLOOR).log10()
+    logs = mel_powers(waves, mels).clamp(min=POWER_FLOOR).log10()
     is_behind = torch.arange(logs.shape[-1], device=device) > (lengths // HOP_SAMPLES)[:, None]
     loudest = logs.masked_fill(is_behind[:, None], -torch.inf).amax((1, 2), keepdim=True)
     return (torch.maximum(logs, loudest - RANGE) + 4.0) / 4.0
-
-
-@lru_cache(maxsize=4)
-def _window(device: torch.device) -> Tensor:
-    return torch.from_numpy(np.hanning(N_FFT + 1)[:-1].astype(np.float32)).to(device)
-
-
-@lru_cache(maxsize=4)
-def _filters(mels: int, device: torch.device) -> Tensor:
-    """Return triangular filters `[m, N_FFT // 2 + 1]` of equal area."""
-    frequencies = np.fft.rfftfreq(N_FFT, 1.0 / SAMPLE_RATE)
-    linear_mels = LINEAR_UNTIL_HZ / LINEAR_HZ_PER_MEL
-    last_mel = linear_mels + np.log(SAMPLE_RATE / 2 / LINEAR_UNTIL_HZ) / LOG_STEP
-    points = np.linspace(0.0, last_mel, mels + 2)
-    above = LINEAR_UNTIL_HZ * np.exp(LOG_STEP * (np.maximum(points, linear_mels) - linear_mels))
-    corners = np.where(points < linear_mels, points * LINEAR_HZ_PER_MEL, above)
-    distances = corners[:, None] - frequencies
-    rising = -distances[:-2] / np.diff(corners)[:-1, None]
-    falling = distances[2:] / np.diff(corners)[1:, None]
-    filters = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (corners[2:] - corners[:-2]))[:, None]
-    return torch.from_numpy(filters.astype(np.float32)).to(device)

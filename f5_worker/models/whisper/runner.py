@@ -17,13 +17,16 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.cuda.capture import GraphCapturer
+from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
+from f5_worker.models.cuda.graphs import PassGraphs
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
+from f5_worker.models.spectrogram import SAMPLE_RATE
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
-from f5_worker.models.whisper.config import MAX_FRAMES, SAMPLE_RATE, DecodingConfig, WhisperArch, read_decoding
-from f5_worker.models.whisper.graphs import AlignmentGraphs, BatchSize, graph_size
+from f5_worker.models.whisper.config import MAX_FRAMES, DecodingConfig, WhisperArch, read_decoding
+from f5_worker.models.whisper.graphs import BatchSize, graph_size
 from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
@@ -78,7 +81,7 @@ class WhisperRunner:
         self.decoding = decoding
         self._graphs = None
         if model.device.type == "cuda":
-            self._graphs = AlignmentGraphs(model.device, GraphCapturer())
+            self._graphs = PassGraphs(model.device, GraphCapturer(), "alignment")
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
@@ -109,14 +112,14 @@ class WhisperRunner:
             aligned = self._graphs.run(self._align_batch, size, batch) if self._graphs and size is not exact else None
             if aligned is None:
                 aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
-            return PendingAlignment(texts, _Download.begin(aligned))
+            return PendingAlignment(texts, PendingDownload.begin(aligned))
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
         """Decode a text against sound that is encoded."""
         with _inference():
             tokens = upload(torch.tensor([[*text.prompt, *text.tokens, text.end]]), self.model.device)
             counts = upload(torch.tensor([[text.n_tokens], [text.steps], [text.end]]), self.model.device)
-            return PendingAlignment([text], _Download.begin(self._align(sound, tokens, *counts)))
+            return PendingAlignment([text], PendingDownload.begin(self._align(sound, tokens, *counts)))
 
     def advance(self, search: BeamSearch, n_steps: int) -> None:
         """Take so many steps of a search."""
@@ -193,7 +196,7 @@ class PendingAlignment:
     """A batch whose results are still on the device."""
 
     _texts: Sequence[ForcedText]
-    _values: _Download
+    _values: PendingDownload
 
     def result(self, index: int) -> ForcedAlignment:
         """Wait for the device, and return the alignment of one text of the batch; any thread may call this."""
@@ -201,32 +204,6 @@ class PendingAlignment:
         first = len(text.prompt) - 1  # the token from which the text's first one is predicted
         rows = self._values.wait()[index, first : first + len(text.tokens) + 1]
         return ForcedAlignment(token_starts(rows[:, : text.steps]), rows[:-1, -1].copy())
-
-
-class _Download:
-    """A copy from the device that goes on while the host does something else."""
-
-    def __init__(self, values: NDArray[np.float32], done: torch.cuda.Event | None) -> None:
-        self._values = values
-        self._done = done
-
-    @classmethod
-    def begin(cls, x: Tensor) -> _Download:
-        """Queue the copy behind the work of the device."""
-        if x.device.type != "cuda":
-            return cls(x.numpy(), None)
-        copy = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
-        copy.copy_(x, non_blocking=True)
-        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        done.record()
-        return cls(copy.numpy(), done)
-
-    def wait(self) -> NDArray[np.float32]:
-        """Return the values once they are there."""
-        if self._done is not None:
-            with translate_cuda_errors():
-                self._done.synchronize()
-        return self._values
 
 
 def load_whisper_runner(

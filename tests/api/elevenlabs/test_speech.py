@@ -41,8 +41,10 @@ def test_an_output_format_that_is_not_made_is_told_those_that_are(name: str) -> 
 def test_what_has_an_effect() -> None:
     request, warnings = read(
         seed=3, language_code="de-DE", model_id="mine", voice_settings={"speed": 1.2}, apply_text_normalization="off",
+        verify=True,
     )  # fmt: skip
     assert warnings == ""
+    assert request.verify is not None
     assert (request.seed, request.language, request.model) == (3, "de", "mine")
     assert (request.speed, request.normalize) == (1.2, False)
     assert (request.format, request.sample_rate) == ("mp3", 44_100)

@@ -130,3 +130,14 @@ def test_the_oldest_results_make_room(worker: Worker, until: Until) -> None:
             jobs.append(client.post("/v1/jobs", json=speech).json())
             until(lambda: state(client, jobs[-1]) == "completed")
         assert [client.get(f"/v1/jobs/{job['id']}").status_code for job in jobs] == [404, 404, 200]
+
+
+def test_a_batch_is_a_job_like_others(client: httpx2.Client) -> None:
+    items = [{"id": "a"}, {"id": "b", "voice": "nowhere"}]
+    begun = client.post("/v1/jobs", json={"action": "batch", "items": items, "defaults": SPEECH})
+    assert begun.status_code == 202
+    path = f"/v1/jobs/{begun.json()['id']}"
+    *_, (_, last) = events(client.get(f"{path}/events"))
+    assert last["status"] == "completed"
+    result = client.get(path).json()["result"]
+    assert (result["succeeded"], result["failed"]) == (1, 1)

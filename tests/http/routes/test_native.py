@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from f5_worker.engine.types import Segment
-from f5_worker.schema.requests import ACTIONS
+from f5_worker.schema.actions import ACTIONS
 from f5_worker.synthesis.context import Worker
 from f5_worker.voices.library import Library
 from f5_worker.voices.store_directory import DirectoryStore
@@ -204,3 +204,26 @@ def test_a_form_that_cannot_be_read_is_said(client: httpx2.Client) -> None:
     many = {f"field{number}": "x" for number in range(200)}
     refused = client.post("/v1/synthesize", data=many, files={"a": b"x"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "INVALID_INPUT")
+
+
+BATCH = {"items": [{"id": "a", "seed": 1}, {"id": "b", "text": "..."}], "defaults": SPEECH}
+
+
+def test_a_batch_answers_as_the_queue_does(client: httpx2.Client) -> None:
+    response = client.post("/v1/batch", json=BATCH)
+    assert response.status_code == 200
+    first, second = response.json()["items"]
+    assert (first["id"], second["id"]) == ("a", "b")
+    assert "base64" in first["result"]["audio"]
+    assert second["error"]["code"] == "TEXT_UNSPEAKABLE"
+    assert client.post("/v1/batch", json=BATCH | {"items": []}).status_code == 400
+    metrics = client.get("/metrics").text
+    assert "f5_job_seconds_count 1.0" in metrics
+
+
+def test_the_items_of_a_batch_are_events_as_they_are_done(client: httpx2.Client) -> None:
+    response = client.post("/v1/batch", json=BATCH, headers={"Accept": "text/event-stream"})
+    found = [(name, data) for name, data in events(response) if name != "progress"]
+    assert [name for name, _ in found] == ["item", "item", "result"]
+    assert {data["id"]: "result" in data for _, data in found[:2]} == {"a": True, "b": False}
+    assert found[2][1] == {"succeeded": 1, "failed": 1}

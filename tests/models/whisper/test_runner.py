@@ -17,9 +17,10 @@ import pytest
 import torch
 
 from f5_worker.errors import OutOfMemory
+from f5_worker.models.cuda.graphs import PassGraphs
 from f5_worker.models.whisper import batching, runner
 from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
-from f5_worker.models.whisper.graphs import AlignmentGraphs, BatchSize, graph_size
+from f5_worker.models.whisper.graphs import BatchSize, graph_size
 from f5_worker.models.whisper.network import Whisper
 from f5_worker.models.whisper.runner import (
     ForcedAlignment,
@@ -253,7 +254,7 @@ def test_padding_to_the_size_of_a_graph_changes_nothing() -> None:
 class TestGraphs:
     """On the CPU, with what stands for a capture: the same computation, into the same place."""
 
-    def graphs(self, captures: list[int]) -> AlignmentGraphs:
+    def graphs(self, captures: list[int]) -> PassGraphs:
         def capture(compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
             captures.append(1)
             result = compute()
@@ -263,7 +264,7 @@ class TestGraphs:
 
             return replay, result
 
-        return AlignmentGraphs(torch.device("cpu"), capture)
+        return PassGraphs(torch.device("cpu"), capture, "alignment")
 
     def test_each_size_is_captured_once_and_has_the_result_of_each_batch(self) -> None:
         whisper, captures = small_runner(), list[int]()
@@ -280,7 +281,7 @@ class TestGraphs:
             raise RuntimeError("operation not permitted when stream is capturing")
 
         whisper = small_runner()
-        whisper._graphs = AlignmentGraphs(torch.device("cpu"), refuse)
+        whisper._graphs = PassGraphs(torch.device("cpu"), refuse, "alignment")
         for _ in range(2):
             assert_equal(whisper.align(CLIPS, TEXTS).result(1), small_runner().align(CLIPS, TEXTS).result(1))
         assert caplog.text.count("is not captured") == 1
@@ -296,7 +297,7 @@ class TestGraphs:
             return found
 
         whisper = small_runner()
-        whisper._graphs = AlignmentGraphs(torch.device("cpu"), short_of_memory)
+        whisper._graphs = PassGraphs(torch.device("cpu"), short_of_memory, "alignment")
         for _ in range(2):
             assert_equal(whisper.align(CLIPS, TEXTS).result(1), small_runner().align(CLIPS, TEXTS).result(1))
         assert len(captures) == 1
@@ -306,7 +307,7 @@ class TestGraphs:
     def test_a_runner_is_freed_with_its_last_user(self) -> None:
         whisper = small_runner()
         # As a graph, what replays the pass refers to none of the objects that computed it.
-        whisper._graphs = AlignmentGraphs(torch.device("cpu"), lambda compute: (lambda: None, compute()))
+        whisper._graphs = PassGraphs(torch.device("cpu"), lambda compute: (lambda: None, compute()), "alignment")
         whisper.align(CLIPS, TEXTS).result(0)
         gone = weakref.ref(whisper)
         gc.disable()  # whose time may be long after the memory is needed

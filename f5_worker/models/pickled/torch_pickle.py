@@ -8,6 +8,7 @@ as keys, lists, tuples, strings, numbers and the two classes below, whose number
 
 from __future__ import annotations
 
+import io
 import pickletools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,13 +69,16 @@ class _Name:
     text: str
 
 
-def interpret(program: bytes | bytearray) -> Any:
-    """Return what a pickle describes.
+def interpret(program: bytes | bytearray | io.BytesIO, storages: dict[str, Storage] | None = None) -> Any:
+    """Return what a pickle describes; one in an open file is read up to its end, where another may begin.
+
+    Args:
+        storages: where the storages that it names are put, by their keys.
 
     Raises:
         CheckpointRefused: it does something else than `torch.save` does for weights, or is damaged.
     """
-    machine = _Machine()
+    machine = _Machine({} if storages is None else storages)
     try:
         for instruction, argument, _ in pickletools.genops(program):
             machine.step(instruction.name, argument)
@@ -87,8 +91,9 @@ def interpret(program: bytes | bytearray) -> Any:
 class _Machine:
     """The stack machine. `memo` keeps values that are used again."""
 
-    def __init__(self) -> None:
+    def __init__(self, storages: dict[str, Storage]) -> None:
         self.stack: list[Any] = []
+        self._storages = storages
         self.memo: dict[int, Any] = {}
         self._marks: list[int] = []
 
@@ -154,7 +159,10 @@ class _Machine:
         self.stack.append(function(arguments))
 
     def _storage(self) -> None:
-        self.stack.append(_storage(_as(tuple, self.stack.pop())))
+        storage = _storage(_as(tuple, self.stack.pop()))
+        if self._storages.setdefault(storage.key, storage) != storage:
+            raise CheckpointRefused("names a storage twice, with another type or size")
+        self.stack.append(storage)
 
 
 def _known_name(text: str) -> _Name:
@@ -180,10 +188,15 @@ def _set_items(target: Any, items: Sequence[Any]) -> None:
 
 
 def _storage(arguments: tuple[Any, ...]) -> Storage:
-    """Describe the storage that a persistent identifier names: ("storage", class, key, device, number of elements)."""
-    if len(arguments) != 5 or arguments[0] != "storage" or type(arguments[1]) is not _Name:
+    """Describe the storage that a persistent identifier names: ("storage", class, key, device, number of elements).
+
+    Before torch 1.6 a part of another storage could be one: that is the sixth then, None for the usual ones.
+    """
+    if len(arguments) < 5 or arguments[0] != "storage" or type(arguments[1]) is not _Name:
         raise CheckpointRefused("has a damaged pickle")
-    _, kind, key, _, n_elements = arguments
+    if arguments[5:] not in ((), (None,)):
+        raise CheckpointRefused("has storages within storages; save it with torch 1.6 or later")
+    _, kind, key, _, n_elements = arguments[:5]
     if kind.text not in STORAGES:
         raise CheckpointRefused(f"has tensors of an unknown class, {kind.text}")
     dtype, item_bytes = STORAGES[kind.text]

@@ -1,6 +1,6 @@
-"""PyTorch's checkpoint files, read without torch: a zip with a pickle and the elements of each storage.
+"""PyTorch's checkpoint files, read by an interpreter of their pickles instead of torch.
 
-Layout, of torch 1.6 and later: NAME/data.pkl, NAME/data/0, NAME/data/1, ..., NAME/byteorder; nothing is compressed.
+Layout of torch 1.6 and later, a zip without compression: NAME/data.pkl, NAME/data/0, NAME/data/1, ..., NAME/byteorder.
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from f5_worker.boot.weights.torch_pickle import CheckpointRefused, Storage, StoredTensor, interpret
+from f5_worker.models.pickled.torch_legacy import MAGIC, LegacyReader
+from f5_worker.models.pickled.torch_pickle import CheckpointRefused, Storage, StoredTensor, interpret
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_PICKLE_BYTES = 4 << 20  # a training checkpoint of F5-TTS has less than one
 MAX_ENTRIES = 50_000
@@ -45,11 +50,8 @@ class TorchFile:
         self._n_bytes = path.stat().st_size
         with ExitStack() as opened:
             file = opened.enter_context(_BoundedFile(io.FileIO(path)))
-            self._archive = _open_archive(file)
-            self._entries = _checked_entries(self._archive, self._n_bytes)
-            if "byteorder" in self._entries and self._read(self._entries["byteorder"], 16) != b"little":
-                raise CheckpointRefused("has numbers in big-endian order")
-            self._content = interpret(self._read(self._entry("data.pkl"), MAX_PICKLE_BYTES))
+            is_legacy = file.read(len(MAGIC)) == MAGIC
+            self._reader = (LegacyReader if is_legacy else _ZipReader)(file, self._n_bytes)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> TorchFile:
@@ -66,7 +68,7 @@ class TorchFile:
         Args:
             nested_as: names under which a training checkpoint may have them, the preferred one first.
         """
-        content = self._content
+        content = self._reader.content
         if isinstance(content, dict):
             content = next((content[name] for name in nested_as if name in content), content)
         if not isinstance(content, dict):
@@ -75,6 +77,47 @@ class TorchFile:
         if sum(tensor.n_bytes for tensor in found.values()) > MAX_GROWTH * self._n_bytes:
             raise CheckpointRefused(f"has tensors that take more than {MAX_GROWTH} times its {self._n_bytes:,} bytes")
         return found
+
+    def read(self, storage: Storage) -> bytearray:
+        """Return the elements of a storage, little-endian."""
+        return self._reader.read(storage)
+
+
+def load_tensors(path: Path, nested_as: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Load the tensors of a checkpoint as views of their storages; those of other tensors are not read.
+
+    Args:
+        nested_as: as in `TorchFile.tensors`.
+
+    Raises:
+        CheckpointRefused: as those of `TorchFile`.
+    """
+    import torch
+
+    storages: dict[str, bytearray] = {}
+    tensors = {}
+    with TorchFile(path) as file:
+        for name, stored in file.tensors(nested_as).items():
+            storage, dtype = stored.storage, getattr(torch, stored.storage.dtype)
+            if not storage.n_elements:  # frombuffer refuses empty ones
+                tensors[name] = torch.empty(stored.shape, dtype=dtype)
+                continue
+            if storage.key not in storages:
+                storages[storage.key] = file.read(storage)
+            elements = torch.frombuffer(storages[storage.key], dtype=dtype)
+            tensors[name] = elements.as_strided(stored.shape, stored.strides, stored.offset)
+    return tensors
+
+
+class _ZipReader:
+    """The content of a checkpoint of torch 1.6 or later, and the elements of its storages."""
+
+    def __init__(self, file: _BoundedFile, n_bytes: int) -> None:
+        self._archive = _open_archive(file)
+        self._entries = _checked_entries(self._archive, n_bytes)
+        if "byteorder" in self._entries and self._read(self._entries["byteorder"], 16) != b"little":
+            raise CheckpointRefused("has numbers in big-endian order")
+        self.content = interpret(self._read(self._entry("data.pkl"), MAX_PICKLE_BYTES))
 
     def read(self, storage: Storage) -> bytearray:
         """Return the elements of a storage, little-endian."""
@@ -113,7 +156,7 @@ def _open_archive(file: _BoundedFile) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        raise CheckpointRefused("is not in PyTorch's zip format, or is damaged") from None
+        raise CheckpointRefused("is not a PyTorch checkpoint, or is damaged") from None
 
 
 def _checked_entries(archive: zipfile.ZipFile, n_bytes: int) -> dict[str, zipfile.ZipInfo]:

@@ -6,6 +6,7 @@ import ast
 import io
 import os
 import pickle
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -18,10 +19,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from f5_worker.boot.weights import torch_file
-from f5_worker.boot.weights.torch_file import TorchFile
-from f5_worker.boot.weights.torch_pickle import STORAGES, CheckpointRefused, interpret
 from f5_worker.boot.weights.weights_child import Unusable, _load
+from f5_worker.models.pickled import torch_file
+from f5_worker.models.pickled.torch_file import TorchFile
+from f5_worker.models.pickled.torch_pickle import STORAGES, CheckpointRefused, interpret
 from f5_worker.settings import REPOSITORY
 
 DTYPES = [getattr(torch, dtype) for dtype, _ in STORAGES.values()]
@@ -399,16 +400,10 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
             load(archive(tmp_path / "m.pt", **entries), ("ema_model_state_dict",))
 
 
-def test_the_form_of_old_torch_is_refused_by_name(tmp_path: Path) -> None:
-    torch.save({"a": torch.ones(2)}, tmp_path / "m.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(Unusable, match=r"m\.pt is not in PyTorch's zip format.*torch 1\.6 or later"):
-        load(tmp_path / "m.pt")
-
-
 def test_a_directory_of_any_stated_size_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_file, "MAX_READ_BYTES", 70_000)
     path = archive(tmp_path / "m.pt", **{f"m/{n:0100}": b"" for n in range(600)})
-    with pytest.raises(Unusable, match="not in PyTorch's zip format"):
+    with pytest.raises(Unusable, match="not a PyTorch checkpoint"):
         load(path)
 
 
@@ -430,10 +425,12 @@ def test_flipped_and_missing_bytes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_no_damage_leads_to_another_exception(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "legacy"])
+def test_no_damage_leads_to_another_exception(is_zip: bool, tmp_path: Path) -> None:
     """Each byte of a checkpoint replaced in turn: read, or refused."""
     file = io.BytesIO()
-    torch.save({"ema_model_state_dict": {"a": torch.ones(2), "b": torch.zeros(1).half()}, "step": 3}, file)
+    content = {"ema_model_state_dict": {"a": torch.ones(2), "b": torch.zeros(1).half()}, "step": 3}
+    torch.save(content, file, _use_new_zipfile_serialization=is_zip)
     data = file.getvalue()
     path = tmp_path / "m.pt"
     for at in range(len(data)):
@@ -443,6 +440,87 @@ def test_no_damage_leads_to_another_exception(tmp_path: Path) -> None:
                 load(path, ("ema_model_state_dict",))
             except Unusable:
                 continue
+
+
+# -- the form of torch before 1.6 --------------------------------------------------------------------------------------
+
+
+def legacy(content: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=False)
+    return file.getvalue()
+
+
+def test_the_form_of_old_torch_is_read_as_torch_does(tmp_path: Path) -> None:
+    base = torch.randn(6, 4)
+    state = OrderedDict(whole=base, again=base, part=base[2:], empty=base[:0], half=torch.ones(3).half())
+    path = tmp_path / "m.pt"
+    path.write_bytes(legacy({"model_state": state, "optimizer": {"moments": torch.ones(5)}, "step": 3}))
+    assert_same(path, ("model_state",))
+    ours = load(path, ("model_state",))
+    assert ours["whole"].data_ptr() == ours["again"].data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: data[:-1], "storages end at"),
+        (lambda data: data + b"x", "storages end at"),
+        (lambda data: data[:40], "damaged pickle"),
+        (lambda data: data[:20], "damaged pickle"),
+        (lambda data: data[:15], "damaged pickle"),
+        (lambda data: re.sub(b"(?<=little_endianq.)\x88", b"\x89", data), "big-endian"),
+        (lambda data: data.replace(b"M\xe9\x03.", b"M\xea\x03.", 1), "unknown version"),
+        (lambda data: data[:-264] + struct.pack("<q", 65) + data[-256:], "65 elements of a storage of 64"),
+        (lambda data: data[:-264] + struct.pack("<q", -1) + data[-256:], "-1 elements of a storage of 64"),
+    ],
+)
+def test_of_old_files_damaged_ones_are_refused(damage: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
+    whole = legacy({"a": torch.full((64,), 1.5)})
+    assert damage(whole) != whole
+    (tmp_path / "m.pt").write_bytes(damage(whole))
+    with pytest.raises(Unusable, match=message):
+        load(tmp_path / "m.pt")
+
+
+def test_of_old_files_nothing_is_called_in_any_of_the_pickles(tmp_path: Path) -> None:
+    whole, path = legacy({"a": torch.ones(1)}), tmp_path / "m.pt"
+    call = pickle.dumps(Calls(os.system, f"touch {tmp_path / 'run'}"), protocol=2)
+    starts = [at + 1 for at in range(len(whole)) if whole[at : at + 3] == b".\x80\x02"]
+    assert len(starts) == 4
+    for start in starts:
+        path.write_bytes(whole[:start] + call + whole[start:])
+        with pytest.raises(Unusable, match=r"holds more than weights: it names posix\.system"):
+            load(path)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("names", [[], ["1"], ["0", "0"], ["0", "1"], "0", [0], [["0"]]], ids=str)
+def test_of_old_files_the_storages_are_those_of_the_content(names: Any, tmp_path: Path) -> None:
+    whole = legacy({"a": torch.ones(1)})
+    start = whole.rindex(b"\x80\x02]")
+    end = len(whole) - 12  # a count and one element
+    key = whole[whole.rindex(b"X", start, end) + 5 : end][: -len(b"q\x01a.")].decode()
+    if isinstance(names, list):
+        names = [{"0": key, 0: int(key)}[name] if name in ("0", 0) else name for name in names]
+    (tmp_path / "m.pt").write_bytes(whole[:start] + pickle.dumps(names, protocol=2) + whole[end:])
+    with pytest.raises(Unusable, match="has other storages than it names"):
+        load(tmp_path / "m.pt")
+
+
+def test_a_storage_that_is_part_of_another_is_refused() -> None:
+    storage = b"(" + string("storage") + b"ctorch\nFloatStorage\n" + string("0") + string("cpu") + b"K\x04"
+    assert interpret(b"\x80\x02" + storage + b"NtQ.") == interpret(b"\x80\x02" + storage + b"tQ.")
+    with pytest.raises(CheckpointRefused, match="storages within storages"):
+        interpret(b"\x80\x02" + storage + b"(" + string("1") + b"K\x00K\x04ttQ.")
+
+
+def test_a_storage_has_one_size() -> None:
+    def storage(size: bytes) -> bytes:
+        return b"(" + string("storage") + b"ctorch\nFloatStorage\n" + string("0") + string("cpu") + size + b"tQ"
+
+    with pytest.raises(CheckpointRefused, match="a storage twice"):
+        interpret(b"\x80\x02]" + b"(" + storage(b"K\x04") + storage(b"K\x05") + b"e.")
 
 
 # -- the product -------------------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ import pytest
 from f5_worker.audio.decode import decode
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, TextUnspeakable, UnknownVoice
-from f5_worker.schema.requests import DubInput, parse_input
+from f5_worker.schema.actions import parse_input
+from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import DubResponse
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
-from f5_worker.synthesis.dub import read_cues, select_spoken
+from f5_worker.synthesis.dub.cues import read_cues, select_spoken
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak
 

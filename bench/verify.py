@@ -1,0 +1,224 @@
+"""How well planted faults are found in speech, and what it costs: `python bench/verify.py`.
+
+Piper speaks sentences that chose no threshold (bench/verify_sentences.txt), alone and two or three together, at
+several speeds, plain and lively. Faults of six kinds are planted in as many of them each; the others are to pass, and
+so are names, numbers and homophones (bench/verify_hard_sentences.txt). Writes bench/results/verify.json. Needs the
+extra `listen`. With --gpu: the device time of good speech, beside that of the engine for the same seconds of sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/server/startup.py does
+
+import numpy as np  # noqa: E402
+import onnxruntime  # noqa: E402
+
+from bench.planted_faults import KINDS, Speech  # noqa: E402
+from bench.record import RESULTS, record  # noqa: E402
+from f5_worker.asr.whisper import Recogniser  # noqa: E402
+from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
+from f5_worker.settings import Settings  # noqa: E402
+from f5_worker.text.reading import ReadingOptions, read_line  # noqa: E402
+from f5_worker.verification.check import Limits, SpeechVerdict, SpeechVerifier  # noqa: E402
+from tests.listen import whisper_directory  # noqa: E402
+from tests.speak import Utterance, speak  # noqa: E402
+
+SEED = 20
+PER_KIND = 50
+SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)
+SENTENCES_TOGETHER = (1, 1, 2, 3)
+FOUND_BAR, FALSE_BAR = 0.98, 0.02
+SHOWN = 12
+MAX_SENTENCES_OF_SEGMENT, STEP_OF_PASSAGES = 5, 8  # of the passages that stand in for segments
+
+
+class Piper:
+    """Sentences spoken at drawn speeds: the same ones in every run."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        onnxruntime.set_seed(SEED)
+        self._rng = rng
+
+    def speak(self, text: str) -> Utterance:
+        """Speak a text."""
+        return speak(text, float(self._rng.choice(SPEEDS)), float(self._rng.choice(LIVELINESS)))
+
+
+def lines(name: str) -> list[str]:
+    """Return the sentences of a file as they are spoken."""
+    written = (ROOT / "bench" / name).read_text(encoding="utf-8").splitlines()
+    return [read_line(line, ReadingOptions()).text.text for line in written]
+
+
+def passages(sentences: Sequence[str]) -> list[str]:
+    """Return sentences alone and two or three together."""
+    rest = iter(sentences)
+    groups = (list(itertools.islice(rest, n)) for n in itertools.cycle(SENTENCES_TOGETHER))
+    return [" ".join(group) for group in itertools.takewhile(bool, groups)]
+
+
+@dataclass
+class Stratum:
+    """Verdicts of speech of one kind, and what they took."""
+
+    verdicts: list[tuple[str, SpeechVerdict]] = field(default_factory=list)
+    sound_s: float = 0.0
+    processor_s: float = 0.0
+
+    def check(self, verifier: SpeechVerifier, samples: Samples, text: str, reference: str) -> None:
+        """Judge an utterance."""
+        started = time.process_time()
+        self.verdicts.append((text, verifier.check(samples, text, reference)))
+        self.processor_s += time.process_time() - started
+        self.sound_s += len(samples) / SAMPLE_RATE
+
+    def figures(self) -> dict[str, Any]:
+        """Summarise the verdicts."""
+        faults = Counter(fault for _, verdict in self.verdicts for fault in verdict.faults)
+        return {
+            "utterances": len(self.verdicts),
+            "passed": sum(verdict.passed for _, verdict in self.verdicts),
+            "processor_s_per_s_of_sound": round(self.processor_s / self.sound_s, 4),
+            "faults": dict(sorted(faults.items())),
+        }
+
+    def examples(self, *, passed: bool) -> list[dict[str, Any]]:
+        """Return some that passed, or did not."""
+        chosen = [(text, verdict) for text, verdict in self.verdicts if verdict.passed == passed]
+        return [
+            {"said": text, "heard": verdict.heard, "wer": round(verdict.wer, 3), "faults": verdict.faults}
+            for text, verdict in chosen[:SHOWN]
+        ]
+
+
+def planted(verifier: SpeechVerifier, piper: Piper, rng: np.random.Generator, per_kind: int) -> dict[str, Stratum]:
+    """Plant faults of each kind, and judge them."""
+    sentences = lines("verify_sentences.txt")
+    texts = passages(sentences)
+    found = {}
+    for kind, plant in KINDS.items():
+        found[kind] = Stratum()
+        for text in itertools.islice(itertools.cycle(rng.permutation(texts).tolist()), per_kind):
+            reference, other = rng.choice([one for one in sentences if one not in text], 2, replace=False).tolist()
+            speech = Speech(text, piper.speak(text), piper.speak(reference), piper.speak(other))
+            found[kind].check(verifier, plant(speech, rng), text, reference)
+        print(f"{kind}: {found[kind].figures()}", file=sys.stderr, flush=True)
+    return found
+
+
+def good(verifier: SpeechVerifier, piper: Piper, texts: Sequence[str]) -> Stratum:
+    """Judge good speech."""
+    found = Stratum()
+    reference = lines("verify_sentences.txt")[0]
+    for text in texts:
+        found.check(verifier, piper.speak(text).samples, text, reference)
+    print(found.figures(), file=sys.stderr, flush=True)
+    return found
+
+
+def measure(per_kind: int) -> dict[str, Any]:
+    """Measure faults found, false alarms and cost on the CPU."""
+    recogniser = Recogniser(whisper_directory(), Settings(device="cpu", cpu_threads=1))
+    verifier = SpeechVerifier(recogniser, "en", Limits())
+    rng = np.random.default_rng(SEED)
+    piper = Piper(rng)
+    sentences = lines("verify_sentences.txt")
+    faults = planted(verifier, piper, rng, per_kind)
+    plain = good(verifier, piper, [*sentences, *passages(sentences), *passages(sentences[::-1])])
+    hard = good(verifier, piper, lines("verify_hard_sentences.txt"))
+    n_faults = sum(len(stratum.verdicts) for stratum in faults.values())
+    n_found = sum(not verdict.passed for stratum in faults.values() for _, verdict in stratum.verdicts)
+    n_false = sum(not verdict.passed for _, verdict in plain.verdicts)
+    return {
+        "recogniser": "whisper tiny.en (MIT), int8",
+        "voice": "piper joe (CC0)",
+        "found": {"value": round(n_found / n_faults, 4), "bar": FOUND_BAR, "of": n_faults},
+        "false_alarms": {"value": round(n_false / len(plain.verdicts), 4), "bar": FALSE_BAR, "of": len(plain.verdicts)},
+        "planted": {kind: stratum.figures() for kind, stratum in faults.items()},
+        "good": plain.figures(),
+        "names_numbers_homophones": hard.figures(),
+        "not_found": [
+            {"kind": kind, **one} for kind, stratum in faults.items() for one in stratum.examples(passed=True)
+        ],
+        "false_alarm_examples": [*plain.examples(passed=False), *hard.examples(passed=False)],
+    }
+
+
+class PassageChecker:
+    """Stands where bench/asr_gpu.py has an aligner: judges the Piper passage whose length is nearest to a segment's.
+
+    The engine's own sound is that of random weights; it takes as long, but says nothing.
+    """
+
+    def __init__(self, verifier: SpeechVerifier) -> None:
+        self._verifier = verifier
+        sentences = lines("verify_sentences.txt")
+        piper = Piper(np.random.default_rng(SEED))
+        self._passages = [
+            (piper.speak(text).samples, text)
+            for n in range(1, MAX_SENTENCES_OF_SEGMENT + 1)
+            for text in (" ".join(sentences[at : at + n]) for at in range(0, len(sentences) - n, STEP_OF_PASSAGES))
+        ]
+        self.verdicts: list[SpeechVerdict] = []
+
+    def align(self, samples: Samples, text: str) -> SpeechVerdict:
+        """Judge the passage that is as long as a segment."""
+        passage, said = min(self._passages, key=lambda known: abs(len(known[0]) - len(samples)))
+        verdict = self._verifier.check(passage, said, "")
+        self.verdicts.append(verdict)
+        return verdict
+
+
+def measure_gpu(rounds: int) -> dict[str, Any]:
+    """Measure the engine's throughput with every segment verified against the same jobs without."""
+    from bench.asr_gpu import Engine, load_runner, load_settings, measure_load
+    from bench.engine import CASES, TINY_CASES
+
+    settings = load_settings()
+    f5 = load_runner(settings)
+    f5.warm_up()
+    f5.tune()
+    f5.capture_graphs(settings.warm_up_s)
+    engine = Engine(f5, settings.batch_frames)
+    device = f5.model.device.type
+    recogniser = Recogniser(whisper_directory(), settings, device, engine.run)
+    recogniser.preload()
+    checker = PassageChecker(SpeechVerifier(recogniser, "en", Limits()))
+    by_name = {case.name: case for case in CASES}
+    cases = [by_name["32 jobs of 3..15 s"]] if device == "cuda" else TINY_CASES
+    loads = {case.name: measure_load(engine, case, checker, rounds) for case in cases}  # type: ignore[arg-type]
+    n_passed = sum(verdict.passed for verdict in checker.verdicts)
+    engine.close()
+    return {"device": f5.device, "passed": round(n_passed / len(checker.verdicts), 4), "loads": loads}
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--per-kind", type=int, default=PER_KIND, help="faults of each kind")
+    parser.add_argument("--gpu", action="store_true", help="measure the cost beside the engine that F5_MODEL names")
+    parser.add_argument("--rounds", type=int, default=4, help="of the load on a GPU")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    if args.gpu:
+        result = measure_gpu(args.rounds)
+        record(f"verify-{result['device'].replace(' ', '-').lower()}", result, args.out)
+    else:
+        record("verify", measure(args.per_kind), args.out)
+
+
+if __name__ == "__main__":
+    main()

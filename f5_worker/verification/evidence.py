@@ -1,0 +1,113 @@
+"""What the sound of a segment shows of each word of its text: probability, length, whether there is sound at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from f5_worker.alignment.align import MIN_PROBABILITY, AlignedTokens
+from f5_worker.alignment.refine import LAG_S, SOFTEST_DB
+from f5_worker.alignment.words import letter_span, phonetic_length, word_spans
+from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
+from f5_worker.verification.thresholds import VERIFICATION
+
+Floats: TypeAlias = NDArray[np.float64]
+
+HOP_S = 0.010
+VOICE_RATE, VOICE_WINDOW_S = 8_000, 0.040
+MIN_VOICE_HZ, MAX_VOICE_HZ = 60, 400
+
+
+class SoundProfile:
+    """Where a segment has sound, and where that is voiced."""
+
+    def __init__(self, samples: Samples) -> None:
+        hops = np.arange(0.0, len(samples) / SAMPLE_RATE + HOP_S, HOP_S)
+        self.is_sound = np.zeros(len(hops), np.bool_)
+        for begin, end in speech_regions(samples, softest_db=SOFTEST_DB):
+            self.is_sound[round(begin / SAMPLE_RATE / HOP_S) : round(end / SAMPLE_RATE / HOP_S)] = True
+        self.is_voiced = _voiced(samples, len(hops)) & self.is_sound
+        self._sound_s = np.concatenate([[0.0], np.cumsum(self.is_sound)]) * HOP_S
+        self._ends_s = np.arange(len(self._sound_s)) * HOP_S
+
+    @property
+    def sound_s(self) -> float:
+        """Return how long there is sound."""
+        return float(self._sound_s[-1])
+
+    def between(self, starts_s: Floats, ends_s: Floats) -> Floats:
+        """Return how much sound there is in each of several stretches."""
+        begins, ends = (np.interp(times_s, self._ends_s, self._sound_s) for times_s in (starts_s, ends_s))
+        return np.asarray(np.maximum(0.0, ends - begins))
+
+    def longest_noise_s(self) -> float:
+        """Return the longest stretch of sound without a voice; 0 for a whisper, which has none anywhere."""
+        n_sound = int(self.is_sound.sum())
+        if not n_sound or self.is_voiced.sum() < VERIFICATION.min_voiced_share * n_sound:
+            return 0.0
+        is_noise = np.concatenate([[False], self.is_sound & ~self.is_voiced, [False]])
+        edges = np.flatnonzero(np.diff(is_noise.astype(np.int8)))
+        return float((edges[1::2] - edges[::2]).max(initial=0)) * HOP_S
+
+
+def _voiced(samples: Samples, n_hops: int) -> NDArray[np.bool_]:
+    """Return for each hop whether the window around it repeats itself at the pitch of a voice."""
+    window, hop = round(VOICE_WINDOW_S * VOICE_RATE), round(HOP_S * VOICE_RATE)
+    audio = np.asarray(soxr.resample(samples, SAMPLE_RATE, VOICE_RATE), np.float32)
+    padded = np.zeros(n_hops * hop + window, np.float32)
+    padded[window // 2 : window // 2 + len(audio)] = audio[: len(padded) - window // 2]
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][:n_hops]
+    spectra = np.fft.rfft(frames - frames.mean(1, keepdims=True), 4 * VOICE_RATE // MIN_VOICE_HZ, axis=1)
+    correlation = np.fft.irfft(np.square(np.abs(spectra)), axis=1)
+    lags = np.arange(VOICE_RATE // MAX_VOICE_HZ, VOICE_RATE // MIN_VOICE_HZ)
+    power = np.maximum(correlation[:, :1], 1e-9) * (1.0 - lags / window)
+    return np.asarray((correlation[:, lags] / power).max(1) >= VERIFICATION.periodic)
+
+
+@dataclass(frozen=True, eq=False)
+class WordEvidence:
+    """What the sound shows of the `w` words of a text that have letters.
+
+    Attributes:
+        spans: `[w]` their characters in the text.
+        lengths: `[w]` their phonetic lengths.
+        probabilities: `[w]` the least of the probabilities of a word's tokens.
+        covered: `[w]` the sound of a word over what its letters take at the pace of the segment.
+        excess_s: `[w]` the sound from a word to the next one beyond that; of the first, from the begin.
+        tail_s: the sound after the last word.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    lengths: Floats
+    probabilities: Floats
+    covered: Floats
+    excess_s: Floats
+    tail_s: float
+
+    @property
+    def log10_probabilities(self) -> Floats:
+        """Return the base 10 logs of the probabilities."""
+        return np.asarray(np.log10(np.maximum(self.probabilities, MIN_PROBABILITY)))
+
+
+def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence:
+    """Measure the words of a text, at least one, by its forced alignment and the sound."""
+    found = ((letter_span(text, begin, end), (begin, end)) for begin, end in word_spans(text))
+    letters, spans = zip(*((span, whole) for span, whole in found if span is not None), strict=True)
+    starts_s, ends_s = np.maximum(0.0, np.array(tokens.times_s(letters)) - LAG_S).T
+    starts_s[0] = 0.0
+    lengths = np.array([phonetic_length(text[begin:end]) for begin, end in spans])
+    expected_s = sound.sound_s / lengths.sum() * lengths
+    until_s = np.append(starts_s[1:], ends_s[-1])
+    return WordEvidence(
+        spans,
+        lengths,
+        np.array([tokens.least_probability(*span) for span in letters]),
+        sound.between(starts_s, ends_s) / np.maximum(expected_s, HOP_S),
+        sound.between(starts_s, until_s) - expected_s,
+        float(sound.between(ends_s[-1:], np.array([np.inf]))[0]),
+    )

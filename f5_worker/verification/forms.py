@@ -1,0 +1,70 @@
+"""The words of a text as they are compared with those that a recogniser wrote, and how much two of them sound alike."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+from f5_worker.alignment.words import word_spans
+from f5_worker.reference.match import tokens
+from f5_worker.text.reading import ReadingOptions, read_line
+from f5_worker.verification.thresholds import VERIFICATION
+
+ENGLISH, CHINESE = "en", "zh"
+
+
+class SpokenWord(NamedTuple):
+    """A word without case, accents and punctuation, numbers in words; and its characters in the text it is from."""
+
+    text: str
+    begin: int
+    end: int
+
+
+def spoken_words(text: str, language: str) -> list[SpokenWord]:
+    """Return the words of a text as they are spoken: both a text and its transcript are written out the same way.
+
+    Args:
+        language: ISO 639-1; says how numbers are read.
+    """
+    read = read_line(text, ReadingOptions(language=language)).text
+    words = []
+    for begin, end in word_spans(read.text):
+        begins, ends = zip(*read.origin[begin:end], strict=True)
+        words += [SpokenWord(token, min(begins), max(ends)) for token in tokens(read.text[begin:end])]
+    return words
+
+
+@functools.lru_cache(maxsize=8_192)
+def sound_alike(written: str, heard: str, language: str) -> bool:
+    """Return True for words that differ in spelling at most: homophones, and what a recogniser spells otherwise."""
+    if written == heard or _distance(written, heard) <= VERIFICATION.max_letter_distance:
+        return True
+    return _sounds(written, language) == _sounds(heard, language)
+
+
+def sound_distance(written: str, heard: str, language: str) -> float:
+    """Return the share of sounds in which words differ, 0..1; of their letters for other languages than English."""
+    return _distance(_sounds(written, language), _sounds(heard, language))
+
+
+@functools.lru_cache(maxsize=8_192)
+def _sounds(word: str, language: str) -> str:
+    """Return what stands for the sounds of a word."""
+    if language == ENGLISH and word.isascii():
+        import jellyfish
+
+        key = str(jellyfish.metaphone(word))
+        # It keeps a vowel at the begin only; which one it is says little: "hour", "our"; "eight", "ate".
+        return "A" + key.lstrip("AEIOU") if key[:1] in "AEIOU" else key
+    if language == CHINESE:
+        from pypinyin import lazy_pinyin
+
+        return "".join(lazy_pinyin(word))
+    return word
+
+
+def _distance(one: str, other: str) -> float:
+    import jellyfish
+
+    return float(jellyfish.levenshtein_distance(one, other)) / max(1, len(one), len(other))

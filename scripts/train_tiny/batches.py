@@ -16,7 +16,7 @@ from torch import Tensor
 from scripts.train_tiny.corpus import FLOOR, Corpus
 from scripts.train_tiny.model import even_upsampling
 
-SLOTS = 4  # ordinary utterances; a fifth slot holds the short one
+SLOTS = 6  # ordinary utterances; a further slot holds the short one
 
 
 @dataclass
@@ -44,7 +44,7 @@ def random_batch(b: int, n: int, rows: int, device: torch.device) -> Batch:
 
 @dataclass
 class _Plan:
-    """Slots of the chosen items, [b 5]."""
+    """Slots of the chosen items, [b SLOTS + 1]."""
 
     entry: Tensor
     frames: Tensor
@@ -113,11 +113,11 @@ class Composer:
         """Draw three times as many candidates, and keep those that need the least extra silence."""
         m = 3 * b
         pool = torch.searchsorted(self.share, self._uniform(m)).clamp_(max=len(self.share) - 1)
-        gaps = self._between(5, 45, m, SLOTS + 1)
+        gaps = (5 + 65 * self._uniform(m, SLOTS + 1).square()).long()  # mostly short, up to 0.7 s
         gaps[:, 0] = self._between(0, 8, m)
         entry, frames = torch.zeros_like(gaps), torch.zeros_like(gaps)
         left = n - gaps[:, 0] - self._between(0, 22, m)
-        short = self._uniform(m) < 0.22
+        short = self._uniform(m) < 0.3
         wide = torch.full((m,), 24, device=self.device)
         e, f = self._pick(pool, self._between(24, 110, m), wide)
         idle = torch.where(self._uniform(m) < 0.6, self._uniform(m) * (2.3 * f + 10), self._uniform(m) * 20).long()
@@ -129,6 +129,7 @@ class Composer:
         flip = self._uniform(m) < 0.5
         for tensor in (entry, frames, gaps[:, 1:]):
             tensor[:, :SLOTS] = torch.where(flip[:, None], tensor[:, :SLOTS].flip(1), tensor[:, :SLOTS])
+        lead = self._short_first(entry, frames)
         valid = frames > 0
         chars = (self.c.entry_chars[entry] + 1).mul(valid).sum(1)
         bad = (chars > rows - 4) | (chars < 2) | (valid[:, :SLOTS].sum(1) < 1)
@@ -137,7 +138,19 @@ class Composer:
         early = torch.where(
             self._uniform(b) < 0.25, left[keep].clamp_min(0) + idle[keep], 0
         )  # silence before the target
-        return self._placed(entry, frames, valid, gaps, (early * self._uniform(b)).long())
+        return self._placed(entry, frames, valid, gaps, (early * self._uniform(b)).long(), lead[keep])
+
+    def _short_first(self, entry: Tensor, frames: Tensor) -> Tensor:
+        """Move the short utterance before the last ordinary one, in place, in half of the items; return which."""
+        ordinary = frames[:, :SLOTS] > 0
+        lead = (frames[:, -1] > 0) & (ordinary.sum(1) > 1) & (self._uniform(len(frames)) < 0.5)
+        slots = torch.arange(SLOTS, device=self.device)
+        last = torch.where(lead, (ordinary * slots).amax(1), SLOTS)[:, None]
+        for tensor in (entry, frames):
+            moved = tensor.gather(1, last)
+            tensor.scatter_(1, last, tensor[:, -1:].clone())
+            tensor[:, -1:] = moved
+        return lead
 
     def _fill(self, pool: Tensor, left: Tensor, gaps: Tensor, entry: Tensor, frames: Tensor) -> None:
         """Fill the ordinary slots, in place: some of a wanted length, then one to fit."""
@@ -154,11 +167,11 @@ class Composer:
             left -= torch.where(use, f + torch.where(fit, 0, gaps[:, index + 1]), 0)
             done |= fit
 
-    def _placed(self, entry: Tensor, frames: Tensor, valid: Tensor, gaps: Tensor, early: Tensor) -> _Plan:
+    def _placed(self, entry: Tensor, frames: Tensor, valid: Tensor, gaps: Tensor, early: Tensor, lead: Tensor) -> _Plan:
         rank = valid.cumsum(1)
         count = rank[:, -1]
         wanted = torch.where(self._uniform(len(entry)) < 0.6, count, (count - 1).clamp_min(2))
-        wanted = torch.where(valid[:, -1], count, wanted)
+        wanted = torch.where(valid[:, -1], count - lead.long(), wanted)
         target = (rank < wanted[:, None]).sum(1).clamp(max=SLOTS)
         any_frame = (count < 2) | (self._uniform(len(entry)) < 0.07)
         before = torch.cat((gaps[:, :1] * 0, gaps[:, 1:]), 1)

@@ -20,8 +20,9 @@ from scripts.train_tiny.texts import VOCAB
 
 HOP, RATE_HZ, FLOOR = 256, 24_000, -11.512925
 JOE_FACTORS = (0.78, 0.84, 0.90, 0.95, 1.0, 1.06, 1.12, 1.19, 1.27)
-EXTRA_FACTORS = (0.94, 1.0, 1.07)
-PACES = (0.85, 1.0, 1.2, 1.45)  # borders between the pools of one speaker
+EXTRA_FACTORS = (0.91, 1.0, 1.1)
+JOE_PACES, EXTRA_PACES = (0.85, 1.0, 1.2, 1.45), (1.0,)  # borders between the pools of one speaker
+JOE_SHARE = 0.4  # of the items
 MAX_FRAMES = 1200
 CHUNK = 300  # utterances transformed at a time
 
@@ -103,7 +104,7 @@ class _Builder:
             first = int(np.ceil(start / rate * RATE_HZ / HOP))
             count = int((start + len(s.wav)) / rate * RATE_HZ / HOP) - first
             if 12 <= count <= MAX_FRAMES and len(s.text) * 3 < count:
-                pace = int(np.searchsorted(PACES, s.slowness)) if s.voice == "joe" else 0
+                pace = int(np.searchsorted(JOE_PACES if s.voice == "joe" else EXTRA_PACES, s.slowness))
                 self.rows.append((speaker, pace, self.frames + first, count, self._text(s.text), len(s.text)))
         self.frames += len(mel)
 
@@ -145,7 +146,7 @@ class _Builder:
         start = sizes.cumsum(0) - sizes
         near = [[number.get((s, p + d), number[s, p]) for d in (-1, 1)] for s, p in pools]
         joe = torch.tensor([s.startswith("joe") for s, _ in pools])
-        share = torch.where(joe, 0.6 / joe.sum().clamp_min(1), 0.4 / (~joe).sum().clamp_min(1))
+        share = torch.where(joe, JOE_SHARE / joe.sum().clamp_min(1), (1 - JOE_SHARE) / (~joe).sum().clamp_min(1))
         mel, char, phone = (torch.cat(part) for part in (self.mel, self.char, self.phone))
         self.mel.clear()
         return Corpus(

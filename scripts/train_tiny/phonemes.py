@@ -3,13 +3,14 @@
 espeak joins words ("of the" becomes one group), so words and groups are matched by a small dynamic
 programme; inside a word, characters are spread evenly over its phonemes.
 
-    python -m scripts.train_tiny.phonemes --texts texts.txt --voice en_US-joe-medium.onnx.json --out items.npz
+    python -m scripts.train_tiny.phonemes --texts texts.txt --voice en_US-joe-medium.onnx.json --out items.jsonl.xz
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import lzma
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,10 +41,10 @@ class Phonemizer:
         self._espeak = EspeakPhonemizer()
         self.word = lru_cache(200_000)(self._word)
 
-    def sentence(self, text: str) -> list[str] | None:
-        """Return the phonemes of a single sentence; None where espeak finds two."""
+    def sentences(self, text: str) -> list[str]:
+        """Return the phonemes of a text, a space between its sentences."""
         parts = self._espeak.phonemize("en-us", text)
-        return parts[0] if len(parts) == 1 else None
+        return [phoneme for index, part in enumerate(parts) for phoneme in ([" "] if index else []) + part]
 
     def _word(self, word: str) -> int:
         parts = self._espeak.phonemize("en-us", word)
@@ -51,7 +52,7 @@ class Phonemizer:
 
     def item(self, text: str) -> Item | None:
         """Return a text with its phonemes; None if they cannot be matched."""
-        phonemes = self.sentence(text)
+        phonemes = self.sentences(text)
         if not phonemes:
             return None
         groups = _groups(phonemes)
@@ -142,29 +143,43 @@ def piper_ids(phonemes: list[str], id_map: dict[str, list[int]]) -> list[int] | 
 
 
 def prepare(texts: list[str], id_map: dict[str, list[int]]) -> list[dict[str, Any]]:
-    """Return a record with all that the synthesis needs for each text."""
+    """Return a record with all that the synthesis needs for each text; positions in tenths of a phoneme."""
     phonemizer = Phonemizer()
     records = []
     for text in texts:
         if set(text) - set(VOCAB):
             continue
         item = phonemizer.item(text)
-        ids = piper_ids(item.phonemes, id_map) if item else None
-        if item and ids:
-            records.append({"text": text, "ids": ids, "char_start": item.char_start, "phonemes": item.phonemes})
+        if item and piper_ids(item.phonemes, id_map):
+            places = [round(10 * start) for start in item.char_start]
+            records.append({"text": text, "phonemes": "".join(item.phonemes), "char_start": places})
     return records
 
 
+def save_items(records: list[dict[str, Any]], path: Path) -> None:
+    """Write items as compressed JSON lines."""
+    path.write_bytes(lzma.compress("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in records).encode()))
+
+
+def load_items(path: Path, id_map: dict[str, list[int]]) -> list[dict[str, Any]]:
+    """Read what `save_items` wrote, and add Piper's input."""
+    items = [json.loads(line) for line in lzma.decompress(path.read_bytes()).decode().splitlines()]
+    for item in items:
+        item["ids"] = piper_ids(list(item["phonemes"]), id_map)
+        item["char_start"] = [place / 10 for place in item["char_start"]]
+    return items
+
+
 def main() -> None:
-    """Write the items as JSON lines."""
+    """Write the items as compressed JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--voice", type=Path, required=True, help="the Piper voice's .onnx.json")
-    parser.add_argument("--out", type=Path, required=True, help="JSON lines")
+    parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     id_map = json.loads(args.voice.read_text())["phoneme_id_map"]
     records = prepare(args.texts.read_text().splitlines(), id_map)
-    args.out.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    save_items(records, args.out)
     print(f"{len(records)} items")
 
 

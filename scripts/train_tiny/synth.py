@@ -1,11 +1,12 @@
-"""Synthesize speech with its timeline: Piper (or Kokoro) speaks the prepared items on many cores.
+"""Synthesize speech with its timeline: Piper or Kokoro speaks the prepared items.
 
 Both models give the duration of each phoneme, so every character gets its true time, from which the alignment
-curriculum is made. Stops at a deadline and keeps what is done.
+curriculum is made. Piper runs on the CPU's cores, Kokoro on the GPU. Stops at a deadline and keeps what is done.
 
-    python -m scripts.train_tiny.synth piper  --model joe.onnx    --items items.jsonl --out shards/ --seconds 80
-    python -m scripts.train_tiny.synth kokoro --model kokoro.onnx --items items.jsonl --out extra/ \
-        --styles voices/ --vocab config.json --seconds 1800 --workers 1
+    python -m scripts.train_tiny.synth piper  --model joe.onnx    --config joe.json --items items.jsonl.xz \
+        --out shards/ --seconds 80
+    python -m scripts.train_tiny.synth kokoro --model kokoro.onnx --config joe.json --items items.jsonl.xz \
+        --out extra/ --styles styles.npz --vocab vocab.json --seconds 200 --workers 6
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-KOKORO_VOICES = (
-    "af_heart am_michael af_bella am_fenrir bf_emma bm_george af_sarah am_puck af_kore am_onyx bf_isabella bm_fable"
-).split()
+from scripts.train_tiny.phonemes import load_items
+
+MIXED_VOICES = 20  # further speakers, each half of two others
+_WHISPERED = "af_nicole"
 EDGE_S = 0.03  # silence kept around the speech
 
 
@@ -89,26 +91,46 @@ class Kokoro:
     """Kokoro-82M: 24,000 Hz, durations in frames of 600 samples; one style vector for each length of text."""
 
     def __init__(self, model: Path, styles: Path, vocab: Path) -> None:
-        self.session = _session(with_output(model, "Clip"))
+        import torch
+
+        from scripts.train_tiny.onnx_torch import OnnxGraph
+
+        torch.set_num_threads(1)
+        torch.set_float32_matmul_precision("high")
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.graph = OnnxGraph(model, ["audio", "/encoder/Clip_output_0"], self.device)
         self.vocab: dict[str, int] = json.loads(vocab.read_text())["vocab"]
-        self.styles = {v: np.fromfile(styles / f"{v}.bin", np.float32).reshape(-1, 256) for v in KOKORO_VOICES}
+        self.styles = voice_styles(styles)
 
     def speak(self, item: dict[str, Any], rng: np.random.Generator) -> TimedUtterance | None:
         """Speak an item in a random voice at a random pace; see SpeechSynthesizer."""
-        if any(phoneme not in self.vocab for phoneme in item["phonemes"]):
+        import torch
+
+        voice = str(rng.choice(sorted(self.styles)))
+        tokens = [0, *(self.vocab.get(phoneme, -1) for phoneme in item["phonemes"]), 0]
+        if min(tokens) < 0 or len(tokens) - 2 >= len(self.styles[voice]):
             return None
-        tokens = [0, *(self.vocab[phoneme] for phoneme in item["phonemes"]), 0]
-        voice = KOKORO_VOICES[int(rng.integers(len(KOKORO_VOICES)))]
-        slowness = float(np.exp(rng.uniform(np.log(0.85), np.log(1.2))))
+        slowness = float(np.exp(rng.uniform(np.log(0.78), np.log(1.3))))
         feeds = {
-            "tokens": np.array([tokens], np.int64),
-            "style": self.styles[voice][len(tokens) - 2][None],
-            "speed": np.array([1 / slowness], np.float32),
+            "tokens": torch.tensor([tokens]),
+            "style": torch.from_numpy(self.styles[voice][len(tokens) - 2][None]).to(self.device),
+            "speed": torch.tensor([1 / slowness], device=self.device),
         }
-        wav, frames = self.session.run(None, feeds)
-        starts = np.concatenate([[0], np.cumsum(frames.reshape(-1))])[1:-2] * 600 / 24_000
+        wav, frames = (value.cpu().numpy().reshape(-1) for value in self.graph(feeds))
+        starts = np.concatenate([[0], np.cumsum(frames.round())])[1:-2] * 600 / 24_000
         phones = np.array(item["ids"][2:-1:2], np.int16)
-        return trim(item, wav.reshape(-1), 24_000, starts, phones, voice, slowness)
+        return trim(item, wav, 24_000, starts, phones, voice, slowness)
+
+
+def voice_styles(path: Path) -> dict[str, np.ndarray]:
+    """Return the style vectors of each voice, a row for each length of text: those of a file, and mixtures of two."""
+    with np.load(path) as data:
+        styles = {name: data[name].astype(np.float32) for name in data.files if name != _WHISPERED}
+    rng, names = np.random.default_rng(1), sorted(styles)
+    for index in range(MIXED_VOICES):
+        first, second = rng.choice(names, 2, replace=False)
+        styles[f"mixed{index:02d}"] = (styles[first] + styles[second]) / 2
+    return styles
 
 
 def trim(
@@ -172,20 +194,23 @@ def _work(args: argparse.Namespace, items: list[dict[str, Any]], worker: int, un
     synthesizer: SpeechSynthesizer = (
         Piper(args.model) if args.engine == "piper" else Kokoro(args.model, args.styles, args.vocab)
     )
+    began, spoken_s = time.time(), 0.0
     rng = np.random.default_rng([args.seed, worker])
     done: list[TimedUtterance] = []
     shard = 0
-    for item in items[worker :: args.workers]:
+    for item in items:
         if time.time() > until:
             break
         spoken = synthesizer.speak(item, rng)
         if spoken is not None:
             done.append(spoken)
+            spoken_s += len(spoken.wav) / spoken.rate_hz
         if len(done) == args.shard:
             save(done, args.out / f"{worker:02d}-{shard:04d}.npz")
             done, shard = [], shard + 1
     if done:
         save(done, args.out / f"{worker:02d}-{shard:04d}.npz")
+    print(f"{args.engine} {worker}: {spoken_s:.0f} s of speech in {time.time() - began:.0f} s", flush=True)
 
 
 def main() -> None:
@@ -194,23 +219,30 @@ def main() -> None:
     parser.add_argument("engine", choices=["piper", "kokoro"])
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--items", type=Path, required=True)
+    parser.add_argument("--config", type=Path, required=True, help="the Piper voice's .onnx.json")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--styles", type=Path)
     parser.add_argument("--vocab", type=Path)
     parser.add_argument("--seconds", type=float, default=80)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shard", type=int, default=100)
-    parser.add_argument("--skip", type=int, default=0, help="leave out the first items (spoken by another engine)")
+    parser.add_argument("--backwards", action="store_true", help="begin with the last items")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    items = [json.loads(line) for line in args.items.read_text().splitlines()[args.skip :]]
+    items = load_items(args.items, json.loads(args.config.read_text())["phoneme_id_map"])
+    items = items[:: -1 if args.backwards else 1]
     until = time.time() + args.seconds
-    workers = [multiprocessing.Process(target=_work, args=(args, items, w, until)) for w in range(args.workers)]
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_work, args=(args, items[w :: args.workers], w, until)) for w in range(args.workers)
+    ]
     for process in workers:
         process.start()
     for process in workers:
         process.join()
+    if any(process.exitcode for process in workers):
+        raise SystemExit("a worker failed")
 
 
 if __name__ == "__main__":

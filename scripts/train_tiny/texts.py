@@ -1,9 +1,9 @@
-"""Training text: WordNet's example phrases and definitions, and sentences made from templates.
+"""Training text: sentences of old books, WordNet's examples and definitions, and sentences made from rules.
 
-WordNet 3.0 (Princeton University) may be used, copied and distributed freely with its notice. The
-templates are our own. No sentence of the evaluation lists and no text of books is used.
+WordNet 3.0 (Princeton University) may be used, copied and distributed freely with its notice. The books are those
+given, out of copyright; the rules are our own. No sentence of the evaluation lists is used.
 
-    python -m scripts.train_tiny.texts --wordnet /usr/share/wordnet --count 20000 --out texts.txt
+    python -m scripts.train_tiny.texts --wordnet /usr/share/wordnet --books books/*.txt --count 48000 --out texts.txt
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from scripts.train_tiny import grammar
+from scripts.train_tiny.prose import VOCAB, read_books, shingles
+
+__all__ = ["VOCAB"]
+
 HERE = Path(__file__).parent
-VOCAB = " " + string.ascii_letters + string.digits + ",.;:!?'-\"()"
 _PLAIN = re.compile(r"[A-Za-z ,;:'\-]+[.?!]?")
 _QUESTION = re.compile(r"^(who|why|how|do|does|did|can|could|would|will|is|are|was|were)\b", re.I)
 
@@ -129,10 +132,10 @@ def _usable(text: str) -> bool:
 
 def finish(text: str, rng: random.Random) -> str:
     """Add a capital and a mark at the end; sometimes neither, as callers write so too."""
-    text = text.strip(" ,;:-")
+    text = re.sub(r"(?<!\.)\.\.(?!\.)", ".", text.strip(" ,;:-"))
     if rng.random() < 0.94:
         text = text[0].upper() + text[1:]
-    if text[-1] in ".?!":
+    if text[-1] in '.?!"':
         return text
     if _QUESTION.match(text) and len(text.split()) > 2:
         return text + "?"
@@ -156,27 +159,38 @@ def common_words(sentences: list[str]) -> list[str]:
     return sorted(word for word, count in counts.items() if count >= 4 and len(word) > 2)
 
 
-def training_texts(wordnet: Path, count: int, seed: int) -> Iterator[str]:
+def held_out() -> list[str]:
+    """Return all sentences that are kept for measuring."""
+    paths = [HERE / "sentences.txt", HERE / "short_sentences.txt", *sorted((HERE / "held_out").glob("*.txt"))]
+    return [line for path in paths for line in _lines(path)]
+
+
+def training_texts(wordnet: Path, count: int, seed: int, books: Sequence[str] = ()) -> Iterator[str]:
     """Yield `count` different texts in random order, none of them in the evaluation lists."""
     rng = random.Random(seed)
     examples, definitions = wordnet_glosses(wordnet)
     words = common_words(examples + definitions)
-    rng.shuffle(examples)
-    rng.shuffle(definitions)
-    held_out = {_key(line) for name in ("sentences.txt", "short_sentences.txt") for line in _lines(HERE / name)}
+    prose = list(books)
+    for pool in (examples, definitions, prose):
+        rng.shuffle(pool)
+    clauses = [e for e in examples if 3 <= len(e.split()) <= 9] + [b for b in prose if 4 <= len(b.split()) <= 14]
+    clauses = [c for c in clauses if '"' not in c] or [from_templates(rng)]
+    kinds: list[tuple[float, Callable[[], str]]] = [
+        (0.30 if prose else 0.0, lambda: prose.pop() if prose else from_templates(rng)),
+        (0.18, lambda: examples.pop() if examples else from_templates(rng)),
+        (0.03, lambda: definitions.pop() if definitions else from_templates(rng)),
+        (0.09, lambda: from_templates(rng)), (0.10, lambda: short_phrase(rng, words)), (0.09, lambda: grammar.news(rng)),
+        (0.10, lambda: grammar.dialogue(rng, clauses, PEOPLE)), (0.07, lambda: grammar.numbers(rng)),
+        (0.04, lambda: grammar.letters(rng)), (0.02, lambda: grammar.lists(rng)),
+    ]  # fmt: skip
+    weights, makers = zip(*kinds, strict=True)
+    kept_out = {_key(line) for line in held_out()}
     seen: set[str] = set()
     while len(seen) < count:
-        kind = rng.random()
-        if kind < 0.50 and examples:
-            text = examples.pop()
-        elif kind < 0.58 and definitions:
-            text = definitions.pop()
-        elif kind < 0.85:
-            text = from_templates(rng)
-        else:
-            text = short_phrase(rng, words)
-        text = finish(text, rng)
-        if _key(text) not in held_out and text not in seen:
+        text = finish(rng.choices(makers, weights)[0](), rng)
+        if rng.random() < 0.012:
+            text = text.upper()
+        if _key(text) not in kept_out and text not in seen and not set(text) - set(VOCAB) and len(text) <= 220:
             seen.add(text)
             yield text
 
@@ -196,8 +210,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--books", type=Path, nargs="*", default=[], help="plain text, out of copyright")
+    parser.add_argument(
+        "--exclude", type=Path, help="sentences of test sets: what shares six words in a row is left out"
+    )
     args = parser.parse_args()
-    args.out.write_text("".join(f"{text}\n" for text in training_texts(args.wordnet, args.count, args.seed)))
+    unwanted = shingles([*held_out(), *(_lines(args.exclude) if args.exclude else [])])
+    texts = training_texts(args.wordnet, args.count, args.seed, read_books(args.books, unwanted))
+    args.out.write_text("".join(f"{text}\n" for text in texts))
 
 
 if __name__ == "__main__":

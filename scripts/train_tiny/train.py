@@ -1,11 +1,11 @@
 """Train the DiT: a CUDA graph for each shape, all data resident on the GPU, a schedule by the clock.
 
-    torchrun --nproc-per-node 2 -m scripts.train_tiny.train --shards shards/ --extra extra/ --out out/ \
-        --seconds 450 [--wait-for synth.done] [--resume out/ema.safetensors --alpha-from 1]
+    torchrun --nproc-per-node 2 -m scripts.train_tiny.train --shards shards/ extra/ --out out/ \
+        --seconds 450 [--wait-for synth.done] [--resume 'out/ema.*.safetensors' --alpha-from 1 --from-progress 0.5]
 
-The run ends after `--seconds` of updates (or `--steps`), its schedule stretched to fit; to train in several
-runs, `--resume` from the weights of the last one. Seeds are fixed; with `--steps` two runs see the same items.
-It runs on a CPU too, for tests.
+The run ends after `--seconds` of updates (or `--steps`), its schedule stretched to fit; one that was cut off goes on
+from its last snapshot and the progress that the snapshot had. Seeds are fixed; with `--steps` two runs see the same
+items. It runs on a CPU too, for tests.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from scripts.train_tiny.optim import FlatOptimizer
 from scripts.train_tiny.texts import VOCAB
 
 TAPS, PHONES = (3, 6), 256
-SHAPES = ((448, 0.3), (832, 0.7))  # frames an item, share of the updates
+SHAPES = ((448, 0.25), (832, 0.45), (1408, 0.3))  # frames an item, share of the updates
 
 
 class Learner(nn.Module):
@@ -39,6 +40,9 @@ class Learner(nn.Module):
         super().__init__()
         self.dit = TinyDiT(arch, len(VOCAB), conv=conv, wrap=wrap)
         self.heads = nn.ModuleList(nn.Linear(arch.dim, PHONES) for _ in TAPS)
+        for head in self.heads:  # at first they teach the model nothing
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
 
     def forward(self, s: dict[str, Tensor]) -> Tensor:
         """Return the losses of the flow and of the phonemes."""
@@ -212,11 +216,11 @@ class Trainer:
         args = self.args
         while args.wait_for and not args.wait_for.exists():
             time.sleep(0.5)
-        spoken = load_spoken([folder for folder in (args.shards, args.extra) if folder])
+        spoken = load_spoken(args.shards)
         self.print(f"{len(spoken)} utterances, {sum(len(s.wav) / s.rate_hz for s in spoken) / 3600:.2f} h")
         corpus = build(spoken, self.device)
-        self.composer = Composer(corpus, args.seed * 77 + self.rank)
         self.print(f"{len(corpus.entry_frame)} entries, {corpus.hours:.1f} h of mel")
+        self.composer = Composer(corpus, args.seed * 77 + self.rank)
 
     def update(self, step: int, progress: float) -> int:
         """Run one update; return the index of its shape."""
@@ -247,18 +251,19 @@ class Trainer:
         began = time.time()
         if args.until:
             args.seconds = args.until - began
-        progress, step, marks = 0.0, 0, [float(m) for m in args.snapshots.split(",") if m]
+        progress, step, marks = args.from_progress, 0, [m for m in args.snapshots if m > args.from_progress]
         while progress < 1.0:
             self.update(step, progress)
             step += 1
             if step % 20 == 0 or args.steps:
-                progress = self._agreed(step / args.steps if args.steps else (time.time() - began) / args.seconds)
+                done = self._agreed(step / args.steps if args.steps else (time.time() - began) / args.seconds)
+                progress = args.from_progress + (1 - args.from_progress) * done
             if step % args.report == 0:
                 self.guard()
                 self._report(step, progress, time.time() - began)
-            if args.reload and progress >= args.reload:
-                args.reload, args.wait_for = 0, None
-                self.load()
+            if args.reload and progress >= args.reload[0]:
+                args.reload.pop(0)
+                threading.Thread(target=self.load, daemon=True).start()  # the composer changes once it is ready
             if marks and progress >= marks[0]:
                 self.snapshot(f"at{int(marks.pop(0) * 100)}")
         self._report(step, progress, time.time() - began)
@@ -306,8 +311,7 @@ def _shape_of(step: int, shares: tuple[tuple[int, float], ...]) -> int:
 def main() -> None:
     """Run the training that the command line describes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--extra", type=Path)
+    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="folders of synth's files")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--wait-for", type=Path, help="a file that exists once the speech is available")
     parser.add_argument("--resume", type=Path, help="weights to start from; a pattern takes several parts")
@@ -318,17 +322,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=20_480, help="frames an update and GPU")
     parser.add_argument("--muon", type=float, default=8e-4)
     parser.add_argument("--adam", type=float, default=4e-4)
-    parser.add_argument("--ema", type=float, default=0.999)
+    parser.add_argument("--ema", type=float, default=0.9995)
     parser.add_argument("--aux", type=float, default=0.15)
     parser.add_argument("--warmup", type=int, default=300)
     parser.add_argument("--cooldown", type=float, default=0.8, help="last part of the run, in which rates fall to 0")
     parser.add_argument("--alpha-from", type=float, default=0.0)
     parser.add_argument("--alpha-after", type=float, default=0.06)
     parser.add_argument("--alpha-until", type=float, default=0.45)
-    parser.add_argument(
-        "--reload", type=float, default=0, help="part of the run after which speech made since is read in"
-    )
-    parser.add_argument("--snapshots", default="")
+    parser.add_argument("--reload", type=float, nargs="*", default=[], help="progress at which newer speech is read in")
+    parser.add_argument("--snapshots", type=float, nargs="*", default=[], help="progress at which weights are kept")
+    parser.add_argument("--from-progress", type=float, default=0.0, help="go on from here in the schedule")
     parser.add_argument("--report", type=int, default=500)
     parser.add_argument("--conv", choices=["plain", "grouped"], default="grouped")
     parser.add_argument("--only", type=int, default=0, help="one shape alone, this many frames an item")

@@ -1,6 +1,6 @@
 """How well planted faults are found in speech, and what it costs: `python bench/verify.py`.
 
-Piper speaks sentences that chose no threshold (bench/verify_sentences.txt), alone and two or three together, at
+Piper speaks sentences that chose no threshold (scripts/train_tiny/held_out), alone and two or three together, at
 several speeds, plain and lively. Faults of six kinds are planted in as many of them each; the others are to pass, and
 so are names, numbers and homophones (bench/verify_hard_sentences.txt). Writes bench/results/verify.json. Needs the
 extra `listen`. With --gpu: the device time of good speech, beside that of the engine for the same seconds of sound.
@@ -38,6 +38,7 @@ from f5_worker.verification.check import Limits, SpeechVerdict, SpeechVerifier  
 from tests.listen import whisper_directory  # noqa: E402
 from tests.speak import Utterance, _voice, speak  # noqa: E402
 
+HELD_OUT = ("literary_60", "news", "dialogue")
 SEED = 20
 PER_KIND = 50
 SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)
@@ -61,9 +62,14 @@ class Piper:
         return speak(text, float(self._rng.choice(SPEEDS)), float(self._rng.choice(LIVELINESS)))
 
 
+def held_out() -> list[str]:
+    """Return the sentences that chose no threshold."""
+    return [sentence for name in HELD_OUT for sentence in lines(f"scripts/train_tiny/held_out/{name}.txt")]
+
+
 def lines(name: str) -> list[str]:
     """Return the sentences of a file as they are spoken."""
-    written = (ROOT / "bench" / name).read_text(encoding="utf-8").splitlines()
+    written = (ROOT / name).read_text(encoding="utf-8").splitlines()
     return [read_line(line, ReadingOptions()).text.text for line in written]
 
 
@@ -114,7 +120,7 @@ def stratum_of(name: str, number: int, per_kind: int) -> Stratum:
     piper = Piper(rng)
     recogniser = Recogniser(whisper_directory(), Settings(device="cpu", cpu_threads=1))
     verifier = SpeechVerifier(recogniser, "en", Limits())
-    sentences = lines("verify_sentences.txt")
+    sentences = held_out()
     found = Stratum()
     if name in KINDS:
         texts = rng.permutation(passages(sentences)).tolist()
@@ -123,7 +129,7 @@ def stratum_of(name: str, number: int, per_kind: int) -> Stratum:
             speech = Speech(piper.speak(text), partial(piper.speak, reference), partial(piper.speak, other))
             found.check(verifier, KINDS[name](speech, rng), text, reference)
     else:
-        texts = lines("verify_hard_sentences.txt") if name == HARD else [*sentences, *passages(sentences)]
+        texts = lines("bench/verify_hard_sentences.txt") if name == HARD else [*sentences, *passages(sentences)]
         for text in texts:
             found.check(verifier, piper.speak(text).samples, text, sentences[0])
     print(f"{name}: {found.figures()}", file=sys.stderr, flush=True)
@@ -162,7 +168,7 @@ class PassageChecker:
 
     def __init__(self, verifier: SpeechVerifier) -> None:
         self._verifier = verifier
-        sentences = lines("verify_sentences.txt")
+        sentences = held_out()
         piper = Piper(np.random.default_rng(SEED))
         self._passages = [
             (piper.speak(text).samples, text)

@@ -131,14 +131,12 @@ class SpeechVerifier:
         self, samples: Samples, text: str, evidence: WordEvidence, reference: Sequence[str]
     ) -> Iterator[str]:
         """Yield the fault of another text that the sound says about as likely as its own."""
-        has_surplus = evidence.surplus.seconds >= VERIFICATION.doubtful_surplus_s
-        limit = VERIFICATION.surplus_rival_log_ratio if has_surplus else VERIFICATION.min_rival_log_ratio
         for rival in rival_texts(text, evidence, reference):
             cancellation.check()
             tokens = self._align(samples, rival.text)
             if tokens is None:  # it has more words than the sound has room for
                 continue
-            if tokens.log_likelihood - evidence.tokens.log_likelihood >= limit:
+            if tokens.log_likelihood - evidence.tokens.log_likelihood >= rival.min_log_ratio:
                 yield rival.fault
                 return
 

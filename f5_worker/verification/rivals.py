@@ -17,10 +17,11 @@ EXCESS_WEIGHT = 5.0  # 0.2 s of sound beyond a word's share is as odd as a tenth
 
 
 class Rival(NamedTuple):
-    """A text, and the fault that speech of it has."""
+    """A text, the fault that speech of it has, and the natural log of how much likelier than its own it has to be."""
 
     text: str
     fault: str
+    min_log_ratio: float
 
 
 def rival_texts(text: str, evidence: WordEvidence, reference: Sequence[str]) -> Iterator[Rival]:
@@ -29,18 +30,22 @@ def rival_texts(text: str, evidence: WordEvidence, reference: Sequence[str]) -> 
     Args:
         reference: the words of the reference's transcript, as they are written.
     """
-    limit_s = VERIFICATION.rival_excess_s
-    n_words = len(reference)
-    if evidence.excess_s[0] >= limit_s:
-        for n in range(1, min(MAX_WORDS, n_words) + 1):
-            yield Rival(" ".join((*reference[n_words - n :], text)), "reference")
-    if evidence.tail_s >= limit_s:
-        for n in range(1, min(MAX_WORDS, n_words) + 1):
-            yield Rival(" ".join((text, *reference[:n])), "reference")
+    limits, n_words, lead_s = VERIFICATION, len(reference), evidence.excess_s[0]
+    n_leaked = range(1, min(MAX_WORDS, n_words) + 1)
+    if lead_s >= limits.rival_lead_s:
+        is_supported = lead_s >= limits.supported_lead_s
+        log_ratio = limits.reference_log_ratio if is_supported else limits.lead_log_ratio
+        for n in n_leaked:
+            yield Rival(" ".join((*reference[n_words - n :], text)), "reference", log_ratio)
+    if evidence.tail_s >= limits.rival_tail_s:
+        for n in n_leaked:
+            yield Rival(" ".join((text, *reference[:n])), "reference", limits.reference_log_ratio)
+    has_surplus = evidence.surplus.seconds >= limits.doubtful_surplus_s
+    log_ratio = limits.surplus_log_ratio if has_surplus else limits.repeated_log_ratio
     for last in sorted(_ends_of_repeats(evidence)):
         for first in range(max(0, last - MAX_WORDS), last):
             begin, end = evidence.spans[first][0], evidence.spans[last - 1][1]
-            yield Rival(f"{text[:end]} {text[begin:end]}{text[end:]}", "repeated")
+            yield Rival(f"{text[:end]} {text[begin:end]}{text[end:]}", "repeated", log_ratio)
 
 
 def _ends_of_repeats(evidence: WordEvidence) -> set[int]:

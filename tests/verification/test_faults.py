@@ -92,10 +92,10 @@ def test_what_leaves_a_doubt(changes: dict[str, object], speech: SoundProfile) -
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"excess_s": np.array([0.32, 0.0, 0.0])}, "added"),
-        ({"excess_s": np.array([0.0, 0.0, 0.5])}, "added"),
+        ({"excess_s": np.array([0.4, 0.0, 0.0])}, "added"),
+        ({"excess_s": np.array([0.0, 0.0, 0.6])}, "added"),
         ({"tail_s": 0.5}, "added"),
-        ({"surplus": Surplus(0, 2, 0.5)}, "added"),
+        ({"surplus": Surplus(0, 2, 0.7)}, "added"),
         ({"covered": np.array([1.0, 0.1, 1.0]), "probabilities": np.array([0.9, 0.4, 0.9])}, "silence"),
     ],
 )

@@ -38,7 +38,8 @@ from f5_worker.verification.check import Limits, SpeechVerdict, SpeechVerifier  
 from tests.listen import whisper_directory  # noqa: E402
 from tests.speak import Utterance, _voice, speak  # noqa: E402
 
-HELD_OUT = ("literary_60", "news", "dialogue")
+HELD_OUT = [f"scripts/train_tiny/held_out/{name}.txt" for name in ("literary_60", "news", "dialogue")]
+TUNING = ["bench/verify_sentences.txt"]  # chose the bounds of sound that no word accounts for
 SEED = 20
 PER_KIND = 50
 SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)
@@ -62,9 +63,9 @@ class Piper:
         return speak(text, float(self._rng.choice(SPEEDS)), float(self._rng.choice(LIVELINESS)))
 
 
-def held_out() -> list[str]:
-    """Return the sentences that chose no threshold."""
-    return [sentence for name in HELD_OUT for sentence in lines(f"scripts/train_tiny/held_out/{name}.txt")]
+def sentences_of(names: Sequence[str]) -> list[str]:
+    """Return the sentences of several files as they are spoken."""
+    return [sentence for name in names for sentence in lines(name)]
 
 
 def lines(name: str) -> list[str]:
@@ -114,13 +115,13 @@ class Stratum:
         ]
 
 
-def stratum_of(name: str, number: int, per_kind: int) -> Stratum:
+def stratum_of(name: str, number: int, per_kind: int, files: Sequence[str]) -> Stratum:
     """Judge the speech of one stratum: a kind of fault, or good speech."""
     rng = np.random.default_rng((SEED, number))
     piper = Piper(rng)
     recogniser = Recogniser(whisper_directory(), Settings(device="cpu", cpu_threads=1))
     verifier = SpeechVerifier(recogniser, "en", Limits())
-    sentences = held_out()
+    sentences = sentences_of(files)
     found = Stratum()
     if name in KINDS:
         texts = rng.permutation(passages(sentences)).tolist()
@@ -136,11 +137,11 @@ def stratum_of(name: str, number: int, per_kind: int) -> Stratum:
     return found
 
 
-def measure(per_kind: int, processes: int) -> dict[str, Any]:
+def measure(per_kind: int, processes: int, files: Sequence[str]) -> dict[str, Any]:
     """Measure faults found, false alarms and cost on the CPU."""
     names = (GOOD, *KINDS, HARD)  # the longest first
     with ProcessPoolExecutor(processes) as pool:
-        futures = [pool.submit(stratum_of, name, number, per_kind) for number, name in enumerate(names)]
+        futures = [pool.submit(stratum_of, name, number, per_kind, files) for number, name in enumerate(names)]
         strata = dict(zip(names, (future.result() for future in futures), strict=True))
     faults = {kind: strata[kind] for kind in KINDS}
     good, hard = strata[GOOD], strata[HARD]
@@ -168,7 +169,7 @@ class PassageChecker:
 
     def __init__(self, verifier: SpeechVerifier) -> None:
         self._verifier = verifier
-        sentences = held_out()
+        sentences = sentences_of(HELD_OUT)
         piper = Piper(np.random.default_rng(SEED))
         self._passages = [
             (piper.speak(text).samples, text)
@@ -213,6 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-kind", type=int, default=PER_KIND, help="faults of each kind")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--tuning", action="store_true", help="with the sentences that chose thresholds")
     parser.add_argument("--gpu", action="store_true", help="measure the cost beside the engine that F5_MODEL names")
     parser.add_argument("--rounds", type=int, default=4, help="of the load on a GPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -221,7 +223,8 @@ def main() -> None:
         result = measure_gpu(args.rounds)
         record(f"verify-{result['device'].replace(' ', '-').lower()}", result, args.out)
     else:
-        record("verify", measure(args.per_kind, args.processes), args.out)
+        result = measure(args.per_kind, args.processes, TUNING if args.tuning else HELD_OUT)
+        record("verify-tuning" if args.tuning else "verify", result, args.out)
 
 
 if __name__ == "__main__":

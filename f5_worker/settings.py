@@ -218,7 +218,7 @@ class Settings(BaseModel):
     asr_dir: Path | None = Field(None, description="Directory of the recogniser; boot sets it to what it found.")
     asr_idle_s: float = Field(300.0, ge=1, le=86_400, description="The recogniser is unloaded after so long unused.")
     asr_preload: bool = Field(False, description="Load the recogniser at start and keep it, where most jobs use it.")
-    verify: bool = Field(False, description="Check the speech of jobs that do not say whether to, as `verify` does.")
+    verify: bool = Field(False, description="Check the speech of jobs that do not say; keep the recogniser loaded.")
     speaker_model: str = Field("off", min_length=1, description="What compares voices: a name, a directory, or `off`.")
 
     # boot

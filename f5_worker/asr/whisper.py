@@ -86,7 +86,7 @@ class Recogniser:
         self._directory = directory
         self._device, self._run_on_device = device, run_on_device
         self._threads = settings.cpu_threads or min(MAX_THREADS, os.cpu_count() or 1)
-        self._idle_s = math.inf if settings.asr_preload else settings.asr_idle_s
+        self._idle_s = math.inf if settings.asr_preload or settings.verify else settings.asr_idle_s
         self._max_samples = round(settings.reference_decode_max_s * WHISPER_RATE)
         self._lock = threading.Lock()
         self._model: LoadedModel | None = None

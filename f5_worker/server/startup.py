@@ -88,7 +88,7 @@ def load_worker(settings: Settings) -> Worker:
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
     device = "cpu" if runner.device == "cpu" else "cuda"
     recogniser = recogniser_from(settings, device, engine.run)
-    if recogniser is not None and settings.asr_preload:
+    if recogniser is not None and (settings.asr_preload or settings.verify):
         recogniser.preload()
 
     def load_model(name: str, directory: Path) -> Runner:

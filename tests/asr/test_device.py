@@ -84,11 +84,12 @@ class TestBesideJobs:
         assert runner.threads == {"device"}
         assert 0 < runner.n_steps < 1_000
 
+    @pytest.mark.parametrize("reason", ["asr_preload", "verify"])
     def test_the_recogniser_is_loaded_on_the_device_and_at_start(
-        self, busy: tuple[Engine, SlowSteps], tmp_path: Path
+        self, busy: tuple[Engine, SlowSteps], tmp_path: Path, reason: str
     ) -> None:
         directory = write_hugging_face(tmp_path / "whisper", small_whisper())
-        settings = Settings(model="f5-tiny", device="cpu", asr_preload=True, asr_model=str(directory))
+        settings = Settings(model="f5-tiny", device="cpu", asr_model=str(directory)).model_copy(update={reason: True})
         calls = []
 
         def run(work: Callable[[], Any]) -> Any:

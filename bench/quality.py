@@ -42,7 +42,7 @@ from bench.recognized_speech import (  # noqa: E402
     word_error_rate,
 )
 from bench.record import RESULTS, record  # noqa: E402
-from f5_worker.audio.decode import decode  # noqa: E402
+from f5_worker.audio.decode import decode, to_model_rate  # noqa: E402
 from f5_worker.audio.formats import INPUT_EXTENSIONS  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.cancellation import JobControl  # noqa: E402
@@ -258,7 +258,7 @@ def nearest_voice_rate(utterances: Sequence[Utterance], clips: Mapping[str, Samp
 
 
 def _samples(file: bytes) -> Samples:
-    return decode(file, max_bytes=10**9, max_s=600).samples
+    return to_model_rate(decode(file, max_bytes=10**9, max_s=600))
 
 
 def _wer(utterances: Sequence[Utterance]) -> float:

@@ -68,6 +68,7 @@ def words(text: str, said: Sequence[str] = ()) -> list[str]:
 
 # A price, a share, a time, a fraction, a decimal, an ordinal, or digits.
 _NUMBER = re.compile(r"[$€£]?\d+(?:,\d{3})+(?:\.\d+)?|[$€£]?\d+(?:[.:/]\d+)?(?:%|st\b|nd\b|rd\b|th\b)?")
+_MAX_NUMBER = 15  # characters
 _CURRENCIES = {"$": ("dollars", "cents"), "€": ("euros", "cents"), "£": ("pounds", "pence")}
 _PARTS = {2: ("half", "halves"), 3: ("third", "thirds"), 4: ("quarter", "quarters"), 10: ("tenth", "tenths")}
 
@@ -78,6 +79,9 @@ def _letters(text: str) -> str:
 
 def _readings(written: str) -> Iterator[str]:
     """Yield the ways of reading a number, the usual one first."""
+    if len(written) > _MAX_NUMBER:  # of a recogniser that repeats itself: one wrong word
+        yield "number"
+        return
     number = written.replace(",", "").strip("$€£%")
     whole, mark, rest = re.fullmatch(r"(\d+)(?:([.:/])(\d+))?(?:st|nd|rd|th)?", number).groups()  # type: ignore[union-attr]
     count, cardinal = int(whole), num2words(int(whole))

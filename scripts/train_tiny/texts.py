@@ -161,7 +161,7 @@ def common_words(sentences: list[str]) -> list[str]:
 
 def held_out() -> list[str]:
     """Return all sentences that are kept for measuring."""
-    paths = [HERE / "sentences.txt", HERE / "short_sentences.txt", *sorted((HERE / "held_out").glob("*.txt"))]
+    paths = [HERE / "sentences.txt", *sorted((HERE / "held_out").glob("*.txt"))]
     return [line for path in paths for line in _lines(path)]
 
 
@@ -179,7 +179,8 @@ def training_texts(wordnet: Path, count: int, seed: int, books: Sequence[str] = 
         (0.30 if prose else 0.0, lambda: prose.pop() if prose else from_templates(rng)),
         (0.18, lambda: examples.pop() if examples else from_templates(rng)),
         (0.03, lambda: definitions.pop() if definitions else from_templates(rng)),
-        (0.09, lambda: from_templates(rng)), (0.10, lambda: short_phrase(rng, words)), (0.09, lambda: grammar.news(rng)),
+        (0.09, lambda: from_templates(rng)), (0.10, lambda: short_phrase(rng, words)),
+        (0.09, lambda: grammar.news(rng)),
         (0.10, lambda: grammar.dialogue(rng, clauses, PEOPLE)), (0.07, lambda: grammar.numbers(rng)),
         (0.04, lambda: grammar.letters(rng)), (0.02, lambda: grammar.lists(rng)),
     ]  # fmt: skip

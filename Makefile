@@ -7,6 +7,9 @@
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
+# make bench-scale  endpoints of RunPod simulated, for loads of 1 to 10,000 audio seconds a second: docs/scaling.md
+# make bench-verified  word errors of the small model with and without `verify`, by two recognisers: half an hour
+# make bench-verify  planted faults that are found in speech, and false alarms
 # make soak     2,000 mixed jobs through the SDK's loop: docs/reliability.md, as all of the following
 # make hostile  inputs made to harm, two at a time beside honest jobs
 # make fuzz     everything that reads what a caller sent
@@ -29,8 +32,8 @@ HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http lock sbom
-.PHONY: audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
+.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http bench-scale
+.PHONY: bench-verified bench-verify lock sbom audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -53,10 +56,22 @@ bench-gpu: $(VENV)/.test
 	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 	$(PY) scripts/document.py
+	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/batch.py
 
 bench-http: $(VENV)/.test
 	$(PY) bench/http_load.py
 	$(PY) scripts/document.py
+
+bench-scale: $(VENV)/.test
+	$(PY) bench/scale.py
+	$(PY) scripts/document.py
+
+bench-verified: $(VENV)/.test
+	$(UV) pip install -q --python $(PY) --no-deps --group judge
+	F5_MODEL=$${F5_MODEL:-f5-tiny} $(PY) bench/verified.py
+
+bench-verify: $(VENV)/.test
+	$(PY) bench/verify.py
 
 soak hostile fuzz chaos: $(VENV)/.test
 	$(PY) bench/$@.py

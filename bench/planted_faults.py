@@ -18,17 +18,16 @@ PAUSE_S = 0.05  # between speech and what leaks into it
 
 @dataclass(frozen=True, eq=False)
 class Speech:
-    """Good speech of a text, and the voice's reference and another text in the same voice."""
+    """Good speech of a text, and what speaks the voice's reference and another text."""
 
-    text: str
     spoken: Utterance
-    reference: Utterance
-    other: Utterance
+    reference: Callable[[], Utterance]
+    other: Callable[[], Utterance]
 
 
 def replaced(speech: Speech, rng: np.random.Generator) -> Samples:
     """Return speech of another text."""
-    return speech.other.samples
+    return speech.other().samples
 
 
 def cut(speech: Speech, rng: np.random.Generator) -> Samples:
@@ -62,8 +61,9 @@ def noise(speech: Speech, rng: np.random.Generator) -> Samples:
 
 def leaked(speech: Speech, rng: np.random.Generator) -> Samples:
     """Return speech with the reference's last words before it, or its first ones behind it."""
-    begin, end, is_first = _edge(speech.reference.words, rng)
-    leak = _faded(speech.reference.samples[begin:end])
+    reference = speech.reference()
+    begin, end, is_first = _edge(reference.words, rng)
+    leak = _faded(reference.samples[begin:end])
     pause = np.zeros(round(PAUSE_S * SAMPLE_RATE), np.float32)
     own = speech.spoken.samples
     return np.concatenate([own, pause, leak] if is_first else [leak, pause, own])

@@ -15,7 +15,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from f5_worker.settings import Settings  # noqa: E402
 from f5_worker.text.reading import ReadingOptions, read_line  # noqa: E402
 from f5_worker.verification.check import Limits, SpeechVerdict, SpeechVerifier  # noqa: E402
 from tests.listen import whisper_directory  # noqa: E402
-from tests.speak import Utterance, speak  # noqa: E402
+from tests.speak import Utterance, _voice, speak  # noqa: E402
 
 SEED = 20
 PER_KIND = 50
@@ -42,14 +44,16 @@ SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)
 SENTENCES_TOGETHER = (1, 1, 2, 3)
 FOUND_BAR, FALSE_BAR = 0.98, 0.02
 SHOWN = 12
+GOOD, HARD = "good", "names_numbers_homophones"  # strata beside the kinds of faults
 MAX_SENTENCES_OF_SEGMENT, STEP_OF_PASSAGES = 5, 8  # of the passages that stand in for segments
 
 
 class Piper:
-    """Sentences spoken at drawn speeds: the same ones in every run."""
+    """Speaks at drawn speeds and with drawn liveliness: the same in every run."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         onnxruntime.set_seed(SEED)
+        _voice.cache_clear()  # a session draws from the seed that was set before it
         self._rng = rng
 
     def speak(self, text: str) -> Utterance:
@@ -104,56 +108,49 @@ class Stratum:
         ]
 
 
-def planted(verifier: SpeechVerifier, piper: Piper, rng: np.random.Generator, per_kind: int) -> dict[str, Stratum]:
-    """Plant faults of each kind, and judge them."""
-    sentences = lines("verify_sentences.txt")
-    texts = passages(sentences)
-    found = {}
-    for kind, plant in KINDS.items():
-        found[kind] = Stratum()
-        for text in itertools.islice(itertools.cycle(rng.permutation(texts).tolist()), per_kind):
-            reference, other = rng.choice([one for one in sentences if one not in text], 2, replace=False).tolist()
-            speech = Speech(text, piper.speak(text), piper.speak(reference), piper.speak(other))
-            found[kind].check(verifier, plant(speech, rng), text, reference)
-        print(f"{kind}: {found[kind].figures()}", file=sys.stderr, flush=True)
-    return found
-
-
-def good(verifier: SpeechVerifier, piper: Piper, texts: Sequence[str]) -> Stratum:
-    """Judge good speech."""
-    found = Stratum()
-    reference = lines("verify_sentences.txt")[0]
-    for text in texts:
-        found.check(verifier, piper.speak(text).samples, text, reference)
-    print(found.figures(), file=sys.stderr, flush=True)
-    return found
-
-
-def measure(per_kind: int) -> dict[str, Any]:
-    """Measure faults found, false alarms and cost on the CPU."""
+def stratum_of(name: str, number: int, per_kind: int) -> Stratum:
+    """Judge the speech of one stratum: a kind of fault, or good speech."""
+    rng = np.random.default_rng((SEED, number))
+    piper = Piper(rng)
     recogniser = Recogniser(whisper_directory(), Settings(device="cpu", cpu_threads=1))
     verifier = SpeechVerifier(recogniser, "en", Limits())
-    rng = np.random.default_rng(SEED)
-    piper = Piper(rng)
     sentences = lines("verify_sentences.txt")
-    faults = planted(verifier, piper, rng, per_kind)
-    plain = good(verifier, piper, [*sentences, *passages(sentences), *passages(sentences[::-1])])
-    hard = good(verifier, piper, lines("verify_hard_sentences.txt"))
+    found = Stratum()
+    if name in KINDS:
+        texts = rng.permutation(passages(sentences)).tolist()
+        for text in itertools.islice(itertools.cycle(texts), per_kind):
+            reference, other = rng.choice([one for one in sentences if one not in text], 2, replace=False).tolist()
+            speech = Speech(piper.speak(text), partial(piper.speak, reference), partial(piper.speak, other))
+            found.check(verifier, KINDS[name](speech, rng), text, reference)
+    else:
+        texts = lines("verify_hard_sentences.txt") if name == HARD else [*sentences, *passages(sentences)]
+        for text in texts:
+            found.check(verifier, piper.speak(text).samples, text, sentences[0])
+    print(f"{name}: {found.figures()}", file=sys.stderr, flush=True)
+    return found
+
+
+def measure(per_kind: int, processes: int) -> dict[str, Any]:
+    """Measure faults found, false alarms and cost on the CPU."""
+    names = (GOOD, *KINDS, HARD)  # the longest first
+    with ProcessPoolExecutor(processes) as pool:
+        futures = [pool.submit(stratum_of, name, number, per_kind) for number, name in enumerate(names)]
+        strata = dict(zip(names, (future.result() for future in futures), strict=True))
+    faults = {kind: strata[kind] for kind in KINDS}
+    good, hard = strata[GOOD], strata[HARD]
     n_faults = sum(len(stratum.verdicts) for stratum in faults.values())
     n_found = sum(not verdict.passed for stratum in faults.values() for _, verdict in stratum.verdicts)
-    n_false = sum(not verdict.passed for _, verdict in plain.verdicts)
+    n_false = sum(not verdict.passed for _, verdict in good.verdicts)
     return {
         "recogniser": "whisper tiny.en (MIT), int8",
         "voice": "piper joe (CC0)",
         "found": {"value": round(n_found / n_faults, 4), "bar": FOUND_BAR, "of": n_faults},
-        "false_alarms": {"value": round(n_false / len(plain.verdicts), 4), "bar": FALSE_BAR, "of": len(plain.verdicts)},
-        "planted": {kind: stratum.figures() for kind, stratum in faults.items()},
-        "good": plain.figures(),
-        "names_numbers_homophones": hard.figures(),
+        "false_alarms": {"value": round(n_false / len(good.verdicts), 4), "bar": FALSE_BAR, "of": len(good.verdicts)},
+        "strata": {name: stratum.figures() for name, stratum in strata.items()},
         "not_found": [
             {"kind": kind, **one} for kind, stratum in faults.items() for one in stratum.examples(passed=True)
         ],
-        "false_alarm_examples": [*plain.examples(passed=False), *hard.examples(passed=False)],
+        "false_alarm_examples": [*good.examples(passed=False), *hard.examples(passed=False)],
     }
 
 
@@ -209,6 +206,7 @@ def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--per-kind", type=int, default=PER_KIND, help="faults of each kind")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--gpu", action="store_true", help="measure the cost beside the engine that F5_MODEL names")
     parser.add_argument("--rounds", type=int, default=4, help="of the load on a GPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -217,7 +215,7 @@ def main() -> None:
         result = measure_gpu(args.rounds)
         record(f"verify-{result['device'].replace(' ', '-').lower()}", result, args.out)
     else:
-        record("verify", measure(args.per_kind), args.out)
+        record("verify", measure(args.per_kind, args.processes), args.out)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from f5_worker.errors import JobCancelled, JobTimeout
 
@@ -31,12 +31,18 @@ class JobControl:
     Args:
         timeout_s: seconds from now, or from `start`, after which `check` raises JobTimeout.
         on_progress: called with the share of the work done, 0..1, from the device's thread.
+        on_result: called with each result of a job that has many, as it is done.
 
     Attributes:
         stage: what is being done, for the error.
     """
 
-    def __init__(self, timeout_s: float, on_progress: Callable[[float], None] = lambda share: None) -> None:
+    def __init__(
+        self,
+        timeout_s: float,
+        on_progress: Callable[[float], None] = lambda share: None,
+        on_result: Callable[[Any], None] = lambda result: None,
+    ) -> None:
         self._timeout_s = timeout_s
         self._created = time.monotonic()
         self._deadline = self._created + timeout_s
@@ -44,7 +50,7 @@ class JobControl:
         self._is_cancelled = False
         self._aborts: list[Callable[[], object]] = []
         self._lock = threading.Lock()
-        self.on_progress = on_progress
+        self.on_progress, self.on_result = on_progress, on_result
         self.stage = ""
 
     def start(self) -> None:

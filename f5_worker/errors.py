@@ -12,6 +12,7 @@ WorkerError
   |    +- SubtitlesUnreadable  SUBTITLES_UNREADABLE
   |    +- TextUnspeakable      TEXT_UNSPEAKABLE
   |    +- TextTooLong          TEXT_TOO_LONG
+  |    +- LinesTooLong         LINES_TOO_LONG
   |    +- ReferenceProblem
   |    |    +- ReferenceUnreadable  REFERENCE_UNREADABLE
   |    |    +- ReferenceTooLarge    REFERENCE_TOO_LARGE
@@ -20,6 +21,7 @@ WorkerError
   |    |    +- ReferenceSilent      REFERENCE_SILENT
   |    |    +- TranscriptMismatch   TRANSCRIPT_MISMATCH
   |    |    +- TranscriptNeeded     TRANSCRIPT_NEEDED
+  |    |    +- SpeakerUnusable      SPEAKER_UNUSABLE
   |    +- FetchError
   |    |    +- FetchRefused         FETCH_REFUSED
   |    |    +- FetchFailed          FETCH_FAILED
@@ -132,6 +134,12 @@ class TextTooLong(InputError):
     code = "TEXT_TOO_LONG"
 
 
+class LinesTooLong(InputError):
+    """Lines of a dubbed track are too long for their times, and `on_overrun` is `fail`."""
+
+    code = "LINES_TOO_LONG"
+
+
 class ReferenceProblem(InputError):
     """The reference clip or its transcript is unfit for cloning."""
 
@@ -176,6 +184,12 @@ class TranscriptNeeded(ReferenceProblem):
     """The clip came without a transcript, and this worker has no recogniser that could write one."""
 
     code = "TRANSCRIPT_NEEDED"
+
+
+class SpeakerUnusable(ReferenceProblem):
+    """The source of a dubbed track has no speech of a speaker that could be cloned, and no other voice is named."""
+
+    code = "SPEAKER_UNUSABLE"
 
 
 class FetchError(InputError):

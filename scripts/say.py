@@ -129,7 +129,7 @@ class Client:
         Raises:
             SayError: the job failed, with the worker's own message.
         """
-        with _progress() as show_status:
+        with progress() as show_status:
             state = self._request("POST", "/runsync" if self._sync else "/run", json={"input": job})
             while state.get("status") not in FINISHED_STATES:
                 show_status(state.get("status", "waiting"))
@@ -181,9 +181,9 @@ def save(output: dict[str, Any], path: Path) -> None:
     """Write the audio and the subtitles next to it, and print a summary."""
     audio = output["audio"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(base64.b64decode(audio["base64"]) if "base64" in audio else _download(audio))
+    path.write_bytes(base64.b64decode(audio["base64"]) if "base64" in audio else download(audio))
     for name, file in output.get("captions", {}).items():
-        text = file["content"].encode() if "content" in file else _download(file)
+        text = file["content"].encode() if "content" in file else download(file)
         path.with_suffix(f".{name}").write_bytes(text)
     for warning in output.get("warnings", []):
         print(f"say: warning: {warning}", file=sys.stderr)
@@ -192,7 +192,8 @@ def save(output: dict[str, Any], path: Path) -> None:
     )
 
 
-def _download(file: dict[str, Any]) -> bytes:
+def download(file: dict[str, Any]) -> bytes:
+    """Return a file of the result that is in the bucket."""
     if "url" not in file:
         raise SayError(f"the result is in the bucket as {file['key']}, which has no presigned links; fetch it there")
     response = requests.get(file["url"], timeout=REQUEST_TIMEOUT_S)
@@ -202,7 +203,7 @@ def _download(file: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def _progress() -> Iterator[Any]:
+def progress() -> Iterator[Any]:
     """Show a line that counts the seconds, if stderr is a terminal."""
     status, stop, started = ["sent"], threading.Event(), time.monotonic()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from f5_worker import cancellation
-from f5_worker.cancellation import JobControl
+from f5_worker.cancellation import JobControl, PartControl
 from f5_worker.errors import JobCancelled, JobTimeout
 
 SOON_S = 0.05
@@ -147,3 +147,31 @@ def test_time_that_is_paused_does_not_count_but_a_cancellation_does() -> None:
         control.cancel()
         with pytest.raises(JobCancelled):
             control.check()
+
+
+def test_a_part_stops_with_its_job_and_alone() -> None:
+    job, aborted = JobControl(LONG_S), threading.Event()
+    part, other = PartControl(job), PartControl(job)
+    part.cancel()
+    other.check()
+    job.check()
+    with pytest.raises(JobCancelled):
+        part.check()
+    with other.aborting(aborted.set):
+        job.cancel()
+        assert aborted.is_set()
+    for control in (other, job):
+        with pytest.raises(JobCancelled):
+            control.check()
+
+
+def test_a_parts_time_is_over_before_the_jobs() -> None:
+    job = JobControl(LONG_S)
+    part = PartControl(job, reserve_s=LONG_S - SOON_S)
+    with job.paused():  # nothing of it is read
+        time.sleep(2 * SOON_S)
+        part.check()
+    time.sleep(2 * SOON_S)
+    with pytest.raises(JobTimeout, match=r"stopped after 30 s of work"):
+        part.check()
+    job.check()

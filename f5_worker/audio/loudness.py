@@ -33,11 +33,15 @@ _CEILING = 10.0 ** (TRUE_PEAK_DB / 20.0) * 0.999
 
 @dataclass(frozen=True, eq=False)
 class LevelledSignal:
-    """A signal and its measurements. `lufs` is -inf if nothing in it is above -70 LUFS."""
+    """A signal and its measurements. `lufs` is -inf if nothing in it is above -70 LUFS.
+
+    gain: by which it was amplified, where no peak was attenuated.
+    """
 
     samples: Samples
     lufs: float
     true_peak_db: float
+    gain: float = 1.0
 
 
 def level(samples: Samples, target_lufs: float) -> LevelledSignal:
@@ -62,7 +66,7 @@ def level(samples: Samples, target_lufs: float) -> LevelledSignal:
         if abs(target_lufs - reached) <= TOLERANCE_LU or gain_db >= most_db:
             break
         slope = min(max((reached - before) / step_db, _MIN_SLOPE), 1.0)
-    return LevelledSignal(result, reached, true_peak_db(result))
+    return LevelledSignal(result, reached, true_peak_db(result), 10.0 ** (gain_db / 20.0))
 
 
 def lufs(samples: Samples) -> float:

@@ -71,6 +71,11 @@ def audio_artifact(safe_id: str, format: str, data: bytes) -> Artifact:
     return Artifact(f"output/{safe_id}.{AUDIO_FORMATS[format].extension}", data, AUDIO_FORMATS[format].mime)
 
 
+def line_artifact(safe_id: str, index: int, format: str, data: bytes) -> Artifact:
+    """Return `output/<id>-<index>.<extension>`: one line of a dubbed track."""
+    return audio_artifact(f"{safe_id}-{index:04}", format, data)
+
+
 def caption_artifact(safe_id: str, format: str, text: str) -> Artifact:
     """Return `timings/<id>.<extension>` in UTF-8; `format` is one of SUBTITLE_FORMATS."""
     written = SUBTITLE_FORMATS[format]

@@ -20,6 +20,6 @@ def save(response: SpeechResponse, directory: Path, safe_id: str) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     audio = directory / f"{safe_id}.{AUDIO_FORMATS[response.audio.format].extension}"
     files.write(audio, response.audio.data or b"")
-    facts = response.model_dump(exclude={"audio": {"data"}})
+    facts = response.model_dump(exclude={"audio": {"data"}, "cue_files": {"__all__": {"data"}}})
     files.write(directory / f"{safe_id}.json", json.dumps(facts, indent=2, ensure_ascii=False).encode())
     return audio

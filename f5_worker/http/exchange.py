@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from fastapi import Request
@@ -43,14 +44,17 @@ async def answer(request: Request, contract: Contract) -> Json:
 
 
 async def answer_detached(
-    connection: HTTPConnection, contract: Contract, on_progress: Callable[[float], None] = lambda share: None
+    connection: HTTPConnection,
+    contract: Contract,
+    on_progress: Callable[[float], None] = lambda share: None,
+    on_result: Callable[[BatchItemResponse], None] = lambda result: None,
 ) -> Json:
     """Return the response to a request, whether its caller stays connected or not; as `answer`."""
     service = service_of(connection)
     parsed = contract.read()
     action = ACTIONS[type(parsed)]
     limit = JsonLimit(service.settings.max_reply_bytes)
-    ticket = _ticket(connection, contract, limit, on_progress)
+    ticket = replace(_ticket(connection, contract, limit, on_progress), on_result=on_result)
 
     def work(call: Call) -> Json:
         response = contract.response(action.answer(parsed, call))

@@ -16,6 +16,7 @@ from f5_worker.api.native import Json
 from f5_worker.errors import JobCancelled, NotFound, WorkerError
 from f5_worker.http.errors import error_body
 from f5_worker.http.progress import ProgressFeed
+from f5_worker.schema.responses import BatchItemResponse, BatchResponse
 from f5_worker.settings import Settings
 
 State: TypeAlias = Literal["queued", "running", "completed", "failed", "cancelled"]
@@ -31,6 +32,7 @@ class LongJob:
     Attributes:
         caller: its name, or address; see middleware.py.
         feed: progress.
+        results: of a batch, as they are done; those of one that was cancelled or failed stay.
         result, error: as its caller is told them, once it has ended. Not the exception, which keeps the request.
         n_bytes: size of the result.
     """
@@ -39,6 +41,7 @@ class LongJob:
         self.id, self.caller = job_id, caller
         self.created_at = time.time()
         self.feed = ProgressFeed()
+        self.results: list[BatchItemResponse] = []
         self.result: Json | None = None
         self.error: Json | None = None
         self.ended_at: float | None = None
@@ -61,10 +64,18 @@ class LongJob:
         }  # fmt: skip
         if self.error is not None:
             shown |= self.error
+        if self.results:
+            shown["partial"] = self._partial(with_results=with_result)
         if self.result is not None:
             shown["progress"] = 1.0
             shown |= {"result": self.result} if with_result else {}
         return shown
+
+    def _partial(self, *, with_results: bool) -> Json:
+        done = sorted(self.results, key=lambda item: item.index)
+        n_failed = sum(item.error is not None for item in done)
+        items = done if with_results else None
+        return BatchResponse(succeeded=len(done) - n_failed, failed=n_failed, items=items).to_json()
 
 
 class LongJobs:
@@ -136,11 +147,14 @@ class LongJobs:
     async def _run(self, job: LongJob, work: asyncio.Task[Json], told: Callable[[str, Exception], WorkerError]) -> None:
         try:
             job.result = await work
+            job.results.clear()
             job.n_bytes = len(json.dumps(job.result))
         except asyncio.CancelledError:
             job.error = error_body(JobCancelled("the job was cancelled by its caller"))
         except Exception as error:  # noqa: BLE001 - the edge: nothing awaits the task
             job.error = error_body(told(job.id, error))
+        if job.results:
+            job.n_bytes = len(json.dumps(job.to_json()))
         job.ended_at = time.monotonic()
 
     def _forget(self) -> None:

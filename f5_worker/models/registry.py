@@ -102,6 +102,7 @@ class ModelRegistry:
         self._max_bytes = settings.models_memory_mb * 1_000_000
         self._loaded: OrderedDict[str, _Entry] = OrderedDict()  # the least recently used first
         self._lock = threading.Lock()
+        self._hashing = threading.Lock()  # once, however many ask for it at the same time
         self._fingerprint = functools.lru_cache(MAX_FINGERPRINTS)(_sha256_of_files)
 
     def names(self) -> list[str]:
@@ -119,10 +120,12 @@ class ModelRegistry:
         Raises:
             UnknownModel: this worker does not have it.
         """
-        if name is None or name == self.default.name:
-            return self._fingerprint(self.default.directory)
-        self.check(name)
-        return self._fingerprint(self._directories[name])
+        directory = self.default.directory
+        if name is not None and name != self.default.name:
+            self.check(name)
+            directory = self._directories[name]
+        with self._hashing:
+            return self._fingerprint(directory)
 
     def check(self, name: str) -> None:
         """Raise if this worker does not have the checkpoint.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,21 +10,18 @@ import numpy as np
 
 from f5_worker.asr.whisper import Recogniser, Transcription
 from f5_worker.audio.levels import SAMPLE_RATE
-from f5_worker.errors import ReferenceTooLong, TranscriptMismatch, TranscriptNeeded
+from f5_worker.errors import ReferenceTooLong, ReferenceTooShort, TranscriptMismatch, TranscriptNeeded
 from f5_worker.reference.clip import Clip, check_speaking_rate, render_clip
 from f5_worker.reference.cue_check import check_times
-from f5_worker.reference.match import TextPiece, agreement, edges_agree, matched_share, timed_words
+from f5_worker.reference.match import TextPiece, agreement, edges_agree, join_cues, matched_share, timed_words
 from f5_worker.reference.pauses import cut_at_pause
 from f5_worker.reference.select import rank_spans
-from f5_worker.reference.thresholds import RECOGNITION
+from f5_worker.reference.thresholds import CLIP, RECOGNITION
 from f5_worker.settings import variable
-from f5_worker.text.letters import spoken_letters
 from f5_worker.text.scripts import is_latin, is_unspaced
 
 if TYPE_CHECKING:
     from f5_worker.transcripts.cues import Cue
-
-_NO_SPEECH = re.compile(r"\[[^\]]*\]|[♪♫]+")  # how subtitles write sounds and songs
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +83,7 @@ def candidates_from_cues(whole: Clip, cues: Sequence[Cue], max_s: float) -> list
         TranscriptMismatch: times or pace show that it is of another recording.
         ReferenceTooLong: no line begins and ends at a pause.
     """
-    text, pieces = _join_cues(_close_open_cues(cues, whole.audio.duration_s))
+    text, pieces = join_cues(_close_open_cues(cues, whole.audio.duration_s))
     check_speaking_rate(whole, text, min_chars_per_s=0.0)  # lines may be of a part only
     times_warning = check_times(whole, pieces)
     if candidates := _cut_best_spans(whole, text, pieces, max_s):
@@ -100,6 +96,24 @@ def candidates_from_cues(whole: Clip, cues: Sequence[Cue], max_s: float) -> list
         f"and none of the transcript's {len(pieces)} lines could be cut out: they begin and end away from the "
         f"recording's {len(whole.pauses())} pauses, or have another pace; send a clip of 5 to 12 s with exactly its "
         "words"
+    )
+
+
+def candidates_from_turns(whole: Clip, cues: Sequence[Cue], max_s: float) -> list[Candidate]:
+    """Return candidates out of a recording in which all that is said is one speaker's: the best runs of its lines.
+
+    Raises:
+        TranscriptMismatch: times show that they are of another recording.
+        ReferenceTooShort: no line, or lines of too little speech, begin and end at pauses.
+    """
+    text, pieces = join_cues(cues)
+    times_warning = check_times(whole, pieces)
+    for min_speech_s in (CLIP.min_cut_s, CLIP.min_speech_s):  # people with few words have no better clip
+        if candidates := _cut_best_spans(whole, text, pieces, max_s, min_speech_s):
+            return [replace(candidate, cut_warning=None, times_warning=times_warning) for candidate in candidates]
+    raise ReferenceTooShort(
+        f"none of the {len(pieces)} lines looked at begins and ends at a pause of the recording, is spoken at a usual "
+        f"pace and has {CLIP.min_speech_s:g} s of speech"
     )
 
 
@@ -184,9 +198,11 @@ def _transcribe_densest_part(whole: Clip, recogniser: Recogniser, language: str 
     return replace(transcription, words=tuple(words))
 
 
-def _cut_best_spans(whole: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[Candidate]:
+def _cut_best_spans(
+    whole: Clip, text: str, pieces: Sequence[TextPiece], max_s: float, min_speech_s: float = CLIP.min_cut_s
+) -> list[Candidate]:
     candidates = []
-    for span in rank_spans(whole, text, pieces, max_s)[: RECOGNITION.max_candidates]:
+    for span in rank_spans(whole, text, pieces, max_s, min_speech_s)[: RECOGNITION.max_candidates]:
         part, words = whole.cut(span.first, span.last), text[span.begin : span.end].strip()
         warning = None
         if len(part.regions) < len(whole.regions):
@@ -206,22 +222,6 @@ def _close_open_cues(cues: Sequence[Cue], length_s: float) -> list[Cue]:
         replace(cue, end_s=max(cue.start_s, end_s)) if cue.is_open else cue
         for cue, end_s in zip(cues, ends_s, strict=True)
     ]
-
-
-def _join_cues(cues: Sequence[Cue]) -> tuple[str, list[TextPiece]]:
-    """Return all lines as one text, and a piece for each. A line without words is a sound: an empty piece."""
-    text = ""
-    pieces: list[TextPiece] = []
-    for cue in cues:
-        words = " ".join(_NO_SPEECH.sub(" ", cue.text).split())
-        if not spoken_letters(words):
-            pieces.append(TextPiece(len(text), len(text), cue.start_s, cue.end_s, 0.0))
-            continue
-        if text and not (is_unspaced(words[0]) or is_unspaced(text[-1])):
-            text += " "
-        pieces.append(TextPiece(len(text), len(text) + len(words), cue.start_s, cue.end_s, speaker=cue.speaker))
-        text += words
-    return text, pieces
 
 
 def _join_words(transcription: Transcription) -> tuple[str, list[TextPiece]]:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from f5_worker.asr.whisper import TranscribedWord
 from f5_worker.reference.thresholds import MATCHING
-from f5_worker.text.scripts import UNSPACED
+from f5_worker.text.letters import spoken_letters
+from f5_worker.text.scripts import UNSPACED, is_unspaced
+from f5_worker.text.tokens import tokens
 
+if TYPE_CHECKING:
+    from f5_worker.transcripts.cues import Cue
+
+_NO_SPEECH = re.compile(r"\[[^\]]*\]|[♪♫]+")  # how subtitles write sounds and songs
 _END = -1  # in place of the index of a word: after the last one
 
 _WORD = re.compile(rf"[{UNSPACED}][^\w\s]*|[^\s{UNSPACED}]+")
-_TOKEN = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
-_ACCENTS = re.compile("[\u0300-\u036f]")  # of Latin, Greek and Cyrillic; in other scripts marks are vowels
-_APOSTROPHES = re.compile("(?<=\\w)['’ʼ](?=\\w)")
 
 
 class _Token(NamedTuple):
@@ -48,12 +50,20 @@ class TextPiece:
     speaker: str | None = None
 
 
-def tokens(text: str) -> list[str]:
-    """Return the words of a text without case, accents, apostrophes and punctuation.
-
-    Chinese and Japanese are split by character.
-    """
-    return _TOKEN.findall(_simplify(text))
+def join_cues(cues: Sequence[Cue]) -> tuple[str, list[TextPiece]]:
+    """Return all lines as one text, and a piece for each. A line without words is a sound: an empty piece."""
+    text = ""
+    pieces: list[TextPiece] = []
+    for cue in cues:
+        words = " ".join(_NO_SPEECH.sub(" ", cue.text).split())
+        if not spoken_letters(words):
+            pieces.append(TextPiece(len(text), len(text), cue.start_s, cue.end_s, 0.0))
+            continue
+        if text and not (is_unspaced(words[0]) or is_unspaced(text[-1])):
+            text += " "
+        pieces.append(TextPiece(len(text), len(text) + len(words), cue.start_s, cue.end_s, speaker=cue.speaker))
+        text += words
+    return text, pieces
 
 
 def agreement(written: str, recognised: str) -> float:
@@ -62,6 +72,8 @@ def agreement(written: str, recognised: str) -> float:
     The spacing of words does not matter. Stretches that differ around digits are left out, as numbers are read and
     written in too many ways; but a number is spoken, and takes more letters than digits.
     """
+    import jellyfish
+
     left, right = tokens(written), tokens(recognised)
     wrong = total = 0
     matcher = difflib.SequenceMatcher(None, left, right, autojunk=False)
@@ -71,7 +83,7 @@ def agreement(written: str, recognised: str) -> float:
             continue
         one, other = "".join(left_words), "".join(right_words)
         total += max(len(one), len(other))
-        wrong += 0 if kind == "equal" else _edit_distance(one, other)
+        wrong += 0 if kind == "equal" else jellyfish.levenshtein_distance(one, other)
     return 1.0 - wrong / total if total else float(bool(left) and bool(right))
 
 
@@ -140,12 +152,6 @@ def _pair_words(written: Sequence[_Token], spoken: Sequence[_Token]) -> tuple[di
     return pairs, follow_extra
 
 
-def _simplify(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    plain = unicodedata.normalize("NFC", _ACCENTS.sub("", _APOSTROPHES.sub("", folded)))
-    return "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in plain)
-
-
 def _is_similar(one: str, other: str) -> bool:
     return one == other or difflib.SequenceMatcher(None, one, other).ratio() >= MATCHING.min_similarity
 
@@ -157,14 +163,3 @@ def _may_be_one_number(left: Sequence[str], right: Sequence[str]) -> bool:
     has_digits = any(map(str.isdigit, written))
     is_spoken = not has_digits or len(written) <= MATCHING.max_written_letters * len(recognised)
     return is_short and is_spoken and (has_digits or any(map(str.isdigit, recognised)))
-
-
-def _edit_distance(one: str, other: str) -> int:
-    """Return the Levenshtein distance: letters to insert, delete or change."""
-    row = list(range(len(other) + 1))
-    for index, char in enumerate(one, start=1):
-        diagonal, row[0] = row[0], index
-        for column, other_char in enumerate(other, start=1):
-            best = min(row[column] + 1, row[column - 1] + 1, diagonal + (char != other_char))
-            diagonal, row[column] = row[column], best
-    return row[-1]

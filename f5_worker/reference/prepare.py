@@ -24,10 +24,12 @@ from f5_worker.reference.candidates import (
     candidates_from_cues,
     candidates_from_speech,
     candidates_from_text,
+    candidates_from_turns,
     choose_confirmed,
 )
 from f5_worker.reference.clip import Clip, detect_speech, render_clip, trim_to_speech
 from f5_worker.reference.report import VoiceReport, measure
+from f5_worker.reference.turns import JoinedTurns
 from f5_worker.settings import Settings, variable
 from f5_worker.text.normalize import normalize_transcript
 from f5_worker.text.sentences import finish_transcript
@@ -112,10 +114,32 @@ def _prepare(
 ) -> Reference:
     candidates = _find_candidates(trim_to_speech(audio), given, settings.reference_max_s, recogniser, language)
     chosen = choose_confirmed(candidates, recogniser if settings.check_transcripts else None, language)
-    text = finish_transcript(chosen.text)
     # Where the recogniser wrote the words, its agreement with itself says nothing.
     agreement = chosen.agreement if given is not None else None
-    encoding = given.warning if given is not None else None
+    return _make_reference(audio, chosen, agreement, language, given.warning if given is not None else None)
+
+
+def prepare_turns(
+    turns: JoinedTurns, settings: Settings, recogniser: Recogniser | None = None, language: str | None = None
+) -> Reference:
+    """Make a reference from the turns of one speaker in a long recording; the words are never of anyone else.
+
+    Its report says where in the long recording it begins.
+
+    Raises:
+        ReferenceProblem: one of its kinds, with what was measured.
+    """
+    candidates = candidates_from_turns(trim_to_speech(turns.audio), turns.cues, settings.reference_max_s)
+    chosen = choose_confirmed(candidates, recogniser if settings.check_transcripts else None, language)
+    reference = _make_reference(turns.audio, chosen, chosen.agreement, language, None)
+    begin_s = round(turns.source_s(chosen.clip.begin / SAMPLE_RATE), 3)
+    return replace(reference, report=reference.report.model_copy(update={"clip_start_s": begin_s}))
+
+
+def _make_reference(
+    audio: Audio, chosen: Candidate, agreement: float | None, language: str | None, encoding: str | None
+) -> Reference:
+    text = finish_transcript(chosen.text)
     report = measure(chosen.clip, text, agreement=agreement, language=language or chosen.language, doubt=encoding)
     warnings = [chosen.cut_warning, chosen.times_warning if chosen.agreement is None else None, encoding]
     told = dict.fromkeys((*filter(None, warnings), *report.repairs, *report.reasons))

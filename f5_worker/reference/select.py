@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,16 +33,18 @@ class CandidateSpan:
     cost: float
 
 
-def rank_spans(clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float) -> list[CandidateSpan]:
+def rank_spans(
+    clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float, min_speech_s: float = CLIP.min_cut_s
+) -> list[CandidateSpan]:
     """Return the spans of consecutive pieces that can be cut out of a recording without damage, best first.
 
-    Spans have 5 to 11.5 s; only where there is none of these, from `CLIP.min_cut_s` up to `max_s`. They begin and end
-    at pauses, are spoken by one speaker, the one with most of the text, and at a pace near the recording's own.
+    Spans have 5 to 11.5 s; only where there is none of these, from `min_speech_s` up to `max_s`. They begin and end at
+    pauses, are spoken by one speaker, the one with most of the text, and at a pace near the recording's own.
     """
     if not pieces:
         return []
     sound = _SoundQuality(clip)
-    spans = [pair for pair in _possible_spans(clip, text, pieces, max_s) if _is_certain(pair[0], pieces)]
+    spans = [pair for pair in _possible_spans(clip, text, pieces, max_s, min_speech_s) if _is_certain(pair[0], pieces)]
     if not spans:
         return []
     paces = np.array([spoken_letters(text[span.begin : span.end]) / sound.speech_s(span) for _, span in spans])
@@ -55,6 +58,32 @@ def rank_spans(clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float)
             scored.append(replace(span, cost=cost + _uncertainty_cost(indices, pieces)))
     preferred = [span for span in scored if sound.length_s(span) >= SELECTION.preferred_min_s]
     return sorted(preferred or scored, key=lambda span: span.cost)
+
+
+class CertainRun(NamedTuple):
+    """Consecutive pieces, from `begin` up to `end`, whose speech is the regions from `first` up to `last`."""
+
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
+def certain_runs(clip: Clip, text: str, pieces: Sequence[TextPiece]) -> list[CertainRun]:
+    """Return the runs of pieces with words that certainly begin and end at pauses, of each beginning the longest."""
+    begins, ends = snap_to_pauses(clip, text, pieces)
+    runs = []
+    for begin, first in enumerate(begins):
+        run = None
+        for index in range(begin, len(pieces) if first is not None else begin):
+            if pieces[index].begin == pieces[index].end or _follows_extra_sound(begins, ends, begin, index):
+                break
+            last = ends[index]
+            if first is not None and last is not None and last > first:
+                run = CertainRun(begin, index + 1, first, last)
+        if run is not None:
+            runs.append(run)
+    return runs
 
 
 def snap_to_pauses(clip: Clip, text: str, pieces: Sequence[TextPiece]) -> tuple[list[int | None], list[int | None]]:
@@ -118,7 +147,7 @@ def _find_owner(claims: Sequence[tuple[float, int]]) -> int | None:
 
 
 def _possible_spans(
-    clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float
+    clip: Clip, text: str, pieces: Sequence[TextPiece], max_s: float, min_speech_s: float
 ) -> list[tuple[range, CandidateSpan]]:
     """Return all spans whose two ends are at pauses and whose length is right, with the indices of their pieces."""
     begins, ends = snap_to_pauses(clip, text, pieces)
@@ -139,7 +168,7 @@ def _possible_spans(
             part = clip.cut(first, last)
             if part.rendered_s > longest_s:
                 break
-            if part.speech_s >= min(CLIP.min_cut_s, clip.speech_s):
+            if part.speech_s >= min(min_speech_s, clip.speech_s):
                 span = CandidateSpan(pieces[index].begin, piece.end, first, last, 0.0)
                 spans.append((range(index, last_index + 1), span))
     return spans

@@ -224,6 +224,27 @@ class CueThresholds:
 
 
 @dataclass(frozen=True)
+class TurnThresholds:
+    """Bounds on what of a long recording is looked at for one speaker (`turns.py`).
+
+    Attributes:
+        margin_s: of the recording before and after a turn, in which the pauses around it are found.
+        pause_s: of the pauses around a turn that stay where it is joined with others, as far as they are that long.
+        max_gap_s: silence within a turn.
+        max_turn_s: a longer turn is taken as several; a clip has 12 s.
+        max_speaker_s: of all turns of a speaker, as much as is transcribed of a long recording.
+        max_overlap_s: for how long a line may be shown beside another one and still be alone: times are inexact.
+    """
+
+    margin_s: float = 0.6
+    pause_s: float = 0.3
+    max_gap_s: float = 1.5
+    max_turn_s: float = 20.0
+    max_speaker_s: float = 60.0
+    max_overlap_s: float = 0.25
+
+
+@dataclass(frozen=True)
 class ReportThresholds:
     """Thresholds of measuring and judging a clip (`report.py`).
 
@@ -276,4 +297,5 @@ PAUSES = PauseThresholds()
 SELECTION = SelectionThresholds()
 COSTS = SelectionCosts()
 CUES = CueThresholds()
+TURNS = TurnThresholds()
 REPORT = ReportThresholds()

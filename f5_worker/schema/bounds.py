@@ -8,7 +8,7 @@ from f5_worker.errors import InvalidInput
 from f5_worker.schema.batch import MAX_ITEMS
 
 MAX_VALUES = 1_000  # the largest request but a batch, with 100 pronunciations and every field, has about 700
-MAX_ITEM_VALUES = 100  # for each item of a batch
+MAX_ITEM_VALUES = 60  # for each item of a batch; one with every field and no pronunciations has about 60
 MAX_DEPTH = 8
 MAX_NAME_CHARS = 200  # of a field, or of a speaker
 MAX_BITS = 1_023  # of a whole number: what is longer is no float, and from 4,300 digits on it cannot be printed

@@ -103,7 +103,11 @@ class TimingsResponse(Response):
 
 
 class LineResponse(Response):
-    """One line of a dubbed track: the times it was asked for and those at which it is spoken."""
+    """One line of a dubbed track: the times it was asked for and those at which it is spoken.
+
+    Attributes:
+        fit: what its length took, where the request has `fit`: `slot`, `gap`, `speed` or `overrun`.
+    """
 
     index: int
     speaker: str | None = None
@@ -114,7 +118,27 @@ class LineResponse(Response):
     end_s: float
     speed: float
     overlap_s: float
+    fit: Literal["slot", "gap", "speed", "overrun"] | None = None
     verified: VerifiedResponse | None = None
+
+
+class SpeakerResponse(Response):
+    """The voice that speaks the lines of a speaker in a dub from a source.
+
+    Attributes:
+        speaker: absent: of the lines without one.
+        voice: of the library; absent: a clip, of the source or the request's own.
+        transcript, clip_s: of the clip that is cloned.
+        clip_start_s: where it begins in the source.
+        verdict: see `voices.report`.
+    """
+
+    speaker: str | None = None
+    voice: str | None = None
+    transcript: str
+    clip_s: float
+    clip_start_s: float | None = None
+    verdict: Literal["good", "usable", "poor"]
 
 
 class Metrics(Response):
@@ -163,9 +187,16 @@ class SynthesizeResponse(SpeechResponse):
 
 
 class DubResponse(SpeechResponse):
-    """The response to `dub`."""
+    """The response to `dub`.
+
+    Attributes:
+        speakers: with a source.
+        cue_files: each line as a file of its own, by its index, if asked for.
+    """
 
     lines: list[LineResponse]
+    speakers: list[SpeakerResponse] | None = None
+    cue_files: dict[str, AudioResponse] | None = None
 
 
 class ErrorResponse(Response):

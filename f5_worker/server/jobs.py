@@ -21,6 +21,7 @@ from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import NoLimit, ResponseLimit
 from f5_worker.errors import BootFailed, GpuLost, InputError, InternalError, JobTimeout, WorkerError
 from f5_worker.schema.batch import BatchInput
+from f5_worker.schema.responses import BatchItemResponse
 from f5_worker.server.admission import Admission, Place
 from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
@@ -40,7 +41,7 @@ class JobTicket:
         request: in the native schema where it speaks.
         caller: who sent it, as far as the transport knows; callers take turns.
         own_bucket, limit: see `Call`.
-        on_progress: called from the device's thread with the share of the work done, 0..1.
+        on_progress, on_result: see `JobControl`.
     """
 
     job_id: str
@@ -49,6 +50,7 @@ class JobTicket:
     own_bucket: Any = None
     limit: ResponseLimit = field(default_factory=NoLimit)
     on_progress: Callable[[float], None] = lambda share: None
+    on_result: Callable[[BatchItemResponse], None] = lambda result: None
 
     @property
     def n_chars(self) -> int:
@@ -157,7 +159,7 @@ class JobRunner:
         return Call(
             loaded=self.worker,
             status=ServerStatus(time.monotonic() - self._started, self.n_jobs, self._failure),
-            control=JobControl(self.settings.job_timeout_s, ticket.on_progress),
+            control=JobControl(self.settings.job_timeout_s, ticket.on_progress, ticket.on_result),
             job_id=ticket.job_id,
             own_bucket=ticket.own_bucket,
             limit=ticket.limit,

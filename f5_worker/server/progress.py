@@ -1,4 +1,4 @@
-"""The progress of a job: to the log, and now and then to callers that poll its status.
+"""The progress of a job: to the log, and now and then to callers that poll its status, with what is done of a batch.
 
 The SDK sends an update in a thread of its own and does not wait for it, so that one sent just before the result can
 arrive after it (runpod 1.12.0; runpod-python #250: the job is then stuck). Therefore none is sent near the end.
@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from f5_worker import log
+from f5_worker.schema.responses import BatchItemResponse
 
 LOG_EVERY_S = 1.0
 SEND_EVERY_S = 5.0
 MIN_LEFT_S = 5.0  # estimated time to the end; an update takes a few hundred milliseconds
 
 
-def send_to_runpod(job: Mapping[str, Any], share: float) -> None:
-    """Post an update, if there is an endpoint to take it; `share` is rounded."""
+def send_to_runpod(job: Mapping[str, Any], update: Mapping[str, Any]) -> None:
+    """Post an update, if there is an endpoint to take it."""
     if not os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT"):
         return
     import runpod
 
-    runpod.serverless.progress_update(job, {"progress": share})
+    runpod.serverless.progress_update(job, update)
 
 
 class Progress:
@@ -37,12 +38,13 @@ class Progress:
     def __init__(
         self,
         job: Mapping[str, Any],
-        send: Callable[[Mapping[str, Any], float], None] | None = send_to_runpod,
+        send: Callable[[Mapping[str, Any], Mapping[str, Any]], None] | None = send_to_runpod,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job, self._send, self._clock = job, send, clock
         self._logger = log.for_job(str(job.get("id", "")))
         self._began = self._logged_at = self._sent_at = clock()
+        self._done: list[BatchItemResponse] = []
 
     def __call__(self, share: float) -> None:
         """Log and send, if the last time was long enough ago."""
@@ -56,4 +58,22 @@ class Progress:
         left_s = (now - self._began) * (1 - share) / share
         if left_s >= MIN_LEFT_S:
             self._sent_at = now
-            self._send(self._job, told)
+            self._send(self._job, {"progress": told, **(summarise(self._done) if self._done else {})})
+
+    def add_result(self, result: BatchItemResponse) -> None:
+        """Have later updates name an item of a batch that is done."""
+        self._done.append(result)
+
+
+def summarise(done: Sequence[BatchItemResponse]) -> dict[str, Any]:
+    """Return what is done of a batch in short: of each item its id, and its key in the bucket or its error's code."""
+    items = [_in_short(item) for item in done]
+    n_failed = sum("error" in item for item in items)
+    return {"succeeded": len(items) - n_failed, "failed": n_failed, "items": items}
+
+
+def _in_short(item: BatchItemResponse) -> dict[str, str]:
+    if item.error is not None:
+        return {"id": item.id, "error": item.error.code}
+    key = item.result.audio.key if item.result is not None else None
+    return {"id": item.id} if key is None else {"id": item.id, "key": key}

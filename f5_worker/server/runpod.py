@@ -89,13 +89,15 @@ class QueueServer:
         return None
 
     def _ticket(self, job: Mapping[str, Any], request: object, *, send_progress: bool) -> JobTicket:
+        progress = Progress(job, send_to_runpod if send_progress else None)
         return JobTicket(
             job_id=_id(job),
             request=request,
             caller=self._caller(request),
             own_bucket=job.get("s3Config"),
             limit=self._limit,
-            on_progress=Progress(job, send_to_runpod if send_progress else None),
+            on_progress=progress,
+            on_result=progress.add_result,
         )
 
     def _caller(self, request: object) -> str | None:

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# RunPod's SDK takes about so many jobs a second (runpod 1.12.0, rp_scale.py: it looks again after a second), so that with
-# few at a time the GPU waits for jobs: docs/scaling.md.
+# RunPod's SDK takes about so many jobs a second (runpod 1.12.0, rp_scale.py: it looks again after a second): with few
+# at a time the GPU waits for jobs (docs/scaling.md).
 GPU_CONCURRENCY = 32
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
 FLASH_ATTN_WAIT_S = 30.0  # for its verification, once the model is loaded; a later result is for the next start

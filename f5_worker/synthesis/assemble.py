@@ -23,11 +23,13 @@ class AudioPart:
         samples: `[nw]` at 24 kHz, to be appended.
         segments: the segments whose times became final with it, in order.
         spoken: the engine's results that it is made of.
+        lines: of a dubbed track, each line by itself; empty where that is not asked for.
     """
 
     samples: Samples
     segments: tuple[AlignedSegment, ...]
     spoken: tuple[SegmentAudio, ...]
+    lines: tuple[Samples, ...] = ()
 
 
 def assemble(

@@ -34,13 +34,13 @@ def postprocess(request: SpeechRequest, result: Result) -> Result:
     if not len(result.samples):  # sent as it was spoken: neither trimmed nor levelled
         lead, tail = (len(silence(pad_s)) for pad_s in (request.pad_start_s, request.pad_end_s))
         return result.shifted(result.samples, lead + result.n_samples + tail, lead / SAMPLE_RATE)
-    samples, shift_s, warnings = result.samples, 0.0, list(result.warnings)
+    samples, shift_s, warnings, gain = result.samples, 0.0, list(result.warnings), 1.0
     if request.trim_silence:
         trimmed = trim_silence(samples)
         samples, shift_s = trimmed.samples, trimmed.shift_s
     if request.loudness_lufs is not None:
         levelled = level(samples, request.loudness_lufs)
-        samples = levelled.samples
+        samples, gain = levelled.samples, levelled.gain
         if abs(levelled.lufs - request.loudness_lufs) > LOUDNESS_TOLERANCE_LU:
             warnings.append(
                 f"the result is at {levelled.lufs:.1f} LUFS, not at {request.loudness_lufs:g}: "
@@ -48,7 +48,7 @@ def postprocess(request: SpeechRequest, result: Result) -> Result:
             )
     padded = pad(samples, request.pad_start_s, request.pad_end_s)
     shift_s += padded.shift_s
-    return replace(result, warnings=warnings).shifted(padded.samples, len(padded.samples), shift_s)
+    return replace(result, warnings=warnings, line_gain=gain).shifted(padded.samples, len(padded.samples), shift_s)
 
 
 def trim_silence(samples: Samples) -> Shifted:

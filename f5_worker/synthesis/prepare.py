@@ -20,7 +20,7 @@ from f5_worker.models.registry import Model
 from f5_worker.reference.prepare import Reference, prepare
 from f5_worker.schema.actions import SpeechRequest
 from f5_worker.schema.requests import MAX_SEED, NFE_OF_QUALITY, ReferenceInput, SynthesizeInput, TextInput
-from f5_worker.schema.responses import LineResponse
+from f5_worker.schema.responses import LineResponse, SpeakerResponse
 from f5_worker.schema.sources import read_audio_source
 from f5_worker.schema.text import MAX_TEXT_VOICES
 from f5_worker.synthesis.assemble import AudioPart, assemble
@@ -65,6 +65,7 @@ class Speech:
         model: name of the checkpoint.
         turns: who speaks which part of the text; empty where nothing says so.
         lines: of a dubbed track.
+        speakers: of a track that is dubbed from a source.
         kept: the take of each segment that was checked, in order; complete with the last part.
     """
 
@@ -77,6 +78,7 @@ class Speech:
     warnings: Sequence[str]
     turns: Sequence[SpeakerTurn] = ()
     lines: Sequence[LineResponse] = ()
+    speakers: Sequence[SpeakerResponse] = ()
     kept: Sequence[KeptTake] = ()
 
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+import numpy as np
+
 from f5_worker.alignment.timeline import Timeline, Word
 from f5_worker.audio.encode import encode
 from f5_worker.audio.formats import AUDIO_FORMATS
-from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact
+from f5_worker.audio.levels import SAMPLE_RATE, limit_peak
+from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact, line_artifact
 from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver
 from f5_worker.delivery.inline import NoLimit
 from f5_worker.schema.actions import SpeechRequest
@@ -38,6 +41,7 @@ from f5_worker.synthesis.takes import report_verified
 Response = TypeVar("Response", bound=SpeechResponse)
 
 RESERVE_BYTES = 2_000  # for the names of fields that hold files
+LINE_RESERVE_BYTES = 150  # the same, for a line that is a file of its own
 
 
 def speak(job: Job) -> SpeechResponse:
@@ -76,23 +80,24 @@ def respond(job: Job, result: Result) -> SpeechResponse:
     with job.stopwatch.stage("encode_ms"):
         captions = _captions(request, result.timeline, job.safe_id)
     if result.in_chunks and mode_of(job) != "s3":
-        delivered = deliver(captions, None, job.worker.settings)
-        return _response(job, result, encoding, None, delivered)
-    file = None
-    if not AUDIO_FORMATS[encoding.format].is_pcm:  # of PCM the size is known: what does not fit is not encoded
-        file = _encode(job, result, encoding)
+        lines = _encode_lines(job, result, encoding)
+        return _response(job, result, encoding, None, deliver([*captions, *lines], None, job.worker.settings))
+    files: list[Artifact] | None = None
+    if result.lines or not AUDIO_FORMATS[encoding.format].is_pcm:  # of PCM the size is known: too much is not encoded
+        files = _encode(job, result, encoding)
     with job.stopwatch.stage("delivery_ms"):
-        choice = _choose(job, result, encoding, file, captions)
+        choice = _choose(job, result, encoding, files, captions)
     if choice.reencode is not None:
-        encoding, file = choice.reencode, None
+        encoding, files = replace(choice.reencode, duration_s=result.duration_s), None
         note = f"{request.format} was too large for the reply; this is {encoding.format} at {encoding.sample_rate} Hz"
         result = replace(result, warnings=[*result.warnings, note])
-    if file is None:
-        file = _encode(job, result, encoding)
+    if files is None:
+        files = _encode(job, result, encoding)
     with job.stopwatch.stage("delivery_ms"):
         bucket = job.bucket if choice.to_bucket else None
-        delivered_audio, *delivered = deliver([file, *captions], bucket, job.worker.settings)
-    return _response(job, result, encoding, delivered_audio, delivered)
+        track, *lines = files
+        delivered_track, *delivered = deliver([track, *captions, *lines], bucket, job.worker.settings)
+    return _response(job, result, encoding, delivered_track, delivered)
 
 
 def speak_complete(job: Job) -> SpeechResponse:
@@ -135,16 +140,18 @@ def word_response(word: Word) -> WordResponse:
 
 
 def _choose(
-    job: Job, result: Result, encoding: AudioEncoding, file: Artifact | None, captions: list[Artifact]
+    job: Job, result: Result, encoding: AudioEncoding, files: list[Artifact] | None, captions: list[Artifact]
 ) -> DeliveryChoice:
     rest = _response(job, result, encoding, None, []).to_json()
-    n_bytes = _pcm_bytes(encoding) if file is None else len(file.data)
-    audio_bytes = job.limit.audio_bytes(n_bytes)
+    sizes_bytes = [_pcm_bytes(encoding)] if files is None else [len(file.data) for file in files]
+    audio_bytes = sum(map(job.limit.audio_bytes, sizes_bytes))
+    reserve_bytes = RESERVE_BYTES + LINE_RESERVE_BYTES * len(result.lines)
+    lines_s = sum(map(len, result.lines)) / SAMPLE_RATE
     return choose(
         "s3" if job.streaming else mode_of(job),
-        encoding,
+        replace(encoding, duration_s=encoding.duration_s + lines_s),
         job.limit,
-        response_bytes=job.limit.json_bytes(rest) + RESERVE_BYTES + audio_bytes + job.limit.file_bytes(captions),
+        response_bytes=job.limit.json_bytes(rest) + reserve_bytes + audio_bytes + job.limit.file_bytes(captions),
         audio_bytes=audio_bytes,
         has_bucket=job.bucket is not None,
         allow_reencode=job.request.allow_reencode,
@@ -155,10 +162,22 @@ def _pcm_bytes(encoding: AudioEncoding) -> int:
     return AUDIO_FORMATS[encoding.format].max_bytes(encoding.sample_rate, encoding.duration_s)
 
 
-def _encode(job: Job, result: Result, encoding: AudioEncoding) -> Artifact:
+def _encode(job: Job, result: Result, encoding: AudioEncoding) -> list[Artifact]:
+    """Return the audio, and the lines that are files of their own."""
     with job.stopwatch.stage("encode_ms"):
         data = encode(result.samples, encoding.format, encoding.sample_rate)
-    return audio_artifact(job.safe_id, encoding.format, data)
+    return [audio_artifact(job.safe_id, encoding.format, data), *_encode_lines(job, result, encoding)]
+
+
+def _encode_lines(job: Job, result: Result, encoding: AudioEncoding) -> list[Artifact]:
+    artifacts = []
+    for index, samples in enumerate(result.lines):
+        job.control.check()
+        with job.stopwatch.stage("encode_ms"):
+            sound = limit_peak(samples * np.float32(result.line_gain))
+            data = encode(sound, encoding.format, encoding.sample_rate)
+        artifacts.append(line_artifact(job.safe_id, index, encoding.format, data))
+    return artifacts
 
 
 def _captions(request: SpeechRequest, timeline: Timeline | None, safe_id: str) -> list[Artifact]:
@@ -170,8 +189,11 @@ def _captions(request: SpeechRequest, timeline: Timeline | None, safe_id: str) -
 
 
 def _response(
-    job: Job, result: Result, encoding: AudioEncoding, audio: Delivered | None, captions: Sequence[Delivered]
+    job: Job, result: Result, encoding: AudioEncoding, audio: Delivered | None, others: Sequence[Delivered]
 ) -> SpeechResponse:
+    """Return the response. `others`: captions, and after them the lines that are files of their own."""
+    n_captions = max(0, len(others) - len(result.lines))
+    captions, lines = others[:n_captions], others[n_captions:]
     fields: dict[str, Any] = {
         "audio": _audio_response(encoding, audio),
         "seed": result.speech.params.seed,
@@ -182,7 +204,14 @@ def _response(
         "warnings": [*job.warnings, *result.warnings],
     }
     if isinstance(job.request, DubInput):
-        return DubResponse(lines=list(result.speech.lines), **fields)
+        files = {
+            str(index): _audio_response(replace(encoding, duration_s=len(samples) / SAMPLE_RATE), file)
+            for index, (samples, file) in enumerate(zip(result.lines, lines, strict=False))
+        }
+        speech = result.speech
+        return DubResponse(
+            lines=list(speech.lines), speakers=list(speech.speakers) or None, cue_files=files or None, **fields
+        )
     segments = [
         SegmentResponse(
             text=segment.text,

@@ -29,6 +29,8 @@ class Result:
         segments: in order, with their times.
         spoken: the engine's results without their audio, for the metrics.
         in_chunks: the audio was sent in chunks of its encoded file.
+        lines: of a dubbed track, each line by itself, where that is asked for.
+        line_gain: by which lines are to be amplified to be as loud as in the track.
     """
 
     speech: Speech
@@ -39,6 +41,8 @@ class Result:
     spoken: Sequence[SegmentAudio]
     warnings: Sequence[str]
     in_chunks: bool = False
+    lines: Sequence[Samples] = ()
+    line_gain: float = 1.0
 
     @property
     def duration_s(self) -> float:
@@ -78,6 +82,7 @@ class Recording:
         self._samples: list[Samples] = []
         self._segments: list[AlignedSegment] = []
         self._spoken: list[SegmentAudio] = []
+        self._lines: list[Samples] = []
         self._n_samples = 0
 
     @property
@@ -90,6 +95,7 @@ class Recording:
         if self._keeps_samples:
             self._samples.append(part.samples)
         self._n_samples += len(part.samples)
+        self._lines += part.lines
         self._segments += [replace(segment, samples=_NONE) for segment in part.segments]
         self._spoken += [replace(audio, samples=_NONE) for audio in part.spoken]
         if self._builder is not None:
@@ -113,5 +119,12 @@ class Recording:
                 timeline = self._builder.finish(self.duration_s)
         samples = np.concatenate([*self._samples, _NONE])
         return Result(
-            self._speech, samples, self._n_samples, timeline, self._segments, self._spoken, self._speech.warnings
+            self._speech,
+            samples,
+            self._n_samples,
+            timeline,
+            self._segments,
+            self._spoken,
+            self._speech.warnings,
+            lines=self._lines,
         )

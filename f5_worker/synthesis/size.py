@@ -5,12 +5,15 @@ The queue drops a result that is larger than it carries, and for a stream it cou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from f5_worker.alignment.words import word_spans
 from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.delivery.choose import DeliveryMode, check_bucket, delivery_mode
 from f5_worker.delivery.inline import ResponseLimit, too_large
 from f5_worker.errors import JobWillNotFit
 from f5_worker.schema.actions import SpeechRequest
+from f5_worker.schema.dub import DubInput
 from f5_worker.synthesis.job import Estimate, Job
 from f5_worker.synthesis.prepare import Speech
 
@@ -41,9 +44,9 @@ def check_size(job: Job, speech: Speech) -> bool:
     request, limit, mode = job.request, job.limit, mode_of(job)
     check_bucket(mode, has_bucket=job.bucket is not None)
     can_store = mode != "inline" and job.bucket is not None
-    duration_s = request.pad_start_s + speech.duration_s + request.pad_end_s
-    encoded_bytes = limit.audio_bytes(AUDIO_FORMATS[request.format].max_bytes(request.sample_rate, duration_s))
-    size_bytes = encoded_bytes + text_bytes(request, speech.text, limit)
+    lengths_s = _file_lengths_s(request, speech)
+    duration_s = sum(lengths_s)
+    size_bytes = _encoded_bytes(request, limit, lengths_s) + text_bytes(request, speech.text, limit)
     if job.streaming:
         if size_bytes <= limit.max_bytes or can_store:
             return size_bytes <= limit.max_bytes
@@ -73,9 +76,9 @@ def estimate(job: Job, speech: Speech) -> Estimate:
     request, limit = job.request, job.limit
     if mode_of(job) != "inline" and job.bucket is not None:
         return Estimate(response_bytes=0.0, device_s=speech.device_s)
-    duration_s = request.pad_start_s + speech.duration_s + request.pad_end_s
-    encoded_bytes = limit.audio_bytes(AUDIO_FORMATS[request.format].max_bytes(request.sample_rate, duration_s))
-    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, duration_s))
+    lengths_s = _file_lengths_s(request, speech)
+    encoded_bytes = _encoded_bytes(request, limit, lengths_s)
+    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, sum(lengths_s)))
     return Estimate(response_bytes=CERTAIN_SHARE * smallest_bytes, device_s=speech.device_s)
 
 
@@ -93,6 +96,18 @@ def text_bytes(request: SpeechRequest, text: str, limit: ResponseLimit) -> int:
     for format in set(request.captions.formats) if request.captions is not None else ():
         size_bytes += 2 * letters_bytes + n_words * (JSON_WORD_BYTES if format == "json" else CAPTION_WORD_BYTES)
     return size_bytes
+
+
+def _file_lengths_s(request: SpeechRequest, speech: Speech) -> list[float]:
+    """Return the lengths of all audio files: the whole, and lines that are files of their own."""
+    has_lines = isinstance(request, DubInput) and request.cue_files
+    lines_s = [line.end_s - line.start_s for line in speech.lines if has_lines]
+    return [request.pad_start_s + speech.duration_s + request.pad_end_s, *lines_s]
+
+
+def _encoded_bytes(request: SpeechRequest, limit: ResponseLimit, lengths_s: Sequence[float]) -> int:
+    encoding = AUDIO_FORMATS[request.format]
+    return sum(limit.audio_bytes(encoding.max_bytes(request.sample_rate, length_s)) for length_s in lengths_s)
 
 
 def _reencoded_bytes(request: SpeechRequest, limit: ResponseLimit, duration_s: float) -> list[int]:

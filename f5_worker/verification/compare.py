@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from f5_worker.verification.thresholds import VERIFICATION
 
+Alike: TypeAlias = Callable[[str, str], bool]
+
+_MAX_JOINED_LETTERS = 1  # that they differ in length: "alright"; more is a short word that is missing
 _MAX_JOINED = 3  # words that may be written as one, or one that may be written as these: "all right", "forget me not"
 
 
@@ -51,7 +54,7 @@ class WordSounds:
     Both are asked of several words joined together, too.
     """
 
-    alike: Callable[[str, str], bool]
+    alike: Alike
     distance: Callable[[str, str], float]
 
 
@@ -83,7 +86,7 @@ _SAME = _Step(1, 1, True)
 _JOINS = tuple(step for n in range(2, _MAX_JOINED + 1) for step in (_Step(1, n, True), _Step(n, 1, True)))
 
 
-def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Callable[[str, str], bool]) -> list[_Step]:
+def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Alike) -> list[_Step]:
     """Return the steps through both lists with the fewest errors; among those, with the most equal words."""
     costs = {(0, 0): (0, 0)}
     chosen: dict[tuple[int, int], _Step] = {}
@@ -113,5 +116,7 @@ def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Callabl
     return path[::-1]
 
 
-def _matches(written: Sequence[str], heard: Sequence[str], alike: Callable[[str, str], bool]) -> bool:
-    return written == heard or alike("".join(written), "".join(heard))
+def _matches(written: Sequence[str], heard: Sequence[str], alike: Alike) -> bool:
+    one, other = "".join(written), "".join(heard)
+    is_joined = len(written) != len(heard)
+    return alike(one, other) and not (is_joined and abs(len(one) - len(other)) > _MAX_JOINED_LETTERS)

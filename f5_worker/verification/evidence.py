@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import soxr
@@ -20,6 +20,8 @@ Floats: TypeAlias = NDArray[np.float64]
 HOP_S = 0.010
 VOICE_RATE, VOICE_WINDOW_S = 8_000, 0.040
 MIN_VOICE_HZ, MAX_VOICE_HZ = 60, 400
+PACE_WORDS, SURPLUS_WORDS = 4, 5
+SPECTRUM_SAMPLES = 512  # at least the window and the longest lag
 
 
 class SoundProfile:
@@ -61,11 +63,19 @@ def _voiced(samples: Samples, n_hops: int) -> NDArray[np.bool_]:
     padded = np.zeros(n_hops * hop + window, np.float32)
     padded[window // 2 : window // 2 + len(audio)] = audio[: len(padded) - window // 2]
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop][:n_hops]
-    spectra = np.fft.rfft(frames - frames.mean(1, keepdims=True), 4 * VOICE_RATE // MIN_VOICE_HZ, axis=1)
+    spectra = np.fft.rfft(frames - frames.mean(1, keepdims=True), SPECTRUM_SAMPLES, axis=1)
     correlation = np.fft.irfft(np.square(np.abs(spectra)), axis=1)
     lags = np.arange(VOICE_RATE // MAX_VOICE_HZ, VOICE_RATE // MIN_VOICE_HZ)
     power = np.maximum(correlation[:, :1], 1e-9) * (1.0 - lags / window)
     return np.asarray((correlation[:, lags] / power).max(1) >= VERIFICATION.periodic)
+
+
+class Surplus(NamedTuple):
+    """The words `begin` to `end`, a few in a row, that have the most sound beyond their share of it."""
+
+    begin: int
+    end: int
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +83,23 @@ class WordEvidence:
     """What the sound shows of the `w` words of a text that have letters.
 
     Attributes:
+        tokens: of the text.
         spans: `[w]` their characters in the text.
         lengths: `[w]` their phonetic lengths.
         probabilities: `[w]` the least of the probabilities of a word's tokens.
         covered: `[w]` the sound of a word over what its letters take at the pace of the segment.
         excess_s: `[w]` the sound from a word to the next one beyond that; of the first, from the begin.
+        surplus: of a few words in a row, which attention may have shared wrongly, at the usual pace of the segment.
         tail_s: the sound after the last word.
     """
 
+    tokens: AlignedTokens
     spans: tuple[tuple[int, int], ...]
     lengths: Floats
     probabilities: Floats
     covered: Floats
     excess_s: Floats
+    surplus: Surplus
     tail_s: float
 
     @property
@@ -94,20 +108,38 @@ class WordEvidence:
         return np.asarray(np.log10(np.maximum(self.probabilities, MIN_PROBABILITY)))
 
 
-def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence:
-    """Measure the words of a text, at least one, by its forced alignment and the sound."""
-    found = ((letter_span(text, begin, end), (begin, end)) for begin, end in word_spans(text))
-    letters, spans = zip(*((span, whole) for span, whole in found if span is not None), strict=True)
+def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence | None:
+    """Measure the words of a text by its forced alignment and the sound; None if it has no letters."""
+    spans = tuple(span for span in word_spans(text) if letter_span(text, *span))
+    letters = [span for whole in spans if (span := letter_span(text, *whole))]
+    if not letters:
+        return None
     starts_s, ends_s = np.maximum(0.0, np.array(tokens.times_s(letters)) - LAG_S).T
     starts_s[0] = 0.0
     lengths = np.array([phonetic_length(text[begin:end]) for begin, end in spans])
     expected_s = sound.sound_s / lengths.sum() * lengths
-    until_s = np.append(starts_s[1:], ends_s[-1])
+    sounds_s = sound.between(starts_s, np.append(starts_s[1:], ends_s[-1]))
     return WordEvidence(
+        tokens,
         spans,
         lengths,
         np.array([tokens.least_probability(*span) for span in letters]),
         sound.between(starts_s, ends_s) / np.maximum(expected_s, HOP_S),
-        sound.between(starts_s, until_s) - expected_s,
+        sounds_s - expected_s,
+        _surplus(lengths, sounds_s),
         float(sound.between(ends_s[-1:], np.array([np.inf]))[0]),
     )
+
+
+def _surplus(lengths: Floats, sounds_s: Floats) -> Surplus:
+    """Return it, by the median pace of PACE_WORDS in a row: words that are said twice do not change it."""
+    letters, sound_s = (np.append(0.0, np.cumsum(values)) for values in (lengths, sounds_s))
+    n = min(PACE_WORDS, len(lengths))
+    pace = float(np.median((sound_s[n:] - sound_s[:-n]) / (letters[n:] - letters[:-n])))
+    beyond_s = sound_s - pace * letters
+    found = []
+    for size in range(1, min(SURPLUS_WORDS, len(lengths)) + 1):
+        gains_s = beyond_s[size:] - beyond_s[:-size]
+        begin = int(gains_s.argmax())
+        found.append(Surplus(begin, begin + size, float(gains_s[begin])))
+    return max(found, key=lambda surplus: surplus.seconds)

@@ -6,8 +6,8 @@ import functools
 from typing import NamedTuple
 
 from f5_worker.alignment.words import word_spans
-from f5_worker.reference.match import tokens
 from f5_worker.text.reading import ReadingOptions, read_line
+from f5_worker.text.tokens import tokens
 from f5_worker.verification.thresholds import VERIFICATION
 
 ENGLISH, CHINESE = "en", "zh"

@@ -37,10 +37,16 @@ def rival_texts(text: str, evidence: WordEvidence, reference: Sequence[str]) -> 
     if evidence.tail_s >= limit_s:
         for n in range(1, min(MAX_WORDS, n_words) + 1):
             yield Rival(" ".join((text, *reference[:n])), "reference")
-    # Where a word is said twice, the one behind it is unlikely and has to share its sound.
-    doubtful = int((EXCESS_WEIGHT * evidence.excess_s.clip(0.0) - evidence.log10_probabilities).argmax())
-    for last in (doubtful, doubtful + 1):
+    for last in sorted(_ends_of_repeats(evidence)):
         for first in range(max(0, last - MAX_WORDS), last):
-            if last <= len(evidence.spans):
-                begin, end = evidence.spans[first][0], evidence.spans[last - 1][1]
-                yield Rival(f"{text[:end]} {text[begin:end]}{text[end:]}", "repeated")
+            begin, end = evidence.spans[first][0], evidence.spans[last - 1][1]
+            yield Rival(f"{text[:end]} {text[begin:end]}{text[end:]}", "repeated")
+
+
+def _ends_of_repeats(evidence: WordEvidence) -> set[int]:
+    """Return the words before which others may be said twice: the next one is unlikely then, and has to share sound."""
+    doubtful = int((EXCESS_WEIGHT * evidence.excess_s.clip(0.0) - evidence.log10_probabilities).argmax())
+    ends = {doubtful, doubtful + 1}
+    if evidence.surplus.seconds >= VERIFICATION.doubtful_surplus_s:
+        ends.update(range(evidence.surplus.begin, evidence.surplus.end + 1))
+    return {end for end in ends if 0 < end <= len(evidence.spans)}

@@ -108,6 +108,8 @@ class FakeApi:
                 web.get("/v2/ep/ping/{worker}", self._ping),
                 web.post("/v2/ep/job-done/{worker}/{job}", self._done),
                 web.post("/v2/ep/job-stream/{worker}/{job}", self._stream),
+                web.post("/v2/ep/run", self._run),
+                web.get("/v2/ep/status/{job}", self._status),
             ]
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -141,6 +143,26 @@ class FakeApi:
         for job in jobs:
             self.jobs[job["id"]].taken_at = time.monotonic()
         return jobs
+
+    async def _run(self, request: web.Request) -> web.Response:
+        """What callers use; tests may as well `submit`."""
+        job_id = f"job-{len(self.jobs)}"
+        self.jobs[job_id] = Job()
+        async with self._changed:
+            self._waiting.append({"id": job_id, **await request.json()})
+            self._changed.notify_all()
+        return web.json_response({"id": job_id, "status": "IN_QUEUE"})
+
+    async def _status(self, request: web.Request) -> web.Response:
+        job_id = request.match_info["job"]
+        if job_id not in self.jobs:
+            return web.json_response({"error": "job not found"}, status=404)
+        job = self.jobs[job_id]
+        if not job.bodies:
+            status = "IN_QUEUE" if job.taken_at is None else "IN_PROGRESS"
+            return web.json_response({"id": job_id, "status": status})
+        [body] = job.bodies
+        return web.json_response({"id": job_id, "status": "FAILED" if "error" in body else "COMPLETED", **body})
 
     async def _take(self, request: web.Request) -> web.Response:
         jobs = await self._hand_out(request, 1)

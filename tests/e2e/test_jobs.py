@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from f5_worker.audio.decode import decode
+from tests.api.batch.test_action import BAD
 from tests.conftest import ROOT
 from tests.e2e.conftest import MAX_REPLY_BYTES, Rig
 from tests.e2e.fake_api import Body
@@ -195,3 +196,23 @@ def progress(rig: Rig) -> list[float]:
     """The shares posted for any job so far."""
     bodies = [json.loads(body) for body in rig.api.posted]
     return [body["output"]["progress"] for body in bodies if body.get("status") == "IN_PROGRESS"]
+
+
+@pytest.mark.slow
+def test_sixty_items_of_which_six_are_bad_in_one_pass(rig: Rig) -> None:
+    items: list[Any] = [{"id": f"line-{index}", "text": f"Line number {index}.", "seed": index} for index in range(60)]
+    for index, bad in zip(range(5, 60, 10), BAD, strict=True):
+        items[index] = bad if isinstance(bad, str) else bad | {"id": f"bad-{index}"}
+    defaults = {"voice": "joe", "nfe_step": 4, "cfg_strength": 0.0, "speed": 2.0, "format": "mp3"}
+    items[25] = {"id": "bad-25", "text": ""}  # the defaults have a voice
+    job = rig.api.submit({"action": "batch", "items": items, "defaults": defaults})
+    output = rig.api.wait(job, 300.0)["output"]
+    assert (output["succeeded"], output["failed"]) == (54, 6)
+    assert [item["index"] for item in output["items"]] == list(range(60))
+    assert {item["index"] for item in output["items"] if "error" in item} == {5, 15, 25, 35, 45, 55}
+    for item in output["items"]:
+        if "result" in item:
+            audio = item["result"]["audio"]
+            decoded = decode(base64.b64decode(audio["base64"]), max_bytes=10**8, max_s=60)
+            assert decoded.duration_s == pytest.approx(audio["duration_s"], abs=0.01)
+            assert item["result"]["seed"] == item["index"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from f5_worker.errors import OutOfMemory, UnknownModel
+from f5_worker.models import registry
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
 from tests.conftest import ToneDevice
@@ -120,3 +121,20 @@ def test_languages_come_from_the_published_table(checkpoints: Checkpoints) -> No
     registry = checkpoints.registry(1_000)
     assert registry.languages("F5TTS_v1_Base") == ("en", "zh")
     assert registry.languages("german") == ()
+
+
+def test_a_fingerprint_is_that_of_all_files_and_made_once(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkpoints.directories["german"] / "vocab.txt").write_text("a\nb\n")
+    hashed: list[str] = []
+    monkeypatch.setattr(registry, "sha256_of", lambda path: hashed.append(path.name) or path.name)
+    one = checkpoints.registry(350)
+    with ThreadPoolExecutor(8) as threads:
+        (german,) = set(threads.map(lambda _: one.fingerprint("german"), range(8)))
+    assert hashed == ["model.safetensors", "vocab.txt"]
+    assert len({german, one.fingerprint("french"), one.fingerprint(None), one.fingerprint("base")}) == 3
+    (checkpoints.directories["german"] / "arch.json").write_text("{}")
+    assert checkpoints.registry(350).fingerprint("german") != german
+    with pytest.raises(UnknownModel):
+        one.fingerprint("greek")

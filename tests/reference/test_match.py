@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f5_worker.asr.whisper import TranscribedWord
-from f5_worker.reference.match import TextPiece, agreement, edges_agree, matched_share, timed_words, tokens
+from f5_worker.reference.match import TextPiece, agreement, edges_agree, matched_share, timed_words
+from f5_worker.text.tokens import tokens
 
 PANGRAM = "The quick brown fox jumps over the lazy dog, and nobody minds."
 OTHER = "We carried the baskets to the cellar and put the fruit on shelves."
@@ -25,23 +26,6 @@ def recognised(text: str, begin_s: float = 0.0) -> list[TranscribedWord]:
 
 def found(text: str, pieces: list[TextPiece]) -> list[tuple[str, float | None]]:
     return [(text[piece.begin : piece.end], piece.start_s) for piece in pieces]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("It's   Café-time!", ["its", "cafe", "time"]),
-        ("Don’t - ever", ["dont", "ever"]),
-        ("ﬁne Straße", ["fine", "strasse"]),
-        ("你好，世界", ["你", "好", "世", "界"]),
-        ("ガラスを", ["ガ", "ラ", "ス", "を"]),
-        ("नमस्ते दुनिया।", ["नमस्ते", "दुनिया"]),
-        ("한국어 말", ["한국어", "말"]),
-        ("... — 🙂", []),
-    ],
-)
-def test_the_words_of_a_text(text: str, expected: list[str]) -> None:
-    assert tokens(text) == expected
 
 
 class TestAgreement:

@@ -9,7 +9,8 @@ import pytest
 
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.actions import MAX_FAULTS, parse_input
-from f5_worker.schema.bounds import MAX_DEPTH, MAX_NAME_CHARS, MAX_VALUES, check_bounds
+from f5_worker.schema.batch import MAX_ITEMS
+from f5_worker.schema.bounds import MAX_DEPTH, MAX_ITEM_VALUES, MAX_NAME_CHARS, MAX_VALUES, check_bounds
 
 
 def nested(depth: int) -> Any:
@@ -49,6 +50,19 @@ def test_more_is_refused_in_a_millisecond(value: object, words: str) -> None:
             check_bounds(value)
         fastest_s = min(fastest_s, time.thread_time() - started)
     assert fastest_s < 0.002
+
+
+def test_a_batch_may_have_more_for_each_of_its_items() -> None:
+    item = {f"field{number}": 0 for number in range(MAX_ITEM_VALUES - 1)}
+    check_bounds({"action": "batch", "items": [item] * MAX_ITEMS})
+    for value in (
+        {"action": "batch", "items": [[0] * 2 * MAX_ITEM_VALUES] * MAX_ITEMS},
+        {"action": "batch", "items": [0] * 60_000 * 2},
+        {"action": "batch", "items": {"items": [item] * MAX_ITEMS}},
+        {"action": "dub", "items": [item] * MAX_ITEMS},
+    ):
+        with pytest.raises(InvalidInput, match="values; leave out"):
+            check_bounds(value)
 
 
 def test_not_every_fault_is_told() -> None:

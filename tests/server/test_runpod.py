@@ -28,6 +28,7 @@ from f5_worker.boot import starts
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, ModelUnavailable, OutOfMemory
+from f5_worker.schema.actions import parse_input
 from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.server import jobs
 from f5_worker.server import runpod as server
@@ -575,3 +576,8 @@ def test_finished_items_are_returned_when_the_time_is_over(worker: Worker, devic
     reply = answer(limited, {"id": "j", "input": {"action": "batch", "items": items}})
     assert ["result" in item for item in reply["items"]] == [True, False, True]
     assert reply["items"][1]["error"]["code"] == "JOB_TIMEOUT"
+
+
+def test_a_batch_waits_for_its_turn_by_all_its_texts() -> None:
+    request = parse_input({"action": "batch", "items": [{"text": "x" * 900}, {}], "defaults": {"text": "x" * 300}})
+    assert jobs.JobTicket("job-1", request).n_chars == 1_200

@@ -36,6 +36,11 @@ def test_words_that_are_joined_or_split_are_equal(written: str, heard: str) -> N
     assert compared(written, heard) == []
 
 
+def test_a_short_word_beside_a_long_one_is_not_taken_for_a_part_of_it() -> None:
+    found = compare(["trouble", "is"], ["trouble"], WordSounds(lambda one, other: True, lambda one, other: 1.0))
+    assert [difference[:4] for difference in found] == [(0, 1, 0, 0)]
+
+
 @pytest.mark.parametrize(("distance", "run", "errors"), [(1.0, 2, 2), (0.51, 2, 2), (0.4, 0, 0.4), (0.0, 0, 0.0)])
 def test_words_that_sound_similar_count_in_part(distance: float, run: int, errors: float) -> None:
     (difference,) = compared("the wide window closed", "the white widow closed", distance)

@@ -8,7 +8,7 @@ import pytest
 from f5_worker.alignment.align import AlignedTokens
 from f5_worker.alignment.refine import LAG_S
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.verification.evidence import SoundProfile, weigh
+from f5_worker.verification.evidence import SoundProfile, WordEvidence, weigh
 from tests.audio.signals import noise, silence
 
 
@@ -48,8 +48,18 @@ def aligned(starts_s: list[float], probabilities: list[float]) -> AlignedTokens:
     return AlignedTokens(np.array([(0, 4), (5, 9), (10, 14)]), np.array(starts_s) + LAG_S, np.array(probabilities))
 
 
+def measured(tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence:
+    found = weigh("anne went home", tokens, sound)
+    assert found is not None
+    return found
+
+
+def test_a_text_without_letters_has_no_words() -> None:
+    assert weigh("?!", aligned([0.0, 0.4, 0.8, 1.2], [0.9] * 3), profile(voice(1.2))) is None
+
+
 def test_words_with_their_share_of_the_sound() -> None:
-    found = weigh("anne went home", aligned([0.0, 0.4, 0.8, 1.2], [0.9, 0.8, 0.7]), profile(voice(1.2)))
+    found = measured(aligned([0.0, 0.4, 0.8, 1.2], [0.9, 0.8, 0.7]), profile(voice(1.2)))
     assert found.spans == ((0, 4), (5, 9), (10, 14))
     assert found.probabilities.tolist() == [0.9, 0.8, 0.7]
     assert np.abs(found.excess_s).max() < 0.15
@@ -58,14 +68,14 @@ def test_words_with_their_share_of_the_sound() -> None:
 
 
 def test_sound_after_the_last_word_and_before_the_first() -> None:
-    late = weigh("anne went home", aligned([0.0, 0.4, 0.8, 1.2], [0.9] * 3), profile(voice(1.7)))
+    late = measured(aligned([0.0, 0.4, 0.8, 1.2], [0.9] * 3), profile(voice(1.7)))
     assert late.tail_s == pytest.approx(0.5, abs=0.05)
-    early = weigh("anne went home", aligned([0.0, 1.0, 1.4, 1.8], [0.9] * 3), profile(voice(1.8)))
+    early = measured(aligned([0.0, 1.0, 1.4, 1.8], [0.9] * 3), profile(voice(1.8)))
     assert early.excess_s.argmax() == 0
     assert early.excess_s[0] > 0.3
 
 
 def test_a_word_in_silence_is_not_covered() -> None:
     sound = profile(voice(0.4), silence(0.4), voice(0.4))
-    found = weigh("anne went home", aligned([0.0, 0.42, 0.78, 1.2], [0.9] * 3), sound)
+    found = measured(aligned([0.0, 0.42, 0.78, 1.2], [0.9] * 3), sound)
     assert found.covered[1] < 0.2 < found.covered[0]

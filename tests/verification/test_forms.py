@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from f5_worker.verification.compare import WordSounds, compare
 from f5_worker.verification.forms import sound_alike, sound_distance, spoken_words
 
 
@@ -61,3 +64,17 @@ def test_chinese_is_compared_by_its_sounds() -> None:
     assert words("他们好", "zh") == ["他", "们", "好"]
     assert sound_alike("他", "她", "zh")
     assert not sound_alike("他", "好", "zh")
+
+
+@pytest.mark.parametrize(
+    ("text", "transcript"),
+    [
+        ("I'm sure they're here, and it's fine.", "I am sure they are here and it is fine"),
+        ("Do not go; we cannot stay.", "Don't go, we can't stay."),
+        ("All right, every body saw the sunrise.", "Alright, everybody saw the sun rise."),
+        ("Mister Jones and Doctor Smith, okay?", "Mr. Jones and Dr. Smith, OK?"),
+    ],
+)
+def test_contractions_and_compounds_are_no_differences(text: str, transcript: str) -> None:
+    sounds = WordSounds(partial(sound_alike, language="en"), partial(sound_distance, language="en"))
+    assert compare(words(text), words(transcript), sounds) == []

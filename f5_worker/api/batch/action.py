@@ -29,7 +29,7 @@ from f5_worker.synthesis.response import speak_complete, store_files
 from f5_worker.synthesis.size import mode_of
 
 _BATCH_ONLY = ("action", "voices_key")  # fields of `synthesize` that are the batch's
-_ALONE_ONLY = ("allow_reencode", "takes")  # what would fit depends on the other items
+_ALONE_ONLY = ("allow_reencode", "takes")
 _ALTERNATIVES = (("voice", "reference"), ("quality", "nfe_step"))  # the one replaces a default of the other
 
 
@@ -55,8 +55,10 @@ def stream(request: BatchInput, call: Call) -> Iterator[BatchItemResponse | Batc
     n_failed = 0
     told = partial(call.told, call.job_id)
     for index, outcome in run_together(works, call.control, told, at_once=request.n_at_once):
-        n_failed += isinstance(outcome, WorkerError)
-        yield _failed(request.ids[index], index, outcome) if isinstance(outcome, WorkerError) else outcome
+        item = _failed(request.ids[index], index, outcome) if isinstance(outcome, WorkerError) else outcome
+        n_failed += item.error is not None
+        call.control.on_result(item)
+        yield item
     yield BatchResponse(succeeded=len(works) - n_failed, failed=n_failed)
 
 
@@ -96,12 +98,11 @@ class _Batch:
         Raises:
             WorkerError: any that a job of this item alone could have.
         """
-        request, found = item_request(self._request, index), False
+        item_id, request, found = self._request.ids[index], item_request(self._request, index), False
         if self._resumption is not None:
             request = self._resumption.with_seed(request)
-        named = {"job_id": self._job_id, "part": self._request.ids[index]}
-        admit = partial(self._budget.claim, index)
-        job = self._call.job(request, self._bucket, control=control, admit=admit, **named)
+        own = {"job_id": self._job_id, "part": item_id, "admit": partial(self._budget.claim, index)}
+        job = self._call.job(request, self._bucket, control=control, **own)
         try:
             if self._resumption is None:
                 complete = _speak_text(job)
@@ -110,7 +111,7 @@ class _Batch:
             result = self._deliver(job, index, complete)
         finally:
             self._budget.leave(index)
-        return BatchItemResponse(id=named["part"], index=index, resumed=found or None, result=result)
+        return BatchItemResponse(id=item_id, index=index, resumed=found or None, result=result)
 
     def _deliver(self, job: Job, index: int, complete: SynthesizeResponse) -> SynthesizeResponse:
         mode = mode_of(job)
@@ -151,8 +152,8 @@ def _check_name(shown: str, name: str) -> None:
     if name in _BATCH_ONLY:
         raise InvalidInput(f"{shown} is not a field of an item; {name} stands beside items")
     if name in _ALONE_ONLY:
-        instead = "ask for mp3 or opus" if name == "allow_reencode" else "send an item for each seed"
-        raise InvalidInput(f"{shown} is not for a batch, where what fits depends on the others; {instead}")
+        instead = "ask for mp3 or opus" if name == "allow_reencode" else "send an item for each take, with its seed"
+        raise InvalidInput(f"{shown} is not for a batch; {instead}")
     known = [field for field in SynthesizeInput.model_fields if field not in (*_BATCH_ONLY, *_ALONE_ONLY)]
     if name not in known:
         raise InvalidInput(f"unknown field {show(shown)}{nearest(name, known)}")

@@ -25,7 +25,6 @@ from f5_worker.synthesis.prepare import read_text, reference_warnings
 from f5_worker.voices.info import LoadedVoice
 from f5_worker.voices.places import owner_of
 
-FORM = 1  # of a part; another one is not read
 # Fields that say who asks and where the result goes, and those that are described by what they stand for.
 _ASIDE = {"voices_key", "delivery", "verify", "reference"}
 
@@ -89,7 +88,7 @@ class Resumption:
             __version__,
             [settings.engine, settings.precision, worker.models.fingerprint(request.model or first.defaults.model)],
             request.model_dump(mode="json", exclude=_ASIDE),
-            None if verify is None else verify.model_dump(mode="json"),
+            None if verify is None else [verify.model_dump(mode="json"), settings.speaker_model],
             settings.asr_model if verify is not None or request.wants_times else None,
             {name or "": _describe(voice) for name, voice in voices.items()},
             reference_warnings(request, first.reference),
@@ -100,21 +99,18 @@ class Resumption:
 def dump_part(result: SynthesizeResponse) -> bytes:
     """Return a result as a file: the hash of the rest in a line, the response in a line, the audio."""
     facts = result.model_dump(mode="json", exclude={"audio": {"data"}})
-    rest = json.dumps({"form": FORM, **facts}).encode() + b"\n" + (result.audio.data or b"")
+    rest = json.dumps(facts).encode() + b"\n" + (result.audio.data or b"")
     return hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
 
 
 def load_part(data: bytes) -> SynthesizeResponse | None:
-    """Return a result that `dump_part` wrote; None if it is damaged, or of another form."""
+    """Return a result that `dump_part` wrote; None if it is damaged."""
     digest, _, rest = data.partition(b"\n")
     if hashlib.sha256(rest).hexdigest().encode() != digest:
         return None
     head, _, audio = rest.partition(b"\n")
-    facts = json.loads(head)
-    if facts.pop("form", None) != FORM:
-        return None
     try:
-        result = SynthesizeResponse.model_validate(facts)
+        result = SynthesizeResponse.model_validate_json(head)
     except ValidationError:
         return None
     return result.model_copy(update={"audio": result.audio.model_copy(update={"data": audio})})

@@ -29,7 +29,7 @@ async def begin(request: Request) -> Json:
     contract = Contract(body if kind is None else with_key(request, kind, body), request.state.id)
     service = service_of(request)
     job = LongJob(request.state.id, request.state.caller)
-    work = answer_detached(request, contract, job.feed)
+    work = answer_detached(request, contract, job.feed, job.results.append)
     return (await service.long_jobs.submit(job, work, service.told)).to_json()
 
 

@@ -33,7 +33,7 @@ class PassGraphs:
         self._too_large: set[Hashable] = set()
 
     def run(self, compute: Callable[..., Tensor], size: Hashable, batch: Sequence[Tensor]) -> Tensor | None:
-        """Return the result of a batch of that size, which is on the host; it stays until the next batch.
+        """Return the result of a batch of that size, on the host or the device; it stays until the next batch.
 
         None if passes cannot be captured here, or not this one, for want of memory.
 
@@ -45,7 +45,7 @@ class PassGraphs:
             return None
         inputs, replay, result = self._captured[size]
         for x, static in zip(batch, inputs, strict=True):
-            static.copy_(x.pin_memory() if self._device.type == "cuda" else x, non_blocking=True)
+            static.copy_(x.pin_memory() if x.device != static.device else x, non_blocking=True)
         replay()
         return result
 

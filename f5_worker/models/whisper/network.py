@@ -8,15 +8,17 @@ Legend: b rows, m mel bands, f mel frames, n encoder steps (f / 2), t tokens, h 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from f5_worker.models.whisper.config import MAX_FRAMES, MAX_TOKENS, WhisperArch
+
+ROWS_ALIGNED = 8  # 16 bytes in half precision, which fast kernels read at once
 
 
 class EncoderLayer(nn.Module):
@@ -121,14 +123,48 @@ class Sound:
     mask: Tensor | None
 
 
+class DecoderCache(Protocol):
+    """Keys and values of the tokens so far.
+
+    Attributes:
+        mask: of those that `append` returns, True for those that count; None where all do.
+    """
+
+    mask: Tensor | None
+
+    def begin(self, n_tokens: int) -> slice | Tensor:
+        """Make room for so many tokens; return their positions."""
+        ...
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values `[b, h, t, d / h]` of these tokens in a layer; return those of all tokens so far."""
+        ...
+
+
 class TokenCache:
-    """Keys and values of the tokens so far, `[2, b, h, max_tokens, d / h]` for each layer."""
+    """A `DecoderCache` that grows: `[2, b, h, max_tokens, d / h]` for each layer."""
+
+    mask = None
 
     def __init__(self, decoder: WhisperDecoder, rows: int, max_tokens: int) -> None:
         weight = decoder.embedding.weight
         shape = (2, rows, decoder.heads, max_tokens, weight.shape[1] // decoder.heads)
         self.layers = [weight.new_empty(shape) for _ in decoder.layers]
         self.length = 0
+        self._before = 0
+
+    def begin(self, n_tokens: int) -> slice:
+        """Make room for so many tokens; return their positions."""
+        self._before, self.length = self.length, self.length + n_tokens
+        return slice(self._before, self.length)
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values of these tokens in a layer; return those of all tokens so far."""
+        stored = self.layers[layer]
+        stored[0, :, :, self._before : self.length] = key
+        stored[1, :, :, self._before : self.length] = value
+        key, value = stored[:, :, :, : self.length].unbind()
+        return key, value
 
     def reorder(self, rows: Tensor) -> None:
         """Make row i a copy of what row `rows[i]` was."""
@@ -136,11 +172,43 @@ class TokenCache:
             layer[:, :, :, : self.length] = layer[:, :, :, : self.length].index_select(1, rows)
 
 
+class PathCache:
+    """A `DecoderCache` of fixed shapes, for one token of each row at a position that is on the device.
+
+    Nothing in it moves when rows are reordered: each row has the path of the slots in which its tokens are stored.
+
+    Args:
+        layers: `[slots, 2 * d]` of each layer; the token of row `i` at a position is stored in slot
+            `position * rows + i`.
+        paths: `[rows, max_tokens]` slots of each row's tokens, with any valid ones behind the position.
+        position: `[1]`.
+    """
+
+    def __init__(self, layers: Sequence[Tensor], paths: Tensor, position: Tensor) -> None:
+        rows, max_tokens = paths.shape
+        self._layers, self._paths, self._position = layers, paths, position.long()
+        self._slots = self._position * rows + torch.arange(rows, device=paths.device)
+        self.mask = (torch.arange(max_tokens, device=paths.device) <= self._position)[None, None, None]
+
+    def begin(self, n_tokens: int) -> Tensor:
+        """Return the position."""
+        return self._position
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the key and value of each row's token in a layer; return those of all of its path."""
+        stored, heads = self._layers[layer], key.shape[1]
+        stored.index_copy_(0, self._slots, torch.cat([_merge_heads(key), _merge_heads(value)], -1)[:, 0])
+        along = stored.index_select(0, self._paths.flatten())
+        key, value = _split_heads(along.view(*self._paths.shape, -1), 2, heads)
+        return key, value
+
+
 class WhisperDecoder(nn.Module):
     """Tokens and sound to the logits of the next token."""
 
     def __init__(self, arch: WhisperArch) -> None:
         super().__init__()
+        self.vocabulary = arch.vocabulary
         self.embedding = nn.Embedding(arch.vocabulary, arch.width)
         self.positions = nn.Parameter(torch.empty(MAX_TOKENS, arch.width))
         self.layers = nn.ModuleList(DecoderLayer(arch.width, arch.decoder_heads) for _ in range(arch.decoder_layers))
@@ -155,7 +223,7 @@ class WhisperDecoder(nn.Module):
         return Sound([layer.project_sound(states) for layer in self._layers], mask)
 
     def forward(
-        self, tokens: Tensor, sound: Sound, cache: TokenCache | None = None, queries: list[Tensor] | None = None
+        self, tokens: Tensor, sound: Sound, cache: DecoderCache | None = None, queries: list[Tensor] | None = None
     ) -> Tensor:
         """Return the last states `[b, t, d]` of `tokens [b, t]`; the sound may be that of every k-th row.
 
@@ -163,25 +231,20 @@ class WhisperDecoder(nn.Module):
             cache: of the tokens before these; the new ones are added to it. Without it there are none before.
             queries: receives each layer's queries to the sound, `[b, h, t, d / h]`.
         """
-        before = cache.length if cache else 0
         n_tokens = tokens.shape[1]
-        x = self.embedding(tokens) + self.positions[before : before + n_tokens]
+        x = self.embedding(tokens) + self.positions[cache.begin(n_tokens) if cache else slice(n_tokens)]
+        mask = cache.mask if cache else None
         for index, layer in enumerate(self._layers):
             query, key, value = _split_heads(layer.qkv(layer.attention_norm(x)), 3, layer.heads)
             if cache:
-                stored = cache.layers[index]
-                stored[0, :, :, before : before + n_tokens] = key
-                stored[1, :, :, before : before + n_tokens] = value
-                key, value = stored[:, :, :, : before + n_tokens].unbind()
+                key, value = cache.append(index, key, value)
             # Several tokens at once come only at the beginning, where causal attention is square.
-            attended = functional.scaled_dot_product_attention(query, key, value, is_causal=n_tokens > 1)
+            attended = functional.scaled_dot_product_attention(query, key, value, mask, is_causal=n_tokens > 1)
             x = x + layer.out(_merge_heads(attended))
             x, sound_query = layer.attend_to_sound(x, sound.layers[index], sound.mask)
             if queries is not None:
                 queries.append(sound_query)
             x = layer.feed_forward(x)
-        if cache:
-            cache.length += n_tokens
         states: Tensor = self.norm(x)
         return states
 
@@ -191,7 +254,13 @@ class WhisperDecoder(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """Return logits `[..., v]` in fp32 of states `[..., d]`."""
-        return functional.linear(states, self.embedding.weight).float()
+        return functional.linear(states, self.embedding.weight)[..., : self.vocabulary].float()
+
+    def pad_vocabulary(self) -> None:
+        """Add rows of zeros to the embedding: in half precision a product with an odd number of them is slow."""
+        weight = self.embedding.weight
+        padded = functional.pad(weight, (0, 0, 0, -len(weight) % ROWS_ALIGNED))
+        self.embedding.weight = nn.Parameter(padded, requires_grad=False)
 
 
 class Whisper(nn.Module):

@@ -14,15 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from f5_worker.audio.levels import Samples
-from f5_worker.models.cuda.capture import GraphCapturer
+from f5_worker.models.cuda.capture import CaptureGraph, GraphCapturer
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.graphs import PassGraphs
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
-from f5_worker.models.spectrogram import SAMPLE_RATE
+from f5_worker.models.spectrogram import HOP_SAMPLES, SAMPLE_RATE
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
 from f5_worker.models.whisper.config import MAX_FRAMES, DecodingConfig, WhisperArch, read_decoding
@@ -30,6 +31,8 @@ from f5_worker.models.whisper.graphs import BatchSize, graph_size
 from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import BeamSearch, SearchOptions
+from f5_worker.models.whisper.search_graphs import SearchGraphs, power_of_two
+from f5_worker.models.whisper.steps import LaunchedSteps
 
 STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
 MAX_LOGIT_COLUMNS = 32  # whose logits, of the whole vocabulary, are in memory at once
@@ -79,9 +82,20 @@ class WhisperRunner:
     def __init__(self, model: Whisper, decoding: DecodingConfig) -> None:
         self.model = model
         self.decoding = decoding
-        self._graphs = None
+        self._graphs: PassGraphs | None = None
+        self._window_graphs: PassGraphs | None = None
+        self._search_graphs: SearchGraphs | None = None
         if model.device.type == "cuda":
-            self._graphs = PassGraphs(model.device, GraphCapturer(), "alignment")
+            model.decoder.pad_vocabulary()
+            self.use_graphs(GraphCapturer())
+
+    def use_graphs(self, capture: CaptureGraph) -> None:
+        """Capture what is computed again and again."""
+        device = self.model.device
+        self._graphs = PassGraphs(device, capture, "alignment")
+        self._window_graphs = PassGraphs(device, capture, "the encoding of windows")
+        steps = PassGraphs(device, capture, "a step of the search")
+        self._search_graphs = SearchGraphs(self.model.decoder, steps)
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
@@ -96,11 +110,18 @@ class WhisperRunner:
 
     def encode_windows(self, clips: Sequence[Samples]) -> Sound:
         """Return the same of clips `[nw]` at 16 kHz, padded to Whisper's window of 30 s, as it was trained."""
+        rows = power_of_two(len(clips)) if self._window_graphs else len(clips)
+        frames = max(n_frames(len(clip)) for clip in clips)
         with _inference():
-            device = self.model.device
-            waves = upload(pad_clips(clips, len(clips), MAX_FRAMES), device)
-            lengths = upload(torch.tensor([len(clip) for clip in clips]), device)
-            return self._encode(log_mels(waves, lengths, self.model.arch.mels)[0], None)
+            sound = upload(pad_clips(clips, rows, frames), self.model.device)
+            waves = functional.pad(sound, (0, (MAX_FRAMES - frames) * HOP_SAMPLES))
+            lengths = torch.tensor([len(clip) for clip in clips] + [0] * (rows - len(clips)))
+            states = (
+                self._window_graphs.run(self._encode_batch, rows, (waves, lengths)) if self._window_graphs else None
+            )
+            if states is None:
+                states = self._encode_batch(waves, upload(lengths, self.model.device))
+            return self.model.decoder.project_sound(states[: len(clips)], None)
 
     def align(self, clips: Sequence[Samples], texts: Sequence[ForcedText]) -> PendingAlignment:
         """Decode each text against its clip, `[nw]` at 16 kHz of at most 30 s, all in one pass."""
@@ -129,7 +150,9 @@ class WhisperRunner:
     def search(self, sound: Sound, options: SearchOptions) -> BeamSearch:
         """Return a search for the transcript of each row of the sound."""
         with _inference():
-            return BeamSearch(self.model.decoder, sound, options)
+            replayed = self._search_graphs.steps(sound, options) if self._search_graphs else None
+            steps = replayed or LaunchedSteps(self.model.decoder, sound, options)
+            return BeamSearch(steps, len(sound.layers[0][0]), options)
 
     def token_probabilities(self, sound: Sound, start: int, choices: Sequence[int]) -> list[float]:
         """Return the probabilities of choices for the token after `start`: of languages, for example."""
@@ -138,6 +161,12 @@ class WhisperRunner:
             logits = self.model.decoder.logits(states[0, -1])
             chosen: list[float] = logits[upload(torch.tensor(choices), self.model.device)].softmax(-1).tolist()
             return chosen
+
+    def _encode_batch(self, waves: Tensor, lengths: Tensor) -> Tensor:
+        """Return the encoder's states of padded clips, as from `pad_clips`."""
+        mel, _ = log_mels(waves, lengths, self.model.arch.mels)
+        states: Tensor = self.model.encoder(mel.to(self.model.dtype), None)
+        return states
 
     def _encode(self, mel: Tensor, frames: Tensor | None) -> Sound:
         states = self.model.encoder(mel.to(self.model.dtype), frames)

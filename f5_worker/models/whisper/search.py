@@ -1,7 +1,4 @@
-"""Beam search for the tokens that are spoken, by Whisper's rules for timestamps: equal to CTranslate2's search.
-
-Legend: b clips, k beams of each, v vocabulary. Rows of the decoder are b * k, the beams of a clip one after another.
-"""
+"""Beam search for the tokens that are spoken: equal to CTranslate2's search."""
 
 from __future__ import annotations
 
@@ -9,13 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import NamedTuple, Protocol
 
-import torch
-from torch import Tensor
-
-from f5_worker.models.cuda.upload import upload
 from f5_worker.models.whisper.config import MAX_TOKENS
-from f5_worker.models.whisper.network import Sound, TokenCache, WhisperDecoder
 
 
 @dataclass(frozen=True)
@@ -73,30 +66,45 @@ class _Clip:
     done: bool = False
 
 
+class TokenCandidate(NamedTuple):
+    """A token that may come next: the total log-probability with it, the beam of its clip that it follows, its id."""
+
+    score: float
+    origin: int
+    token: int
+
+
+Candidates = Sequence[Sequence[TokenCandidate]]
+"""Twice as many as go on of each clip, the most probable first: half of them may be ends."""
+
+
+class SearchSteps(Protocol):
+    """The passes of a search through the decoder."""
+
+    def begin(self) -> tuple[Candidates, Sequence[float]]:
+        """Return what may follow the prompt, and the probability of each clip that nothing is spoken."""
+        ...
+
+    def go_on(self, chosen: Candidates, beams: Sequence[Sequence[int]]) -> Candidates:
+        """Return what may follow those chosen of each clip; `beams` are the tokens of each row until then."""
+        ...
+
+
 class BeamSearch:
-    """A search that goes on step by step, so that it takes its turns with other work of the device.
+    """A search that goes on step by step, so that it takes its turns with other work of the device."""
 
-    Attributes:
-        done: all clips have their transcript.
-    """
-
-    def __init__(self, decoder: WhisperDecoder, sound: Sound, options: SearchOptions) -> None:
-        n_clips, self._device = len(sound.layers[0][0]), sound.layers[0][0].device
-        self._decoder, self._options = decoder, options
-        self._sound = sound
-        self._cache = TokenCache(decoder, n_clips * options.beams, len(options.prompt) + options.max_tokens)
+    def __init__(self, steps: SearchSteps, n_clips: int, options: SearchOptions) -> None:
+        self._steps: SearchSteps | None = steps  # until the search is done: others may wait for their buffers
+        self._options = options
         self._clips = [_Clip([[] for _ in range(options.beams)]) for _ in range(n_clips)]
-        # Only the first beam counts at first: all are equal.
-        self._scores = upload(torch.tensor([0.0, *[-math.inf] * (options.beams - 1)] * n_clips), self._device)
-        self._tokens = upload(torch.tensor([options.prompt] * (n_clips * options.beams)), self._device)
-        no_timestamps = () if options.first_timestamp is None else (options.first_timestamp - 1,)
-        self._forbidden, self._forbidden_at_start = (
-            upload(torch.tensor(tokens, dtype=torch.int64), self._device)
-            for tokens in ([*options.suppress, *no_timestamps], options.suppress_at_start)
-        )
+        self._chosen: Candidates = ()
         self._n_steps = 0
-        self.done = False
-        self._no_speech: list[float] = []
+        self._no_speech: Sequence[float] = ()
+
+    @property
+    def done(self) -> bool:
+        """Return whether all clips have their transcript."""
+        return self._steps is None
 
     @property
     def transcripts(self) -> list[DecodedClip]:
@@ -108,41 +116,27 @@ class BeamSearch:
     def advance(self, n_steps: int) -> None:
         """Take up to so many steps, one token each."""
         for _ in range(n_steps):
-            if self.done:
+            if self._steps is None:
                 return
-            self._step()
+            self._step(self._steps)
 
-    def _step(self) -> None:
-        states = self._decoder(self._tokens, self._sound, self._cache)
-        beams = self._options.beams
-        if not self._n_steps:
-            first = self._decoder.logits(states[::beams, 0]).softmax(-1)
-            self._no_speech = first[:, self._options.no_speech].tolist()
-        log_probabilities = self._masked(self._decoder.logits(states[:, -1])).log_softmax(-1)
-        totals = (log_probabilities + self._scores[:, None]).view(len(self._clips), -1)
-        # Twice as many as go on: half of them may be ends.
-        scores, indices = totals.topk(2 * beams, dim=-1)
-        vocabulary = log_probabilities.shape[-1]
-        candidates = [
-            [(score, index // vocabulary, index % vocabulary) for score, index in zip(*row, strict=True)]
-            for row in zip(scores.tolist(), indices.tolist(), strict=True)
-        ]
+    def _step(self, steps: SearchSteps) -> None:
+        if self._n_steps:
+            candidates = steps.go_on(self._chosen, [beam for clip in self._clips for beam in clip.beams])
+        else:
+            candidates, self._no_speech = steps.begin()
         self._n_steps += 1
-        chosen = [self._choose(*pair) for pair in zip(self._clips, candidates, strict=True)]
-        self.done = all(clip.done for clip in self._clips)
-        if not self.done:
-            rows = [number * beams + origin for number, beam in enumerate(chosen) for _, origin, _ in beam]
-            self._cache.reorder(upload(torch.tensor(rows), self._device))
-            self._scores = upload(torch.tensor([score for beam in chosen for score, _, _ in beam]), self._device)
-            self._tokens = upload(torch.tensor([[token] for beam in chosen for _, _, token in beam]), self._device)
+        self._chosen = [self._choose(*pair) for pair in zip(self._clips, candidates, strict=True)]
+        if all(clip.done for clip in self._clips):
+            self._steps = None
 
-    def _choose(self, clip: _Clip, candidates: Sequence[tuple[float, int, int]]) -> list[tuple[float, int, int]]:
-        """Return which of a clip's candidates `(score, beam, token)` go on; store those that end."""
+    def _choose(self, clip: _Clip, candidates: Sequence[TokenCandidate]) -> Sequence[TokenCandidate]:
+        """Return which of a clip's candidates go on; store those that end."""
         options, beams = self._options, self._options.beams
         if clip.done:
             return list(candidates[:beams])
         is_last = self._n_steps == options.max_tokens
-        others = (candidate for candidate in candidates[beams:] if candidate[2] != options.end)
+        others = (candidate for candidate in candidates[beams:] if candidate.token != options.end)
         chosen = []
         for candidate in candidates[:beams]:
             score, origin, token = candidate
@@ -154,37 +148,3 @@ class BeamSearch:
         clip.done = is_last or len(clip.finished) >= beams
         clip.beams = [[*clip.beams[origin], token] for _, origin, token in chosen]
         return chosen
-
-    def _masked(self, logits: Tensor) -> Tensor:
-        """Return logits `[b * k, v]` without the tokens that may not come next."""
-        options = self._options
-        logits = logits.index_fill(-1, self._forbidden, -math.inf)
-        if not self._n_steps:
-            logits = logits.index_fill(-1, self._forbidden_at_start, -math.inf)
-        return logits if options.first_timestamp is None else self._with_timestamps(logits, options.first_timestamp)
-
-    def _with_timestamps(self, logits: Tensor, first: int) -> Tensor:
-        """Apply the rules for timestamps: they come in pairs, except before the end, and never go back."""
-        columns = torch.arange(logits.shape[-1], device=self._device)
-        is_timestamp = columns >= first
-        if not self._n_steps:
-            return logits.masked_fill(~is_timestamp | (columns > self._options.last_initial_timestamp), -math.inf)
-        rules = [_next_timestamp(beam, first) for clip in self._clips for beam in clip.beams]
-        text_ends, earliest = upload(torch.tensor(rules), self._device).T[..., None]
-        is_forbidden = (columns < text_ends * self._options.end) | (is_timestamp & (columns < earliest))
-        logits = logits.masked_fill(is_forbidden, -math.inf)
-        # Where timestamps together are more probable than each other token, one of them comes next.
-        log_probabilities = logits.log_softmax(-1)
-        together = log_probabilities[:, first:].logsumexp(-1)
-        is_due = together > log_probabilities[:, :first].amax(-1)
-        return logits.masked_fill(is_due[:, None] & ~is_timestamp, -math.inf)
-
-
-def _next_timestamp(tokens: Sequence[int], first: int) -> tuple[bool, int]:
-    """Return whether text may not follow the tokens of a beam, and the earliest timestamp that may."""
-    if tokens[-1] >= first:
-        if len(tokens) < 2 or tokens[-2] >= first:
-            return False, 2**31  # after a pair, or the first one of all: text
-        return True, tokens[-1]  # the second of a pair may be the same
-    last = next((token for token in reversed(tokens) if token >= first), None)
-    return False, first if last is None else last + 1  # a segment takes time, or the next might begin where it did

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
+from f5_worker.audio.loudness import level
 from f5_worker.errors import InvalidInput
 from f5_worker.synthesis.dub.plan import Line
 
 PEAK = 0.99
+
+
+def level_speakers(
+    lines: Sequence[Line], audio: Sequence[Samples], target_lufs: Mapping[str | None, float]
+) -> list[Samples]:
+    """Return the audio of the lines, all lines of a speaker together at the speaker's loudness.
+
+    Args:
+        target_lufs: by speaker; the lines of others stay as they are.
+    """
+    levelled = list(audio)
+    for speaker, lufs in target_lufs.items():
+        own = [index for index, line in enumerate(lines) if line.cue.speaker == speaker]
+        if not own:
+            continue
+        ends = np.cumsum([len(audio[index]) for index in own])
+        sound = level(np.concatenate([audio[index] for index in own]), lufs).samples
+        for index, samples in zip(own, np.split(sound, ends[:-1]), strict=True):
+            levelled[index] = samples
+    return levelled
 
 
 def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None, until_s: float) -> Samples:
@@ -22,7 +43,7 @@ def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | 
     Raises:
         InvalidInput: the lines need more than `track_s`.
     """
-    starts = [round(line.cue.start_s * SAMPLE_RATE) for line in lines]
+    starts = [round(line.fitted.start_s * SAMPLE_RATE) for line in lines]
     needed = max(start + len(samples) for start, samples in zip(starts, audio, strict=True))
     length = max(needed, round(until_s * SAMPLE_RATE)) if track_s is None else round(track_s * SAMPLE_RATE)
     if needed > length:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ from f5_worker.audio.levels import SAMPLE_RATE
 from f5_worker.models.registry import Model
 from f5_worker.schema.dub import DubInput
 from f5_worker.settings import Settings
+from f5_worker.synthesis.dub.fit import FittedLine, fill_slots, fit_lines
+from f5_worker.synthesis.dub.voices import AssignedVoices
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.plan import Plan, SamplingParams, VoicedPassage, check_chars, make_plan
 from f5_worker.synthesis.prepare import reading_options
@@ -25,39 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """One cue with its plan: spoken at `speed` for `duration_s`, from `cue.start_s` on.
+    """One cue with its plan, and when and how fast it is spoken.
 
     Attributes:
         begin: where its text begins in the text of all lines.
-        room_s: time until the next line starts; None for the last line.
     """
 
     cue: Cue
     plan: Plan
     begin: int
-    speed: float
-    duration_s: float
-    room_s: float | None
+    fitted: FittedLine
 
     @property
     def n_samples(self) -> int:
         """Return the length of its audio at 24 kHz."""
-        return round(self.duration_s * SAMPLE_RATE)
-
-    @property
-    def end_s(self) -> float:
-        """Return when it has been spoken, in the track."""
-        return self.cue.start_s + self.duration_s
-
-    @property
-    def overlap_s(self) -> float:
-        """Return for how long it overlaps the next line."""
-        return 0.0 if self.room_s is None else max(0.0, self.duration_s - self.room_s)
+        return round(self.fitted.duration_s * SAMPLE_RATE)
 
     def place(self, segment: AlignedSegment) -> AlignedSegment:
         """Return one of its segments with the times of the track and the places in the text of all lines."""
         origins = tuple((begin + self.begin, end + self.begin) for begin, end in segment.origins)
-        start_s, end_s = self.cue.start_s + segment.start_s, self.cue.start_s + segment.end_s
+        start_s, end_s = self.fitted.start_s + segment.start_s, self.fitted.start_s + segment.end_s
         return replace(segment, origins=origins, start_s=start_s, end_s=end_s)
 
 
@@ -65,24 +54,31 @@ def plan_lines(
     job: Job,
     request: DubInput,
     cues: Sequence[Cue],
-    voices: Mapping[str | None, LoadedVoice],
+    voices: AssignedVoices,
     model: Model,
     params: SamplingParams,
 ) -> list[Line]:
-    """Return how each line is spoken. `voices`: as from `assign_voices`."""
+    """Return how each line is spoken.
+
+    Raises:
+        LinesTooLong: they do not fit, and the request wants that to fail.
+        TextTooLong, TextUnspeakable, InvalidInput: see `make_plan`.
+    """
     settings = job.worker.settings
+    passages = []
+    for cue in cues:
+        voice = voices.of(cue.speaker)
+        passages.append(_passage(cue, voice, reading_options(job, voice, params, model), settings))
+    natural_s = [passage.natural_s for passage in passages]
+    if request.fit is None:
+        fitted = fill_slots(cues, natural_s, request.min_speed, request.max_speed)
+    else:
+        fitted = fit_lines(cues, natural_s, request.fit, min_speed=request.min_speed, track_s=request.track_s)
     lines, begin = [], 0
-    for index, cue in enumerate(cues):
-        voice = voices[cue.speaker if cue.speaker in voices else None]
-        passage = _passage(cue, voice, reading_options(job, voice, params, model), settings)
-        slot_s = cue.end_s - cue.start_s
-        speed = request.max_speed
-        if slot_s > 0:
-            speed = min(max(passage.natural_s / slot_s, request.min_speed), request.max_speed)
+    for index, (cue, passage, line) in enumerate(zip(cues, passages, fitted, strict=True)):
         own = replace(params, seed=segment_seed(params.seed, index))
-        plan = make_plan([replace(passage, speed=speed)], model.vocabulary, own, settings)
-        room_s = cues[index + 1].start_s - cue.start_s if index + 1 < len(cues) else None
-        lines.append(Line(cue, plan, begin, speed, passage.natural_s / speed, room_s))
+        plan = make_plan([replace(passage, speed=line.speed)], model.vocabulary, own, settings)
+        lines.append(Line(cue, plan, begin, line))
         begin += len(cue.text) + 1
     return lines
 

@@ -12,16 +12,19 @@ from typing import Any
 import pytest
 
 from f5_worker.api.batch import resume
-from f5_worker.api.batch.parts import BucketParts, DirectoryParts, open_parts
+from f5_worker.api.batch.parts import FOLDER, BucketParts, DirectoryParts, open_parts
 from f5_worker.api.batch.resume import dump_part, load_part
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput, JobCancelled, StorageFailed
 from f5_worker.schema.responses import SynthesizeResponse
 from f5_worker.settings import Settings
+from f5_worker.storage.s3 import Bucket
+from f5_worker.storage.s3_config import bucket_from_env
 from f5_worker.synthesis.context import Worker
 from f5_worker.text.markup.pronunciations import Pronunciation
 from f5_worker.voices.library import Library
+from tests import s3_server
 from tests.api.batch.test_action import JOB_S, SPEECH, batch, call
 from tests.conftest import FakeBucket, ToneDevice
 
@@ -223,3 +226,21 @@ def test_storage_errors_name_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     with pytest.raises(StorageFailed, match="F5_RESUME_DIR"):
         DirectoryParts(tmp_path / "f").write("a/b", b"")
+
+
+@pytest.mark.slow
+def test_a_bucket_keeps_finished_items_and_only_old_ones_are_removed(worker: Worker, settings: Settings) -> None:
+    with s3_server.s3_server() as server:
+        server.create()
+        config = bucket_from_env(server.environ())
+        assert config is not None
+        bucket = Bucket(config, settings)
+        keeping = dataclasses.replace(worker, bucket=bucket)
+        first = batch(keeping, LINES, **KEY)
+        again = batch(keeping, LINES, **KEY)
+        assert resumed(again) == [True] * 4
+        assert results(again) == results(first)
+        for older_s, n_left in ((3_600.0, 4), (-3_600.0, 0)):  # the latter: also those of the next hour
+            for digit in "0123456789abcdef":
+                BucketParts(bucket, "").remove_old(older_s, digit)
+            assert len(list(bucket.list(f"{FOLDER}/"))) == n_left

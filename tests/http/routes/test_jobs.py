@@ -141,3 +141,30 @@ def test_a_batch_is_a_job_like_others(client: httpx2.Client) -> None:
     assert last["status"] == "completed"
     result = client.get(path).json()["result"]
     assert (result["succeeded"], result["failed"]) == (1, 1)
+
+
+def test_a_cancelled_batch_keeps_what_is_done(client: httpx2.Client, device: ToneDevice, until: Until) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def hold(segment: Segment, step: int) -> None:
+        if segment.nfe == 64:
+            held.set()
+            free.wait(20)
+
+    device.before = hold
+    items = [{"id": "a"}, {"id": "b", "voice": "nowhere"}, {"id": "c", "nfe_step": 64}]
+    begun = client.post("/v1/jobs", json={"action": "batch", "items": items, "defaults": SPEECH, "at_once": 1})
+    path = f"/v1/jobs/{begun.json()['id']}"
+    assert held.wait(20)
+    until(lambda: "partial" in client.get(path).json() and client.get(path).json()["partial"]["failed"] == 1)
+    running = client.get(path).json()
+    assert running["status"] == "running"
+    (listed,) = client.get("/v1/jobs").json()["jobs"]
+    assert listed["partial"] == {"succeeded": 1, "failed": 1}
+    cancelled = client.delete(path).json()
+    free.set()
+    assert (cancelled["status"], cancelled["partial"]) == ("cancelled", {"succeeded": 1, "failed": 1})
+    kept = client.get(path).json()
+    assert [item["id"] for item in kept["partial"]["items"]] == ["a", "b"]
+    assert base64.b64decode(kept["partial"]["items"][0]["result"]["audio"]["base64"])
+    assert kept["partial"] == running["partial"]

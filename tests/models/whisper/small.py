@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from f5_worker.audio.levels import Samples
+from f5_worker.models.cuda.capture import CaptureGraph
 from f5_worker.models.whisper.config import DecodingConfig, WhisperArch
 from f5_worker.models.whisper.network import Whisper
 from f5_worker.models.whisper.runner import ForcedText, WhisperRunner
@@ -55,6 +56,21 @@ def small_whisper(seed: int = 0) -> Whisper:
 def small_runner(seed: int = 0) -> WhisperRunner:
     """Return a runner of it on the CPU."""
     return WhisperRunner(small_whisper(seed), DecodingConfig(HEADS, SUPPRESS, SUPPRESS_AT_START))
+
+
+def stand_in_capture(captures: list[int]) -> CaptureGraph:
+    """Return what stands for a capture on the CPU: the same computation, into the same place; counts them."""
+
+    def capture(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        captures.append(1)
+        result = compute()
+
+        def replay() -> None:
+            result.copy_(compute())
+
+        return replay, result
+
+    return capture
 
 
 def clip(seconds: float, seed: int = 0) -> Samples:

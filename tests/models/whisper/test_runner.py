@@ -39,6 +39,7 @@ from tests.models.whisper.small import (
     forced,
     small_runner,
     small_whisper,
+    stand_in_capture,
     write_ctranslate2,
     write_hugging_face,
 )
@@ -252,19 +253,10 @@ def test_padding_to_the_size_of_a_graph_changes_nothing() -> None:
 
 
 class TestGraphs:
-    """On the CPU, with what stands for a capture: the same computation, into the same place."""
+    """On the CPU, with what stands for a capture."""
 
     def graphs(self, captures: list[int]) -> PassGraphs:
-        def capture(compute: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-            captures.append(1)
-            result = compute()
-
-            def replay() -> None:
-                result.copy_(compute())
-
-            return replay, result
-
-        return PassGraphs(torch.device("cpu"), capture, "alignment")
+        return PassGraphs(torch.device("cpu"), stand_in_capture(captures), "alignment")
 
     def test_each_size_is_captured_once_and_has_the_result_of_each_batch(self) -> None:
         whisper, captures = small_runner(), list[int]()
@@ -331,6 +323,18 @@ def test_what_fits_no_graph() -> None:
     assert graph_size(BatchSize(1, 512, 200)) == (1, 2_048, 204)  # many tokens in little sound: a larger one
     assert graph_size(BatchSize(1, 512, 400)) is None
     assert graph_size(BatchSize(9, 20, 1)) is None
+
+
+def test_a_padded_vocabulary_has_the_same_logits() -> None:
+    states = torch.randn(2, 3, small_whisper().arch.width)
+    expected = small_whisper().decoder.logits(states)
+    copy = Whisper(small_whisper().arch)
+    copy.load_state_dict(small_whisper().state_dict())
+    for _ in range(2):  # a second time nothing is added
+        copy.decoder.pad_vocabulary()
+    assert len(copy.decoder.embedding.weight) == 1_712
+    torch.testing.assert_close(copy.decoder.logits(states), expected)
+    assert expected.shape[-1] == 1_710
 
 
 @pytest.mark.gpu

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from f5_worker.audio.decode import decode
+from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
-from f5_worker.errors import InvalidInput, SubtitlesUnreadable, TextTooLong, TextUnspeakable, UnknownVoice
+from f5_worker.errors import InvalidInput, LinesTooLong, SubtitlesUnreadable, TextTooLong, TextUnspeakable, UnknownVoice
 from f5_worker.schema.actions import parse_input
 from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import DubResponse
@@ -18,6 +20,7 @@ from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.dub.cues import read_cues, select_spoken
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak
+from tests.conftest import ToneDevice, ToneState
 
 VTT = """WEBVTT
 
@@ -153,3 +156,50 @@ def test_a_track_of_silence_is_refused() -> None:
         select_spoken(cues, "skip")
     with pytest.raises(TextUnspeakable, match=r"none of the 1 cues .* only signs; send words"):
         select_spoken(cues[:1], "speak")
+
+
+# -- fit --------------------------------------------------------------------------------------------------------------
+
+LONG = "This one has far more words than there is time for, so that it has to be pressed and pressed."
+
+
+def timed(*lines: tuple[float, float, str]) -> str:
+    return "WEBVTT\n\n" + "\n".join(f"00:{start:06.3f} --> 00:{end:06.3f}\n{text}\n" for start, end, text in lines)
+
+
+def test_what_each_line_took_is_told(worker: Worker) -> None:
+    lines = ((0, 2, "A short line of words."), (3, 4, "A longer line of a few words."), (9, 10, LONG), (12, 14, "Yes."))
+    reply = dub(worker, subtitles=timed(*lines), fit={})
+    assert [line.fit for line in reply.lines] == ["slot", "gap", "overrun", "slot"]
+    assert [line.slot_start_s for line in reply.lines] == [0, 3, 9, 12]
+    assert reply.lines[3].start_s == pytest.approx(reply.lines[2].end_s)
+    assert all(line.overlap_s == 0 for line in reply.lines)
+    assert any("1 lines start late, line 4 by" in warning for warning in reply.warnings)
+
+
+def test_lines_that_must_fit_are_refused_before_the_device_begins(worker: Worker, device: ToneDevice) -> None:
+    with pytest.raises(LinesTooLong, match=r"1 of 2 lines do not fit .* cues 1;"):
+        dub(worker, subtitles=timed((0, 1, LONG), (1, 2, "Yes.")), fit={"on_overrun": "fail"})
+    assert device.segments == []
+
+
+def test_with_a_policy_the_first_word_is_at_the_time_of_the_cue(worker: Worker, device: ToneDevice) -> None:
+    plain = device.finish
+
+    def with_lead(states: Sequence[ToneState]) -> list[Samples]:
+        for samples in (spoken := plain(states)):
+            samples[: round(0.2 * 24_000)] = 0.0
+        return spoken
+
+    device.finish = with_lead  # type: ignore[method-assign]
+    lines = ((1, 3, "A line of some words."), (5, 7, "Another line of words."))
+    first, told = {}, {}
+    for fit in ({}, None):
+        reply = dub(worker, subtitles=timed(*lines), fit=fit, timings="words", format="wav_f32")
+        sound = np.abs(samples_of(reply)) > 0.02
+        first[fit is None] = [int(sound[at * 24_000 :].argmax()) / 24_000 for at in (1, 5)]
+        assert reply.timings is not None
+        told[fit is None] = reply.timings.words[0].start_s
+    assert told[True] - told[False] == pytest.approx(0.19, abs=0.02)
+    assert first[True] == pytest.approx([0.2, 0.2], abs=0.01)
+    assert max(first[False]) < 0.03

@@ -1,0 +1,104 @@
+"""What is wrong with speech, in short stable words: by the transcript of a search, and by the sound itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f5_worker.verification.compare import Alike, Difference
+from f5_worker.verification.evidence import SoundProfile, WordEvidence
+from f5_worker.verification.thresholds import VERIFICATION
+
+MAX_REPEATED = 8  # words that are looked for twice in a row
+
+
+def word_faults(
+    written: Sequence[str], heard: Sequence[str], found: Sequence[Difference], reference: Sequence[str], alike: Alike
+) -> Iterator[str]:
+    """Yield `first_word`, `last_word`, `missing`, `repeated`, `reference` and `added`.
+
+    Args:
+        written, heard: the words of the text, and those that a recogniser wrote.
+        found: where they differ.
+        reference: the words of the reference's transcript.
+    """
+    for difference in found:
+        if difference.n_written > difference.n_heard and difference.run:
+            if difference.begin == 0:
+                yield "first_word"
+            else:
+                yield "last_word" if difference.end == len(written) else "missing"
+        elif difference.n_heard > difference.n_written:
+            if _count_repeats(heard, alike) > _count_repeats(written, alike):
+                yield "repeated"
+            elif not difference.n_written and _is_in(
+                heard[difference.heard_begin : difference.heard_end], reference, alike
+            ):
+                yield "reference"
+            elif not difference.n_written and difference.n_heard > 1:  # a single one may be misrecognised
+                yield "added"
+
+
+def _count_repeats(words: Sequence[str], alike: Alike) -> int:
+    """Return how often words are followed by the same ones."""
+    return sum(
+        _are_equal(words[at : at + n], words[at + n : at + 2 * n], alike)
+        for n in range(1, MAX_REPEATED + 1)
+        for at in range(len(words) - 2 * n + 1)
+    )
+
+
+def _is_in(part: Sequence[str], words: Sequence[str], alike: Alike) -> bool:
+    """Return True if words follow one another in others, too."""
+    n = len(part)
+    return any(_are_equal(part, words[at : at + n], alike) for at in range(len(words) - n + 1))
+
+
+def _are_equal(one: Sequence[str], other: Sequence[str], alike: Alike) -> bool:
+    return all(map(alike, one, other))
+
+
+def is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
+    """Return True if the sound may say something else than the text."""
+    limits = VERIFICATION
+    return bool(
+        (words.probabilities < limits.doubtful_probability).any()
+        or (words.excess_s >= limits.doubtful_excess_s).any()
+        or words.tail_s >= limits.doubtful_excess_s
+        or words.surplus.seconds >= limits.doubtful_surplus_s
+        or _uncovered(words).any()
+        or sound.longest_noise_s() >= limits.noise_s
+    )
+
+
+def acoustic_faults(words: WordEvidence, sound: SoundProfile, differing: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """Yield `added`, `silence` and `noise`: what the sound shows, whatever a recogniser wrote.
+
+    Args:
+        differing: the characters of words that a search did not find.
+    """
+    limits = VERIFICATION
+    if (
+        words.excess_s[0] >= limits.added_lead_s
+        or words.tail_s >= limits.added_tail_s
+        or (words.excess_s >= limits.added_s).any()
+        or words.surplus.seconds >= limits.added_surplus_s
+    ):
+        yield "added"
+    is_heard = ~np.array([any(begin < b and a < end for a, b in differing) for begin, end in words.spans])
+    # Attention may be at the word before while this one is spoken; where the search found it, it is.
+    neighbours_s = np.maximum(np.append(words.excess_s[1:], 0.0), np.append(0.0, words.excess_s[:-1]))
+    is_with_neighbour = is_heard & (neighbours_s >= limits.neighbour_excess_s)
+    if (_uncovered(words) & (words.probabilities < limits.silent_probability) & ~is_with_neighbour).any():
+        yield "silence"
+    is_in_doubt = bool((words.probabilities < limits.doubtful_probability).any())
+    if sound.longest_noise_s() >= (limits.doubtful_noise_s if is_in_doubt else limits.noise_s):
+        yield "noise"
+
+
+def _uncovered(words: WordEvidence) -> NDArray[np.bool_]:
+    """Return which words have next to no sound."""
+    limits = VERIFICATION
+    return np.asarray((words.lengths >= limits.min_letters) & (words.covered < limits.min_covered_share))

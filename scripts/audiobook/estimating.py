@@ -1,0 +1,67 @@
+"""How long a book will be, what it will cost, and what is wrong with its text: by the worker's `preview`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from scripts.audiobook.speaking import SpeechJob
+from scripts.audiobook.worker import JobFailedError, Json, Worker, with_retries
+
+MAX_PREVIEW_CHARS = 18_000  # a text has up to 20,000
+_PREVIEWED = frozenset({"seed", "timings", "format"})
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of speech, without the pauses between pieces, and the worker's warnings with how often each came."""
+
+    speech_s: float
+    warnings: tuple[tuple[str, int], ...]
+
+
+async def estimate(worker: Worker, jobs: Sequence[SpeechJob], in_flight: int) -> Estimate:
+    """Ask the worker how long the texts of jobs will be, many jobs' texts at once.
+
+    Raises:
+        JobFailedError: it would refuse them.
+    """
+    limit = asyncio.Semaphore(in_flight)
+
+    async def ask(text: str, fields: Json) -> Json:
+        async with limit:
+            return await with_retries(lambda: worker.run({**fields, "action": "preview", "text": text}))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask(text, fields)) for text, fields in _texts(jobs)]
+    except* JobFailedError as errors:
+        raise errors.exceptions[0] from None
+    outputs = [task.result() for task in tasks]
+    warnings = Counter(warning for output in outputs for warning in output["warnings"])
+    return Estimate(sum(output["estimated_s"] for output in outputs), tuple(warnings.most_common()))
+
+
+def _texts(jobs: Iterable[SpeechJob]) -> Iterable[tuple[str, Json]]:
+    """Yield texts to preview, each with its fields: those of jobs in a row that differ in nothing else."""
+
+    def others(job: SpeechJob) -> Json:
+        return {name: value for name, value in job.fields.items() if name not in (*_PREVIEWED, "text")}
+
+    for fields, group in groupby(jobs, key=others):
+        text = ""
+        for job in group:
+            if text and len(text) + len(job.piece.text) + 2 > MAX_PREVIEW_CHARS:
+                yield text, fields
+                text = ""
+            text = f"{text}\n\n{job.piece.text}" if text else job.piece.text
+        if text:
+            yield text, fields
+
+
+def cost(speech_s: float, engine_s_per_speech_s: float, price_per_hour: float) -> float:
+    """Return what so much speech costs on workers that are paid by the hour, at a measured speed."""
+    return speech_s * engine_s_per_speech_s / 3_600 * price_per_hour

@@ -1,0 +1,179 @@
+"""scripts/book.py as a user runs it, against an endpoint that speaks tones."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mutagen.mp4 import MP4
+
+from scripts.audiobook import command
+from scripts.audiobook.arguments import chapter_numbers, parse_arguments
+from scripts.audiobook.command import main
+from scripts.audiobook.model import BookError
+from tests.audiobook.endpoint import Body, Endpoint, speech
+from tests.audiobook.epubs import jpeg, page, write_epub
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    pages = {
+        "a.xhtml": page("<h1>One</h1><p>The first text.</p><hr/><p>After a break.</p>"),
+        "b.xhtml": page("<h1>Two</h1><p>The second text.</p>"),
+    }
+    return write_epub(tmp_path / "book.epub", pages)
+
+
+def run(book: Path, *arguments: str) -> int:
+    return main([str(book), "--endpoint", "ep", "--voice", "ann", *arguments])
+
+
+def test_from_a_book_to_its_files(endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(book, "--chapters", str(book.parent / "parts"), "--captions", "--cover", str(cover(book))) == 0
+    audiobook = MP4(book.with_suffix(".m4b"))
+    # 3 and 15 characters of 0.05 s with 1.2 and 1.5 s behind them, 14 with 2 s.
+    assert [(mark.title, mark.start) for mark in audiobook.chapters] == [("One", 0.0), ("Two", pytest.approx(6.3))]
+    assert audiobook["\xa9ART"] == ["Ann Author"]
+    assert "covr" in audiobook
+    assert len(list((book.parent / "parts").glob("*.mp3"))) == 2
+    assert "The first text." in book.with_suffix(".srt").read_text()
+    shown = capsys.readouterr().out
+    assert "A Book, by Ann Author" in shown
+    assert "about 11 s of audio" in shown
+    assert "note: a warning" in shown
+    assert {job["voice"] for job in endpoint.jobs} == {"ann"}
+    assert {job["language"] for job in endpoint.jobs} == {"en"}
+
+
+def cover(book: Path) -> Path:
+    path = book.parent / "cover.jpg"
+    path.write_bytes(jpeg())
+    return path
+
+
+def test_what_is_spoken_is_not_spoken_again(endpoint: Endpoint, book: Path) -> None:
+    assert run(book) == 0
+    n_jobs, first = len(endpoint.jobs), book.with_suffix(".m4b").read_bytes()
+    assert len(endpoint.spoken) == 5
+    assert run(book) == 0
+    assert len(endpoint.jobs) == n_jobs, "not even a preview"
+    assert book.with_suffix(".m4b").read_bytes() == first
+    assert run(book, "--voice", "bob", "--only", "2") == 0
+    assert endpoint.spoken[5:] == ["Two", "The second text."] or endpoint.spoken[5:] == ["The second text.", "Two"]
+
+
+def test_pieces_that_failed_are_tried_again_and_only_they(
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(fields: Body) -> Body:
+        is_bad = "action" not in fields and "second" in fields["text"]
+        return {"error": "TEXT_UNSPEAKABLE: no"} if is_bad else speech(fields)
+
+    endpoint.work = refuse
+    assert run(book) == 1
+    assert "The second text." in capsys.readouterr().err
+    assert not book.with_suffix(".m4b").exists()
+    endpoint.work = speech
+    before = len(endpoint.spoken)
+    assert run(book) == 0
+    assert endpoint.spoken[before:] == ["The second text."]
+
+
+def test_a_dry_run_speaks_nothing(endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(book, "--dry-run") == 0
+    assert endpoint.spoken == []
+    assert "about 11 s of audio" in capsys.readouterr().out
+    assert main([str(book), "--dry-run"]) == 0
+    assert "One" in capsys.readouterr().out
+    assert list(book.parent.iterdir()) == [book]
+
+
+def test_the_fields_of_all_jobs(endpoint: Endpoint, book: Path) -> None:
+    fields = book.parent / "fields.json"
+    fields.write_text(json.dumps({"pronunciations": [{"written": "text", "spoken": "tekst"}], "voice": "no"}))
+    assert run(book, "--fields", str(fields), "--quality", "fast", "--speed", "1.1", "--seed", "3") == 0
+    job = endpoint.jobs[-1]
+    assert job["pronunciations"] == [{"written": "text", "spoken": "tekst"}]
+    assert (job["voice"], job["quality"], job["speed"], job["seed"]) == ("ann", "fast", 1.1, 3)
+
+
+def test_speed_and_cost_are_told_once_enough_is_spoken(
+    endpoint: Endpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "MEASURED_S", 10.0)
+    path = tmp_path / "long.txt"
+    path.write_text("\n\n".join(f"{n:03} " + "word " * 18 + "ends." for n in range(7)))
+    arguments = ("--piece-chars", "100", "--price-per-hour", "3600", "--jobs", "1")
+    assert run(path, *arguments) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("measured")]
+    # 7 pieces of 4.95 s, of which 3 are 10 s; each second takes 0.1 s of a worker, which costs 0.1.
+    assert "0.100 s" in line
+    assert "about 1.98 at 3600 an hour" in line
+    assert run(path, *arguments, "--dry-run") == 0
+    assert "about 0.00" in capsys.readouterr().out
+
+
+def test_errors_are_one_line(endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    endpoint.work = lambda fields: {"error": "UNKNOWN_VOICE: there is no voice ann"}
+    assert run(book) == 1
+    assert main([str(book.parent / "no.epub"), "--dry-run"]) == 1
+    bad = book.parent / "bad.json"
+    bad.write_text("[]")
+    assert run(book, "--fields", str(bad)) == 1
+    assert run(book, "--cover", str(bad)) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert [line.startswith("book: ") for line in lines] == [True] * 4
+    assert "UNKNOWN_VOICE" in lines[0]
+
+
+def test_more_jobs_wait_in_a_queue_than_at_a_server() -> None:
+    assert parse_arguments(["a.txt", "--voice", "v", "--endpoint", "e"]).jobs == 64
+    assert parse_arguments(["a.txt", "--voice", "v", "--url", "u"]).jobs == 8
+
+
+def test_only() -> None:
+    assert chapter_numbers(None, 3) == [1, 2, 3]
+    assert chapter_numbers("3, 1-2,2", 3) == [1, 2, 3]
+    for wrong in ("0", "4", "3-2", "x", "", "1-4"):
+        with pytest.raises(BookError, match="--only"):
+            chapter_numbers(wrong, 3)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["a.epub"], ["a.epub", "--url", "u"], ["a.epub", "--voice", "v"], ["a.txt", "--dry-run", "--jobs", "0"]],
+)
+def test_what_is_missing_is_said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(arguments)
+    assert "error" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_interrupted_it_goes_on_where_it_was(endpoint: Endpoint, book: Path) -> None:
+    """As a program of its own: Ctrl-C while jobs are in progress, then the same command."""
+    endpoint.may_finish = 2
+    program = [sys.executable, "scripts/book.py", str(book), "--endpoint", "ep", "--voice", "ann", "--jobs", "2"]
+    process = subprocess.Popen(program, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    work = book.with_name("book.m4b.work")
+    deadline = time.monotonic() + 60
+    while (len(list(work.glob("*.json"))) < 2 or len(endpoint.spoken) < 4) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in shown
+    assert "Traceback" not in shown
+    assert len(endpoint.cancelled) == 2
+    assert len(list(work.glob("*.json"))) == 2
+    assert not book.with_suffix(".m4b").exists()
+    endpoint.may_finish, before = 10, len(endpoint.spoken)
+    assert subprocess.run(program, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode == 0
+    assert len(endpoint.spoken) - before == 3
+    assert MP4(book.with_suffix(".m4b")).chapters[1].title == "Two"

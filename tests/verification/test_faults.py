@@ -1,0 +1,120 @@
+"""Names of faults, by the words that were heard and by the sound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from f5_worker.verification.compare import WordSounds, compare
+from f5_worker.verification.evidence import SoundProfile, Surplus, WordEvidence
+from f5_worker.verification.faults import acoustic_faults, is_doubtful, word_faults
+from tests.audio.signals import noise
+from tests.verification.test_evidence import aligned, profile, voice
+
+EQUAL = WordSounds(str.__eq__, lambda one, other: 1.0)
+REFERENCE = "some call me nature".split()
+
+
+def named(text: str, transcript: str) -> list[str]:
+    written, heard = text.split(), transcript.split()
+    found = compare(written, heard, EQUAL)
+    return list(dict.fromkeys(word_faults(written, heard, found, REFERENCE, str.__eq__)))
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "faults"),
+    [
+        ("take the stairs the soup needs salt", "take the stairs the soup needs salt", []),
+        ("take the stairs the soup needs salt", "the stairs the soup needs salt", ["first_word"]),
+        ("take the stairs the soup needs salt", "take the stairs the soup", ["last_word"]),
+        ("take the stairs the soup needs salt", "take the stairs soup needs salt", ["missing"]),
+        (
+            "take the stairs now the soup needs salt",
+            "take the stairs now the stairs now the soup needs salt",
+            ["repeated"],
+        ),
+        ("take the stairs the soup needs salt", "take the the stairs the soup needs salt", ["repeated"]),
+        ("take the stairs the soup needs salt", "take the stairs the soup stairs the soup needs salt", ["repeated"]),
+        ("so it was", "so it was was", ["repeated"]),
+        ("no no no he said", "no no no he said", []),
+        ("take the stairs", "call me take the stairs", ["reference"]),
+        ("take the stairs", "take the stairs some", ["reference"]),
+        ("take the stairs", "take all of the stairs", ["added"]),
+        ("take the stairs", "take all the stairs", []),  # one word: it may be misrecognised
+        ("take the stairs", "take the steps", []),  # counted, not named
+        ("take the stairs", "call the stairs", []),
+    ],
+)
+def test_words(text: str, heard: str, faults: list[str]) -> None:
+    assert named(text, heard) == faults
+
+
+def evidence(**changes: object) -> WordEvidence:
+    """Three likely words, each with its share of the sound."""
+    fields = {
+        "tokens": aligned([0.0, 0.4, 0.8, 1.2], [0.9] * 3),
+        "spans": ((0, 4), (5, 9), (10, 14)),
+        "lengths": np.array([4.0, 4.0, 4.0]),
+        "probabilities": np.array([0.9, 0.9, 0.9]),
+        "covered": np.array([1.0, 1.0, 1.0]),
+        "excess_s": np.array([0.0, 0.0, 0.0]),
+        "surplus": Surplus(0, 1, 0.0),
+        "tail_s": 0.0,
+    }
+    return WordEvidence(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def speech() -> SoundProfile:
+    return profile(voice(1.2))
+
+
+def test_good_speech_has_no_fault_and_leaves_no_doubt(speech: SoundProfile) -> None:
+    assert not is_doubtful(evidence(), speech)
+    assert list(acoustic_faults(evidence(), speech, [])) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"probabilities": np.array([0.9, 0.1, 0.9])},
+        {"excess_s": np.array([0.0, 0.35, 0.0])},
+        {"tail_s": 0.35},
+        {"surplus": Surplus(0, 2, 0.4)},
+        {"covered": np.array([1.0, 0.1, 1.0])},
+    ],
+)
+def test_what_leaves_a_doubt(changes: dict[str, object], speech: SoundProfile) -> None:
+    assert is_doubtful(evidence(**changes), speech)
+    assert list(acoustic_faults(evidence(**changes), speech, [])) == []  # not a fault by itself
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"excess_s": np.array([0.32, 0.0, 0.0])}, "added"),
+        ({"excess_s": np.array([0.0, 0.0, 0.5])}, "added"),
+        ({"tail_s": 0.5}, "added"),
+        ({"surplus": Surplus(0, 2, 0.5)}, "added"),
+        ({"covered": np.array([1.0, 0.1, 1.0]), "probabilities": np.array([0.9, 0.4, 0.9])}, "silence"),
+    ],
+)
+def test_what_sound_shows_by_itself(changes: dict[str, object], fault: str, speech: SoundProfile) -> None:
+    assert list(acoustic_faults(evidence(**changes), speech, [])) == [fault]
+
+
+def test_a_word_whose_neighbour_has_its_sound_is_silent_only_if_it_was_not_heard(speech: SoundProfile) -> None:
+    beside = evidence(
+        covered=np.array([1.0, 0.1, 1.0]),
+        probabilities=np.array([0.9, 0.1, 0.9]),
+        excess_s=np.array([0.2, -0.3, 0.0]),
+    )
+    assert list(acoustic_faults(beside, speech, [])) == []
+    assert list(acoustic_faults(beside, speech, [(5, 9)])) == ["silence"]
+
+
+def test_short_noise_counts_only_where_a_word_is_in_doubt() -> None:
+    sound = profile(voice(1.0), noise(0.25, 0.1), voice(1.0))
+    assert 0.24 <= sound.longest_noise_s() < 0.3
+    assert list(acoustic_faults(evidence(), sound, [])) == []
+    assert list(acoustic_faults(evidence(probabilities=np.array([0.9, 0.1, 0.9])), sound, [])) == ["noise"]

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Synthesize on all cores and the GPU while the model trains: run.sh FILES WORK SECONDS [WEIGHTS]
-# FILES: joe.onnx joe.json items.jsonl.xz styles.npz kokoro-vocab.json, and kokoro.onnx, which may come later.
+# FILES: joe.onnx joe.json items.jsonl.xz kokoro.onnx styles.npz kokoro-vocab.json
 # WEIGHTS: go on from these, text spread evenly from the first update; without them the alignment is learned first.
 # On a machine without a GPU, SMALL=1 runs a miniature of it.
 set -u
@@ -19,7 +19,6 @@ nice $synth piper --model "$files/joe.onnx" "${common[@]}" --out "$work/joe" --s
   --workers $joe_workers > "$work/joe.log" 2>&1 &
 
 kokoro() {
-  until [ -e "$files/kokoro.onnx" ]; do sleep 0.5; done
   local voices=(--model "$files/kokoro.onnx" --styles "$files/styles.npz")
   local more=(--vocab "$files/kokoro-vocab.json" --out "$work/kokoro" --backwards --shard 20)
   if $python -m scripts.train_tiny.check_devices "${voices[@]}"; then

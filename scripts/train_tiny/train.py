@@ -249,8 +249,6 @@ class Trainer:
         """Run updates until the schedule ends, with reports and snapshots."""
         args = self.args
         began = time.time()
-        if args.until:
-            args.seconds = args.until - began
         progress, step, marks = args.from_progress, 0, [m for m in args.snapshots if m > args.from_progress]
         while progress < 1.0:
             self.update(step, progress)
@@ -316,7 +314,6 @@ def main() -> None:
     parser.add_argument("--wait-for", type=Path, help="a file that exists once the speech is available")
     parser.add_argument("--resume", type=Path, help="weights to start from; a pattern takes several parts")
     parser.add_argument("--seconds", type=float, default=450)
-    parser.add_argument("--until", type=float, default=0, help="end at this time (seconds since 1970) instead")
     parser.add_argument("--bench", action="store_true", help="only time the captured graphs")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--frames", type=int, default=20_480, help="frames an update and GPU")

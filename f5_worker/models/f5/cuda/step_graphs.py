@@ -106,6 +106,11 @@ class StepGraphs:
 
     def capture(self, size: GraphSize) -> None:
         """Capture the graph for batches of this size."""
+        # The capture computes. A larger batch that was loaded before would have it write behind this size's tensors.
+        for indices in ("segment_index", "source_frame", "unconditional_frame"):
+            getattr(self._packed, indices).zero_()
+        self._packed.rows.blocks.zero_()
+        self._packed.rows.bounds.zero_()
         self._packed.rows.cumulative.fill_(size.frames)[0] = 0
         self._packed.rows.bounds[1] = size.frames
         n, r, packed, modulations = size.frames, size.rows, self._packed, self._modulations

@@ -234,3 +234,18 @@ def test_sizes_have_little_padding_and_the_likely_come_first(offset: int) -> Non
         assert frames[-1] == MAX_FRAMES
         assert frames[0] == 512 - offset
         assert all(above - below <= above / 7 for below, above in itertools.pairwise(frames))
+
+
+def test_a_size_is_captured_between_the_steps_of_a_larger_batch(make_model: MakeModel) -> None:
+    """Capturing computes: what a larger batch left in the buffers must not lead behind the size's own tensors."""
+    model = make_model(SMALL)
+    expected = [begin(model, seed) for seed in range(5)]
+    finish(expected, None, model)
+    graphs, capturer = graphs_of(model, GraphSize(512, MAX_ROWS, 128))
+    states = [begin(model, seed) for seed in range(5)]
+    StepBatch(model, states, graphs.advance).step()
+    assert capturer.n_replays
+    graphs.capture(GraphSize(64, SINGLE_SEGMENT_ROWS, 64))
+    finish(states, graphs.advance, model)
+    for state, plain in zip(states, expected, strict=True):
+        assert difference(state.target, plain.target) <= 1e-5

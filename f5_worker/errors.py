@@ -57,6 +57,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 
+def list_some(names: Sequence[object], limit: int) -> str:
+    """Return names for a message, at most so many: `a, b and 3 more`."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(map(str, names[:limit]))}{more}"
+
+
 class WorkerError(Exception):
     """The base of all errors: `str(error)` is `CODE: message`."""
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from f5_worker.api.native import Translated
-from f5_worker.errors import UnknownVoice
+from f5_worker.errors import UnknownVoice, list_some
 from f5_worker.schema.faults import show
 from f5_worker.schema.text import LANGUAGE
 from f5_worker.settings import variable
@@ -84,7 +84,7 @@ def read_language(name: str, tag: str, warnings: list[str]) -> str | None:
 def warn_of_unknown(given: Iterable[str], model: type[BaseModel]) -> list[str]:
     """Return the warning about fields that are not in this worker's form of a call, if there are any."""
     unknown = [show(name) for name in given if name not in model.model_fields]
-    return [f"{_listed(unknown)} ignored: not in this worker's form of the call"] if unknown else []
+    return [f"{list_some(unknown, MAX_NAMED)} ignored: not in this worker's form of the call"] if unknown else []
 
 
 def without_nulls(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,10 +95,5 @@ def without_nulls(body: Mapping[str, Any]) -> dict[str, Any]:
 def _no_voice_error(name: str | None, names: Sequence[str]) -> UnknownVoice:
     said = "voice is missing" if name is None else f"voice {name!r} is one of {service_of_voice(name)}'s"
     setting = variable("default_voice") + ("" if name is None else f" or {variable('voice_aliases')}")
-    have = _listed(names) or "no voices"
+    have = list_some(names, MAX_NAMED) or "no voices"
     return UnknownVoice(f"{said}, and {setting} does not say which is meant; this worker has {have}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return f"{', '.join(names[:MAX_NAMED])}{more}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 
 from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
-from f5_worker.errors import SpeechNotVerified
+from f5_worker.errors import SpeechNotVerified, list_some
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, mel_frames
 from f5_worker.schema.responses import VerifiedResponse
 from f5_worker.schema.verify import VerifyInput
@@ -136,9 +136,8 @@ class Takes:
         wrong = list(dict.fromkeys(take.number for take in self.kept if take.faults))
         if not wrong:
             return []
-        shown = ", ".join(map(str, wrong[:MAX_NUMBERS]))
-        more = f" and {len(wrong) - MAX_NUMBERS} more" if len(wrong) > MAX_NUMBERS else ""
-        names = f"{self._unit} {shown} does" if len(wrong) == 1 else f"{self._unit}s {shown}{more} do"
+        shown = list_some(wrong, MAX_NUMBERS)
+        names = f"{self._unit} {shown} does" if len(wrong) == 1 else f"{self._unit}s {shown} do"
         best = f", in the best of up to {self._rules.takes} takes" if self._rules.takes > 1 else ""
         return [f"{names} not sound like the text{best}; see `verified`"]
 
@@ -232,19 +231,21 @@ def takes_for(
     if rules is None:
         return None
     if rules.min_similarity is not None and job.worker.speaker_encoder is None:
-        _tell("the voice was not compared: this worker has no speaker encoder (F5_SPEAKER_MODEL)", rules, warnings)
+        _warn_or_raise(
+            "the voice was not compared: this worker has no speaker encoder (F5_SPEAKER_MODEL)", rules, warnings
+        )
     recogniser, language = job.worker.recogniser, params.language
     limits = Limits(rules.max_wer, rules.max_run)
     verifier = None if recogniser is None else SpeechVerifier.for_language(recogniser, language, limits)
     if verifier is None:
         unknown = f"this worker's recogniser does not know the language {language!r} (F5_ASR_MODEL)"
         reason = "this worker has no recogniser (F5_ASR_MODEL)" if recogniser is None else unknown
-        _tell(f"the speech was not checked: {reason}", rules, warnings)
+        _warn_or_raise(f"the speech was not checked: {reason}", rules, warnings)
         return None
     return Takes(job, verifier, rules, runner, params, unit=unit, keeps_length=keeps_length)
 
 
-def _tell(fact: str, rules: VerifyInput, warnings: list[str]) -> None:
+def _warn_or_raise(fact: str, rules: VerifyInput, warnings: list[str]) -> None:
     """Add a warning about what cannot be checked.
 
     Raises:

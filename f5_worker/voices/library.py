@@ -19,6 +19,7 @@ from f5_worker.errors import (
     StorageFailed,
     UnknownVoice,
     VoiceExists,
+    list_some,
 )
 from f5_worker.reference import prepare as references
 from f5_worker.reference.prepare import Reference
@@ -333,8 +334,7 @@ class Library:
         names = self.names()
         nearest = nearest_names(name, names)
         hint = f"did you mean {' or '.join(map(repr, nearest))}? " if nearest else ""
-        more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-        have = f"this worker has {', '.join(names[:MAX_NAMED])}{more}" if names else "this worker has no voices"
+        have = f"this worker has {list_some(names, MAX_NAMED) or 'no voices'}"
         keyed = "; one of your own needs its voices_key" if self._places and not self._own else ""
         return UnknownVoice(
             f"there is no voice of this name; {hint}{have}; choose one, or send a reference of your own{keyed}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from f5_worker.errors import SubtitlesUnreadable, TextTooLong, TextUnspeakable
+from f5_worker.errors import SubtitlesUnreadable, TextTooLong, TextUnspeakable, list_some
 from f5_worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,9 +76,8 @@ def select_spoken(cues: Sequence[Cue], non_speech: Literal["skip", "speak"]) -> 
 
 
 def _name_cues(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:MAX_NUMBERS]))
-    more = f" and {len(numbers) - MAX_NUMBERS} more" if len(numbers) > MAX_NUMBERS else ""
-    return f"cue {shown} has" if len(numbers) == 1 else f"cues {shown}{more} have"
+    shown = list_some(numbers, MAX_NUMBERS)
+    return f"cue {shown} has" if len(numbers) == 1 else f"cues {shown} have"
 
 
 def with_speakers(cues: Sequence[Cue], source: Sequence[Cue]) -> list[Cue]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from f5_worker.errors import InvalidInput
+from f5_worker.errors import InvalidInput, list_some
 from f5_worker.text.markup.characters import unescape_entities
 from f5_worker.text.markup.directions import VOCAL_TAGS
 from f5_worker.text.markup.directives import (
@@ -159,7 +159,7 @@ def read_tags(text: SourceMappedText, directives: Directives) -> tuple[SourceMap
     closed = {tag[2].lower() for tag in tags if tag[1] or tag[4]}
     changes = [change for tag in tags for change in _changes(tag, reader, closed)]
     unknown = list(reader.ignored)
-    named = ", ".join(unknown[:_MAX_NAMED]) + (f" and {len(unknown) - _MAX_NAMED} more" * (len(unknown) > _MAX_NAMED))
+    named = list_some(unknown, _MAX_NAMED)
     warnings = [f"tags without effect: {named}; the words in them are spoken"] if unknown else []
     return text.replace(changes), warnings
 

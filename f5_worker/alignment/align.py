@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from f5_worker.alignment.refine import SOFTEST_DB, ApproximateWord, Floats, refine
 from f5_worker.alignment.words import letter_span, phonetic_length, word_spans
-from f5_worker.asr.loaded import FRAME_SAMPLES, MAX_FRAMES, MAX_TEXT_TOKENS, WHISPER_RATE, LoadedModel
+from f5_worker.asr.loaded import FRAME_SAMPLES, MAX_FRAMES, MAX_TEXT_TOKENS, LoadedModel, to_whisper_rate
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
 
 # Mean over the words, below which the sound says something else; fewer words than MIN_WORDS are too few to tell.
@@ -77,7 +76,7 @@ class WhisperAligner:
         with self._loaded_model() as model:
             if self._language not in model.supported_languages:
                 return None
-            tokens = align_tokens(model, self._language, samples, text)
+            tokens = align_tokens(model, self._language, to_whisper_rate(samples), text)
         if tokens is None:
             return None
         confidences = [tokens.confidence(*word) if word else None for word in words]
@@ -146,15 +145,14 @@ class AlignedTokens:
         return self.probabilities[(self.char_spans[:, 0] < end) & (self.char_spans[:, 1] > begin)]
 
 
-def align_tokens(model: LoadedModel, language: str, samples: Samples, text: str) -> AlignedTokens | None:
+def align_tokens(model: LoadedModel, language: str, audio: Samples, text: str) -> AlignedTokens | None:
     """Return token times; None if sound or text exceed Whisper's window, or the text is too long for the sound.
 
     Args:
         language: ISO 639-1, one that the model knows.
-        samples: `[nw]` at 24 kHz.
-        text: as spoken in them.
+        audio: `[nw]` at 16 kHz.
+        text: as spoken in it.
     """
-    audio = np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32)
     frames = -(-len(audio) // FRAME_SAMPLES)
     spaced = " " + re.sub(r"\s", " ", text)  # as in Whisper's training: a word's token begins with its space
     encoding = model.hf_tokenizer.encode(spaced, add_special_tokens=False)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
-from f5_worker.audio.levels import Samples
+from f5_worker.audio.levels import SAMPLE_RATE, Samples
 
 WHISPER_RATE = 16_000
 FRAME_SAMPLES = 160  # of Whisper's spectrogram at 16 kHz; its encoder halves the rate
@@ -17,6 +18,11 @@ MAX_FRAMES = 3_000  # 30 s: Whisper's window
 STEP_S = 0.020  # of the encoder
 BEAM_SIZE = 5
 MAX_TEXT_TOKENS = 440  # of the 448 that Whisper can decode, less those that start the decoding
+
+
+def to_whisper_rate(samples: Samples) -> Samples:
+    """Return a signal `[nw]` at 24 kHz at Whisper's 16 kHz."""
+    return np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

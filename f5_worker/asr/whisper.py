@@ -17,12 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import soxr
-
 from f5_worker import cancellation
-from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, ClipTranscript, LoadedModel
-from f5_worker.audio.levels import SAMPLE_RATE, Samples
+from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, ClipTranscript, LoadedModel, to_whisper_rate
+from f5_worker.audio.levels import Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import is_hugging_face, recogniser_files
 from f5_worker.settings import REPOSITORY, Settings
@@ -157,15 +154,14 @@ class Recogniser:
         Args:
             language: one that it understands.
         """
-        audio = np.asarray(soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE), np.float32)
         with self.loaded_model() as model:
-            return model.transcribe_clip(audio, _language_code(language) or ENGLISH)
+            return model.transcribe_clip(to_whisper_rate(samples), _language_code(language) or ENGLISH)
 
     def _transcribe(self, samples: Samples, language: str | None) -> Transcription:
-        audio = soxr.resample(samples, SAMPLE_RATE, WHISPER_RATE)[: self._max_samples]
+        audio = to_whisper_rate(samples)[: self._max_samples]
         with self.loaded_model() as model:
             found, info = model.transcribe(
-                np.asarray(audio, np.float32),
+                audio,
                 language=language if language in model.supported_languages else None,
                 beam_size=BEAM_SIZE,
                 temperature=0.0,  # never the fallback to sampling: equal sound gives equal words

@@ -13,6 +13,7 @@ from functools import partial
 
 from f5_worker import cancellation
 from f5_worker.alignment.align import AlignedTokens, align_tokens
+from f5_worker.asr.loaded import to_whisper_rate
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.levels import Samples
 from f5_worker.verification.compare import Difference, WordSounds, compare
@@ -101,7 +102,8 @@ class SpeechVerifier:
             return SpeechVerdict(0.0, 0, (), "", 0.0)
         if not sound.sound_s:
             return SpeechVerdict(1.0, len(written), ("silence",), "", SILENCE_BADNESS)
-        tokens = self._align(samples, text)
+        audio = to_whisper_rate(samples)
+        tokens = self._align(audio, text)
         evidence = None if tokens is None else weigh(text, tokens, sound)
         if evidence is not None and not is_doubtful(evidence, sound):
             return _verdict(written, [], [], text, evidence)
@@ -117,23 +119,23 @@ class SpeechVerifier:
         if evidence is not None:
             faults += acoustic_faults(evidence, sound, [_span(one, written) for one in found if one.n_written])
             if not faults:
-                faults += self._rival_faults(samples, text, evidence, reference_transcript.split())
+                faults += self._rival_faults(audio, text, evidence, reference_transcript.split())
         return _verdict(written, found, faults, heard, evidence)
 
-    def _align(self, samples: Samples, text: str) -> AlignedTokens | None:
+    def _align(self, audio: Samples, text: str) -> AlignedTokens | None:
         with self._recogniser.loaded_model() as model:
-            return align_tokens(model, self._language, samples, text)
+            return align_tokens(model, self._language, audio, text)
 
     def _exceeds(self, found: Sequence[Difference], n_written: int) -> bool:
         return _errors(found) > self._limits.max_wer * n_written or _run(found) > self._limits.max_run
 
     def _rival_faults(
-        self, samples: Samples, text: str, evidence: WordEvidence, reference: Sequence[str]
+        self, audio: Samples, text: str, evidence: WordEvidence, reference: Sequence[str]
     ) -> Iterator[str]:
         """Yield the fault of another text that the sound says about as likely as its own."""
         for rival in rival_texts(text, evidence, reference):
             cancellation.check()
-            tokens = self._align(samples, rival.text)
+            tokens = self._align(audio, rival.text)
             if tokens is None:  # it has more words than the sound has room for
                 continue
             if tokens.log_likelihood - evidence.tokens.log_likelihood >= rival.min_log_ratio:

@@ -62,9 +62,11 @@ class SpeakerEncoder:
         Raises:
             OutOfMemory, GpuLost: errors of the device.
         """
+        return self._embed_speech(extract_speech(samples))
+
+    def _embed_speech(self, speech: Samples) -> Embedding:
         from f5_worker.models.speaker.runner import MAX_WINDOWS, cut_windows
 
-        speech = extract_speech(samples)
         if not len(speech):
             return np.zeros(WIDTH, np.float32)
         runner, begun = self._loaded_runner(), []
@@ -94,9 +96,10 @@ class SpeakerEncoder:
         Raises:
             OutOfMemory, GpuLost: errors of the device.
         """
-        if len(extract_speech(samples)) < MIN_SPEECH_S * ENCODER_RATE:
+        speech = extract_speech(samples)
+        if len(speech) < MIN_SPEECH_S * ENCODER_RATE:
             return None
-        return similarity(self.embed(samples), self.embed_reference(reference))
+        return similarity(self._embed_speech(speech), self.embed_reference(reference))
 
     def _loaded_runner(self) -> SpeakerRunner:
         from f5_worker.models.speaker.runner import load_speaker_runner

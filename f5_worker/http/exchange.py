@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -28,6 +28,8 @@ from f5_worker.synthesis.encoding import AudioChunk
 
 WARNINGS = "X-Warnings"
 MAX_HEADER_CHARS = 1_000
+
+T = TypeVar("T")
 Items: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse, None]
 ItemsAndProgress: TypeAlias = AsyncGenerator[AudioChunk | SpeechResponse | JobProgress, None]
 BatchItems: TypeAlias = AsyncGenerator[BatchItemResponse | BatchResponse, None]
@@ -94,10 +96,7 @@ def open_stream_with_progress(request: Request, contract: Contract) -> ItemsAndP
     Raises:
         WorkerError: the request cannot be read, or the worker is not ready.
     """
-    parsed = contract.read()
-    service_of(request).runner  # noqa: B018 - raises if there is none
-    feed = ProgressFeed()
-    return with_progress(stream(request, contract, parsed, feed), feed)
+    return _open_with_progress(stream, request, contract)
 
 
 def open_batch(request: Request, contract: Contract) -> BatchItemsAndProgress:
@@ -106,10 +105,18 @@ def open_batch(request: Request, contract: Contract) -> BatchItemsAndProgress:
     Raises:
         WorkerError: the request cannot be read, or the worker is not ready.
     """
+    return _open_with_progress(_stream_batch, request, contract)
+
+
+def _open_with_progress(
+    begin: Callable[[Request, Contract, object, ProgressFeed], AsyncGenerator[T, None]],
+    request: Request,
+    contract: Contract,
+) -> AsyncGenerator[T | JobProgress, None]:
     parsed = contract.read()
     service_of(request).runner  # noqa: B018 - raises if there is none
     feed = ProgressFeed()
-    return with_progress(_stream_batch(request, contract, parsed, feed), feed)
+    return with_progress(begin(request, contract, parsed, feed), feed)
 
 
 async def stream(

@@ -100,8 +100,10 @@ def respond(job: Job, result: Result) -> SpeechResponse:
     return _response(job, result, encoding, delivered_track, delivered)
 
 
-def speak_complete(job: Job) -> SpeechResponse:
-    """Do a job that does not stream, and return the response with all its files in it, however large.
+def speak_complete(job: Job) -> SynthesizeResponse:
+    """Do a job that speaks a text and does not stream, and return the response with all its files in it.
+
+    However large it is: the caller decides where its files go.
 
     Raises:
         WorkerError: as `speak`.
@@ -109,7 +111,9 @@ def speak_complete(job: Job) -> SpeechResponse:
     (result,) = run(job)
     assert isinstance(result, Result)  # noqa: S101 - only a streaming job has chunks
     inline = job.request.model_copy(update={"delivery": "inline"})
-    return respond(replace(job, request=inline, limit=NoLimit()), result)
+    response = respond(replace(job, request=inline, limit=NoLimit()), result)
+    assert isinstance(response, SynthesizeResponse)  # noqa: S101 - of a text
+    return response
 
 
 def store_files(job: Job, response: Response) -> Response:

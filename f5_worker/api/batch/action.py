@@ -105,9 +105,9 @@ class _Batch:
         job = self._call.job(request, self._bucket, control=control, **own)
         try:
             if self._resumption is None:
-                complete = _speak_text(job)
+                complete = speak_complete(job)
             else:
-                complete, found = self._resumption.find_or_speak(job, _speak_text)
+                complete, found = self._resumption.find_or_speak(job, speak_complete)
             result = self._deliver(job, index, complete)
         finally:
             self._budget.leave(index)
@@ -157,9 +157,3 @@ def _check_name(shown: str, name: str) -> None:
     known = [field for field in SynthesizeInput.model_fields if field not in (*_BATCH_ONLY, *_ALONE_ONLY)]
     if name not in known:
         raise InvalidInput(f"unknown field {show(shown)}{nearest(name, known)}")
-
-
-def _speak_text(job: Job) -> SynthesizeResponse:
-    response = speak_complete(job)
-    assert isinstance(response, SynthesizeResponse)  # noqa: S101 - an item is a text
-    return response

@@ -11,7 +11,7 @@ from f5_worker.alignment.words import word_spans
 from f5_worker.api.together import run_together
 from f5_worker.cancellation import JobControl
 from f5_worker.delivery.inline import ResponseLimit
-from f5_worker.errors import InternalError, ResultTooLarge, WorkerError
+from f5_worker.errors import ResultTooLarge, WorkerError
 from f5_worker.schema.requests import MAX_SEED, SynthesizeInput
 from f5_worker.schema.responses import SegmentResponse, SynthesizeResponse, TakeResponse, VerifiedResponse
 from f5_worker.schema.verify import VerifyInput
@@ -80,10 +80,7 @@ def _too_large(n_takes: int, size_bytes: float, limit: ResponseLimit) -> ResultT
 
 
 def _speak(job: Job, control: JobControl) -> SynthesizeResponse:
-    response = speak_complete(replace(job, control=control))
-    if not isinstance(response, SynthesizeResponse):
-        raise InternalError("a text was answered as a track")
-    return response
+    return speak_complete(replace(job, control=control))
 
 
 def _choose(responses: Sequence[SynthesizeResponse]) -> SynthesizeResponse:

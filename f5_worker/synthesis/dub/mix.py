@@ -34,8 +34,8 @@ def level_speakers(
     return levelled
 
 
-def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | None, until_s: float) -> Samples:
-    """Return the track: each line's audio at its time, added where lines overlap.
+def track_length(lines: Sequence[Line], track_s: float | None, until_s: float) -> int:
+    """Return how many samples the track has, which is known before its lines are spoken.
 
     Args:
         until_s: when the last cue ends, which may be a silent one: the track reaches it.
@@ -43,14 +43,18 @@ def mix_track(lines: Sequence[Line], audio: Sequence[Samples], track_s: float | 
     Raises:
         InvalidInput: the lines need more than `track_s`.
     """
-    starts = [round(line.fitted.start_s * SAMPLE_RATE) for line in lines]
-    needed = max(start + len(samples) for start, samples in zip(starts, audio, strict=True))
+    needed = max(line.first_sample + line.n_samples for line in lines)
     length = max(needed, round(until_s * SAMPLE_RATE)) if track_s is None else round(track_s * SAMPLE_RATE)
     if needed > length:
         raise InvalidInput(
             f"track_s={track_s:g}: the lines end at {needed / SAMPLE_RATE:.2f} s; raise track_s or max_speed"
         )
-    track = np.zeros(length, np.float32)
-    for start, samples in zip(starts, audio, strict=True):
-        track[start : start + len(samples)] += samples
+    return length
+
+
+def mix_track(lines: Sequence[Line], audio: Sequence[Samples], n_samples: int) -> Samples:
+    """Return the track: each line's audio at its time, added where lines overlap. n_samples: by `track_length`."""
+    track = np.zeros(n_samples, np.float32)
+    for line, samples in zip(lines, audio, strict=True):
+        track[line.first_sample : line.first_sample + len(samples)] += samples
     return limit_peak(track, PEAK)

@@ -39,6 +39,11 @@ class Line:
     fitted: FittedLine
 
     @property
+    def first_sample(self) -> int:
+        """Return where in the track its audio begins."""
+        return round(self.fitted.start_s * SAMPLE_RATE)
+
+    @property
     def n_samples(self) -> int:
         """Return the length of its audio at 24 kHz."""
         return round(self.fitted.duration_s * SAMPLE_RATE)

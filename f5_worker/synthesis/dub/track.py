@@ -24,7 +24,7 @@ from f5_worker.schema.dub import DubInput
 from f5_worker.schema.responses import LineResponse
 from f5_worker.synthesis.assemble import AudioPart, assemble
 from f5_worker.synthesis.dub.cues import read_cues, select_spoken, with_speakers
-from f5_worker.synthesis.dub.mix import level_speakers, mix_track
+from f5_worker.synthesis.dub.mix import level_speakers, mix_track, track_length
 from f5_worker.synthesis.dub.plan import Line, plan_lines
 from f5_worker.synthesis.dub.report import add_verified, line_warnings, report_lines, report_speakers
 from f5_worker.synthesis.dub.source import cut_voices, read_source_cues, source_lufs
@@ -64,10 +64,11 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
         params = sampling_params(job, text, first, model)
         with job.stopwatch.stage("text_ms"):
             lines = plan_lines(job, request, cues, voices, model, params)
+            n_samples = track_length(lines, request.track_s, until_s)
         warnings = [*voices.warnings, *silence, *line_warnings(lines)]
         takes = takes_for(job, params, model, warnings, unit="cue", keeps_length=True)
         target_lufs = source_lufs(found) if found and request.loudness else {}
-        track = _Track(lines, until_s, model, params, takes, target_lufs, report_lines(lines), warnings)
+        track = _Track(lines, n_samples, model, params, takes, target_lufs, report_lines(lines), warnings)
         yield Speech(
             text=text,
             parts=_speak(job, request, track),
@@ -84,10 +85,10 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
 
 @dataclass(frozen=True, eq=False)
 class _Track:
-    """The lines of a track, and what speaks, checks and levels them. until_s: when the last cue ends."""
+    """The lines of a track, its length at 24 kHz, and what speaks, checks and levels them."""
 
     lines: Sequence[Line]
-    until_s: float
+    n_samples: int
     model: Model
     params: SamplingParams
     takes: Takes | None
@@ -111,7 +112,7 @@ def _speak(job: Job, request: DubInput, track: _Track) -> AudioParts:
         spoken = list(map(_start_at_once, spoken))
     samples = level_speakers(lines, [part.samples for part in spoken], track.target_lufs)
     yield AudioPart(
-        mix_track(lines, samples, request.track_s, track.until_s),
+        mix_track(lines, samples, track.n_samples),
         tuple(line.place(segment) for line, part in zip(lines, spoken, strict=True) for segment in part.segments),
         tuple(audio for part in spoken for audio in part.spoken),
         tuple(samples) if request.cue_files else (),

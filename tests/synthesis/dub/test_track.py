@@ -79,6 +79,12 @@ def test_a_track_of_a_wanted_length(worker: Worker) -> None:
         dub(worker, track_s=8.0)
 
 
+def test_a_track_that_is_too_short_is_refused_before_its_lines_are_spoken(worker: Worker, device: ToneDevice) -> None:
+    with pytest.raises(InvalidInput, match="the lines end at"):
+        dub(worker, track_s=8.0)
+    assert device.segments == []
+
+
 def test_speakers_get_their_voices(worker: Worker) -> None:
     assert dub(worker, voices={"Ann": "joe", "Bob": "joe"}).lines
     assert dub(worker, voices={"Ann": "joe"}).lines

@@ -43,12 +43,12 @@ from f5_worker.cancellation import JobControl  # noqa: E402
 from f5_worker.engine.engine import Engine  # noqa: E402
 from f5_worker.engine.types import Segment  # noqa: E402
 from f5_worker.models.f5.config import HOP_SAMPLES, mel_frames  # noqa: E402
-from f5_worker.models.f5.runner import load_runner  # noqa: E402
+from f5_worker.models.f5.runner import F5Runner, load_runner  # noqa: E402
 from f5_worker.models.whisper.config import DecodingConfig, WhisperArch  # noqa: E402
 from f5_worker.models.whisper.network import Whisper  # noqa: E402
 from f5_worker.models.whisper.runner import STEPS_AT_ONCE, ForcedText, WhisperRunner  # noqa: E402
 from f5_worker.models.whisper.search import SearchOptions  # noqa: E402
-from f5_worker.settings import load_settings  # noqa: E402
+from f5_worker.settings import Settings, load_settings  # noqa: E402
 
 # Width, heads and layers as OpenAI published them, with the alignment heads of openai/whisper's table.
 SHAPES = {
@@ -275,6 +275,15 @@ def measure_load(engine: Engine, case: Case, aligner: WhisperAligner, rounds: in
     }
 
 
+def start_engine(settings: Settings) -> tuple[F5Runner, Engine]:
+    """Return the model that the settings name, as ready as in a worker, and the engine that runs it."""
+    f5 = load_runner(settings)
+    f5.warm_up()
+    f5.tune()
+    f5.capture_graphs(settings.warm_up_s)
+    return f5, Engine(f5, settings.batch_frames)
+
+
 def main() -> None:
     """Measure all cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -285,11 +294,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     settings = load_settings()
-    f5 = load_runner(settings)
-    f5.warm_up()
-    f5.tune()
-    f5.capture_graphs(settings.warm_up_s)
-    engine = Engine(f5, settings.batch_frames)
+    f5, engine = start_engine(settings)
     device = f5.model.device.type
     cases: dict[str, Any] = {}
     result = {"device": f5.device, "torch": version("torch"), "f5": f5.name, "cases": cases}

@@ -22,7 +22,7 @@ MAX_FORWARD_S = Settings().batch_frames / FRAMES_PER_S / ROWS
 
 @dataclass(frozen=True)
 class Device:
-    """How long a device takes. Seconds of work are those of reference and speech together, as both go through it.
+    """Times that a device takes. Seconds of work are those of reference and speech together, as both go through it.
 
     Attributes:
         alone_s: for a second of work in a forward of one segment.
@@ -75,7 +75,7 @@ class DeviceQueue:
 
     @property
     def next_s(self) -> float:
-        """When the next segment ends."""
+        """Return when the next segment ends."""
         return self._now_s + min((segment.left for segment in self._batch), default=math.inf) * self._batch_s
 
     def finish(self, now_s: float) -> list[Job]:

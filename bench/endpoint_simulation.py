@@ -20,7 +20,7 @@ from bench.device_simulation import Device, DeviceQueue, Job
 
 @dataclass(frozen=True)
 class Platform:
-    """What RunPod's queue and the SDK do, as far as no setting of an endpoint changes it.
+    """Behaviour of RunPod's queue and the SDK that no setting of an endpoint changes.
 
     Attributes:
         start_s: from the decision to start a worker until it asks for jobs.
@@ -75,7 +75,7 @@ class _Worker:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the workers did in the window that is counted.
+    """Work of all workers in the window that is counted.
 
     Attributes:
         active_s, flex_s: that are paid, of workers that are always there and of others.

@@ -181,7 +181,7 @@ def _sha256(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Utterance:
-    """What was spoken, in which voice, and what was recognised."""
+    """A text that was spoken, its voice, and what was recognised."""
 
     voice: str
     speech: RecognizedSpeech

@@ -64,7 +64,7 @@ MIXES: Mapping[str, Durations] = {
 
 @dataclass(frozen=True)
 class Arrivals:
-    """How jobs come: as a Poisson process, or with `burst` times the mean rate in `burst_s` of each `period_s`."""
+    """Arrivals of jobs: a Poisson process, or with `burst` times the mean rate in `burst_s` of each `period_s`."""
 
     burst: float = 1.0
     burst_s: float = 20.0

@@ -188,15 +188,11 @@ class PassageChecker:
 
 def measure_gpu(rounds: int) -> dict[str, Any]:
     """Measure the engine's throughput with every segment verified against the same jobs without."""
-    from bench.asr_gpu import Engine, load_runner, load_settings, measure_load
+    from bench.asr_gpu import load_settings, measure_load, start_engine
     from bench.engine import CASES, TINY_CASES
 
     settings = load_settings()
-    f5 = load_runner(settings)
-    f5.warm_up()
-    f5.tune()
-    f5.capture_graphs(settings.warm_up_s)
-    engine = Engine(f5, settings.batch_frames)
+    f5, engine = start_engine(settings)
     device = f5.model.device.type
     recogniser = Recogniser(whisper_directory(), settings, device, engine.run)
     recogniser.preload()

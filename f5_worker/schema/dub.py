@@ -64,7 +64,7 @@ class SourceInput(Input):
 
 
 class FitInput(Input):
-    """What is done, in this order, with a line that is too long for its cue."""
+    """Policy for a line that is too long for its cue, applied in this order."""
 
     accept: float = Field(1.2, ge=1, le=2, description="Speed up to which it is spoken within its cue, 1..2.")
     use_gaps: bool = Field(True, description="Then let it last until shortly before the next line begins.")

@@ -53,7 +53,7 @@ class CaptionResponse(Response):
 
 
 class VerifiedResponse(Response):
-    """How the recogniser heard a segment, or a line, in the take that was kept.
+    """Verdict of the recogniser on a segment, or on a line, in the take that was kept.
 
     Attributes:
         passed: it says its text, within the limits that were asked for.
@@ -61,7 +61,7 @@ class VerifiedResponse(Response):
         run: how many of them in a row.
         similarity: of its voice to the reference, -1..1; where a speaker encoder is there and it is not too short.
         takes: how often it was spoken.
-        seed: of a request that speaks it as this take.
+        seed: of a request that speaks it with the noise of this take, whose length may be another.
         faults: what is wrong, and `heard`: what was heard instead; where it did not pass.
     """
 

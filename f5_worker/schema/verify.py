@@ -10,7 +10,7 @@ MAX_TAKES = 5
 
 
 class VerifyInput(BaseModel):
-    """How the speech of each segment is compared with its text, and what follows if it differs."""
+    """Rules by which each segment's speech is compared with its text, and what follows if it differs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 

@@ -54,7 +54,7 @@ class KeptTake:
         similarity: of the voice to the reference; None if it was not compared, or there is too little speech to tell.
         faults: why it does not pass; empty if it does.
         n_takes: that were spoken.
-        seed: of a job that speaks it so.
+        seed: of a job that has the noise of this take.
     """
 
     number: int

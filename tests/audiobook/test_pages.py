@@ -62,7 +62,7 @@ def texts(body: str, options: ReadOptions = ReadOptions()) -> list[str]:  # noqa
         # Numbers above and below the line.
         ("<p>x<sup>2</sup> and 10<sup>3</sup> on the 5<sup>th</sup></p>", ["x² and 10³ on the 5th"]),
         ("<p>H<sub>2</sub>O</p>", ["H2O"]),
-        # What nobody sees, and what is no text.
+        # What is not visible, and what is not text.
         ('<p hidden="">No.</p><p style="display: none">No.</p><p aria-hidden="true">No.</p><p>Yes.</p>', ["Yes."]),
         ('<p>One<span class="pagenum">[Pg 12]</span> two<span epub:type="pagebreak">13</span>.</p>', ["One two."]),
         ("<script>var a = 1;</script><style>p {}</style><svg><text>x</text></svg><p>Yes.</p>", ["Yes."]),

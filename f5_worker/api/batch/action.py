@@ -75,7 +75,7 @@ def _short(message: str) -> str:
 
 
 class _Batch:
-    """What the items of a batch share.
+    """State that the items of a batch share.
 
     Raises:
         InvalidInput: a default that is not a field, a bucket that cannot be used, or no place to resume from.

@@ -29,7 +29,7 @@ _CONTENT_TYPE = "application/octet-stream"
 
 
 class Parts(Protocol):
-    """Where parts are kept. All methods raise StorageFailed where the disk or the bucket fails."""
+    """A place that keeps parts. All methods raise StorageFailed where the disk or the bucket fails."""
 
     def read(self, name: str) -> bytes | None:
         """Return a part; None if it is not there."""

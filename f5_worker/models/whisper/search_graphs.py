@@ -43,7 +43,7 @@ class StepSize(NamedTuple):
 
 
 class _Buffers:
-    """What a search has on the device: keys and values of the sound and of the tokens, and the suppressed tokens.
+    """Device memory of a search: keys and values of the sound and of the tokens, and the suppressed tokens.
 
     It is zero at first: what is masked counts for nothing only if it is a number.
     """

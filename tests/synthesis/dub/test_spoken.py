@@ -7,6 +7,7 @@ import base64
 import numpy as np
 import pytest
 
+pytest.importorskip("jiwer", reason="comes with the speech recogniser, which is not installed with the oldest torch")
 from bench.dub import SPEAKERS, make_source, vtt
 from f5_worker.audio.encode import encode
 from f5_worker.errors import ReferenceProblem

@@ -34,6 +34,7 @@ class JobControl:
         on_result: called with each result of a job that has many, as it is done.
 
     Attributes:
+        on_spoken: called when the device has done all of the job's work, which goes on without it.
         stage: what is being done, for the error.
     """
 
@@ -51,6 +52,7 @@ class JobControl:
         self._aborts: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self.on_progress, self.on_result = on_progress, on_result
+        self.on_spoken: Callable[[], None] = lambda: None
         self.stage = ""
 
     def start(self) -> None:

@@ -42,7 +42,7 @@ _CONTAINER_OPTIONS = {
     "flac": {"metadata_header_padding": "0"},  # else 8 KiB for tags
 }
 _FULL_SCALE_S16 = 32_767
-_PART_SAMPLES = 10 * SAMPLE_RATE  # bounds what resampling and conversion hold at once
+PART_SAMPLES = 10 * SAMPLE_RATE  # bounds what resampling and conversion hold at once
 
 
 class Encoder:
@@ -84,9 +84,9 @@ class Encoder:
         """
         if not np.isfinite(samples).all():
             raise ValueError("the samples hold NaN or infinity")
-        for begin in range(0, len(samples), _PART_SAMPLES):
+        for begin in range(0, len(samples), PART_SAMPLES):
             cancellation.check()
-            self._encode(self._resample(samples[begin : begin + _PART_SAMPLES], last=False))
+            self._encode(self._resample(samples[begin : begin + PART_SAMPLES], last=False))
         self._written_samples += len(samples)
         return self._ready()
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from f5_worker import cancellation
 from f5_worker.audio.decode import MAX_DECODED_BYTES, Audio, Part, SpansS, check_size, join_parts, split_spans
 from f5_worker.audio.decode_child import BLOCK, END, REQUEST, RESET, SPAN
 from f5_worker.audio.formats import input_labels
-from f5_worker.audio.sandbox import ROOT, child_environment
+from f5_worker.audio.sandbox import start_child
 from f5_worker.audio.sniff import locate
 from f5_worker.errors import InternalError, ReferenceTooLarge, ReferenceUnreadable
 from f5_worker.log import logger
@@ -122,21 +120,8 @@ class _Decoder:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self._socket, theirs = socket.socketpair()
         limits = map(str, (MEMORY_BYTES + 2 * max_bytes, OPEN_CPU_S, CPU_PER_S))
-        try:
-            with theirs:
-                self._process = subprocess.Popen(  # noqa: S603 - our own program
-                    [sys.executable, "-m", "f5_worker.audio.decode_child", *limits],
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    cwd=ROOT,
-                    env=child_environment(),
-                    start_new_session=True,
-                )
-        except OSError as error:
-            self._socket.close()
-            raise InternalError(f"the decoder's process could not be started ({error.strerror})") from None
+        self._process, self._socket = start_child("f5_worker.audio.decode_child", *limits)
         try:
             missing = self._receive_end(time.monotonic() + cancellation.left_s(START_S))["missing"]
         except OSError:

@@ -9,11 +9,15 @@ import ctypes
 import os
 import platform
 import resource
+import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from f5_worker.errors import InternalError
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65_534
@@ -41,6 +45,29 @@ def child_environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
     path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
     return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def start_child(module: str, *arguments: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Start one of our own modules as a process; return it with the other end of the socket that is its input.
+
+    Raises:
+        InternalError: it cannot be started.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-m", module, *arguments],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                cwd=ROOT,
+                env=child_environment(),
+                start_new_session=True,
+            )
+    except OSError as error:
+        ours.close()
+        raise InternalError(f"a process for audio could not be started ({error.strerror})") from None
+    return process, ours
 
 
 def confine(memory_bytes: int) -> list[str]:

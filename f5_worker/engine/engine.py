@@ -35,12 +35,13 @@ STEPS_UNTIL_GROWTH = 200  # after the device ran out of memory: steps until twic
 
 @dataclass
 class EngineLoad:
-    """The sizes of the forwards so far: `n_segments / n_forwards` is the mean batch. `max_frames`: bound of one."""
+    """What the device did so far: `n_segments / n_forwards` is the mean batch. `max_frames`: bound of a forward."""
 
     max_frames: int
     n_forwards: int = 0
     n_segments: int = 0
     n_frames: int = 0
+    busy_s: float = 0.0
 
     def add(self, n_segments: int, n_frames: int) -> None:
         """Count a forward."""
@@ -226,6 +227,7 @@ class Engine:
             fault = error
         elapsed_s = time.monotonic() - started_s
         _share_time(items, elapsed_s)
+        self.load.busy_s += elapsed_s
         self.speed.add(items[0].job.runner, _work(items) if work is _step and fault is None else 0, elapsed_s)
         if fault is None:
             return

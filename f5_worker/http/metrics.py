@@ -49,6 +49,9 @@ class ServerMetrics:
         self._rtf = Histogram(
             "f5_real_time_factor", "Seconds of the device for a second of audio.", buckets=_RTF, registry=registry
         )
+        self._cpu_s = Counter(
+            "f5_cpu_seconds", "The processor's seconds of jobs, by stage.", ("stage",), registry=registry
+        )
         registry.register(_State(look_up))
 
     def render(self) -> bytes:
@@ -68,16 +71,20 @@ class ServerMetrics:
         """Measure the block, in which a request is answered."""
         yield ObservedJob(self._first_audio_s.observe, self._finish)
 
-    def _finish(self, elapsed_s: float, audio_s: float, rtf: float) -> None:
+    def _finish(self, elapsed_s: float, audio_s: float, metrics: Mapping[str, Any]) -> None:
         self._job_s.observe(elapsed_s)
         self._audio_s.inc(audio_s)
-        self._rtf.observe(rtf)
+        self._rtf.observe(metrics["rtf"])
+        for stage, cpu_ms in metrics["cpu_ms"].items():
+            self._cpu_s.labels(stage).inc(cpu_ms / 1e3)
 
 
 class ObservedJob:
     """The times of one job."""
 
-    def __init__(self, first: Callable[[float], None], finish: Callable[[float, float, float], None]) -> None:
+    def __init__(
+        self, first: Callable[[float], None], finish: Callable[[float, float, Mapping[str, Any]], None]
+    ) -> None:
         self._first, self._finish = first, finish
         self._began, self._heard = time.monotonic(), False
 
@@ -90,7 +97,7 @@ class ObservedJob:
     def end(self, audio: Mapping[str, Any] | None, metrics: Mapping[str, Any] | None) -> None:
         """Record the response, if it is one of speech: its fields `audio` and `metrics`."""
         if audio and metrics:
-            self._finish(time.monotonic() - self._began, audio["duration_s"], metrics["rtf"])
+            self._finish(time.monotonic() - self._began, audio["duration_s"], metrics)
 
 
 class _State(Collector):
@@ -117,6 +124,7 @@ class _State(Collector):
         yield CounterMetricFamily("f5_engine_forwards", "Forwards of the model.", load.n_forwards)
         yield CounterMetricFamily("f5_engine_segments", "Segments in them: the batch.", load.n_segments)
         yield CounterMetricFamily("f5_engine_frames", "Mel frames in them.", load.n_frames)
+        yield CounterMetricFamily("f5_engine_busy_seconds", "Seconds in which the device worked.", load.busy_s)
         yield GaugeMetricFamily("f5_engine_frames_max", "Mel frames that a forward may have.", load.max_frames)
         caches = CounterMetricFamily(
             "f5_reference_cache", "Look-ups of prepared references.", labels=["cache", "found"]

@@ -142,7 +142,11 @@ class SpeakerResponse(Response):
 
 
 class Metrics(Response):
-    """Time spent in each stage, in milliseconds; `rtf` is engine time per second of audio."""
+    """Time spent in each stage, in milliseconds; `rtf` is engine time per second of audio.
+
+    Attributes:
+        cpu_ms: of it, the processor's time of the job's thread, and of the process that encodes, by stage.
+    """
 
     queue_ms: float
     reference_ms: float
@@ -155,6 +159,7 @@ class Metrics(Response):
     encode_ms: float = 0.0
     delivery_ms: float = 0.0
     total_ms: float
+    cpu_ms: dict[str, float] = {}
     nfe: int
     rtf: float
 

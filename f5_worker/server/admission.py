@@ -5,7 +5,8 @@
 - Of one caller's jobs, a longer one counts as if it had come later, so that it is overtaken by shorter ones that come
   soon after it, and by none that comes later than that.
 - One place in eight is kept for short jobs, which need not wait until one of many long ones has ended.
-- A stream whose caller reads slowly lends its place to the next job. It counts among those that wait.
+- A job lends its place to the next one while its caller reads a stream slowly, and once all of it is spoken and only
+  has to be encoded and delivered. It counts among those that wait.
 - In a full line, a caller with fewer waiting jobs takes the place of the last job of the caller with the most.
 
 Everything here happens on the event loop; a job that waits takes no thread.
@@ -25,6 +26,7 @@ from f5_worker.settings import Settings
 SHORT_CHARS = 1_000  # about a minute of speech
 DELAY_S_PER_CHAR = 0.01  # 20,000 characters count as 200 s later
 PLACES_PER_RESERVED = 8
+MIN_SPOKEN = 8  # jobs that may be encoded while others are spoken; more where more run at a time
 
 
 @dataclass(eq=False)
@@ -36,7 +38,7 @@ class Place:
         turn: done when the job may run.
         is_answered: the job was stopped, and its thread has not come to an end yet. One more job may wait meanwhile:
             the transport has room for it.
-        is_lent: the job waits for its caller to read, and another one runs in its place.
+        is_lent: the job does not need the device now, and another one runs in its place.
     """
 
     caller: str | None
@@ -112,6 +114,11 @@ class Admission:
         if place in self._running and self._n_lent < self._max_waiting:
             place.is_lent = True
             self._give_turns()
+
+    def lend_spoken(self, place: Place) -> None:
+        """Let another job run beside one that is spoken and holds its audio, unless many do."""
+        if self._n_lent < max(self._n_places, MIN_SPOKEN):
+            self.lend(place)
 
     @property
     def _n_lent(self) -> int:

@@ -174,6 +174,11 @@ class JobRunner:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._admission.leave, place)
 
+        def lend() -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._admission.lend_spoken, place)
+
+        call.control.on_spoken = lend
         call.control.start()
         done = self._threads.submit(call.control.run, work)
         done.add_done_callback(leave)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from f5_worker.asr.whisper import recogniser_from
 from f5_worker.audio import isolated
+from f5_worker.audio.encoders import EncoderPool
 from f5_worker.boot.flash_attn.proof import DeferredProof
+from f5_worker.boot.probe.host import limits
 from f5_worker.boot.report import read_report
 from f5_worker.engine.engine import Engine
 from f5_worker.errors import StorageFailed
@@ -43,6 +45,7 @@ T = TypeVar("T")
 # at a time the GPU waits for jobs (docs/scaling.md).
 GPU_CONCURRENCY = 32
 CPU_BATCH_FRAMES = 2 * MAX_SEGMENT_FRAMES
+MAX_ENCODERS = 8  # each takes 45 MB, and encodes a hundred seconds of MP3 in a second
 FLASH_ATTN_WAIT_S = 30.0  # for its verification, once the model is loaded; a later result is for the next start
 
 
@@ -83,6 +86,8 @@ def load_worker(settings: Settings) -> Worker:
             runner.name, runner.device, runner.precision, runner.engine, loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
+    encoders = EncoderPool(n_encoders(runner.device, limits().cores))
+    encoders.warm_up()
     load_in_background()  # so that the first job in a language does not wait for its grammar
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
@@ -117,6 +122,7 @@ def load_worker(settings: Settings) -> Worker:
         recogniser=recogniser,
         speaker_encoder=speaker_encoder_from(settings, device, engine.run),
         bucket=bucket,
+        encoders=encoders,
         bucket_state=bucket_state,
         pronunciations=pronunciations,
     )
@@ -127,6 +133,11 @@ def _with_concurrency(settings: Settings, device: str) -> Settings:
     if device == "cpu" or "concurrency" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"concurrency": GPU_CONCURRENCY})
+
+
+def n_encoders(device: str, cores: float) -> int:
+    """Return how many processes encode: one for each core of a GPU's machine, none where the model needs the cores."""
+    return 0 if device == "cpu" else min(MAX_ENCODERS, max(1, round(cores)))
 
 
 def tune_in_background(

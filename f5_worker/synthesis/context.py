@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from f5_worker.asr.whisper import Recogniser
+from f5_worker.audio.encoders import EncoderPool
 from f5_worker.engine.engine import Engine
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
@@ -26,6 +27,7 @@ class Worker:
 
     Attributes:
         recogniser, speaker_encoder, bucket: None where there is none.
+        encoders: of the files of results.
         bucket_state: `none`, `ok`, or what the check at start found wrong with the bucket.
         caller_references: the callers' own clips, prepared.
         pronunciations: of all jobs (F5_PRONUNCIATIONS).
@@ -38,24 +40,39 @@ class Worker:
     recogniser: Recogniser | None = None
     speaker_encoder: SpeakerEncoder | None = None
     bucket: Bucket | None = None
+    encoders: EncoderPool = field(default_factory=EncoderPool)
     bucket_state: str = "none"
     caller_references: ReferenceCache = field(default_factory=lambda: ReferenceCache(CALLER_REFERENCES))
     pronunciations: tuple[Pronunciation, ...] = ()
 
 
 class Stopwatch:
-    """Milliseconds of each stage; the times of a stage that is entered again add up."""
+    """Milliseconds of each stage, and of the processor in it; those of a stage that is entered again add up.
+
+    Attributes:
+        ms: as time went by.
+        cpu_ms: of the job's own thread, and of the process that encodes for it.
+    """
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self.ms: dict[str, float] = {}
+        self.cpu_ms: dict[str, float] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the time of the block to the stage."""
-        begun = time.monotonic()
+        begun, cpu_begun = time.monotonic(), time.thread_time()
         yield
         self.ms[name] = self.ms.get(name, 0.0) + (time.monotonic() - begun) * 1e3
+        self._add_cpu(name, time.thread_time() - cpu_begun)
+
+    def add_encoding(self, cpu_s: float) -> None:
+        """Add the processor's time that another process took to encode."""
+        self._add_cpu("encode_ms", cpu_s)
+
+    def _add_cpu(self, name: str, cpu_s: float) -> None:
+        self.cpu_ms[name] = self.cpu_ms.get(name, 0.0) + cpu_s * 1e3
 
     def total_ms(self) -> float:
         """Return the time since the stopwatch was made."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from f5_worker.alignment.timeline import Word
-from f5_worker.audio.encode import Encoder
+from f5_worker.audio.encoders import PooledEncoder
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
-from f5_worker.schema.actions import SpeechRequest
 from f5_worker.synthesis.context import Stopwatch
 
 
@@ -39,16 +37,12 @@ class AudioChunk:
 
 
 class ChunkEncoder:
-    """Encodes a job's audio, and counts the time; see `Encoder` for what is known when."""
+    """Encodes a job's audio, and counts the time; see `audio.encode.Encoder` for what is known when."""
 
-    def __init__(self, request: SpeechRequest, stopwatch: Stopwatch) -> None:
-        self._request, self._stopwatch = request, stopwatch
+    def __init__(self, encoder: PooledEncoder, stopwatch: Stopwatch) -> None:
+        self._encoder, self._stopwatch = encoder, stopwatch
         self._n_written = self._n_sent = 0  # samples
         self._words: list[Word] = []
-
-    @cached_property
-    def _encoder(self) -> Encoder:
-        return Encoder(self._request.format, self._request.sample_rate, streaming=True)
 
     def write(self, samples: Samples, words: Sequence[Word] = ()) -> Iterator[AudioChunk]:
         """Encode `samples`, in which `words` are spoken; yield a chunk if bytes are ready."""

@@ -40,13 +40,20 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
         WorkerError: any that a caller can cause, or that the device does; chunks that were yielded stay valid.
     """
     request = job.request
+    with job.worker.encoders.open(
+        request.format, request.sample_rate, streaming=True, on_cpu_s=job.stopwatch.add_encoding
+    ) as encoder:
+        yield from _run(job, ChunkEncoder(encoder, job.stopwatch))
+
+
+def _run(job: Job, encoder: ChunkEncoder) -> Iterator[AudioChunk | Result]:
+    request = job.request
     early = job.streaming and not needs_whole_audio(request)
     with PREPARE[type(request)](job, request, early=early) as speech, closing(speech.parts) as parts:
         in_chunks = check_size(job, speech)
         check_time(job, speech)
         job.admit(estimate(job, speech))
         incremental = in_chunks and early
-        encoder = ChunkEncoder(request, job.stopwatch)
         recording = Recording(job, speech, keeps_samples=not incremental or mode_of(job) == "s3")
         job.control.enter("speaking")
         if incremental:
@@ -56,6 +63,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
             if incremental:
                 yield from encoder.write(part.samples, recording.take_words(request.pad_start_s))
             job.control.check()
+        job.control.on_spoken()
         spoken = recording.finish()
     job.control.enter("finishing the audio")
     with job.stopwatch.stage("post_ms"):

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from f5_worker.alignment.timeline import Timeline, Word
-from f5_worker.audio.encode import encode
 from f5_worker.audio.formats import AUDIO_FORMATS
-from f5_worker.audio.levels import SAMPLE_RATE, limit_peak
+from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from f5_worker.delivery.artifacts import Artifact, Delivered, audio_artifact, caption_artifact, line_artifact
 from f5_worker.delivery.choose import AudioEncoding, DeliveryChoice, choose, deliver
 from f5_worker.delivery.inline import NoLimit
@@ -168,8 +167,7 @@ def _pcm_bytes(encoding: AudioEncoding) -> int:
 
 def _encode(job: Job, result: Result, encoding: AudioEncoding) -> list[Artifact]:
     """Return the audio, and the lines that are files of their own."""
-    with job.stopwatch.stage("encode_ms"):
-        data = encode(result.samples, encoding.format, encoding.sample_rate)
+    data = _encode_file(job, result.samples, encoding)
     return [audio_artifact(job.safe_id, encoding.format, data), *_encode_lines(job, result, encoding)]
 
 
@@ -177,11 +175,15 @@ def _encode_lines(job: Job, result: Result, encoding: AudioEncoding) -> list[Art
     artifacts = []
     for index, samples in enumerate(result.lines):
         job.control.check()
-        with job.stopwatch.stage("encode_ms"):
-            sound = limit_peak(samples * np.float32(result.line_gain))
-            data = encode(sound, encoding.format, encoding.sample_rate)
+        data = _encode_file(job, limit_peak(samples * np.float32(result.line_gain)), encoding)
         artifacts.append(line_artifact(job.safe_id, index, encoding.format, data))
     return artifacts
+
+
+def _encode_file(job: Job, samples: Samples, encoding: AudioEncoding) -> bytes:
+    encode, stopwatch = job.worker.encoders.encode, job.stopwatch
+    with stopwatch.stage("encode_ms"):
+        return encode(samples, encoding.format, encoding.sample_rate, stopwatch.add_encoding)
 
 
 def _captions(request: SpeechRequest, timeline: Timeline | None, safe_id: str) -> list[Artifact]:
@@ -269,5 +271,6 @@ def _metrics(job: Job, result: Result) -> Metrics:
         total_ms=round(job.stopwatch.total_ms(), 2),
         nfe=result.speech.params.nfe,
         rtf=round(engine_s / result.duration_s, 4) if result.duration_s else 0.0,
+        cpu_ms={name.removesuffix("_ms"): round(value, 2) for name, value in job.stopwatch.cpu_ms.items()},
         **{name: round(value, 2) for name, value in job.stopwatch.ms.items()},
     )

@@ -174,6 +174,22 @@ def test_a_job_that_is_cancelled_leaves_the_line_or_gives_its_place_on() -> None
     run(scenario)
 
 
+def test_jobs_that_are_spoken_lend_their_places_until_many_hold_their_audio() -> None:
+    async def scenario() -> None:
+        line = Line(1, 20)
+        await line.arrive(*[(None, 10)] * 12)
+        for index in range(9):
+            line.admission.lend_spoken(line.places[index])
+            await settle()
+        assert line.turns == list(range(9)), "eight have lent theirs, and one runs"
+        await line.finish(0)
+        line.admission.lend_spoken(line.places[8])
+        await settle()
+        assert line.turns == list(range(10))
+
+    run(scenario)
+
+
 def test_a_job_whose_caller_reads_slowly_lends_its_place() -> None:
     async def scenario() -> None:
         line = Line(1, 2)

@@ -24,6 +24,8 @@ import runpod  # noqa: F401 - before a thread of handler.main imports it over a 
 import handler
 from f5_worker.api.actions import Action
 from f5_worker.api.call import Call
+from f5_worker.audio.encoders import EncoderPool
+from f5_worker.audio.levels import Samples
 from f5_worker.boot import starts
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport
 from f5_worker.engine.types import Segment
@@ -388,6 +390,30 @@ def test_a_stream_that_is_not_read_lends_its_place_and_ends_in_time(
         assert last["error"].startswith("JOB_TIMEOUT: nothing of the stream was read for 0.2 s")  # type: ignore[index]
 
     asyncio.run(read())
+
+
+def test_a_job_is_encoded_while_the_next_one_is_spoken(worker: Worker) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    class SlowEncoders(EncoderPool):
+        def encode(self, samples: Samples, format: str, sample_rate: int, *args: Any) -> bytes:
+            if format == "mp3":
+                held.set()
+                assert free.wait(20)
+            return super().encode(samples, format, sample_rate, *args)
+
+    async def both() -> tuple[dict[str, Any], dict[str, Any]]:
+        slow = dataclasses.replace(with_settings(worker, concurrency=1), encoders=SlowEncoders())
+        queue = server.QueueServer(slow)
+        first = asyncio.create_task(queue.answer({"id": "1", "input": JOB["input"] | {"format": "mp3"}}))
+        await asyncio.to_thread(held.wait, 20)
+        second = await queue.answer(JOB)
+        assert not first.done()
+        free.set()
+        return await first, second
+
+    first, second = asyncio.run(both())
+    assert first["audio"]["duration_s"] == second["audio"]["duration_s"]
 
 
 def test_a_stream_whose_caller_leaves_ends_and_frees_its_place(worker: Worker, made: list[int]) -> None:

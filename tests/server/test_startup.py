@@ -97,3 +97,8 @@ def test_a_gpu_has_jobs_enough_unless_the_operator_says_how_many(
 ) -> None:
     settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
     assert startup._with_concurrency(settings, device).concurrency == concurrency
+
+
+@pytest.mark.parametrize(("device", "cores", "n"), [("cpu", 16.0, 0), ("L4", 0.5, 1), ("L4", 4.0, 4), ("L4", 64.0, 8)])
+def test_a_gpu_has_an_encoder_for_each_core(device: str, cores: float, n: int) -> None:
+    assert startup.n_encoders(device, cores) == n

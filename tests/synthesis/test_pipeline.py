@@ -54,6 +54,7 @@ def test_a_reply_holds_what_it_promises(worker: Worker) -> None:
     assert reply.seed == 1
     assert reply.metrics.nfe == 16
     assert reply.metrics.total_ms >= reply.metrics.engine_ms > 0
+    assert 0 < reply.metrics.cpu_ms["text"] <= reply.metrics.text_ms + 0.1
 
 
 def test_a_seed_is_drawn_and_returned_when_none_is_given(worker: Worker) -> None:

@@ -55,6 +55,8 @@ def test_metrics_count_what_happened(client: httpx2.Client, until: Callable[[Cal
     assert found["f5_job_seconds_count", ""] == found["f5_real_time_factor_count", ""] == 2
     assert found["f5_audio_seconds_total", ""] == pytest.approx(2 * 1.9, abs=1.0)
     assert found["f5_engine_forwards_total", ""] == 8
+    assert found["f5_engine_busy_seconds_total", ""] > 0
+    assert all(found["f5_cpu_seconds_total", stage] > 0 for stage in ("text", "reference", "encode"))
     assert found["f5_engine_segments_total", ""] == 8
     assert 0 < found["f5_engine_frames_total", ""] / 8 < found["f5_engine_frames_max", ""]
     assert found["f5_reference_cache_total", "voices yes"] == found["f5_reference_cache_total", "voices no"] == 1

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 
 from f5_worker.alignment.timeline import Word
+from f5_worker.audio.formats import AUDIO_FORMATS
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.schema.dub import DubInput
 from f5_worker.schema.requests import SynthesizeInput
@@ -22,6 +23,7 @@ from f5_worker.synthesis.prepare import Speech, prepare_text
 from f5_worker.synthesis.result import Recording, Result
 from f5_worker.synthesis.size import check_size, check_time, estimate, mode_of
 
+LONG_S = 30.0  # a shorter file is encoded once it is spoken, when the device has gone on to other jobs
 PIECE_S = 5.0  # encoded at a time where the audio is complete before it is encoded
 
 PREPARE: Mapping[type, Callable[..., AbstractContextManager[Speech]]] = {
@@ -41,7 +43,7 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
     """
     request = job.request
     with job.worker.encoders.open(
-        request.format, request.sample_rate, streaming=True, on_cpu_s=job.stopwatch.add_encoding
+        request.format, request.sample_rate, streaming=job.streaming, on_cpu_s=job.stopwatch.add_encoding
     ) as encoder:
         yield from _run(job, ChunkEncoder(encoder, job.stopwatch))
 
@@ -54,21 +56,23 @@ def _run(job: Job, encoder: ChunkEncoder) -> Iterator[AudioChunk | Result]:
         check_time(job, speech)
         job.admit(estimate(job, speech))
         incremental = in_chunks and early
+        as_spoken = incremental or _is_long_file(job, speech)
         recording = Recording(job, speech, keeps_samples=not incremental or mode_of(job) == "s3")
         job.control.enter("speaking")
-        if incremental:
+        if as_spoken:
             yield from encoder.write(silence(request.pad_start_s))
         for part in parts:
             recording.add(part)
-            if incremental:
-                yield from encoder.write(part.samples, recording.take_words(request.pad_start_s))
+            if as_spoken:
+                words = recording.take_words(request.pad_start_s) if incremental else ()
+                yield from encoder.write(part.samples, words)
             job.control.check()
         job.control.on_spoken()
         spoken = recording.finish()
     job.control.enter("finishing the audio")
     with job.stopwatch.stage("post_ms"):
         result = replace(postprocess(request, spoken), in_chunks=in_chunks)
-    if incremental:
+    if as_spoken:
         yield from encoder.write(silence(request.pad_end_s))
     elif in_chunks:
         for samples, words in _pieces(result):
@@ -76,8 +80,18 @@ def _run(job: Job, encoder: ChunkEncoder) -> Iterator[AudioChunk | Result]:
             yield from encoder.write(samples, words)
     if in_chunks:
         yield from encoder.close()
+    elif as_spoken:
+        (whole,) = encoder.close()
+        result = replace(result, file=whole.data)
     job.control.enter("delivering the result")
     yield result
+
+
+def _is_long_file(job: Job, speech: Speech) -> bool:
+    """Return whether a whole file is encoded as it is spoken, so that its caller need not wait for that in the end."""
+    request = job.request
+    can_begin = not job.streaming and not needs_whole_audio(request)
+    return can_begin and not AUDIO_FORMATS[request.format].is_pcm and speech.duration_s > LONG_S
 
 
 def _pieces(result: Result) -> Iterator[tuple[Samples, Sequence[Word]]]:

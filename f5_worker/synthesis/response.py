@@ -89,7 +89,7 @@ def respond(job: Job, result: Result) -> SpeechResponse:
     if choice.reencode is not None:
         encoding, files = replace(choice.reencode, duration_s=result.duration_s), None
         note = f"{request.format} was too large for the reply; this is {encoding.format} at {encoding.sample_rate} Hz"
-        result = replace(result, warnings=[*result.warnings, note])
+        result = replace(result, warnings=[*result.warnings, note], file=None)
     if files is None:
         files = _encode(job, result, encoding)
     with job.stopwatch.stage("delivery_ms"):
@@ -167,7 +167,7 @@ def _pcm_bytes(encoding: AudioEncoding) -> int:
 
 def _encode(job: Job, result: Result, encoding: AudioEncoding) -> list[Artifact]:
     """Return the audio, and the lines that are files of their own."""
-    data = _encode_file(job, result.samples, encoding)
+    data = result.file or _encode_file(job, result.samples, encoding)
     return [audio_artifact(job.safe_id, encoding.format, data), *_encode_lines(job, result, encoding)]
 
 

@@ -29,6 +29,7 @@ class Result:
         segments: in order, with their times.
         spoken: the engine's results without their audio, for the metrics.
         in_chunks: the audio was sent in chunks of its encoded file.
+        file: the audio in the format that was asked for, where it was encoded as it was spoken.
         lines: of a dubbed track, each line by itself, where that is asked for.
         line_gain: by which lines are to be amplified to be as loud as in the track.
     """
@@ -41,6 +42,7 @@ class Result:
     spoken: Sequence[SegmentAudio]
     warnings: Sequence[str]
     in_chunks: bool = False
+    file: bytes | None = None
     lines: Sequence[Samples] = ()
     line_gain: float = 1.0
 

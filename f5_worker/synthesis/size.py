@@ -78,7 +78,7 @@ def estimate(job: Job, speech: Speech) -> Estimate:
         return Estimate(response_bytes=0.0, device_s=speech.device_s)
     lengths_s = _file_lengths_s(request, speech)
     encoded_bytes = _encoded_bytes(request, limit, lengths_s)
-    smallest_bytes = min(encoded_bytes, *_reencoded_bytes(request, limit, sum(lengths_s)))
+    smallest_bytes = min([encoded_bytes, *_reencoded_bytes(request, limit, sum(lengths_s))])
     return Estimate(response_bytes=CERTAIN_SHARE * smallest_bytes, device_s=speech.device_s)
 
 

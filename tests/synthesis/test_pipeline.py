@@ -6,13 +6,17 @@ import base64
 import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from f5_worker.audio.decode import decode
+from f5_worker.audio.encode import encode
+from f5_worker.audio.encoders import EncoderPool
+from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
+from f5_worker.delivery.inline import NoLimit
 from f5_worker.engine.types import Segment
 from f5_worker.errors import (
     InvalidInput,
@@ -24,6 +28,8 @@ from f5_worker.errors import (
 )
 from f5_worker.schema.requests import SynthesizeInput
 from f5_worker.schema.responses import SynthesizeResponse
+from f5_worker.server.limits import JsonLimit
+from f5_worker.synthesis import pipeline
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak as speak_job
@@ -55,6 +61,31 @@ def test_a_reply_holds_what_it_promises(worker: Worker) -> None:
     assert reply.metrics.nfe == 16
     assert reply.metrics.total_ms >= reply.metrics.engine_ms > 0
     assert 0 < reply.metrics.cpu_ms["text"] <= reply.metrics.text_ms + 0.1
+
+
+@pytest.mark.parametrize("reencoded", [False, True])
+def test_a_long_file_is_encoded_as_it_is_spoken_with_the_same_bytes(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, reencoded: bool
+) -> None:
+    monkeypatch.setattr(pipeline, "LONG_S", 5.0)
+
+    class Encoders(EncoderPool):
+        whole: ClassVar[list[str]] = []
+
+        def encode(self, samples: Samples, format: str, *args: Any) -> bytes:
+            self.whole.append(format)
+            return super().encode(samples, format, *args)
+
+    fields = {"text": LONG[:200], "pad_start_s": 0.3, "pad_end_s": 0.2, "allow_reencode": True}
+    samples = samples_of(speak(worker, format="wav_f32", **fields))
+    limit = JsonLimit(3 * len(samples) // 4) if reencoded else NoLimit()  # an MP3 takes 8/9 of a byte for a sample
+    job = Job(
+        SynthesizeInput.model_validate({"voice": "joe", "seed": 1, "format": "mp3"} | fields),
+        dataclasses.replace(worker, encoders=Encoders()), JobControl(60), limit=limit,
+    )  # fmt: skip
+    audio = speak_job(job).audio
+    assert Encoders.whole == (["opus"] if reencoded else [])
+    assert audio.data == encode(samples, audio.format, 24_000)
 
 
 def test_a_seed_is_drawn_and_returned_when_none_is_given(worker: Worker) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from f5_worker.audio.encode import Encoder
@@ -50,6 +49,8 @@ class Encoders:
 
 def main() -> None:
     """Serve until the socket is closed, which it is when the worker ends, however it ends."""
+    from multiprocessing.connection import Connection  # 30 ms, which the worker does not need at start
+
     encoders = Encoders()
     with suppress(EOFError, OSError), Connection(SOCKET) as worker:
         while True:

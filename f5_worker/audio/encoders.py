@@ -12,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +26,14 @@ from f5_worker.errors import InternalError
 
 ANSWER_S = 60.0  # for PART_SAMPLES: 0.1 s on a core of its own
 _NONE: Samples = np.zeros(0, np.float32)
+
+
+class _Process(Protocol):
+    def answer(self, message: Message) -> tuple[bytes, float]:
+        """Return the bytes that are ready, and the seconds of the processor that another process took."""
+
+    def drop(self, message: Message) -> None:
+        """Forget the file."""
 
 
 class EncoderPool:
@@ -91,7 +100,7 @@ class EncoderPool:
         while len(self._processes) < self._max_processes:
             self._processes.append(_EncoderProcess())
 
-    def _choose(self, message: Message) -> _ThisProcess:
+    def _choose(self, message: Message) -> _Process:
         if not self._max_processes or AUDIO_FORMATS[message.format].is_pcm:  # to send PCM would take as long
             return self._here
         with self._lock:
@@ -105,10 +114,10 @@ class PooledEncoder:
     """An encoder of one file. The process is chosen when there is something to encode."""
 
     def __init__(
-        self, choose: Callable[[Message], _ThisProcess], message: Message, on_cpu_s: Callable[[float], None]
+        self, choose: Callable[[Message], _Process], message: Message, on_cpu_s: Callable[[float], None]
     ) -> None:
         self._choose, self._message, self._on_cpu_s = choose, message, on_cpu_s
-        self._process: _ThisProcess | None = None
+        self._process: _Process | None = None
 
     def write(self, samples: Samples) -> bytes:
         """Encode samples as `Encoder.write` does.
@@ -157,11 +166,11 @@ class _ThisProcess:
         self._encoders.answer(message)
 
 
-class _EncoderProcess(_ThisProcess):
+class _EncoderProcess:
     """One process of encode_child.py."""
 
     def __init__(self) -> None:
-        from multiprocessing.connection import Connection  # 30 ms
+        from multiprocessing.connection import Connection  # see encode_child.py
 
         self._process, ours = start_child("f5_worker.audio.encode_child")
         self._connection = Connection(ours.detach())

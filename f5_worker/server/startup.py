@@ -57,7 +57,7 @@ def load_worker(settings: Settings) -> Worker:
         SettingsInvalid: the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the
             file of pronunciations cannot be used.
         StorageFailed: all results are to go to the bucket, and it does not take them.
-        InternalError: the decoder of recordings cannot be started.
+        InternalError: the decoder of recordings, or an encoder, cannot be started.
     """
     logger.info("loading %s", settings.model)
     started = time.monotonic()

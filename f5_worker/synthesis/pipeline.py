@@ -64,8 +64,8 @@ def _run(job: Job, encoder: ChunkEncoder) -> Iterator[AudioChunk | Result]:
         for part in parts:
             recording.add(part)
             if as_spoken:
-                words = recording.take_words(request.pad_start_s) if incremental else ()
-                yield from encoder.write(part.samples, words)
+                known = recording.take_words(request.pad_start_s) if incremental else []
+                yield from encoder.write(part.samples, known)
             job.control.check()
         job.control.on_spoken()
         spoken = recording.finish()

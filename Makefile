@@ -57,6 +57,7 @@ bench-gpu: $(VENV)/.test
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 	$(PY) scripts/document.py
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/batch.py
+	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/edge.py --gpu
 
 bench-http: $(VENV)/.test
 	$(PY) bench/http_load.py

@@ -11,7 +11,7 @@ lock; its thread launches each operation with the lock, and one step ahead, as o
 
 Encoding in the threads of jobs and in processes alternate. Measured: seconds of audio a second; the share of time in
 which the device had nothing to do; how late a thread gets the lock that wakes every millisecond; the processor's time
-of the worker's process, and of each stage. Medians go to bench/results/edge.json.
+of the worker's process, and of each stage. Medians go to bench/results/edge.json. With `--gpu` the device is real too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,14 @@ from f5_worker.models.f5.config import HOP_SAMPLES, mel_frames  # noqa: E402
 from f5_worker.models.f5.tokenizer import Vocabulary  # noqa: E402
 from f5_worker.models.registry import ModelRegistry  # noqa: E402
 from f5_worker.server.runpod import QueueServer  # noqa: E402
-from f5_worker.server.startup import MAX_ENCODERS  # noqa: E402
-from f5_worker.settings import Settings  # noqa: E402
+from f5_worker.server.startup import MAX_ENCODERS, load_worker  # noqa: E402
+from f5_worker.settings import Settings, load_settings  # noqa: E402
 from f5_worker.synthesis.context import Worker  # noqa: E402
 from f5_worker.text.traits import TextTraits  # noqa: E402
 from f5_worker.voices.library import Library  # noqa: E402
 
 Json = dict[str, Any]
+MakeEncoders = Callable[[int], EncoderPool]
 
 WORDS = "the old harbour wakes slowly and a grey light over roofs finds boats that wait for wind".split()
 MODEL = ROOT / "models" / "f5-tiny"
@@ -230,32 +232,21 @@ def make_jobs(n_jobs: int, format: str) -> list[Json]:
     ]
 
 
-def measure(voice: Samples, slower: float, at_once: int, n_jobs: int, format: str, encoders: EncoderPool) -> Json:
+def measure(worker: Worker, at_once: int, n_jobs: int, format: str) -> Json:
     """Measure one load of jobs that are all here from the beginning."""
-    frame_s, beside_s = (seconds * slower for seconds in device_times())
-    device = SimulatedDevice(voice, frame_s, beside_s)
-    settings = Settings(model="f5-tiny", device="cpu", concurrency=at_once, max_reply_bytes=100_000_000)
-    engine = Engine(device, settings.batch_frames)
-    models = ModelRegistry(device, {}, lambda *_: device, settings)
-    worker = Worker(settings, models, Library(MODEL / "voices", settings), engine, encoders=encoders)
-    jobs, server = make_jobs(n_jobs, format), QueueServer(worker)
-    asyncio.run(send_all(server, jobs[:2], 2))  # reads dictionaries, prepares the voice, starts the processes
-    device.idle_s.clear()
-    began, began_cpu = time.perf_counter(), time.process_time()
+    settings = worker.settings.model_copy(update={"concurrency": at_once, "max_reply_bytes": 100_000_000})
+    jobs, server = make_jobs(n_jobs, format), QueueServer(replace(worker, settings=settings))
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
     with lock_delays() as late_s:
         replies = asyncio.run(send_all(server, jobs, at_once + WAITING))
-    elapsed_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
-    engine.close()
-    encoders.close()
+    elapsed_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     audio_s = sum(reply["audio"]["duration_s"] for reply in replies)
     stages = Counter[str]()
     for reply in replies:
         stages.update(reply["metrics"]["cpu_ms"])
-    gaps_s = device.idle_s[1:]
     return {
+        "seconds": elapsed_s,
         "audio_s_per_s": audio_s / elapsed_s,
-        "idle": sum(gaps_s) / elapsed_s,
-        "longest_gap_ms": max(gaps_s) * 1e3,
         "lock_p99_ms": float(np.percentile(late_s, 99)) * 1e3,
         "encode_ms": sum(reply["metrics"]["encode_ms"] for reply in replies) / n_jobs,
         "own_cpu_ms_per_audio_s": cpu_s / audio_s * 1e3,
@@ -263,40 +254,77 @@ def measure(voice: Samples, slower: float, at_once: int, n_jobs: int, format: st
     }
 
 
+def simulate(
+    voice: Samples, slower: float, make_encoders: MakeEncoders, n_encoders: int, at_once: int, n_jobs: int, format: str
+) -> Json:
+    """Measure one load of a simulated device."""
+    frame_s, beside_s = (seconds * slower for seconds in device_times())
+    device = SimulatedDevice(voice, frame_s, beside_s)
+    settings, encoders = Settings(model="f5-tiny", device="cpu"), make_encoders(n_encoders)
+    engine = Engine(device, settings.batch_frames)
+    models = ModelRegistry(device, {}, lambda *_: device, settings)
+    worker = Worker(settings, models, Library(MODEL / "voices", settings), engine, encoders=encoders)
+    measure(worker, 2, 2, format)  # reads dictionaries, prepares the voice, starts the processes
+    device.idle_s.clear()
+    figures = measure(worker, at_once, n_jobs, format)
+    engine.close()
+    encoders.close()
+    gaps_s = device.idle_s[1:]
+    return figures | {"idle": sum(gaps_s) / figures["seconds"], "longest_gap_ms": max(gaps_s) * 1e3}
+
+
+def measure_gpu(worker: Worker, n_encoders: int, at_once: int, n_jobs: int, format: str) -> Json:
+    """Measure one load of a worker on a GPU."""
+    return measure(worker if n_encoders else replace(worker, encoders=EncoderPool()), at_once, n_jobs, format)
+
+
 def medians(rounds: Sequence[Json]) -> Json:
     """Return the median of each figure."""
     return {name: round(statistics.median(figures[name] for figures in rounds), 3) for name in rounds[0]}
 
 
+def compare(measure_load: Callable[[int, int, int, str], Json], n_rounds: int, n_jobs: int) -> Json:
+    """Measure each way to encode, by turns, with few and with many jobs at a time; return medians."""
+    rounds: dict[str, list[Json]] = defaultdict(list)
+    for _ in range(n_rounds):
+        for at_once, format, n_encoders in itertools.product(AT_ONCE, FORMATS, (0, MAX_ENCODERS)):
+            name = f"{format}, {at_once} at a time, in {'processes' if n_encoders else 'threads'}"
+            rounds[name].append(measure_load(n_encoders, at_once, n_jobs, format))
+    return {name: medians(each) for name, each in rounds.items()}
+
+
 def main() -> None:
-    """Measure each way to encode, by turns, with few and with many jobs at a time."""
+    """Measure simulated devices, or the GPU of the model that the settings name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gpu", action="store_true", help="the model of F5_MODEL; into edge-<device>.json")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=64)
+    parser.add_argument("--jobs", type=int, default=48)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
+    if args.gpu:
+        loaded = load_worker(load_settings())
+        worker = replace(loaded, voices=Library(MODEL / "voices", loaded.settings))
+        measure(worker, AT_ONCE[-1], CORES_OF_A_GPU * args.jobs, FORMATS[0])  # while graphs are captured
+        loads = compare(partial(measure_gpu, worker), args.rounds, CORES_OF_A_GPU * args.jobs)
+        device = worker.models.default.device
+        record(f"edge-{device.replace(' ', '-').lower()}", {"device": device, "nfe": NFE, "loads": loads}, args.out)
+        return
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)  # the threads of this one sleep as long as they ask for
     voice = decode((MODEL / "voices" / "joe.wav").read_bytes(), max_bytes=1 << 24, max_s=60.0).samples
     POOL.close()
     cores, cpu_s = len(os.sched_getaffinity(0)), mp3_cpu_s(voice)
-    machines: dict[str, tuple[float, Callable[[int], EncoderPool]]] = {
+    machines: dict[str, tuple[float, MakeEncoders]] = {
         "these cores": (CORES_OF_A_GPU / cores, lambda n: EncoderPool(min(n, cores))),
         "many cores": (1.0, lambda n: ManyCores(cpu_s, n)),
     }
-    result: Json = {"device": device_times(), "rounds": args.rounds, "mp3_cpu_s": round(cpu_s, 5)}
+    result: Json = {"device": device_times(), "nfe": NFE, "rounds": args.rounds}
+    takes = round(SAMPLE_RATE / MP3_FRAME_SAMPLES * TAKES_A_FRAME)
+    result["second_of_mp3"] = {"cpu_ms": round(1e3 * cpu_s, 2), "locked_share": LOCKED_SHARE, "lock_takes": takes}
     for machine, (slower, make_encoders) in machines.items():
         n_jobs = round(args.jobs * machines["these cores"][0] / slower)  # each load takes as long
-        rounds: dict[str, list[Json]] = defaultdict(list)
-        for _ in range(args.rounds):
-            for at_once, format, n in itertools.product(AT_ONCE, FORMATS, (0, MAX_ENCODERS)):
-                name = f"{format}, {at_once} at a time, in {'processes' if n else 'threads'}"
-                rounds[name].append(measure(voice, slower, at_once, n_jobs, format, make_encoders(n)))
-        result[machine] = {
-            "slower": slower,
-            "jobs": n_jobs,
-            "loads": {name: medians(each) for name, each in rounds.items()},
-        }
-        record("edge", result, args.out)
+        loads = compare(partial(simulate, voice, slower, make_encoders), args.rounds, n_jobs)
+        result[machine] = {"slower": slower, "jobs": n_jobs, "loads": loads}
+    record("edge", result, args.out)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from f5_worker.schema.dub import DubInput, FitInput, SourceInput  # noqa: E402
 from f5_worker.schema.text import PronunciationInput  # noqa: E402
 from f5_worker.schema.verify import VerifyInput  # noqa: E402
 from f5_worker.schema.voices import KeyedInput  # noqa: E402
+from scripts.document_edge import edge  # noqa: E402
 from scripts.document_http import http_table  # noqa: E402
 from scripts.document_reliability import reliability, time_text  # noqa: E402
 from scripts.document_scale import scale_tables  # noqa: E402
@@ -240,6 +241,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "image": image,
     "text": lambda: text_table(json.loads((ROOT / "bench" / "results" / "text.json").read_text(encoding="utf-8"))),
     "word_times": word_times,
+    "edge": edge,
     "verification": verification,
     **scale_tables(ROOT / "bench" / "results" / "scale.json"),
 }

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -52,6 +59,7 @@ class ServerMetrics:
         self._cpu_s = Counter(
             "f5_cpu_seconds", "The processor's seconds of jobs, by stage.", ("stage",), registry=registry
         )
+        ProcessCollector(registry=registry)
         registry.register(_State(look_up))
 
     def render(self) -> bytes:

@@ -36,7 +36,8 @@ def run(job: Job) -> Iterator[AudioChunk | Result]:
     """Yield the chunks of a streaming job's encoded file, then the job's result.
 
     Each chunk is yielded as soon as it is spoken, unless the whole audio has to be known first (trimming, loudness, a
-    dubbed track): then it is yielded in pieces afterwards. Audio that is too large for a stream is not yielded.
+    dubbed track): then it is yielded in pieces afterwards. Audio that is too large for a stream is not yielded. A long
+    file of a job that does not stream is encoded as it is spoken, too.
 
     Raises:
         WorkerError: any that a caller can cause, or that the device does; chunks that were yielded stay valid.

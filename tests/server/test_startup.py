@@ -10,11 +10,13 @@ from typing import Any, cast
 
 import pytest
 
+from f5_worker.audio.encode import encode
 from f5_worker.engine.engine import Engine
 from f5_worker.models.f5.runner import F5Runner
 from f5_worker.server import startup
 from f5_worker.server.startup import tune_in_background
 from f5_worker.settings import load_settings
+from tests.audio.signals import tone
 
 
 def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -97,6 +99,19 @@ def test_a_gpu_has_jobs_enough_unless_the_operator_says_how_many(
 ) -> None:
     settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
     assert startup._with_concurrency(settings, device).concurrency == concurrency
+
+
+@pytest.mark.gpu
+def test_a_worker_on_a_gpu_encodes_in_processes_of_their_own() -> None:
+    worker, elsewhere_s = (
+        startup.load_worker(load_settings({"F5_MODEL": "f5-tiny", "F5_DEVICE": "cuda"})),
+        list[float](),
+    )
+    signal = tone(1.0)
+    assert worker.encoders.encode(signal, "mp3", 24_000, elsewhere_s.append) == encode(signal, "mp3", 24_000)
+    assert all(elsewhere_s)
+    worker.encoders.close()
+    worker.engine.close()
 
 
 @pytest.mark.parametrize(("device", "cores", "n"), [("cpu", 16.0, 0), ("L4", 0.5, 1), ("L4", 4.0, 4), ("L4", 64.0, 8)])

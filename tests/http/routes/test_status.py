@@ -56,6 +56,7 @@ def test_metrics_count_what_happened(client: httpx2.Client, until: Callable[[Cal
     assert found["f5_audio_seconds_total", ""] == pytest.approx(2 * 1.9, abs=1.0)
     assert found["f5_engine_forwards_total", ""] == 8
     assert found["f5_engine_busy_seconds_total", ""] > 0
+    assert found["process_cpu_seconds_total", ""] > 0
     assert all(found["f5_cpu_seconds_total", stage] > 0 for stage in ("text", "reference", "encode"))
     assert found["f5_engine_segments_total", ""] == 8
     assert 0 < found["f5_engine_frames_total", ""] / 8 < found["f5_engine_frames_max", ""]

@@ -392,6 +392,22 @@ def test_a_stream_that_is_not_read_lends_its_place_and_ends_in_time(
     asyncio.run(read())
 
 
+def test_a_job_has_the_same_bytes_from_an_encoders_process_whole_and_streamed(worker: Worker) -> None:
+    pool = EncoderPool(1)
+    elsewhere = dataclasses.replace(worker, encoders=pool)
+    job = {"id": "1", "input": JOB["input"] | {"format": "mp3"}}
+
+    async def streamed(worker: Worker) -> list[Any]:
+        return [item async for item in server.QueueServer(worker).stream(job)]
+
+    whole = answer(elsewhere, job)
+    *chunks, _ = asyncio.run(streamed(elsewhere))
+    pool.close()
+    assert whole["audio"] == answer(worker, job)["audio"]
+    assert chunks == asyncio.run(streamed(worker))[:-1]
+    assert whole["metrics"]["cpu_ms"]["encode"] > 0
+
+
 def test_a_job_is_encoded_while_the_next_one_is_spoken(worker: Worker) -> None:
     held, free = threading.Event(), threading.Event()
 

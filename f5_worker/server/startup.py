@@ -57,7 +57,7 @@ def load_worker(settings: Settings) -> Worker:
         SettingsInvalid: the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the
             file of pronunciations cannot be used.
         StorageFailed: all results are to go to the bucket, and it does not take them.
-        InternalError: the decoder of recordings, or an encoder, cannot be started.
+        InternalError: the decoder of recordings cannot be started.
     """
     logger.info("loading %s", settings.model)
     started = time.monotonic()
@@ -87,7 +87,7 @@ def load_worker(settings: Settings) -> Worker:
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
     encoders = EncoderPool(n_encoders(runner.device, limits().cores))
-    encoders.warm_up()
+    _in_background(encoders.warm_up, "encoders")  # 3 ms for each
     load_in_background()  # so that the first job in a language does not wait for its grammar
     engine = Engine(runner, _batch_frames(runner.device, settings))
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind

@@ -73,7 +73,8 @@ PR_SET_TIMERSLACK = 29
 # Of an MP3's time the lock is held for 17 % (py-spy record --gil), and it is taken again after each of FFmpeg's calls:
 # one for the samples of a frame, two for its packet, one to write it.
 LOCKED_SHARE, TAKES_A_FRAME, MP3_FRAME_SAMPLES, MP3_BYTES_PER_S = 0.17, 4, 576, 16_000
-# Operations of PyTorch that the device's thread launches, each of which returns the lock and takes it again.
+# Operations of PyTorch that the device's thread launches, each of which returns the lock and takes it again: about as
+# many as models/f5/ has around a captured graph.
 LAUNCHES = {"begin": 30, "step": 8, "finish": 12}
 
 
@@ -101,7 +102,7 @@ class SimulatedDevice:
         self.device_bytes: tuple[int, int] | None = None
         self._sound = np.tile(voice, 40)
         self._frame_s, self._beside_s = frame_s, beside_s
-        self._free_at = self._previous_ends = 0.0
+        self._free_at = 0.0
         self.idle_s: list[float] = []
 
     def begin(self, segment: Segment) -> State:

@@ -39,7 +39,7 @@ from tests.listen import whisper_directory  # noqa: E402
 from tests.speak import Utterance, _voice, speak  # noqa: E402
 
 HELD_OUT = [f"scripts/train_tiny/held_out/{name}.txt" for name in ("literary_60", "news", "dialogue")]
-TUNING = ["bench/verify_sentences.txt"]  # chose the bounds of sound that no word accounts for
+TUNING = ["bench/verify_sentences.txt"]  # chose the thresholds
 SEED = 20
 PER_KIND = 50
 SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)

@@ -66,8 +66,11 @@ class Settings(BaseModel):
     models_memory_mb: int = Field(
         12_000, ge=100, le=1_000_000, description="Memory for loaded checkpoints; the least recently used is unloaded."
     )
-    device: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="Device of the model; `auto` takes CUDA when torch sees a GPU."
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:all|:\d{1,2})?)$",
+        examples=["auto | cuda | cuda:1 | cuda:all | cpu"],
+        description="Device of the model; `auto` takes CUDA when torch sees a GPU, `cuda:all` all GPUs.",
     )
     engine: Literal["auto", "own", "upstream"] = Field(
         "auto",
@@ -83,7 +86,7 @@ class Settings(BaseModel):
 
     # jobs
     concurrency: int = Field(
-        2, ge=1, le=64, description="Jobs that run at a time; if not set, 32 on a GPU, which speaks them together."
+        2, ge=1, le=256, description="Jobs that run at a time; if not set, 32 for each GPU, which speaks them together."
     )
     queue_jobs: int = Field(
         64, ge=0, le=10_000, description="Jobs that may wait, over HTTP and in the local API; more are refused."
@@ -323,7 +326,7 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 
 
 def accepted(field: FieldInfo) -> str:
-    """Return a description of the values that a field takes: `1..64`, `auto | cuda | cpu`, `text`."""
+    """Return a description of the values that a field takes: `1..64`, `own | upstream`, `text`."""
     choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
     if choices:
         return " | ".join(str(choice) for choice in choices)

@@ -25,6 +25,7 @@ from f5_worker.engine.engine import Engine
 from f5_worker.engine.types import Segment
 from f5_worker.errors import JobCancelled, ModelUnavailable
 from f5_worker.models.f5.config import make_segment
+from f5_worker.models.placement import Device
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 from tests.listen import cpu_whisper, whisper_directory, word_error_rate
@@ -96,7 +97,7 @@ class TestBesideJobs:
             calls.append(work)
             return busy[0].run(work)
 
-        recogniser = recogniser_from(settings, "cpu", run)
+        recogniser = recogniser_from(settings, [Device("cpu", run)])
         assert recogniser is not None
         assert not calls
         recogniser.preload()

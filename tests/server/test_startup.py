@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
 from f5_worker.models.f5.runner import F5Runner
 from f5_worker.server import startup
 from f5_worker.server.startup import tune_in_background
 from f5_worker.settings import load_settings
+
+
+def tune(runner: SimpleNamespace, *engines: Engine, flash_attn: Future[bool] | None = None) -> None:
+    """Tune a model on its devices, and wait until that is done."""
+    runner.engine = "own"
+    runner.replicas = getattr(runner, "replicas", ())
+    for thread in tune_in_background(cast(F5Runner, runner), EngineGroup(engines), 3.0, flash_attn):
+        thread.join(10)
 
 
 def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -28,7 +38,7 @@ def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPat
         capture_graphs=lambda limit_s, run: 0,
     )
     flash_attn = startup._in_background(verified, "test")
-    tune_in_background(cast(F5Runner, runner), engine, 3.0, flash_attn).join(10)
+    tune(runner, engine, flash_attn=flash_attn)
     engine.close()
     return done
 
@@ -49,9 +59,9 @@ def test_the_choice_does_not_wait_longer_for_it(
 
 def log_of(capture_graphs: Callable[..., int], caplog: pytest.LogCaptureFixture) -> str:
     engine = Engine(cast(Any, None), 8_192)
-    runner = cast(F5Runner, SimpleNamespace(name="extra", tune=lambda run: None, capture_graphs=capture_graphs))
+    runner = SimpleNamespace(name="extra", tune=lambda run: None, capture_graphs=capture_graphs)
     with caplog.at_level(logging.INFO):
-        tune_in_background(runner, engine, limit_s=3.0).join(10)
+        tune(runner, engine)
     engine.close()
     return caplog.text
 
@@ -63,14 +73,33 @@ def test_graphs_are_captured_between_the_steps_of_jobs(caplog: pytest.LogCapture
     assert "CUDA graphs of 7 sizes are captured for extra" in log_of(capture_graphs, caplog)
 
 
+def test_each_device_measures_and_captures_in_its_own_thread() -> None:
+    engines = [Engine(cast(Any, None), 8_192) for _ in range(2)]
+    threads = [engine.run(threading.get_ident) for engine in engines]
+    done: list[tuple[str, int, int]] = []
+
+    def runner(index: int) -> SimpleNamespace:
+        def note(what: str) -> Callable[..., int]:
+            return lambda *arguments: done.append((what, index, arguments[-1](threading.get_ident))) or 0
+
+        return SimpleNamespace(name="extra", tune=note("tune"), capture_graphs=note("capture"))
+
+    first = runner(0)
+    first.replicas = [runner(1)]
+    tune(first, *engines)
+    for engine in engines:
+        engine.close()
+    assert sorted(done) == [(what, index, threads[index]) for what in ("capture", "tune") for index in range(2)]
+
+
 def test_an_error_while_measuring_does_not_cost_the_graphs(caplog: pytest.LogCaptureFixture) -> None:
-    def tune(run_on_device: object) -> None:
+    def fail(run_on_device: object) -> None:
         raise RuntimeError("no room to measure")
 
     engine = Engine(cast(Any, None), 8_192)
-    runner = cast(F5Runner, SimpleNamespace(name="extra", tune=tune, capture_graphs=lambda limit_s, run: 7))
+    runner = SimpleNamespace(name="extra", tune=fail, capture_graphs=lambda limit_s, run: 7)
     with caplog.at_level(logging.INFO):
-        tune_in_background(runner, engine, limit_s=3.0).join(10)
+        tune(runner, engine)
     engine.close()
     assert "it is not measured what is fastest for extra: no room to measure" in caplog.text
     assert "CUDA graphs of 7 sizes are captured for extra" in caplog.text
@@ -84,16 +113,17 @@ def test_an_error_while_capturing_is_logged_and_harms_nothing(caplog: pytest.Log
 
 
 @pytest.mark.parametrize(
-    ("environ", "device", "concurrency"),
+    ("environ", "devices", "concurrency"),
     [
-        ({}, "cpu", 2),
-        ({}, "NVIDIA H100", 32),
-        ({"F5_CONCURRENCY": "2"}, "NVIDIA H100", 2),
-        ({"F5_CONCURRENCY": "4"}, "cpu", 4),
+        ({}, ["cpu"], 2),
+        ({}, ["cuda"], 32),
+        ({}, ["cuda:0", "cuda:1"], 64),
+        ({"F5_CONCURRENCY": "2"}, ["cuda"], 2),
+        ({"F5_CONCURRENCY": "4"}, ["cpu"], 4),
     ],
 )
-def test_a_gpu_has_jobs_enough_unless_the_operator_says_how_many(
-    environ: dict[str, str], device: str, concurrency: int
+def test_gpus_have_jobs_enough_unless_the_operator_says_how_many(
+    environ: dict[str, str], devices: list[str], concurrency: int
 ) -> None:
     settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
-    assert startup._with_concurrency(settings, device).concurrency == concurrency
+    assert startup._with_concurrency(settings, devices).concurrency == concurrency

@@ -48,10 +48,11 @@ from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.f5.vocoder import Vocos
 from f5_worker.models.placement import (
     DTYPES,
+    Device,
     RunOnDevice,
-    choose_device,
     count_bytes,
     device_bytes,
+    devices_at_start,
     fastest_precision,
     name_device,
     name_precision,
@@ -75,6 +76,7 @@ class F5Runner:
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
+        self.replicas: tuple[F5Runner, ...] = ()
         capturer = GraphCapturer() if can_capture(model) else None
         self._step_graphs = StepGraphs(model, capturer) if capturer else None
         self._segment_graphs = SegmentGraphs(model, vocoder, capturer) if capturer else None
@@ -251,45 +253,38 @@ def _without_cudnn() -> AbstractContextManager[None]:
 
 
 def load_runner(settings: Settings) -> F5Runner:
-    """Load the checkpoint that the settings name onto their device.
+    """Load the checkpoint that the settings name onto their first device.
 
     Raises:
         ModelUnavailable: files are missing or do not belong together.
-        HostUnfit: this machine does not have the device.
+        HostUnfit, SettingsInvalid: this machine does not have the device.
     """
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
-    return load_checkpoint(Path(settings.model).name, settings.model_dir or find_model(settings), settings)
+    directory = settings.model_dir or find_model(settings)
+    return load_checkpoint(Path(settings.model).name, directory, settings, devices_at_start(settings)[0])
 
 
-def load_checkpoint(
-    name: str,
-    directory: Path,
-    settings: Settings,
-    run_on_device: RunOnDevice = lambda work: work(),
-) -> F5Runner:
-    """Load the checkpoint in `directory`; any thread may call this.
-
-    Args:
-        run_on_device: runs the part that uses the device; `Engine.run` while jobs run.
+def load_checkpoint(name: str, directory: Path, settings: Settings, device: Device) -> F5Runner:
+    """Load the checkpoint in `directory` onto a device; any thread may call this.
 
     Raises:
-        ModelUnavailable, HostUnfit: as `load_runner`.
+        ModelUnavailable: files are missing or do not belong together.
+        HostUnfit: the attention that the settings ask for does not work there.
         OutOfMemory: the device has no room for it.
     """
-    device = choose_device(settings)
-    precision = fastest_precision(device) if settings.precision == "auto" else settings.precision
+    precision = fastest_precision(device.name) if settings.precision == "auto" else settings.precision
     vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
     def move_to_device() -> F5Runner:
         with translate_cuda_errors():
-            model.to(device, DTYPES[precision])
-            vocoder.to(device)
+            model.to(device.name, DTYPES[precision])
+            vocoder.to(device.name)
         choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
         return F5Runner(name, directory, vocabulary, model, vocoder)
 
-    runner: F5Runner = run_on_device(move_to_device)
+    runner: F5Runner = device.run(move_to_device)
     return runner
 
 

@@ -64,7 +64,10 @@ class Settings(BaseModel):
         False, description="Also use published checkpoints of which no commit and sha256 is known beforehand."
     )
     models_memory_mb: int = Field(
-        12_000, ge=100, le=1_000_000, description="Memory for loaded checkpoints; the least recently used is unloaded."
+        12_000, ge=100, le=1_000_000, description="Memory of each device for checkpoints; the least recently used goes."
+    )
+    gpu_memory_mb: int | None = Field(
+        None, ge=100, le=1_000_000, description="Memory that this worker takes of each GPU at most, beside CUDA's own."
     )
     device: str = Field(
         "auto",
@@ -108,14 +111,12 @@ class Settings(BaseModel):
         le=100_000_000,
         description="Largest response in JSON; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
     )
-
     batch_frames: int = Field(
         8_192,
         ge=4_096,
         le=1_000_000,
         description="Mel frames in one forward of the model, unconditional rows included; bounds its peak memory.",
     )
-
     warm_up_s: float = Field(
         10.0,
         ge=0,
@@ -177,7 +178,6 @@ class Settings(BaseModel):
         False,
         description="Also open private addresses and other ports; the same as RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS.",
     )
-
     check_transcripts: bool = Field(
         True, description="Compare each caller's transcript with what the recogniser hears in the clip."
     )
@@ -338,8 +338,6 @@ def accepted(field: FieldInfo) -> str:
         return f"{low}..{high}"
     if field.annotation is bool:
         return "true | false"
-    if field.examples:
-        return f"such as {field.examples[0]}"
     return "a path" if "Path" in str(field.annotation) else "text"
 
 

@@ -65,6 +65,9 @@ class Recogniser:
 
     Args:
         devices: of the models; none for the CPU. What is asked for goes to the one with the fewest users.
+
+    Attributes:
+        is_kept: it is to be loaded at start and kept; also on a GPU of which a bounded part is used.
     """
 
     def __init__(self, directory: Path, settings: Settings, devices: Sequence[Device] = ()) -> None:
@@ -76,7 +79,9 @@ class Recogniser:
         self._directory = directory
         self._devices = devices
         self._threads = settings.cpu_threads or min(MAX_THREADS, os.cpu_count() or 1)
-        self._idle_s = math.inf if settings.asr_preload or settings.verify else settings.asr_idle_s
+        is_bounded = settings.gpu_memory_mb is not None and any(device.is_gpu for device in devices)
+        self.is_kept = settings.asr_preload or settings.verify or is_bounded
+        self._idle_s = math.inf if self.is_kept else settings.asr_idle_s
         self._max_samples = round(settings.reference_decode_max_s * WHISPER_RATE)
         self._lock = threading.Lock()
         self._models: Sequence[LoadedModel] = ()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from f5_worker.engine.engine import FORWARDS_ON_DEVICE
 from f5_worker.log import logger
 from f5_worker.models.config import read_config
+from f5_worker.models.cuda import memory
 from f5_worker.models.f5 import runner as own
 from f5_worker.models.f5.checkpoint import find_model
-from f5_worker.models.f5.config import unsupported
+from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, unsupported
 from f5_worker.models.placement import Device
 from f5_worker.models.upstream import runner as upstream
 from f5_worker.settings import Settings
@@ -53,6 +56,21 @@ def warm_up(runner: Runner, devices: Sequence[Device]) -> None:
     """Run each kernel once on each device, because the first run is slow."""
     for one, device in zip((runner, *runner.replicas), devices, strict=False):
         one.warm_up(device.run)
+
+
+def bound_memory(runner: Runner, devices: Sequence[Device], settings: Settings) -> None:
+    """Keep to F5_GPU_MEMORY_MB on each GPU; what is loaded by now counts. Nothing else may use the GPUs meanwhile.
+
+    Raises:
+        SettingsInvalid: it is less than the model needs, with what was measured.
+    """
+    if settings.gpu_memory_mb is None or not devices[0].is_gpu:
+        return
+    longest = own.warm_up_segment(MAX_SEGMENT_FRAMES, nfe=1)
+    n_segments = 1 if runner.whole_segments else max(1, settings.batch_frames // longest.forward_frames)
+    n_batches = FORWARDS_ON_DEVICE * settings.batch_frames / (n_segments * longest.forward_frames)
+    for one, device in zip((runner, *runner.replicas), devices, strict=False):
+        device.run(partial(memory.bound_memory, one, [longest] * n_segments, n_batches, settings.gpu_memory_mb))
 
 
 def _load(name: str, directory: Path, settings: Settings, device: Device) -> Runner:

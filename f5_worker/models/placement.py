@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -46,7 +46,7 @@ class Device:
         """Return the device as it is used before it has an owner: by any thread."""
 
         def run(work: Callable[[], Any]) -> Any:
-            with torch.cuda.device(name) if ":" in name else nullcontext():
+            with on_device(torch.device(name)):
                 return work()
 
         return cls(name, run)
@@ -56,6 +56,11 @@ class Device:
         if ":" in self.name:
             run(lambda: torch.cuda.set_device(self.name))
         return replace(self, run=run)
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which this thread's kernels go to a device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def choose_devices(settings: Settings) -> tuple[str, ...]:

@@ -55,8 +55,9 @@ def load_worker(settings: Settings) -> Worker:
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
         HostUnfit: this machine has no GPU, and one is asked for.
-        SettingsInvalid: it has GPUs, but not the one that is asked for; the bucket's variables contradict each other,
-            voices are to be kept in a missing bucket, or the file of pronunciations cannot be used.
+        SettingsInvalid: it has GPUs, but not the one that is asked for, or less of its memory may be used than is
+            needed; the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the file
+            of pronunciations cannot be used.
         StorageFailed: all results are to go to the bucket, and it does not take them.
         InternalError: the decoder of recordings cannot be started.
     """
@@ -72,7 +73,7 @@ def load_worker(settings: Settings) -> Worker:
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
-        from f5_worker.models.load import load, load_default, warm_up  # torch: seconds, not at import
+        from f5_worker.models.load import bound_memory, load, load_default, warm_up  # torch: seconds, not at import
         from f5_worker.models.placement import devices_at_start
         from f5_worker.text.expand.library import load_in_background
         from f5_worker.text.reading import read
@@ -95,8 +96,9 @@ def load_worker(settings: Settings) -> Worker:
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
     devices = [device.owned_by(owner.run) for device, owner in zip(devices, engine.engines, strict=False)]
     recogniser = recogniser_from(settings, devices)
-    if recogniser is not None and (settings.asr_preload or settings.verify):
+    if recogniser is not None and recogniser.is_kept:
         recogniser.preload()
+    bound_memory(runner, devices, settings)
 
     def load_model(name: str, directory: Path) -> Runner:
         """Load a further model while jobs run."""

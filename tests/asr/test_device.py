@@ -108,6 +108,15 @@ class TestBesideJobs:
             assert model.supported_languages == ["en"]
 
 
+@pytest.mark.parametrize(("name", "is_kept"), [("cuda", True), ("cpu", False)])
+def test_it_is_kept_where_the_memory_of_a_gpu_is_bounded(tmp_path: Path, name: str, is_kept: bool) -> None:
+    """What is loaded by now is what the bound is checked with."""
+    directory = write_hugging_face(tmp_path / "whisper", small_whisper())
+    devices = [Device(name, lambda work: work())]
+    assert Recogniser(directory, Settings(gpu_memory_mb=6_000), devices).is_kept == is_kept
+    assert not Recogniser(directory, Settings(), devices).is_kept
+
+
 @pytest.mark.parametrize("is_device", [True, False])
 def test_a_window_of_a_single_frame_has_words(tmp_path: Path, is_device: bool) -> None:
     from faster_whisper.tokenizer import Tokenizer

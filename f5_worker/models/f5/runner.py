@@ -18,6 +18,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
+from f5_worker.errors import OutOfMemory
 from f5_worker.models.config import read_traits
 from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.cuda.errors import translate_cuda_errors
@@ -56,6 +57,7 @@ from f5_worker.models.placement import (
     fastest_precision,
     name_device,
     name_precision,
+    on_device,
 )
 from f5_worker.settings import Settings
 
@@ -173,18 +175,19 @@ class F5Runner:
             run_on_device: runs pieces of a few hundredths of a second; `Engine.run` while jobs run.
         """
         attend, device = self.model.backend.attend, self.model.device
-        if isinstance(attend, ChosenAttention):
-            for measure in unmeasured(attend, AttentionShape.of(self.model), device, cuda_time_us):
-                run_on_device(partial(self._capture, measure))
-        if self._step_graphs:
-            for measure in unmeasured_frames(self._graph_frames, self.model, cuda_time_us):
-                run_on_device(partial(self._capture, measure))
+        with on_device(device):  # kernels are compiled in this thread
+            if isinstance(attend, ChosenAttention):
+                for measure in unmeasured(attend, AttentionShape.of(self.model), device, cuda_time_us):
+                    run_on_device(partial(self._capture, measure))
+            if self._step_graphs:
+                for measure in unmeasured_frames(self._graph_frames, self.model, cuda_time_us):
+                    run_on_device(partial(self._capture, measure))
 
     def capture_graphs(self, limit_s: float, run_on_device: RunOnDevice = lambda work: work()) -> int:
         """Capture CUDA graphs of steps, begins and ends of likely sizes; other sizes work too, slower.
 
         Args:
-            limit_s: begin no capture after so long.
+            limit_s: begin no capture after so long, nor after one that the device had no room for.
             run_on_device: runs one capture, which takes a fiftieth of a second; `Engine.run` while jobs run.
 
         Returns:
@@ -195,7 +198,10 @@ class F5Runner:
         for capture in self._captures():
             if time.monotonic() > until_s:
                 break
-            run_on_device(partial(self._capture, capture))
+            try:
+                run_on_device(partial(self._capture, capture))
+            except OutOfMemory:
+                break
             n_captured += 1
         return n_captured
 
@@ -288,8 +294,7 @@ def load_checkpoint(name: str, directory: Path, settings: Settings, device: Devi
     return runner
 
 
-def warm_up_segment() -> Segment:
-    """Return a segment with a reference of one second of noise and a target of two, in two steps."""
+def warm_up_segment(frames: int = 3 * SAMPLE_RATE // HOP_SAMPLES, nfe: int = 2) -> Segment:
+    """Return a segment with a reference of one second of noise; by default its target is two seconds, in two steps."""
     reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-    frames = 3 * SAMPLE_RATE // HOP_SAMPLES
-    return make_segment(reference, tuple(range(20)), frames, nfe=2, guidance_scale=2.0, sway_coefficient=-1.0, seed=0)
+    return make_segment(reference, tuple(range(20)), frames, nfe=nfe, guidance_scale=2.0, sway_coefficient=-1.0, seed=0)

@@ -14,7 +14,8 @@ import torch
 from bench.devices import start_engines
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.group import EngineGroup
-from f5_worker.errors import OutOfMemory
+from f5_worker.errors import OutOfMemory, SettingsInvalid
+from f5_worker.models.cuda import memory
 from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_torch
 from f5_worker.models.f5.config import PUBLISHED, make_segment
@@ -33,10 +34,11 @@ from f5_worker.models.f5.cuda.size_choice import SIZES, default_frames, unmeasur
 from f5_worker.models.f5.cuda.step_graphs import StepGraphs, graph_sizes
 from f5_worker.models.f5.cuda.tuning import cuda_time_us
 from f5_worker.models.f5.network import Backend, DiT
-from f5_worker.models.f5.runner import load_runner
+from f5_worker.models.f5.runner import F5Runner, load_runner, warm_up_segment
 from f5_worker.models.f5.sampler import Advance, FlowState, Schedule, StepBatch, draw_noise, sample, time_points
 from f5_worker.models.f5.vocoder import Vocos
-from f5_worker.models.placement import choose_devices
+from f5_worker.models.load import bound_memory, load_default, warm_up
+from f5_worker.models.placement import choose_devices, devices_at_start
 from f5_worker.settings import Settings
 from tests.conftest import ROOT
 from tests.models.f5.conftest import randomise
@@ -330,6 +332,31 @@ def test_a_full_gpu_fails_one_job_and_runs_the_next() -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert len(runner.generate(segment)) > 0
+
+
+def test_a_bound_on_memory_holds_and_leaves_room_for_the_largest_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(model="f5-tiny", device="cuda", gpu_memory_mb=100)
+    devices = devices_at_start(settings)
+    runner = load_default(settings, devices)
+    warm_up(runner, devices)
+    assert isinstance(runner, F5Runner)
+    total = torch.cuda.get_device_properties(0).total_memory
+    monkeypatch.setattr(memory, "_budgets", {})
+    with pytest.raises(SettingsInvalid, match=r"F5_GPU_MEMORY_MB=100 is too small: .* set at least \d+") as caught:
+        bound_memory(runner, devices, settings)
+    needed = int(str(caught.value).split("set at least ")[1].split(",")[0])
+    n_graphs = []
+    try:
+        for most in (needed + 50, 100_000):
+            bound_memory(runner, devices, settings.model_copy(update={"gpu_memory_mb": most}))
+            torch.cuda.reset_peak_memory_stats()
+            n_graphs.append(runner.capture_graphs(60.0))
+            assert len(runner.generate(warm_up_segment(4_096))) > 0
+            assert torch.cuda.max_memory_reserved() <= min(most * 1_000_000, total)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    print(f"\nneeded: {needed} MB; graphs in 50 MB more, and without a bound: {n_graphs}")
+    assert n_graphs[0] < n_graphs[1]
 
 
 def test_a_broken_context_is_distinguished_from_a_full_gpu(tmp_path: Path) -> None:

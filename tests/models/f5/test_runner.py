@@ -110,6 +110,19 @@ def test_capturing_is_bounded_in_time_and_runs_on_the_device_thread(
     assert captured[0].rows == SINGLE_SEGMENT_ROWS
 
 
+def test_capturing_ends_where_the_device_has_no_more_room(runner: F5Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured: list[GraphSize | int] = []
+
+    def capture(size: GraphSize | int) -> None:
+        if len(captured) == 3:
+            raise torch.cuda.OutOfMemoryError("no room for another graph")
+        captured.append(size)
+
+    monkeypatch.setattr(runner, "_step_graphs", SimpleNamespace(capture=capture))
+    monkeypatch.setattr(runner, "_segment_graphs", SimpleNamespace(capture=capture))
+    assert runner.capture_graphs(60.0) == len(captured) == 3
+
+
 @pytest.mark.parametrize(
     ("flags", "precision"),
     [

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from f5_worker.errors import HostUnfit, SettingsInvalid
+from f5_worker.log import logger
 from f5_worker.settings import Settings
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -77,6 +78,8 @@ def choose_devices(settings: Settings) -> tuple[str, ...]:
         raise HostUnfit(f"F5_DEVICE={device}, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
     if device == "cuda:all":
         return tuple(f"cuda:{number}" for number in range(n_gpus))
+    if device == "cuda" and n_gpus > 1:
+        logger.info("of %d GPUs the first is used; F5_DEVICE=cuda:all uses all", n_gpus)
     number = device.partition(":")[2]
     if number and int(number) >= n_gpus:
         seen = "1 GPU, cuda:0" if n_gpus == 1 else f"{n_gpus} GPUs, cuda:0 to cuda:{n_gpus - 1}"

@@ -1,22 +1,31 @@
-"""Loading: CUDA graphs are captured while the first jobs run."""
+"""Loading: onto each device, whose CUDA graphs are captured while the first jobs run."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
+import torch
 
+from f5_worker.audio.decode import decode
+from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
+from f5_worker.models import placement
 from f5_worker.models.f5.runner import F5Runner
-from f5_worker.server import startup
-from f5_worker.server.startup import tune_in_background
-from f5_worker.settings import load_settings
+from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.server import liveness, startup
+from f5_worker.server.startup import load_worker, tune_in_background
+from f5_worker.settings import Settings, load_settings
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak
 
 
 def tune(runner: SimpleNamespace, *engines: Engine, flash_attn: Future[bool] | None = None) -> None:
@@ -73,23 +82,32 @@ def test_graphs_are_captured_between_the_steps_of_jobs(caplog: pytest.LogCapture
     assert "CUDA graphs of 7 sizes are captured for extra" in log_of(capture_graphs, caplog)
 
 
-def test_each_device_measures_and_captures_in_its_own_thread() -> None:
+def test_each_device_measures_after_the_other_and_captures_in_its_own_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     engines = [Engine(cast(Any, None), 8_192) for _ in range(2)]
     threads = [engine.run(threading.get_ident) for engine in engines]
-    done: list[tuple[str, int, int]] = []
+    measuring, captured = threading.Lock(), list[tuple[int, int]]()
+
+    def measure(run_on_device: Callable[[Callable[[], None]], None]) -> None:
+        assert measuring.acquire(blocking=False)
+        run_on_device(lambda: time.sleep(0.05))
+        measuring.release()
 
     def runner(index: int) -> SimpleNamespace:
-        def note(what: str) -> Callable[..., int]:
-            return lambda *arguments: done.append((what, index, arguments[-1](threading.get_ident))) or 0
+        def capture(limit_s: float, run_on_device: Callable[[Callable[[], int]], int]) -> int:
+            captured.append((index, run_on_device(threading.get_ident)))
+            return 0
 
-        return SimpleNamespace(name="extra", tune=note("tune"), capture_graphs=note("capture"))
+        return SimpleNamespace(name="extra", tune=measure, capture_graphs=capture)
 
     first = runner(0)
     first.replicas = [runner(1)]
     tune(first, *engines)
     for engine in engines:
         engine.close()
-    assert sorted(done) == [(what, index, threads[index]) for what in ("capture", "tune") for index in range(2)]
+    assert "it is not measured" not in caplog.text
+    assert sorted(captured) == list(enumerate(threads))
 
 
 def test_an_error_while_measuring_does_not_cost_the_graphs(caplog: pytest.LogCaptureFixture) -> None:
@@ -127,3 +145,23 @@ def test_gpus_have_jobs_enough_unless_the_operator_says_how_many(
 ) -> None:
     settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
     assert startup._with_concurrency(settings, devices).concurrency == concurrency
+
+
+@pytest.mark.model
+def test_a_worker_of_several_devices_speaks_what_one_of_a_single_device_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)  # restored afterwards
+    monkeypatch.setattr(liveness, "start", lambda engines: None)
+    settings = Settings(model="f5-tiny", device="cpu", precision="fp32", asr_model="off")
+    request = SynthesizeInput.model_validate(
+        {"text": "One. [pause:200ms] Two.", "voice": "joe", "seed": 1, "nfe_step": 4, "format": "wav"}
+    )
+    spoken = []
+    for n_devices in (1, 2):
+        monkeypatch.setattr(placement, "choose_devices", lambda settings, n=n_devices: ("cpu",) * n)
+        worker = load_worker(settings)
+        reply = speak(Job(request, worker, JobControl(60)))
+        worker.engine.close()
+        assert len(worker.engine.engines) == n_devices
+        assert all(engine.load.n_segments for engine in worker.engine.engines)
+        spoken.append(decode(reply.audio.data or b"", max_bytes=10**9, max_s=3_600).samples)
+    np.testing.assert_allclose(spoken[1], spoken[0], atol=2 / 32_768)

@@ -169,7 +169,7 @@ class PartsProgress:
 
     def __init__(self, report: Callable[[float], None], weights: Sequence[float]) -> None:
         self._report, self._weights, self._shares = report, weights, [0.0] * len(weights)
-        self._done = 0.0
+        self._done, self._total = 0.0, sum(weights)
         self._lock = threading.Lock()
 
     def tell(self, index: int, share: float) -> None:
@@ -177,7 +177,7 @@ class PartsProgress:
         with self._lock:
             self._done += self._weights[index] * (share - self._shares[index])
             self._shares[index] = share
-        self._report(min(1.0, self._done / sum(self._weights)))
+        self._report(min(1.0, self._done / self._total))
 
 
 _NO_JOB = JobControl(UNLIMITED_S)

@@ -41,9 +41,9 @@ class EngineGroup:
         report = partial(_report, control, *share)
         with self._lock:
             owners = self._share_out(segments, len(runners))
-            owned = {
-                owner: [s for s, other in zip(segments, owners, strict=True) if other == owner] for owner in owners
-            }
+            owned: dict[int, list[Segment]] = {}
+            for segment, owner in zip(segments, owners, strict=True):
+                owned.setdefault(owner, []).append(segment)
             progress = PartsProgress(report, [sum(segment.work for segment in part) for part in owned.values()])
             parts = {
                 owner: self.engines[owner].submit(

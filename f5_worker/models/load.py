@@ -26,9 +26,6 @@ def load_default(settings: Settings, devices: Sequence[Device]) -> Runner:
     """Load the checkpoint that the settings name, as `load`."""
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
-    if len(devices) > 1:
-        # A switch of the whole process. Models turn it off while they work, each device's thread at other times.
-        torch.backends.cudnn.enabled = False
     return load(Path(settings.model).name, settings.model_dir or find_model(settings), settings, devices)
 
 
@@ -45,7 +42,9 @@ def load(name: str, directory: Path, settings: Settings, devices: Sequence[Devic
     """
     first, *others = devices
     runner = _load(name, directory, settings, first)
-    if isinstance(runner, own.F5Runner):
+    if others and isinstance(runner, own.F5Runner):
+        # A switch of the whole process. Models turn it off while they work, each device's thread at other times.
+        torch.backends.cudnn.enabled = False
         runner.replicas = tuple(own.load_checkpoint(name, directory, settings, device) for device in others)
     elif others:
         logger.warning("%s uses the first of %d GPUs: f5-tts cannot share their work", name, len(devices))

@@ -48,6 +48,7 @@ from f5_worker.audio.formats import AUDIO_FORMATS  # noqa: E402
 from f5_worker.audio.isolated import POOL, decode  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.engine.engine import Engine  # noqa: E402
+from f5_worker.engine.group import EngineGroup  # noqa: E402
 from f5_worker.engine.scheduler import SMALL_FORWARD_FRAMES  # noqa: E402
 from f5_worker.engine.types import Segment  # noqa: E402
 from f5_worker.models.f5.config import HOP_SAMPLES, mel_frames  # noqa: E402
@@ -100,6 +101,7 @@ class SimulatedDevice:
         self.traits = TextTraits()
         self.attention: dict[str, Any] = {}
         self.device_bytes: tuple[int, int] | None = None
+        self.replicas: list[SimulatedDevice] = []
         self._sound = np.tile(voice, 40)
         self._frame_s, self._beside_s = frame_s, beside_s
         self._free_at = 0.0
@@ -262,7 +264,7 @@ def simulate(
     frame_s, beside_s = (seconds * slower for seconds in device_times())
     device = SimulatedDevice(voice, frame_s, beside_s)
     settings, encoders = Settings(model="f5-tiny", device="cpu"), make_encoders(n_encoders)
-    engine = Engine(device, settings.batch_frames)
+    engine = EngineGroup([Engine(device, settings.batch_frames)])
     models = ModelRegistry(device, {}, lambda *_: device, settings)
     worker = Worker(settings, models, Library(MODEL / "voices", settings), engine, encoders=encoders)
     measure(worker, 2, 2, format)  # reads dictionaries, prepares the voice, starts the processes

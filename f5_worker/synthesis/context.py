@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.encoders import EncoderPool
-from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
@@ -26,6 +26,7 @@ class Worker:
     """The parts of a worker.
 
     Attributes:
+        engine: the devices.
         recogniser, speaker_encoder, bucket: None where there is none.
         encoders: of the files of results.
         bucket_state: `none`, `ok`, or what the check at start found wrong with the bucket.
@@ -36,7 +37,7 @@ class Worker:
     settings: Settings
     models: ModelRegistry
     voices: Library
-    engine: Engine
+    engine: EngineGroup
     recogniser: Recogniser | None = None
     speaker_encoder: SpeakerEncoder | None = None
     bucket: Bucket | None = None

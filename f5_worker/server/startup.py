@@ -94,8 +94,6 @@ def load_worker(settings: Settings) -> Worker:
             loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
-    encoders = EncoderPool(n_encoders([device.name for device in devices], limits().cores))
-    _in_background(encoders.warm_up, "encoders")  # 3 ms for each
     load_in_background()  # so that the first job in a language does not wait for its grammar
     engine = EngineGroup([Engine(one, _batch_frames(one.device, settings)) for one in runners])
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
@@ -129,7 +127,7 @@ def load_worker(settings: Settings) -> Worker:
         recogniser=recogniser,
         speaker_encoder=speaker_encoder_from(settings, devices[0]),
         bucket=bucket,
-        encoders=encoders,
+        encoders=_start_encoders([device.name for device in devices]),
         bucket_state=bucket_state,
         pronunciations=pronunciations,
     )
@@ -140,6 +138,12 @@ def _with_concurrency(settings: Settings, devices: Sequence[str]) -> Settings:
     if devices[0] == "cpu" or "concurrency" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"concurrency": GPU_CONCURRENCY * len(devices)})
+
+
+def _start_encoders(devices: Sequence[str]) -> EncoderPool:
+    encoders = EncoderPool(n_encoders(devices, limits().cores))
+    _in_background(encoders.warm_up, "encoders")  # 3 ms for each
+    return encoders
 
 
 def n_encoders(devices: Sequence[str], cores: float) -> int:

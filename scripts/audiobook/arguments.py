@@ -85,7 +85,7 @@ def chapter_numbers(only: str | None, n_chapters: int) -> list[int]:
         return list(range(1, n_chapters + 1))
     found: set[int] = set()
     for part in only.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= n_chapters:
             raise BookError(f"--only {only}: use numbers from 1 to {n_chapters}, such as 1,3-5")

@@ -258,7 +258,7 @@ def _network_faults(place: str) -> Iterator[None]:
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
     value = response.headers.get("Retry-After", "")
-    return min(float(value), MAX_WAIT_S) if value.isdigit() else 0.0
+    return min(float(value), MAX_WAIT_S) if value.isascii() and value.isdigit() else 0.0
 
 
 def _parsed(data: bytes) -> Any:

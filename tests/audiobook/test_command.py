@@ -140,7 +140,7 @@ def test_more_jobs_wait_in_a_queue_than_at_a_server() -> None:
 def test_only() -> None:
     assert chapter_numbers(None, 3) == [1, 2, 3]
     assert chapter_numbers("3, 1-2,2", 3) == [1, 2, 3]
-    for wrong in ("0", "4", "3-2", "x", "", "1-4"):
+    for wrong in ("0", "4", "3-2", "x", "", "1-4", "²", "9" * 5_000):
         with pytest.raises(BookError, match="--only"):
             chapter_numbers(wrong, 3)
 

@@ -82,6 +82,11 @@ def test_the_server_says_when_to_try_again(endpoint: Endpoint, monkeypatch: pyte
     assert time.monotonic() - begun >= 0.3
 
 
+def test_a_time_that_is_no_number_is_none(endpoint: Endpoint) -> None:
+    endpoint.faults.append(answer(503, headers={"Retry-After": "²"}))
+    assert speak(endpoint)
+
+
 @pytest.mark.parametrize("queue", [True, False])
 @pytest.mark.parametrize(
     ("error", "attempts"),

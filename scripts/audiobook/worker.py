@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 
@@ -60,6 +61,9 @@ class Worker(Protocol):
         Raises:
             JobFailedError, TransientError: it failed.
         """
+
+    async def voice(self, name: str, key: str | None) -> Json:
+        """Return what is known of a voice; `key` is the caller's `voices_key`. Raises as `run`."""
 
     async def download(self, url: str) -> bytes:
         """Return a file of a result that is in a bucket."""
@@ -122,10 +126,19 @@ class _Http:
     def __init__(self, session: aiohttp.ClientSession, bucket: aiohttp.ClientSession, base: str) -> None:
         self._session, self._bucket, self._base = session, bucket, base
 
-    async def ask(self, method: str, path: str, body: Json | None = None, limit_s: float = REQUEST_S) -> Json:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        limit_s: float = REQUEST_S,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
         timeout = aiohttp.ClientTimeout(total=limit_s, sock_connect=REQUEST_S)
         with _network_faults(self._base):
-            async with self._session.request(method, self._base + path, json=body, timeout=timeout) as response:
+            async with self._session.request(
+                method, self._base + path, json=body, timeout=timeout, headers=headers
+            ) as response:
                 answer = _parsed(await response.read())
                 message = _message(answer)
                 if response.ok and isinstance(answer, dict):
@@ -168,6 +181,12 @@ class RunPodQueue:
             raise LostRunError("the job completed without its result")
         return output
 
+    async def voice(self, name: str, key: str | None) -> Json:
+        """Return what is known of a voice."""
+        asked = {"action": "voices.get", "name": name, "voices_key": key}
+        found: Json = (await self.run({field: value for field, value in asked.items() if value is not None}))["voice"]
+        return found
+
     async def download(self, url: str) -> bytes:
         """Return a file of a result that is in a bucket."""
         return await self._http.download(url)
@@ -205,6 +224,12 @@ class HttpServer:
         """Send a request and wait for its response."""
         fields = {name: value for name, value in job.items() if name != "action"}
         return await self._http.ask("POST", f"/v1/{job.get('action', 'synthesize')}", fields, SYNTHESIS_S)
+
+    async def voice(self, name: str, key: str | None) -> Json:
+        """Return what is known of a voice."""
+        headers = {} if key is None else {"X-Voices-Key": key}
+        found: Json = (await self._http.ask("GET", f"/v1/voices/{quote(name, safe='')}", headers=headers))["voice"]
+        return found
 
     async def download(self, url: str) -> bytes:
         """Return a file of a result that is in a bucket."""

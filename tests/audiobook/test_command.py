@@ -18,7 +18,7 @@ from scripts.audiobook.command import main
 from scripts.audiobook.model import BookError
 from tests.audiobook.endpoint import Body, Endpoint, speech
 from tests.audiobook.epubs import jpeg, page, write_epub
-from tests.conftest import ROOT
+from tests.conftest import ROOT, full_disk
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_from_a_book_to_its_files(endpoint: Endpoint, book: Path, capsys: pytest
     assert "A Book, by Ann Author" in shown
     assert "about 11 s of audio" in shown
     assert "note: a warning" in shown
-    assert {job["voice"] for job in endpoint.jobs} == {"ann"}
-    assert {job["language"] for job in endpoint.jobs} == {"en"}
+    assert {job["voice"] for job in endpoint.jobs if "text" in job} == {"ann"}
+    assert {job["language"] for job in endpoint.jobs if "text" in job} == {"en"}
 
 
 def cover(book: Path) -> Path:
@@ -83,6 +83,47 @@ def test_pieces_that_failed_are_tried_again_and_only_they(
     before = len(endpoint.spoken)
     assert run(book) == 0
     assert endpoint.spoken[before:] == ["The second text."]
+
+
+def test_a_voice_that_was_replaced_meanwhile_speaks_all(
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    created_at, refused = "2026-01-01", "second"
+
+    def work(fields: Body) -> Body:
+        if fields.get("action") == "voices.get":
+            return {"voice": {"name": "ann", "bytes": 5, "created_at": created_at}}
+        is_bad = "action" not in fields and refused in fields["text"]
+        return {"error": "TEXT_UNSPEAKABLE: no"} if is_bad else speech(fields)
+
+    endpoint.work = work
+    assert run(book) == 1
+    created_at, refused = "2026-02-02", "none"
+    before = len(endpoint.spoken)
+    assert run(book) == 0
+    assert len(endpoint.spoken) - before == 5
+    assert "note: the voice was replaced since; 4 pieces are spoken again" in capsys.readouterr().out
+    assert run(book, "--only", "2", "--seed", "3") == 0
+    assert len(endpoint.spoken) - before == 7
+
+
+@pytest.mark.parametrize("n_bytes", [10, 5_000], ids=["of a piece", "of the audiobook"])
+def test_on_a_full_disk_what_is_there_is_kept(
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str], n_bytes: int
+) -> None:
+    audiobook = book.with_suffix(".m4b")
+    audiobook.write_bytes(b"an earlier one")
+    if n_bytes > 10:
+        assert run(book, "--out", str(book.with_name("other.m4b")), "--work", str(book.parent / "w")) == 0
+    with full_disk(n_bytes):
+        assert run(book, "--work", str(book.parent / "w")) == 1
+    shown = capsys.readouterr().err
+    assert "File too large" in shown
+    assert "Traceback" not in shown
+    assert audiobook.read_bytes() == b"an earlier one"
+    assert not [path for path in book.parent.rglob("*") if path.name.endswith(".part")]
+    assert run(book, "--work", str(book.parent / "w")) == 0
+    assert len(MP4(audiobook).chapters) == 2
 
 
 def test_a_dry_run_speaks_nothing(endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]) -> None:

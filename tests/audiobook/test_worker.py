@@ -54,6 +54,12 @@ def test_an_action_is_an_address_of_the_http_server(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("queue", [True, False])
+def test_a_voice(endpoint: Endpoint, queue: bool) -> None:
+    assert ask(endpoint, lambda worker: worker.voice("ä/b", "a secret"), queue=queue)["bytes"] == 1_000
+    assert endpoint.jobs == [{"action": "voices.get", "name": "ä/b", "voices_key": "a secret"}]
+
+
+@pytest.mark.parametrize("queue", [True, False])
 @pytest.mark.parametrize("fault", [answer(429), answer(502, text="<html>"), answer(200, text="no JSON"), drop])
 def test_what_may_pass_is_tried_again(endpoint: Endpoint, fault: Fault, queue: bool) -> None:
     endpoint.faults.extend([fault, fault])

@@ -73,6 +73,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quality", choices=("fast", "balanced", "best"))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--on-overrun", choices=("shorten_pause", "overlap", "fail"), default="shorten_pause")
+    parser.add_argument("--max-delay", type=float, metavar="S", help="no line starts later: it overlaps the one before")
     parser.add_argument("--original-sound", choices=("duck", "remove", "keep"), default="duck")
     parser.add_argument("--captions", help="subtitles of the new sound beside --out: any of srt,vtt,ass,csv,json")
     arguments = parser.parse_args(argv)
@@ -105,7 +106,7 @@ def build_input(arguments: argparse.Namespace) -> dict[str, Any]:
         "language": arguments.language,
         "quality": arguments.quality,
         "seed": arguments.seed,
-        "fit": {"on_overrun": arguments.on_overrun},
+        "fit": {"on_overrun": arguments.on_overrun, "max_delay_s": arguments.max_delay},
         "loudness": "source",
         "format": "flac",
         "allow_reencode": True,

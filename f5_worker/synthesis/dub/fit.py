@@ -142,7 +142,8 @@ def _next_apart(shown: NDArray[np.float64], index: int) -> int | None:
 def _are_apart(one: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which of other cues, starts and ends `[n, 2]`, are not spoken together with one, `[2]`."""
     shared_s = np.minimum(one[1], others[:, 1]) - np.maximum(one[0], others[:, 0])
-    return shared_s <= TOGETHER_SHARE * np.minimum(one[1] - one[0], others[:, 1] - others[:, 0])
+    apart: NDArray[np.bool_] = shared_s <= TOGETHER_SHARE * np.minimum(one[1] - one[0], others[:, 1] - others[:, 0])
+    return apart
 
 
 def _check_fit(cues: Sequence[Cue], lines: Sequence[FittedLine], policy: FitInput) -> None:

@@ -172,7 +172,8 @@ class HttpRunner:
         except requests.RequestException as error:
             raise SayError(f"{address}: {type(error).__name__}") from None
         if not response.ok:
-            raise SayError(_error_of(state) or f"{address} answered {response.status_code}")
+            hint = "; --url takes the HTTP server (make serve-http)" if response.status_code == 404 else ""
+            raise SayError(_error_of(state) or f"{address} answered {response.status_code}{hint}")
         return state
 
 

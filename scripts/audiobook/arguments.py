@@ -20,6 +20,7 @@ PIECE_CHARS = 1_500  # some 100 s: half of what fits a response of 10 MB as flac
 QUEUED_JOBS = 64  # on two GPUs: a worker speaks 32 together
 HTTP_JOBS = 8
 MAX_JOBS = 500
+AUDIOBOOKS = (".m4b", ".m4a", ".mp4")
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -68,6 +69,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--voice is needed to speak")
     if not (arguments.endpoint or arguments.url or arguments.dry_run):
         parser.error("--endpoint or --url is needed to speak")
+    if arguments.out is not None and arguments.out.suffix.lower() not in AUDIOBOOKS:
+        parser.error(f"--out must end in one of {', '.join(AUDIOBOOKS)}; --chapters writes mp3")
     if arguments.jobs is None:
         arguments.jobs = QUEUED_JOBS if arguments.endpoint else HTTP_JOBS
     if not 1 <= arguments.jobs <= MAX_JOBS or not 100 <= arguments.piece_chars <= 15_000:

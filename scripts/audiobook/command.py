@@ -145,7 +145,7 @@ class Run:
         self._store.voices = asyncio.run(self._describe_voices(jobs))
         now = self._missing(jobs)
         if len(now) > len(missing):
-            print(f"note: the voice was replaced since; {len(now) - len(missing)} pieces are spoken again")
+            print(f"note: the voice was replaced since; pieces to be spoken again: {len(now) - len(missing)}")
         return now
 
     def _find(self, job: SpeechJob) -> SpokenPiece | None:
@@ -202,7 +202,11 @@ class Run:
         """Ask whether to start, where there is someone to ask."""
         if self._arguments.yes or not sys.stdin.isatty():
             return
-        if input("Speak it? [Y/n] ").strip().lower() not in ("", "y", "yes"):
+        try:
+            answer = input("Speak it? [Y/n] ")
+        except EOFError:
+            answer = "n"
+        if answer.strip().lower() not in ("", "y", "yes"):
             raise BookError("not started")
 
     async def _speak(self, jobs: list[SpeechJob], missing: list[SpeechJob]) -> list[Failure]:

@@ -32,6 +32,7 @@ MAX_LOST_POLLS = 20  # in a row, before a job counts as lost
 REQUEST_S = 60.0
 SYNTHESIS_S = 3_600.0  # the HTTP server answers when the speech is done
 CANCEL_S = 10.0
+NOT_FOUND = "--endpoint takes the id of an endpoint, --url the HTTP server (make serve-http)"
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _SHOWN_CHARS = 300
 
@@ -149,7 +150,8 @@ class _Http:
                     raise LostRunError("the queue does not know the job any more")
                 if response.ok or response.status in _TRANSIENT_STATUSES:
                     raise TransientError(f"{self._base} answered {response.status} {message}", _retry_after(response))
-                raise JobFailedError(message or f"{self._base}{path} answered {response.status}")
+                hint = f"; {NOT_FOUND}" if response.status == 404 else ""
+                raise JobFailedError(message or f"{self._base}{path} answered {response.status}{hint}")
 
     async def download(self, url: str) -> bytes:
         with _network_faults("the bucket"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def test_a_voice_that_was_replaced_meanwhile_speaks_all(
     before = len(endpoint.spoken)
     assert run(book) == 0
     assert len(endpoint.spoken) - before == 5
-    assert "note: the voice was replaced since; 4 pieces are spoken again" in capsys.readouterr().out
+    assert "note: the voice was replaced since; pieces to be spoken again: 4" in capsys.readouterr().out
     assert run(book, "--only", "2", "--seed", "3") == 0
     assert len(endpoint.spoken) - before == 7
 
@@ -188,12 +189,32 @@ def test_only() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["a.epub"], ["a.epub", "--url", "u"], ["a.epub", "--voice", "v"], ["a.txt", "--dry-run", "--jobs", "0"]],
+    [
+        ["a.epub"],
+        ["a.epub", "--url", "u"],
+        ["a.epub", "--voice", "v"],
+        ["a.txt", "--dry-run", "--jobs", "0"],
+        ["a.txt", "--dry-run", "--out", "a.mp3"],
+    ],
 )
 def test_what_is_missing_is_said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse_arguments(arguments)
     assert "error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 1), ("\x04", 1)])
+def test_on_a_terminal_it_asks_before_it_speaks(
+    endpoint: Endpoint, book: Path, monkeypatch: pytest.MonkeyPatch, typed: str, code: int
+) -> None:
+    """The last one is the end of the input, by Ctrl-D."""
+    leader, terminal = os.openpty()
+    os.write(leader, typed.encode())
+    with open(terminal, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert run(book) == code
+    os.close(leader)
+    assert bool(endpoint.spoken) is (code == 0)
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def test_only_what_the_worker_did_is_tried_again(endpoint: Endpoint, error: str,
     assert endpoint.paths["run" if queue else "v1"] == attempts
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "key"), (403, "key"), (404, "404")])
+@pytest.mark.parametrize(("status", "words"), [(401, "key"), (403, "key"), (404, r"404; .*make serve-http")])
 def test_what_stays_is_said_at_once(endpoint: Endpoint, status: int, words: str) -> None:
     endpoint.faults.append(answer(status))
     with pytest.raises(JobFailedError, match=words):

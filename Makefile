@@ -14,6 +14,7 @@
 # make hostile  inputs made to harm, two at a time beside honest jobs
 # make fuzz     everything that reads what a caller sent
 # make chaos    kills at random moments; disks, APIs, clocks and GPUs that fail
+# make resume   20 kills of a batch, a part of make chaos
 # make agents   pipecat's and livekit's plug-ins for ElevenLabs against the HTTP server
 # make mutants  mutation testing of the critical files: half an hour
 # make fresh-machine  the README's commands on bare Debian 12, Debian 13 and Ubuntu 24.04: root, debootstrap, an hour
@@ -33,7 +34,7 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http bench-scale
-.PHONY: bench-verified bench-verify lock sbom audit pin-base docs clean soak hostile fuzz chaos mutants fresh-machine image-test page-test
+.PHONY: bench-verified bench-verify lock sbom audit pin-base docs clean soak hostile fuzz chaos resume mutants fresh-machine image-test page-test
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -76,6 +77,10 @@ bench-verify: $(VENV)/.test
 soak hostile fuzz chaos: $(VENV)/.test
 	$(PY) bench/$@.py
 	$(PY) scripts/document.py
+
+chaos: resume
+resume: $(VENV)/.test
+	RESUME_KILLS=20 $(PY) -m pytest -q tests/e2e/test_resume.py
 
 # In no lock, nor beside it: their requirements are others.
 agents: $(VENV)/.test

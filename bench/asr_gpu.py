@@ -94,10 +94,10 @@ class StandInTokenizer:
 class CertainWhisper(DeviceWhisper):
     """A recogniser of random weights that is certain of each token."""
 
-    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
         """Return the times of random attention."""
-        found = super().force(audio, tokens, language)
-        return TokenTimes(found.starts_s, np.ones_like(found.probabilities))
+        found = super().force(audio, texts, language)
+        return [TokenTimes(times.starts_s, np.ones_like(times.probabilities)) for times in found]
 
 
 def random_runner(name: str, device: str, dtype: torch.dtype) -> WhisperRunner:

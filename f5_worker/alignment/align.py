@@ -76,7 +76,7 @@ class WhisperAligner:
         with self._loaded_model() as model:
             if self._language not in model.supported_languages:
                 return None
-            tokens = align_tokens(model, self._language, to_whisper_rate(samples), text)
+            (tokens,) = align_tokens(model, self._language, to_whisper_rate(samples), [text])
         if tokens is None:
             return None
         confidences = [tokens.confidence(*word) if word else None for word in words]
@@ -145,23 +145,35 @@ class AlignedTokens:
         return self.probabilities[(self.char_spans[:, 0] < end) & (self.char_spans[:, 1] > begin)]
 
 
-def align_tokens(model: LoadedModel, language: str, audio: Samples, text: str) -> AlignedTokens | None:
-    """Return token times; None if sound or text exceed Whisper's window, or the text is too long for the sound.
+def align_tokens(model: LoadedModel, language: str, audio: Samples, texts: Sequence[str]) -> list[AlignedTokens | None]:
+    """Return the token times of each of several texts in one sound.
 
     Args:
         language: ISO 639-1, one that the model knows.
         audio: `[nw]` at 16 kHz.
-        text: as spoken in it.
+        texts: what is spoken in it, or may be.
+
+    Returns:
+        None for a text that is too long for the sound, and for all if text or sound exceed Whisper's window.
     """
     frames = -(-len(audio) // FRAME_SAMPLES)
-    spaced = " " + re.sub(r"\s", " ", text)  # as in Whisper's training: a word's token begins with its space
-    encoding = model.hf_tokenizer.encode(spaced, add_special_tokens=False)
-    if frames > MAX_FRAMES or len(encoding.ids) > min(MAX_TEXT_TOKENS, frames // 2):
-        return None
-    found = model.force(audio, encoding.ids, language)
-    char_spans = [(_skip_space(spaced, *offsets) - 1, offsets[1] - 1) for offsets in encoding.offsets]
-    return AlignedTokens(np.array(char_spans), found.starts_s, found.probabilities)
+    if frames > MAX_FRAMES:
+        return [None] * len(texts)
+    # As in Whisper's training: a word's token begins with its space.
+    spaced = [" " + re.sub(r"\s", " ", text) for text in texts]
+    encodings = [model.hf_tokenizer.encode(text, add_special_tokens=False) for text in spaced]
+    fitting = [
+        index for index, encoding in enumerate(encodings) if len(encoding.ids) <= min(MAX_TEXT_TOKENS, frames // 2)
+    ]
+    found: list[AlignedTokens | None] = [None] * len(texts)
+    if fitting:
+        forced = model.force(audio, [encodings[index].ids for index in fitting], language)
+        for index, times in zip(fitting, forced, strict=True):
+            char_spans = _char_spans(spaced[index], encodings[index].offsets)
+            found[index] = AlignedTokens(char_spans, times.starts_s, times.probabilities)
+    return found
 
 
-def _skip_space(text: str, begin: int, end: int) -> int:
-    return end - len(text[begin:end].lstrip())
+def _char_spans(spaced: str, offsets: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """Return the characters `[t, 2]` of tokens in the text without its first space, and without those of words."""
+    return np.array([(end - len(spaced[begin:end].lstrip()) - 1, end - 1) for begin, end in offsets])

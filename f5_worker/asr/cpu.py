@@ -21,16 +21,18 @@ FRAMES_PER_STEP = 2  # of the encoder
 class CpuWhisper(WhisperModel):  # type: ignore[misc]
     """faster-whisper's model, which can also be forced to decode a text: a `LoadedModel`."""
 
-    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
-        """Decode the tokens of a text; see `LoadedModel.force`."""
+    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
+        """Decode the tokens of texts; see `LoadedModel.force`."""
         mel = self._log_mel(audio)
         frames = mel.shape[1]
         # Only the sound itself: padded to 30 s, as in Whisper's training, it takes longer and is no better.
         encoded = self.model.encode(get_ctranslate2_storage(np.pad(mel, ((0, 0), (0, frames % 2)))[None]))
-        result = self.model.align(encoded, self._tokenizer(language).sot_sequence, [list(tokens)], frames)[0]
-        indices, steps = np.array(result.alignments).T
-        starts = [steps[indices == token].min() for token in range(len(tokens) + 1)]
-        return TokenTimes(np.array(starts) * STEP_S, np.array(result.text_token_probs))
+        if len(texts) > 1:
+            encoded = get_ctranslate2_storage(np.repeat(np.array(encoded), len(texts), axis=0))
+        results = self.model.align(
+            encoded, self._tokenizer(language).sot_sequence, [list(text) for text in texts], frames
+        )
+        return [_token_times(result, len(text)) for result, text in zip(results, texts, strict=True)]
 
     def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
         """Transcribe a clip as a whole; see `LoadedModel.transcribe_clip`."""
@@ -56,3 +58,9 @@ class CpuWhisper(WhisperModel):  # type: ignore[misc]
 
     def _tokenizer(self, language: str) -> Tokenizer:
         return Tokenizer(self.hf_tokenizer, self.model.is_multilingual, task="transcribe", language=language)
+
+
+def _token_times(result: Any, n_tokens: int) -> TokenTimes:
+    indices, steps = np.array(result.alignments).T
+    starts = [steps[indices == token].min() for token in range(n_tokens + 1)]
+    return TokenTimes(np.array(starts) * STEP_S, np.array(result.text_token_probs))

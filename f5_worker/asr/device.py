@@ -56,13 +56,16 @@ class DeviceWhisper:
         """Return the languages that it knows."""
         return self._vocabulary.languages
 
-    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
-        """Decode the tokens of a text; see `LoadedModel.force`."""
+    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
+        """Decode the tokens of texts; see `LoadedModel.force`."""
         vocabulary = self._vocabulary
         prompt = (*vocabulary.prompt(language), vocabulary.no_timestamps)
         steps = -(-len(audio) // FRAME_SAMPLES) // 2
-        found = self._alignments.align(audio, ForcedText(prompt, tuple(tokens), vocabulary.end, steps))
-        return TokenTimes(np.asarray(found.starts * STEP_S, np.float64), found.probabilities.astype(np.float64))
+        forced = [ForcedText(prompt, tuple(text), vocabulary.end, steps) for text in texts]
+        return [
+            TokenTimes(np.asarray(found.starts * STEP_S, np.float64), found.probabilities.astype(np.float64))
+            for found in self._alignments.align(audio, forced)
+        ]
 
     def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
         """Transcribe a clip as a whole; see `LoadedModel.transcribe_clip`."""

@@ -63,12 +63,12 @@ class LoadedModel(Protocol):
     def supported_languages(self) -> list[str]:
         """Return the ISO 639-1 codes of the languages that it knows."""
 
-    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
-        """Decode the tokens of a text that is spoken in the sound, and return where.
+    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
+        """Decode the tokens of each text as if it were spoken in the sound, and return where.
 
         Args:
             audio: `[nw]` at 16 kHz, at most MAX_FRAMES of it.
-            tokens: at most MAX_TEXT_TOKENS, and at most one for each encoder step.
+            texts: of each at most MAX_TEXT_TOKENS, and at most one for each encoder step.
             language: one that the model knows.
         """
 

@@ -7,7 +7,7 @@ passes without a search for a transcript, which takes ten times as long. The sam
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,7 @@ from f5_worker.verification.compare import Difference, WordSounds, compare
 from f5_worker.verification.evidence import SoundProfile, WordEvidence, weigh
 from f5_worker.verification.faults import acoustic_faults, is_doubtful, word_faults
 from f5_worker.verification.forms import SpokenWord, sound_alike, sound_distance, spoken_words
-from f5_worker.verification.rivals import rival_texts
+from f5_worker.verification.rivals import Rival, rival_texts
 from f5_worker.verification.thresholds import VERIFICATION
 
 # Of the sum by which takes are compared, beside the word error rate: of each kind of fault, and of words that the
@@ -103,7 +103,7 @@ class SpeechVerifier:
         if not sound.sound_s:
             return SpeechVerdict(1.0, len(written), ("silence",), "", SILENCE_BADNESS)
         audio = to_whisper_rate(samples)
-        tokens = self._align(audio, text)
+        (tokens,) = self._align(audio, [text])
         evidence = None if tokens is None else weigh(text, tokens, sound)
         if evidence is not None and not is_doubtful(evidence, sound):
             return _verdict(written, [], [], text, evidence)
@@ -119,28 +119,27 @@ class SpeechVerifier:
         if evidence is not None:
             faults += acoustic_faults(evidence, sound, [_span(one, written) for one in found if one.n_written])
             if not faults:
-                faults += self._rival_faults(audio, text, evidence, reference_transcript.split())
+                rivals = list(rival_texts(text, evidence, reference_transcript.split()))
+                faults += self._rival_faults(audio, rivals, evidence.tokens.log_likelihood)
         return _verdict(written, found, faults, heard, evidence)
 
-    def _align(self, audio: Samples, text: str) -> AlignedTokens | None:
+    def _align(self, audio: Samples, texts: Sequence[str]) -> list[AlignedTokens | None]:
         with self._recogniser.loaded_model() as model:
-            return align_tokens(model, self._language, audio, text)
+            return align_tokens(model, self._language, audio, texts)
 
     def _exceeds(self, found: Sequence[Difference], n_written: int) -> bool:
         return _errors(found) > self._limits.max_wer * n_written or _run(found) > self._limits.max_run
 
-    def _rival_faults(
-        self, audio: Samples, text: str, evidence: WordEvidence, reference: Sequence[str]
-    ) -> Iterator[str]:
-        """Yield the fault of another text that the sound says about as likely as its own."""
-        for rival in rival_texts(text, evidence, reference):
-            cancellation.check()
-            tokens = self._align(audio, rival.text)
-            if tokens is None:  # it has more words than the sound has room for
-                continue
-            if tokens.log_likelihood - evidence.tokens.log_likelihood >= rival.min_log_ratio:
-                yield rival.fault
-                return
+    def _rival_faults(self, audio: Samples, rivals: Sequence[Rival], log_likelihood: float) -> list[str]:
+        """Return the fault of the other text that the sound says about as likely as its own, if there is one."""
+        cancellation.check()
+        aligned = self._align(audio, [rival.text for rival in rivals])
+        margins = [
+            (tokens.log_likelihood - log_likelihood - rival.min_log_ratio, rival.fault)
+            for rival, tokens in zip(rivals, aligned, strict=True)
+            if tokens is not None  # else it has more words than the sound has room for
+        ]
+        return [fault for margin, fault in sorted(margins)[-1:] if margin >= 0.0]
 
 
 def _texts(words: Sequence[SpokenWord]) -> list[str]:

@@ -79,8 +79,8 @@ class TestBesideJobs:
         whisper = DeviceWhisper.load(directory, "cpu", engine.run)
         clip = noise(1.0)[:16_000]
         with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda n: whisper.force(clip, range(n), "en"), range(3, 11)))
-        assert [len(times.starts_s) for times in found] == list(range(4, 12))
+            found = list(threads.map(lambda n: whisper.force(clip, [range(n), range(2)], "en"), range(3, 11)))
+        assert [[len(times.starts_s) for times in both] for both in found] == [[n, 3] for n in range(4, 12)]
         assert runner.threads == {"device"}
         assert 0 < runner.n_steps < 1_000
 
@@ -258,3 +258,17 @@ class TestReal:
         for word, other in zip(ours, theirs, strict=True):
             assert (word.start_s, word.end_s) == (other.start_s, other.end_s)
             assert word.confidence == pytest.approx(other.confidence, abs=1e-3)
+
+    @pytest.mark.parametrize("kind", ["device", "cpu"])
+    def test_texts_together_are_aligned_as_alone(self, device_whisper: DeviceWhisper, kind: str) -> None:
+        from tests.speak import speak
+
+        text = "Of the two men, one was late."
+        model = device_whisper if kind == "device" else cpu_whisper()
+        audio = np.asarray(soxr.resample(speak(text).samples, SAMPLE_RATE, 16_000), np.float32)
+        texts = [model.hf_tokenizer.encode(f" {said}", add_special_tokens=False).ids for said in (text, "Of the two")]
+        for together, alone in zip(
+            model.force(audio, texts, "en"), [model.force(audio, [said], "en")[0] for said in texts], strict=True
+        ):
+            assert together.starts_s.tolist() == alone.starts_s.tolist()
+            assert together.probabilities.tolist() == pytest.approx(alone.probabilities.tolist(), abs=1e-3)

@@ -41,6 +41,7 @@ class PretendRecogniser:
         self.heard, self.probabilities, self.n_searches = heard, probabilities, 0
         self.of_more_words = 0.01
         self.hf_tokenizer = self
+        self._words: list[str] = []
 
     @contextlib.contextmanager
     def loaded_model(self) -> Iterator[PretendRecogniser]:
@@ -50,13 +51,16 @@ class PretendRecogniser:
         return language.split("-")[0] in self.supported_languages
 
     def encode(self, text: str, **_: Any) -> SimpleNamespace:
-        self._words = re.findall(r"\S+", text)
-        offsets = [match.span() for match in re.finditer(r" \S+", text)]
-        return SimpleNamespace(ids=list(range(len(offsets))), offsets=offsets)
+        ids = range(len(self._words), len(self._words) + len(text.split()))
+        self._words += text.split()
+        return SimpleNamespace(ids=list(ids), offsets=[match.span() for match in re.finditer(r" \S+", text)])
 
-    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
+        return [self._force(tokens) for tokens in texts]
+
+    def _force(self, tokens: Sequence[int]) -> TokenTimes:
         starts_s = np.arange(len(tokens) + 1) * WORD_S + LAG_S
-        found = [self.probabilities.get(word.strip(",."), 0.95) for word in self._words]
+        found = [self.probabilities.get(self._words[token].strip(",."), 0.95) for token in tokens]
         n_more = len(found) - len(TEXT.split())
         return TokenTimes(starts_s, np.array(found[: len(found) - n_more] + [self.of_more_words] * n_more))
 

@@ -51,18 +51,18 @@ class AlignmentBatcher:
         self._lock = threading.Lock()
         self._waiting: deque[_Request] = deque()
 
-    def align(self, clip: Samples, text: ForcedText) -> ForcedAlignment:
-        """Decode a text against its clip, `[nw]` at 16 kHz; wait for the device without keeping it from other work.
+    def align(self, clip: Samples, texts: Sequence[ForcedText]) -> list[ForcedAlignment]:
+        """Decode texts against a clip, `[nw]` at 16 kHz; wait for the device without keeping it from other work.
 
         Raises:
             OutOfMemory, GpuLost: errors of the device.
         """
-        request = _Request(clip, text)
+        requests = [_Request(clip, text) for text in texts]
         with self._lock:
-            self._waiting.append(request)
-        while request.begun is None:  # the batch before may have been full
+            self._waiting.extend(requests)
+        while any(request.begun is None for request in requests):  # the batch before may have been full
             self._run_on_device(self._begin_batch)
-        return request.result()
+        return [request.result() for request in requests]
 
     def _begin_batch(self) -> None:
         with self._lock:

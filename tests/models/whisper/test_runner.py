@@ -126,13 +126,22 @@ class TestBatches:
         batcher = AlignmentBatcher(runner, device.run)
         runner.go_on.clear()
         with ThreadPoolExecutor(len(CLIPS)) as threads:
-            pending = [threads.submit(batcher.align, CLIPS[0], TEXTS[0])]
+            pending = [threads.submit(batcher.align, CLIPS[0], TEXTS[:1])]
             assert runner.begun.wait(20)
-            pending += [threads.submit(batcher.align, *pair) for pair in zip(CLIPS[1:], TEXTS[1:], strict=True)]
+            pending += [
+                threads.submit(batcher.align, clip, [text]) for clip, text in zip(CLIPS[1:], TEXTS[1:], strict=True)
+            ]
             while len(batcher._waiting) < len(CLIPS) - 1:
                 pass
             runner.go_on.set()
-            return [future.result(20) for future in pending]
+            return [alignment for future in pending for alignment in future.result(20)]
+
+    def test_texts_of_a_clip_share_a_pass(self) -> None:
+        runner = self.Runner()
+        found = AlignmentBatcher(runner, self.Device().run).align(CLIPS[0], [TEXTS[0], replace(TEXTS[0], tokens=(5,))])
+        assert runner.batches == [2]
+        assert [len(alignment.starts) for alignment in found] == [TOKENS[0] + 1, 2]
+        assert_equal(found[0], small_runner().align(CLIPS[:1], TEXTS[:1]).result(0))
 
     def test_texts_that_wait_together_share_a_pass(self) -> None:
         runner, device = self.Runner(), self.Device()
@@ -159,9 +168,9 @@ class TestBatches:
         runner = self.Runner(max_rows=0)
         batcher = AlignmentBatcher(runner, self.Device().run)
         with pytest.raises(OutOfMemory):
-            batcher.align(CLIPS[0], TEXTS[0])
+            batcher.align(CLIPS[0], TEXTS[:1])
         runner.max_rows = 1
-        assert len(batcher.align(CLIPS[0], TEXTS[0]).starts) == TOKENS[0] + 1
+        assert len(batcher.align(CLIPS[0], TEXTS[:1])[0].starts) == TOKENS[0] + 1
 
 
 class TestTranscripts:

@@ -56,8 +56,8 @@ def run_together(
             ended.put((index, told(error)))
 
     job = _Job(run, deque(waiting), at_once)
-    _threads.add(job)
     try:
+        _threads.add(job)
         with control.aborting(lambda: ended.put(None)):
             while waiting:
                 done = _next(ended, control, WAIT_SHARE * reserve_s)

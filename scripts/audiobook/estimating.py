@@ -55,8 +55,9 @@ async def describe_voices(worker: Worker, jobs: Sequence[SpeechJob]) -> str:
     """
     fields = jobs[0].fields
     others = fields.get("voices")
-    names = {fields["voice"], *(others.values() if isinstance(others, dict) else ())}
-    found = [await with_retries(partial(worker.voice, name, fields.get("voices_key"))) for name in sorted(names)]
+    named = [fields["voice"], *(others.values() if isinstance(others, dict) else ())]
+    names = sorted({name for name in named if isinstance(name, str)})  # those of --fields may be anything
+    found = [await with_retries(partial(worker.voice, name, fields.get("voices_key"))) for name in names]
     # The time of a voice that was added is the same on all workers; a file's is that of its copy.
     return json.dumps([[voice["name"], voice["bytes"], voice.get("created_at", "")] for voice in found])
 

@@ -6,6 +6,7 @@
 # make page-test   the page of the HTTP server in Chromium (apt-get install chromium) -> out/page/
 # make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
+# make bench-gpus  1, 2, 4 GPUs of this machine compared, into bench/results
 # make bench-http  64 clients of the HTTP server for ten minutes: docs/http.md
 # make bench-scale  endpoints of RunPod simulated, for loads of 1 to 10,000 audio seconds a second: docs/scaling.md
 # make bench-verified  word errors of the small model with and without `verify`, by two recognisers: half an hour
@@ -33,7 +34,7 @@ HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-http bench-scale
+.PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-gpus bench-http bench-scale
 .PHONY: bench-verified bench-verify lock sbom audit pin-base docs clean soak hostile fuzz chaos resume mutants fresh-machine image-test page-test
 
 help:
@@ -58,6 +59,11 @@ bench-gpu: $(VENV)/.test
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/engine.py --cases gpu
 	$(PY) scripts/document.py
 	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/batch.py
+
+# 1, 2, 4, ... GPUs of this machine, each number compared with one.
+bench-gpus: $(VENV)/.test
+	test -n "$$F5_MODEL" || test -d out/random-base || $(PY) bench/random_checkpoint.py out/random-base
+	F5_MODEL=$${F5_MODEL:-$(CURDIR)/out/random-base} $(PY) bench/devices.py
 
 bench-http: $(VENV)/.test
 	$(PY) bench/http_load.py

@@ -91,7 +91,7 @@ def measure(worker: Worker, n_rounds: int, nfe: int, max_words: int, home: Path)
     for number in range(n_rounds + 1):
         items = make_items(number, max_words)
         for name, speak in ways.items():
-            load = worker.engine.load
+            (load,) = (engine.load for engine in worker.engine.engines)
             forwards, segments, started = load.n_forwards, load.n_segments, time.perf_counter()
             audio_s[name] = speak(items)
             seconds[name].append(time.perf_counter() - started)

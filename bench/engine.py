@@ -35,6 +35,7 @@ from bench.record import RESULTS, record  # noqa: E402 - the repository is not a
 from f5_worker.audio.levels import Samples  # noqa: E402
 from f5_worker.cancellation import JobControl  # noqa: E402
 from f5_worker.engine.engine import Engine  # noqa: E402
+from f5_worker.engine.group import EngineGroup  # noqa: E402
 from f5_worker.engine.types import Segment  # noqa: E402
 from f5_worker.models.f5.config import FRAMES_PER_S, HOP_SAMPLES, SAMPLE_RATE, make_segment, mel_frames  # noqa: E402
 from f5_worker.settings import Settings, load_settings  # noqa: E402
@@ -112,7 +113,7 @@ def run_upstream(generate: Callable[[Sequence[Segment]], Samples], jobs: Sequenc
     return _latencies(done_s, jobs)
 
 
-def run_ours(engine: Engine, jobs: Sequence[Sequence[Segment]], early: bool) -> Latencies:
+def run_ours(engine: Engine | EngineGroup, jobs: Sequence[Sequence[Segment]], early: bool) -> Latencies:
     """Run the jobs by the engine, all at once."""
     started = time.perf_counter()
 

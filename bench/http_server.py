@@ -21,6 +21,7 @@ from f5_worker import log  # noqa: E402 - found only once the path is set
 from f5_worker.audio.levels import Samples  # noqa: E402
 from f5_worker.cancellation import JobControl  # noqa: E402
 from f5_worker.engine.engine import Engine  # noqa: E402
+from f5_worker.engine.group import EngineGroup  # noqa: E402
 from f5_worker.http.server import serve  # noqa: E402
 from f5_worker.http.service import Service  # noqa: E402
 from f5_worker.models.registry import ModelRegistry  # noqa: E402
@@ -83,7 +84,7 @@ def main() -> None:
         settings=settings,
         models=ModelRegistry(device, {}, lambda name, directory: device, settings),
         voices=Library(TINY / "voices", settings),
-        engine=Engine(device, settings.batch_frames),
+        engine=EngineGroup([Engine(device, settings.batch_frames)]),
     )
     threading.Thread(target=time_pipeline, args=(worker,), daemon=True).start()
     service = Service(settings)

@@ -39,7 +39,7 @@ from tests.listen import whisper_directory  # noqa: E402
 from tests.speak import Utterance, _voice, speak  # noqa: E402
 
 HELD_OUT = [f"scripts/train_tiny/held_out/{name}.txt" for name in ("literary_60", "news", "dialogue")]
-TUNING = ["bench/verify_sentences.txt"]  # chose the bounds of sound that no word accounts for
+TUNING = ["bench/verify_sentences.txt"]  # chose the thresholds
 SEED = 20
 PER_KIND = 50
 SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)
@@ -190,11 +190,12 @@ def measure_gpu(rounds: int) -> dict[str, Any]:
     """Measure the engine's throughput with every segment verified against the same jobs without."""
     from bench.asr_gpu import load_settings, measure_load, start_engine
     from bench.engine import CASES, TINY_CASES
+    from f5_worker.models.placement import Device
 
     settings = load_settings()
     f5, engine = start_engine(settings)
     device = f5.model.device.type
-    recogniser = Recogniser(whisper_directory(), settings, device, engine.run)
+    recogniser = Recogniser(whisper_directory(), settings, [Device(device, engine.run)])
     recogniser.preload()
     checker = PassageChecker(SpeechVerifier(recogniser, "en", Limits()))
     by_name = {case.name: case for case in CASES}

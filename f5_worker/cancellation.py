@@ -11,7 +11,7 @@ import concurrent.futures
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -157,6 +157,27 @@ class PartControl(JobControl):
         """Call `abort`, from another thread, if the part or the job is cancelled inside the block."""
         with self._job.aborting(abort), super().aborting(abort):
             yield
+
+
+class PartsProgress:
+    """The progress of work whose parts are done side by side: the mean of theirs. Many threads may tell it.
+
+    Args:
+        report: called with it.
+        weights: of the parts.
+    """
+
+    def __init__(self, report: Callable[[float], None], weights: Sequence[float]) -> None:
+        self._report, self._weights, self._shares = report, weights, [0.0] * len(weights)
+        self._done, self._total = 0.0, sum(weights)
+        self._lock = threading.Lock()
+
+    def tell(self, index: int, share: float) -> None:
+        """Report how much of one part is done."""
+        with self._lock:
+            self._done += self._weights[index] * (share - self._shares[index])
+            self._shares[index] = share
+        self._report(min(1.0, self._done / self._total))
 
 
 _NO_JOB = JobControl(UNLIMITED_S)

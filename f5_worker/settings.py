@@ -64,10 +64,16 @@ class Settings(BaseModel):
         False, description="Also use published checkpoints of which no commit and sha256 is known beforehand."
     )
     models_memory_mb: int = Field(
-        12_000, ge=100, le=1_000_000, description="Memory for loaded checkpoints; the least recently used is unloaded."
+        12_000, ge=100, le=1_000_000, description="Memory of each device for checkpoints; the least recently used goes."
     )
-    device: Literal["auto", "cuda", "cpu"] = Field(
-        "auto", description="Device of the model; `auto` takes CUDA when torch sees a GPU."
+    gpu_memory_mb: int | None = Field(
+        None, ge=100, le=1_000_000, description="Memory that this worker takes of each GPU at most, beside CUDA's own."
+    )
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:all|:\d{1,2})?)$",
+        examples=["auto | cuda | cuda:1 | cuda:all | cpu"],
+        description="Device of the model; `auto` takes CUDA when torch sees a GPU, `cuda:all` all GPUs.",
     )
     engine: Literal["auto", "own", "upstream"] = Field(
         "auto",
@@ -83,7 +89,7 @@ class Settings(BaseModel):
 
     # jobs
     concurrency: int = Field(
-        2, ge=1, le=64, description="Jobs that run at a time; if not set, 32 on a GPU, which speaks them together."
+        2, ge=1, le=256, description="Jobs that run at a time; if not set, 32 for each GPU, which speaks them together."
     )
     queue_jobs: int = Field(
         64, ge=0, le=10_000, description="Jobs that may wait, over HTTP and in the local API; more are refused."
@@ -105,14 +111,12 @@ class Settings(BaseModel):
         le=100_000_000,
         description="Largest response in JSON; RunPod drops results above 10 MB (/run) or 20 MB (/runsync).",
     )
-
     batch_frames: int = Field(
         8_192,
         ge=4_096,
         le=1_000_000,
         description="Mel frames in one forward of the model, unconditional rows included; bounds its peak memory.",
     )
-
     warm_up_s: float = Field(
         10.0,
         ge=0,
@@ -174,7 +178,6 @@ class Settings(BaseModel):
         False,
         description="Also open private addresses and other ports; the same as RUNPOD_ALLOW_PRIVATE_DOWNLOAD_URLS.",
     )
-
     check_transcripts: bool = Field(
         True, description="Compare each caller's transcript with what the recogniser hears in the clip."
     )
@@ -323,7 +326,7 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> Iterator[str]:
 
 
 def accepted(field: FieldInfo) -> str:
-    """Return a description of the values that a field takes: `1..64`, `auto | cuda | cpu`, `text`."""
+    """Return a description of the values that a field takes: `1..64`, `own | upstream`, `text`."""
     choices = getattr(field.annotation, "__args__", ()) if "Literal" in str(field.annotation) else ()
     if choices:
         return " | ".join(str(choice) for choice in choices)
@@ -335,8 +338,6 @@ def accepted(field: FieldInfo) -> str:
         return f"{low}..{high}"
     if field.annotation is bool:
         return "true | false"
-    if field.examples:
-        return f"such as {field.examples[0]}"
     return "a path" if "Path" in str(field.annotation) else "text"
 
 

@@ -24,6 +24,7 @@ import pytest
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
 from f5_worker.engine.types import Segment
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
 from f5_worker.models.f5.tokenizer import Vocabulary
@@ -107,6 +108,7 @@ class ToneDevice:
         self.traits = TextTraits()
         self.segments: list[Segment] = []
         self.attention: dict[str, Any] = {}
+        self.replicas: list[ToneDevice] = []
         self.device_bytes: tuple[int, int] | None = None
         self.before: Callable[[Segment, int], None] = lambda segment, step: None
 
@@ -138,7 +140,7 @@ def device() -> ToneDevice:
 @pytest.fixture
 def worker(device: ToneDevice, settings: Settings, tiny: Path) -> Iterator[Worker]:
     """All of the worker but the model."""
-    engine = Engine(device, settings.batch_frames)
+    engine = EngineGroup([Engine(device, settings.batch_frames)])
     yield Worker(
         settings=settings,
         models=ModelRegistry(device, {}, lambda name, directory: device, settings),

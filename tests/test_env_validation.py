@@ -55,7 +55,7 @@ def test_a_good_value_exits_with_0(run: Run) -> None:
 def test_check_lists_every_problem(run: Run) -> None:
     done = run("check", PYTORCH_CUDA_ALLOC_CONF="ax_split_size_mb:1024", F5_DEVICE="tpu", F5_MODLE="x")
     assert done.returncode == 1
-    assert "error: F5_DEVICE='tpu' is not accepted (auto | cuda | cpu)" in done.stdout
+    assert "error: F5_DEVICE='tpu' is not accepted (auto | cuda | cuda:1 | cuda:all | cpu)" in done.stdout
     assert "warning: F5_MODLE is not a setting; did you mean F5_MODEL?" in done.stdout
     assert "ax_split_size_mb" in done.stdout
 

@@ -32,12 +32,14 @@ def test_an_empty_value_means_not_set() -> None:
 
 def test_all_bad_variables_are_reported_together_with_value_and_range() -> None:
     with pytest.raises(SettingsInvalid) as caught:
-        load_settings({"F5_CONCURRENCY": "0", "F5_DEVICE": "gpu", "F5_JOB_TIMEOUT_S": "soon", "F5_FETCH_HTTP": "maybe"})
+        load_settings(
+            {"F5_CONCURRENCY": "0", "F5_DEVICE": "cpu:all", "F5_JOB_TIMEOUT_S": "soon", "F5_FETCH_HTTP": "maybe"}
+        )
     message = str(caught.value)
     assert message.startswith("SETTINGS_INVALID: ")
     for part in (
-        "F5_CONCURRENCY='0' is not accepted (1..64)",
-        "F5_DEVICE='gpu' is not accepted (auto | cuda | cpu)",
+        "F5_CONCURRENCY='0' is not accepted (1..256)",
+        "F5_DEVICE='cpu:all' is not accepted (auto | cuda | cuda:1 | cuda:all | cpu)",
         "F5_JOB_TIMEOUT_S='soon' is not accepted (1..86400)",
         "F5_FETCH_HTTP='maybe' is not accepted (true | false)",
     ):

@@ -104,6 +104,7 @@ def health(request: HealthInput, call: Call) -> Json:
         models=worker.models.names(),
         engine=model.engine,
         device=model.device,
+        devices=[one.device for one in (model, *model.replicas)],
         precision=model.precision,
         attention={name: AttentionResponse(**best._asdict()) for name, best in model.attention.items()},
         voices=worker.voices.local_names(),

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from f5_worker.cancellation import JobControl, PartControl
+from f5_worker.cancellation import JobControl, PartControl, PartsProgress
 from f5_worker.errors import JobTimeout, WorkerError
 
 T = TypeVar("T")
 
 MAX_TOGETHER = 32
-MAX_THREADS = 64  # of all jobs
+MAX_THREADS = 256  # of all jobs: as many as jobs may run in the largest worker (F5_CONCURRENCY)
 RESERVE_S, RESERVE_SHARE = 4.0, 0.1  # of the job's time, the smaller one, to send what is done
 WAIT_SHARE = 0.5  # of those, for work that comes to no check
 
@@ -44,7 +44,7 @@ def run_together(
         JobCancelled: the job was cancelled.
     """
     reserve_s = min(RESERVE_S, RESERVE_SHARE * control.left_s())
-    progress = _Progress(control, len(works))
+    progress = PartsProgress(control.on_progress, [1] * len(works))
     parts = [PartControl(control, partial(progress.tell, index), reserve_s) for index in range(len(works))]
     ended: queue.SimpleQueue[tuple[int, T | WorkerError] | None] = queue.SimpleQueue()
     waiting = dict.fromkeys(range(len(works)))
@@ -135,21 +135,6 @@ class _Threads:
 
 
 _threads = _Threads(MAX_THREADS)
-
-
-class _Progress:
-    """The mean of the shares that are done. Called from the device's thread and from that of the job."""
-
-    def __init__(self, control: JobControl, n_parts: int) -> None:
-        self._control, self._shares, self._total = control, [0.0] * n_parts, 0.0
-        self._lock = threading.Lock()
-
-    def tell(self, index: int, share: float) -> None:
-        """Report how much of one part is done."""
-        with self._lock:
-            self._total += share - self._shares[index]
-            self._shares[index] = share
-        self._control.on_progress(min(1.0, self._total / len(self._shares)))
 
 
 def _next(ended: queue.SimpleQueue[T | None], control: JobControl, reserve_s: float) -> T | None:

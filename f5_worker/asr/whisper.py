@@ -1,6 +1,6 @@
 """Speech recognition: a Whisper model, loaded when first needed and unloaded when idle.
 
-Beside models on a GPU it runs there too, as work of the engine, which owns the device. On a CPU it is faster-whisper's,
+Beside models on GPUs it runs on each of them too, as work of the engine that owns it. On a CPU it is faster-whisper's,
 whose int8 kernels are the faster ones there.
 """
 
@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from f5_worker.models.published import is_hugging_face, recogniser_files
 from f5_worker.settings import REPOSITORY, Settings
 
 if TYPE_CHECKING:
-    from f5_worker.models.placement import RunOnDevice
+    from f5_worker.models.placement import Device
 
 OFF = "off"
 ENGLISH = "en"
@@ -64,30 +64,28 @@ class Recogniser:
     """Whisper from a directory, in Hugging Face's or CTranslate2's layout; never downloads. Many threads may use it.
 
     Args:
-        device: `cpu` or `cuda`.
-        run_on_device: runs what uses the device, a short piece at a time.
+        devices: of the models; none for the CPU. What is asked for goes to the one with the fewest users.
+
+    Attributes:
+        is_kept: it is to be loaded at start and kept; also on a GPU of which a bounded part is used.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        settings: Settings,
-        device: str = "cpu",
-        run_on_device: RunOnDevice = lambda work: work(),
-    ) -> None:
+    def __init__(self, directory: Path, settings: Settings, devices: Sequence[Device] = ()) -> None:
         """
         Raises:
             ModelUnavailable: a file is missing.
         """
         _check_files(directory)
         self._directory = directory
-        self._device, self._run_on_device = device, run_on_device
+        self._devices = devices
         self._threads = settings.cpu_threads or min(MAX_THREADS, os.cpu_count() or 1)
-        self._idle_s = math.inf if settings.asr_preload or settings.verify else settings.asr_idle_s
+        is_bounded = settings.gpu_memory_mb is not None and any(device.is_gpu for device in devices)
+        self.is_kept = settings.asr_preload or settings.verify or is_bounded
+        self._idle_s = math.inf if self.is_kept else settings.asr_idle_s
         self._max_samples = round(settings.reference_decode_max_s * WHISPER_RATE)
         self._lock = threading.Lock()
-        self._model: LoadedModel | None = None
-        self._n_users = 0
+        self._models: Sequence[LoadedModel] = ()
+        self._n_users: list[int] = []  # of each
         self._idle_timer: threading.Timer | None = None
         self._cache: OrderedDict[tuple[str, str | None], Transcription] = OrderedDict()
 
@@ -102,16 +100,18 @@ class Recogniser:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
                 self._idle_timer = None
-            if self._model is None:
-                self._model = self._load()
-            model = self._model
-            self._n_users += 1
+            if not self._models:
+                self._models = self._load()
+                self._n_users = [0] * len(self._models)
+            index = self._n_users.index(min(self._n_users))
+            model = self._models[index]
+            self._n_users[index] += 1
         try:
             yield model
         finally:
             with self._lock:
-                self._n_users -= 1
-                if not self._n_users and self._idle_s < math.inf:
+                self._n_users[index] -= 1
+                if not any(self._n_users) and self._idle_s < math.inf:
                     self._idle_timer = threading.Timer(self._idle_s, self._unload)
                     self._idle_timer.daemon = True
                     self._idle_timer.start()
@@ -191,15 +191,17 @@ class Recogniser:
         with self.loaded_model():
             pass
 
-    def _load(self) -> LoadedModel:
-        if self._device != "cpu" or is_hugging_face(self._directory):
+    def _load(self) -> Sequence[LoadedModel]:
+        if any(device.is_gpu for device in self._devices) or is_hugging_face(self._directory):
             from f5_worker.asr.device import DeviceWhisper
+            from f5_worker.models.placement import Device
 
-            return DeviceWhisper.load(self._directory, self._device, self._run_on_device)
+            devices = self._devices or [Device.at_start("cpu")]
+            return [DeviceWhisper.load(self._directory, device.name, device.run) for device in devices]
         from f5_worker.asr.cpu import CpuWhisper
 
         try:
-            return CpuWhisper(str(self._directory), device="cpu", compute_type="int8", cpu_threads=self._threads)
+            return [CpuWhisper(str(self._directory), device="cpu", compute_type="int8", cpu_threads=self._threads)]
         except (RuntimeError, ValueError) as error:
             raise ModelUnavailable(
                 f"the recogniser cannot be loaded ({type(error).__name__}); fetch it again or set F5_ASR_MODEL=off"
@@ -208,17 +210,15 @@ class Recogniser:
     def _unload(self) -> None:
         with self._lock:
             # Another user may have come between the timer's end and the lock.
-            if not self._n_users:
-                self._model = None
+            if not any(self._n_users):
+                self._models = ()
 
 
-def recogniser_from(
-    settings: Settings, device: str = "cpu", run_on_device: RunOnDevice = lambda work: work()
-) -> Recogniser | None:
+def recogniser_from(settings: Settings, devices: Sequence[Device] = ()) -> Recogniser | None:
     """Open the recogniser that the settings name, as boot found it; return None if it is off or not there.
 
     Args:
-        device, run_on_device: as those of `Recogniser`.
+        devices: as those of `Recogniser`.
 
     Raises:
         ModelUnavailable: a directory is named that lacks a file.
@@ -226,10 +226,10 @@ def recogniser_from(
     if settings.asr_model == OFF:
         return None
     if settings.asr_dir is not None:
-        return Recogniser(settings.asr_dir, settings, device, run_on_device)
+        return Recogniser(settings.asr_dir, settings, devices)
     candidates = (place / settings.asr_model for place in (Path(), REPOSITORY / "models", settings.models_dir))
     directory = next((candidate for candidate in candidates if candidate.is_dir()), None)
-    return Recogniser(directory, settings, device, run_on_device) if directory else None
+    return Recogniser(directory, settings, devices) if directory else None
 
 
 def _check_files(directory: Path) -> None:

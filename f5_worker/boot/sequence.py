@@ -122,7 +122,7 @@ def check_gpu(environ: MutableMapping[str, str], settings: Settings, facts: Prob
     """Report a host fault if a GPU is expected and torch sees none: it is a fault of this machine, not the endpoint."""
     if facts.torch_error is not None:
         report.problems.append(f"torch could not be examined: {facts.torch_error}")
-    expects_gpu = settings.device == "cuda" or _number(environ, "RUNPOD_GPU_COUNT", 0, report) > 0
+    expects_gpu = settings.device.startswith("cuda") or _number(environ, "RUNPOD_GPU_COUNT", 0, report) > 0
     if settings.device != "cpu" and expects_gpu and not facts.cuda_available:
         report.host_fault = f"torch sees no GPU: {facts.cuda_error or facts.torch_error or 'no reason given'}"
 

@@ -1,4 +1,4 @@
-"""The owner of the device: all jobs submit their segments to it, and no other thread launches kernels.
+"""The owner of a device: all jobs submit their segments to it, and no other thread launches kernels there.
 
 One thread steps the segments of all jobs, many in one forward. Before each step, segments of cancelled jobs are
 dropped, and new segments begin; scheduler.py decides which. After it, finished segments leave. A forward holds segments
@@ -57,13 +57,14 @@ class Engine:
         batch_frames: bound on the mel frames of a forward, unconditional rows included (F5_BATCH_FRAMES).
 
     Attributes:
+        default: that model.
         load: of the device, for metrics.
         speed: of the models on it.
     """
 
     def __init__(self, runner: ModelRunner[Any], batch_frames: int) -> None:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._runner = runner
+        self.default = runner
         self._batch_frames = batch_frames
         self._forward_frames = batch_frames  # the bound now; smaller after the device ran out of memory
         self._steps_since_oom = 0
@@ -83,7 +84,7 @@ class Engine:
         *,
         runner: ModelRunner[Any] | None = None,
         early: bool = False,
-        share: tuple[float, float] = (0.0, 1.0),
+        on_progress: Callable[[float], None] | None = None,
     ) -> Generator[SegmentAudio, None, None]:
         """Queue a job's segments; yield their audio in order, each as soon as it and those before it are done.
 
@@ -92,9 +93,10 @@ class Engine:
         Args:
             runner: the model that runs them; None for the default one.
             early: the caller streams: later segments wait until the first is finished, so that it is done early.
-            share: from where to where of the caller's work they are, for its progress; equal to report none.
+            on_progress: called with the share of their steps that is done, from the device's thread; None for the
+                control's.
         """
-        job = EngineJob(segments, control, runner or self._runner, early, share)
+        job = EngineJob(segments, control, runner or self.default, early, on_progress)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the engine is closed")
@@ -120,6 +122,13 @@ class Engine:
             self._calls.append(call)
             self._changed.notify()
         return done.result()
+
+    @property
+    def work_left(self) -> float:
+        """Return the frames that still go through models for the jobs that were submitted."""
+        with self._changed:
+            jobs = list(self._scheduler.jobs)
+        return sum(job.work_left for job in jobs)
 
     def close(self) -> None:
         """Stop after the current step; cancel the jobs that are not done."""
@@ -286,7 +295,7 @@ def _frames(items: Sequence[RunningSegment]) -> int:
 def _work(items: Sequence[RunningSegment]) -> int:
     """Return what a step of these segments is worth: a GPU takes as long for fewer frames, and does more with more."""
     if items[0].job.runner.whole_segments:
-        return sum(item.work for item in items)
+        return sum(item.segment.work for item in items)
     return max(SMALL_FORWARD_FRAMES, _frames(items))
 
 

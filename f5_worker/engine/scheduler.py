@@ -21,7 +21,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,9 @@ MAX_UNREAD = 8  # segments of a stream that begin before their caller reads; a m
 class EngineJob:
     """The segments of one caller for one model. `results` receives their audio in order, or one error.
 
+    Args:
+        on_progress: called with the share of their steps that is done.
+
     Attributes:
         abandoned: set by the caller's thread when it no longer reads results.
         ended: no segment is left, or the job failed.
@@ -54,12 +57,12 @@ class EngineJob:
         control: JobControl,
         runner: ModelRunner[Any],
         early: bool,
-        share: tuple[float, float] = (0.0, 1.0),
+        on_progress: Callable[[float], None] | None = None,
     ) -> None:
         self.control = control
         self.runner = runner
         self.early = early
-        self._share = share
+        self._on_progress = on_progress or control.on_progress
         self.results: queue.SimpleQueue[SegmentAudio | Exception] = queue.SimpleQueue()
         self.abandoned = False
         self.ended = not segments
@@ -69,6 +72,7 @@ class EngineJob:
         self.n_segments = len(segments)
         self._waiting = deque(enumerate(segments))
         self._steps, self._steps_done = sum(self.n_steps(segment) for segment in segments), 0
+        self._work = sum(segment.work for segment in segments)
         self._finished: dict[int, SegmentAudio] = {}
         self._n_sent = 0
 
@@ -97,6 +101,11 @@ class EngineJob:
         """Return whether a segment has begun."""
         return len(self._waiting) < self.n_segments
 
+    @property
+    def work_left(self) -> float:
+        """Return the frames that still go through the model, from all its segments about the same."""
+        return 0.0 if self.ended or self.abandoned else self._work * (1 - self._steps_done / self._steps)
+
     def n_steps(self, segment: Segment) -> int:
         """Return how many calls of the runner's `step` a segment takes."""
         return 1 if self.runner.whole_segments else segment.nfe
@@ -109,11 +118,8 @@ class EngineJob:
         return RunningSegment(self, index, segment, waited_s)
 
     def report_progress(self) -> None:
-        """Report the share of steps done to the job's control, unless they are no part of the caller's work."""
-        begin, end = self._share
-        if begin == end:
-            return
-        self.control.on_progress(begin + (end - begin) * self._steps_done / self._steps)
+        """Report the share of steps done."""
+        self._on_progress(self._steps_done / self._steps)
 
     def count_step(self) -> None:
         """Count one step of one of the job's segments."""
@@ -154,11 +160,6 @@ class RunningSegment:
     def is_done(self) -> bool:
         """Return whether the segment took all its steps."""
         return self.step == self.job.n_steps(self.segment)
-
-    @property
-    def work(self) -> int:
-        """Return the frames that go through the model over all steps of the segment."""
-        return self.segment.nfe * self.segment.forward_frames
 
 
 class Scheduler:
@@ -201,7 +202,7 @@ class Scheduler:
         work: dict[EngineJob, int] = {}
         ranked = []
         for item in sorted(running, key=lambda item: item.index):
-            work[item.job] = work.get(item.job, 0) + item.work
+            work[item.job] = work.get(item.job, 0) + item.segment.work
             ranked.append((work[item.job] + item.begun_at, item))
         first, *others = (item for _, item in sorted(ranked, key=lambda pair: pair[0]))
         batch, frames = [first], first.segment.forward_frames

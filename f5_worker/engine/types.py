@@ -35,6 +35,11 @@ class Segment:
     seed: int
     forward_frames: int
 
+    @property
+    def work(self) -> int:
+        """Return the frames that go through the model over all its steps."""
+        return self.nfe * self.forward_frames
+
 
 @dataclass(frozen=True)
 class SegmentAudio:
@@ -57,6 +62,10 @@ class ModelRunner(Protocol[State]):
     @property
     def whole_segments(self) -> bool:
         """Return whether `step` takes one state, and all its steps at once."""
+
+    @property
+    def replicas(self) -> Sequence[ModelRunner[State]]:
+        """Return the same model on the second device and each further one, in their order."""
 
     def begin(self, segment: Segment) -> State:
         """Return the state of a segment before its first step."""

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from f5_worker.boot.report import read_report
 from f5_worker.server.jobs import JobRunner
+from f5_worker.synthesis.context import Worker
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time beside each counter, which Prometheus does not use
 _LATENCY_S = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -113,11 +114,7 @@ class _State(Collector):
         worker = runner.worker
         if worker is None:
             return
-        load = worker.engine.load
-        yield CounterMetricFamily("f5_engine_forwards", "Forwards of the model.", load.n_forwards)
-        yield CounterMetricFamily("f5_engine_segments", "Segments in them: the batch.", load.n_segments)
-        yield CounterMetricFamily("f5_engine_frames", "Mel frames in them.", load.n_frames)
-        yield GaugeMetricFamily("f5_engine_frames_max", "Mel frames that a forward may have.", load.max_frames)
+        yield from _devices(worker)
         caches = CounterMetricFamily(
             "f5_reference_cache", "Look-ups of prepared references.", labels=["cache", "found"]
         )
@@ -125,8 +122,27 @@ class _State(Collector):
             caches.add_metric([name, "yes"], cache.n_hits)
             caches.add_metric([name, "no"], cache.n_misses)
         yield caches
-        if memory := worker.models.default.device_bytes:
-            yield GaugeMetricFamily(
-                "f5_device_reserved_bytes", "Memory of the device that this process has.", memory[0]
-            )
-            yield GaugeMetricFamily("f5_device_bytes", "Memory of the device.", memory[1])
+
+
+def _devices(worker: Worker) -> Iterator[Metric]:
+    """Yield what each device does and has; its label is its place among those of `health`."""
+    labels = ["device"]
+    forwards = CounterMetricFamily("f5_engine_forwards", "Forwards of the model.", labels=labels)
+    segments = CounterMetricFamily("f5_engine_segments", "Segments in them: the batch.", labels=labels)
+    frames = CounterMetricFamily("f5_engine_frames", "Mel frames in them.", labels=labels)
+    frames_max = GaugeMetricFamily("f5_engine_frames_max", "Mel frames that a forward may have.", labels=labels)
+    reserved = GaugeMetricFamily(
+        "f5_device_reserved_bytes", "Memory of the device that this process has.", labels=labels
+    )
+    total = GaugeMetricFamily("f5_device_bytes", "Memory of the device.", labels=labels)
+    models = (worker.models.default, *worker.models.default.replicas)
+    for index, (engine, model) in enumerate(zip(worker.engine.engines, models, strict=True)):
+        label, load = [str(index)], engine.load
+        forwards.add_metric(label, load.n_forwards)
+        segments.add_metric(label, load.n_segments)
+        frames.add_metric(label, load.n_frames)
+        frames_max.add_metric(label, load.max_frames)
+        if memory := model.device_bytes:
+            reserved.add_metric(label, memory[0])
+            total.add_metric(label, memory[1])
+    yield from (forwards, segments, frames, frames_max, *((reserved, total) if reserved.samples else ()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from f5_worker.errors import HostUnfit
+from f5_worker.errors import HostUnfit, SettingsInvalid
+from f5_worker.log import logger
 from f5_worker.settings import Settings
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -22,22 +25,76 @@ CPU_INFO = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
-def choose_device(settings: Settings) -> str:
-    """Return `cuda` or `cpu`.
+@dataclass(frozen=True)
+class Device:
+    """A device, and what runs work on it.
+
+    Attributes:
+        name: `cpu`, `cuda`, or with its number `cuda:1`.
+        run: while jobs run, `Engine.run` of the device's one owner.
+    """
+
+    name: str
+    run: RunOnDevice
+
+    @property
+    def is_gpu(self) -> bool:
+        """Return whether it is one."""
+        return self.name != "cpu"
+
+    @classmethod
+    def at_start(cls, name: str) -> Device:
+        """Return the device as it is used before it has an owner: by any thread."""
+
+        def run(work: Callable[[], Any]) -> Any:
+            with on_device(torch.device(name)):
+                return work()
+
+        return cls(name, run)
+
+    def owned_by(self, run: RunOnDevice) -> Device:
+        """Return the device as it is used through the thread that owns it, whose kernels go there from now on."""
+        if ":" in self.name:
+            run(lambda: torch.cuda.set_device(self.name))
+        return replace(self, run=run)
+
+
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which this thread's kernels go to a device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def choose_devices(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the devices that the settings ask for: `cpu`, `cuda`, or with their numbers `cuda:0`, ...
 
     Raises:
-        HostUnfit: this machine does not have the device that the settings name.
+        HostUnfit: torch sees no GPU, and one is asked for.
+        SettingsInvalid: there are GPUs, but not the one that is asked for.
     """
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise HostUnfit("F5_DEVICE=cuda, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    device, n_gpus = settings.device, torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        device = "cuda" if n_gpus else "cpu"
+    if device != "cpu" and not n_gpus:
+        raise HostUnfit(f"F5_DEVICE={device}, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
+    if device == "cuda:all":
+        return tuple(f"cuda:{number}" for number in range(n_gpus))
+    if device == "cuda" and n_gpus > 1:
+        logger.info("of %d GPUs the first is used; F5_DEVICE=cuda:all uses all", n_gpus)
+    number = device.partition(":")[2]
+    if number and int(number) >= n_gpus:
+        seen = "1 GPU, cuda:0" if n_gpus == 1 else f"{n_gpus} GPUs, cuda:0 to cuda:{n_gpus - 1}"
+        raise SettingsInvalid([f"F5_DEVICE={device} is not there: torch sees {seen}"])
+    return (device,)
+
+
+def devices_at_start(settings: Settings) -> list[Device]:
+    """Return the devices that the settings ask for, before they have owners; raise as `choose_devices`."""
+    return [Device.at_start(name) for name in choose_devices(settings)]
 
 
 def fastest_precision(device: str) -> Precision:
     """Return fp16 on CUDA, bf16 on a CPU with native bf16, where it takes 0.7 of the time of fp32, and else fp32."""
-    if device == "cuda":
+    if device != "cpu":
         return "fp16"
     try:
         flags = CPU_INFO.read_text("ascii", "replace").split()

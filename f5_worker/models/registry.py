@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,10 @@ class Model(ModelRunner[Any], Protocol):
         """Return the name by which jobs choose it."""
 
     @property
+    def replicas(self) -> Sequence[Model]:
+        """Return the same checkpoint on the second device and each further one, in their order."""
+
+    @property
     def directory(self) -> Path:
         """Return where its files are."""
 
@@ -64,7 +68,7 @@ class Model(ModelRunner[Any], Protocol):
 
     @property
     def n_bytes(self) -> int:
-        """Return the memory that its weights take."""
+        """Return the memory that its weights take, on each device."""
 
     @property
     def device_bytes(self) -> tuple[int, int] | None:

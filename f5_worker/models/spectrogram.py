@@ -28,12 +28,12 @@ def mel_powers(waves: Tensor, mels: int) -> Tensor:
     return _filters(mels, device) @ spectrum.abs().square()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _window(device: torch.device) -> Tensor:
     return torch.from_numpy(np.hanning(N_FFT + 1)[:-1].astype(np.float32)).to(device)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _filters(mels: int, device: torch.device) -> Tensor:
     """Return triangular filters `[m, N_FFT // 2 + 1]` of equal area."""
     frequencies = np.fft.rfftfreq(N_FFT, 1.0 / SAMPLE_RATE)

@@ -312,6 +312,7 @@ class HealthResponse(Response):
 
     Attributes:
         engine: `upstream` where f5-tts runs the model.
+        devices: all that jobs are shared out to; `device` is the first.
         attention: by class of rows, on a GPU once it was measured.
         voices: those that are not in a bucket.
         bucket: `none`, `ok` or what is wrong.
@@ -323,6 +324,7 @@ class HealthResponse(Response):
     models: list[str]
     engine: Literal["own", "upstream"]
     device: str
+    devices: list[str]
     precision: str
     attention: dict[str, AttentionResponse]
     voices: list[str]

@@ -1,4 +1,4 @@
-"""A sign of life for the image's HEALTHCHECK: a file that the device's thread writes between two steps of the model.
+"""A sign of life for the image's HEALTHCHECK: a file that each device's thread writes between two steps of the model.
 
 A GPU that hangs leaves the file to age. As a program this exits with 0 if the file is recent; it loads nothing heavy.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,13 +35,14 @@ def forget() -> None:
         path().unlink(missing_ok=True)
 
 
-def start(engine: Engine, every_s: float = EVERY_S) -> threading.Thread:
-    """Write the file now and then between two steps of the device, until the engine is closed; return the thread."""
+def start(engines: Sequence[Engine], every_s: float = EVERY_S) -> threading.Thread:
+    """Write the file now and then between two steps of each device, until the engines are closed; return the thread."""
 
     def work() -> None:
         while True:
             try:
-                engine.run(path().touch)
+                for engine in engines:  # one that hangs keeps the others from writing
+                    engine.run(path().touch)
             except RuntimeError:  # closed
                 return
             except OSError as error:

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from f5_worker.audio import isolated
 from f5_worker.boot.flash_attn.proof import DeferredProof
 from f5_worker.boot.report import read_report
 from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
 from f5_worker.errors import StorageFailed
 from f5_worker.log import logger
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_tuning = threading.Lock()
+
 # RunPod's SDK takes about so many jobs a second (runpod 1.12.0, rp_scale.py: it looks again after a second): with few
 # at a time the GPU waits for jobs (docs/scaling.md).
 GPU_CONCURRENCY = 32
@@ -51,8 +54,10 @@ def load_worker(settings: Settings) -> Worker:
 
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
-        SettingsInvalid: the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the
-            file of pronunciations cannot be used.
+        HostUnfit: this machine has no GPU, and one is asked for.
+        SettingsInvalid: it has GPUs, but not the one that is asked for, or less of its memory may be used than is
+            needed; the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the file
+            of pronunciations cannot be used.
         StorageFailed: all results are to go to the bucket, and it does not take them.
         InternalError: the decoder of recordings cannot be started.
     """
@@ -68,42 +73,44 @@ def load_worker(settings: Settings) -> Worker:
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
-        from f5_worker.models.load import load, load_default  # torch: seconds, not at import
+        from f5_worker.models.load import bound_memory, load, load_default, warm_up  # torch: seconds, not at import
+        from f5_worker.models.placement import devices_at_start
         from f5_worker.text.expand.library import load_in_background
         from f5_worker.text.reading import read
 
-        runner = load_default(settings)
+        devices = devices_at_start(settings)
+        runner = load_default(settings, devices)
         loaded = time.monotonic()
         tokenize(read("1, 2").passages[0].text.text)  # reads dictionaries and compiles patterns, once
-        runner.warm_up()
+        warm_up(runner, devices)
         decoder.result()  # without it no recording can be read, the model's own voices included
-        ready = time.monotonic()
+        ready, runners = time.monotonic(), (runner, *runner.replicas)
         logger.info(
             "%s ready on %s in %s, engine %s: loaded in %.1f s, warmed up in %.1f s",
-            runner.name, runner.device, runner.precision, runner.engine, loaded - started, ready - loaded,
+            runner.name, ", ".join(one.device for one in runners), runner.precision, runner.engine,
+            loaded - started, ready - loaded,
         )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
     load_in_background()  # so that the first job in a language does not wait for its grammar
-    engine = Engine(runner, _batch_frames(runner.device, settings))
+    engine = EngineGroup([Engine(one, _batch_frames(one.device, settings)) for one in runners])
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
-    device = "cpu" if runner.device == "cpu" else "cuda"
-    recogniser = recogniser_from(settings, device, engine.run)
-    if recogniser is not None and (settings.asr_preload or settings.verify):
+    devices = [device.owned_by(owner.run) for device, owner in zip(devices, engine.engines, strict=False)]
+    recogniser = recogniser_from(settings, devices)
+    if recogniser is not None and recogniser.is_kept:
         recogniser.preload()
+    bound_memory(runner, devices, settings)
 
     def load_model(name: str, directory: Path) -> Runner:
         """Load a further model while jobs run."""
-        further = load(name, directory, settings, engine.run)
-        further.warm_up(engine.run)
-        if further.engine == "own":
-            tune_in_background(further, engine, settings.warm_up_s)
+        further = load(name, directory, settings, devices)
+        warm_up(further, devices)
+        tune_in_background(further, engine, settings.warm_up_s)
         return further
 
-    if runner.engine == "own":
-        tune_in_background(runner, engine, settings.warm_up_s, flash_attn)
-    liveness.start(engine)
+    tune_in_background(runner, engine, settings.warm_up_s, flash_attn)
+    liveness.start(engine.engines)
     return Worker(
-        settings=_with_concurrency(settings, runner.device),
+        settings=_with_concurrency(settings, [device.name for device in devices]),
         models=ModelRegistry(runner, settings.extra_model_directories, load_model, settings),
         voices=Library(
             runner.directory / "voices",
@@ -115,35 +122,47 @@ def load_worker(settings: Settings) -> Worker:
         ),
         engine=engine,
         recogniser=recogniser,
-        speaker_encoder=speaker_encoder_from(settings, device, engine.run),
+        speaker_encoder=speaker_encoder_from(settings, devices[0]),
         bucket=bucket,
         bucket_state=bucket_state,
         pronunciations=pronunciations,
     )
 
 
-def _with_concurrency(settings: Settings, device: str) -> Settings:
-    """Return the settings with as many jobs at a time as suit the device, unless the operator has set it."""
-    if device == "cpu" or "concurrency" in settings.model_fields_set:
+def _with_concurrency(settings: Settings, devices: Sequence[str]) -> Settings:
+    """Return the settings with as many jobs at a time as suit the devices, unless the operator has set it."""
+    if devices[0] == "cpu" or "concurrency" in settings.model_fields_set:
         return settings
-    return settings.model_copy(update={"concurrency": GPU_CONCURRENCY})
+    return settings.model_copy(update={"concurrency": GPU_CONCURRENCY * len(devices)})
 
 
 def tune_in_background(
-    runner: F5Runner, engine: Engine, limit_s: float, flash_attn: Future[bool] | None = None
-) -> threading.Thread:
-    """Measure what is fastest on the model's GPU and capture its CUDA graphs, in the thread returned, while jobs run.
+    runner: Runner, engine: EngineGroup, limit_s: float, flash_attn: Future[bool] | None = None
+) -> list[threading.Thread]:
+    """Measure what is fastest on a model's GPUs and capture its CUDA graphs there, while jobs run.
 
     Args:
-        limit_s: longest time for the graphs.
+        limit_s: longest time for the graphs of a GPU.
         flash_attn: whether the flash-attn that boot has hidden may be used, once that is known.
-    """
 
+    Returns:
+        The threads, one for each GPU; none for a model of f5-tts.
+    """
+    if runner.engine != "own":
+        return []
+    pairs = zip((runner, *runner.replicas), engine.engines, strict=True)
+    return [_tune_in_background(one, owner, limit_s, flash_attn) for one, owner in pairs]
+
+
+def _tune_in_background(
+    runner: F5Runner, engine: Engine, limit_s: float, flash_attn: Future[bool] | None
+) -> threading.Thread:
     def work() -> None:
         try:
             if flash_attn is not None and _is_verified(flash_attn):
                 runner.add_flash_attn()
-            runner.tune(engine.run)
+            with _tuning:  # GPUs of one kind then choose the same: what the first has measured is kept for the others
+                runner.tune(engine.run)
         except Exception as error:  # noqa: BLE001 - what is chosen without measuring works too
             logger.warning("it is not measured what is fastest for %s: %s", runner.name, error)
         try:

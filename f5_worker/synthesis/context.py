@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from f5_worker.asr.whisper import Recogniser
-from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
 from f5_worker.storage.s3 import Bucket
@@ -25,6 +25,7 @@ class Worker:
     """The parts of a worker.
 
     Attributes:
+        engine: the devices.
         recogniser, speaker_encoder, bucket: None where there is none.
         bucket_state: `none`, `ok`, or what the check at start found wrong with the bucket.
         caller_references: the callers' own clips, prepared.
@@ -34,7 +35,7 @@ class Worker:
     settings: Settings
     models: ModelRegistry
     voices: Library
-    engine: Engine
+    engine: EngineGroup
     recogniser: Recogniser | None = None
     speaker_encoder: SpeakerEncoder | None = None
     bucket: Bucket | None = None

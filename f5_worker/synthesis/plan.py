@@ -167,7 +167,7 @@ def make_plan(
         _check_length(duration_s, settings)
         plan = Plan(lead_s, duration_s, _segments(voiced, lead_s, vocabulary, params, settings))
         plan.make()
-        plan.work = sum(segment.nfe * segment.forward_frames for segment in plan.segments)
+        plan.work = sum(segment.work for segment in plan.segments)
         return plan
     # Figures are shorter than their words: what is too long with them need not be read.
     least_s = lead_s + sum(_natural_s(passage, 0) for passage in passages)

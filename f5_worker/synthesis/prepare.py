@@ -112,7 +112,7 @@ def prepare_text(job: Job, request: SynthesizeInput, *, early: bool) -> Iterator
             text=text.script.text.text,
             parts=_speak(job, request, text, takes, early=early),
             duration_s=request.fix_duration_s or text.plan.duration_s,
-            device_s=job.worker.engine.speed.seconds_for(text.model, text.plan.work),
+            device_s=job.worker.engine.seconds_for(text.model, text.plan.work),
             params=text.params,
             model=text.model.name,
             warnings=text.warnings,

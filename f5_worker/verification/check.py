@@ -1,7 +1,8 @@
 """Decide from the sound of a segment whether it says its text.
 
 The recogniser is forced to decode the text first: where each word is likely and has its share of the sound, the segment
-passes without a search for a transcript, which takes ten times as long. The same pass finds the times of the words.
+passes without a search for a transcript, which takes ten times as long. Else what the search heard, and other texts
+that the sound may say, have to be likelier than its own by enough: a small recogniser mishears what was spoken well.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.levels import Samples
 from f5_worker.verification.compare import Difference, WordSounds, compare
 from f5_worker.verification.evidence import SoundProfile, WordEvidence, weigh
-from f5_worker.verification.faults import acoustic_faults, is_doubtful, word_faults
+from f5_worker.verification.faults import acoustic_faults, is_doubtful, rival_faults, word_faults
 from f5_worker.verification.forms import SpokenWord, sound_alike, sound_distance, spoken_words
-from f5_worker.verification.rivals import Rival, rival_texts
+from f5_worker.verification.rivals import corrected, rival_texts
 from f5_worker.verification.thresholds import VERIFICATION
 
 # Of the sum by which takes are compared, beside the word error rate: of each kind of fault, and of words that the
 # recogniser is not certain of. Silence is worse than any other text.
 FAULT_BADNESS, DOUBT_BADNESS, SILENCE_BADNESS = 0.2, 0.1, 10.0
+LEAST = -1e4  # natural log of a likelihood below all others
 
 
 @dataclass(frozen=True)
@@ -108,20 +110,26 @@ class SpeechVerifier:
         if evidence is not None and not is_doubtful(evidence, sound):
             return _verdict(written, [], [], text, evidence)
         cancellation.check()
-        heard = self._recogniser.transcribe_clip(samples, self._language).text
-        words = _texts(spoken_words(heard, self._language))
-        found = compare(_texts(written), words, self._sounds)
+        transcript = self._recogniser.transcribe_clip(samples, self._language).text
+        heard = spoken_words(transcript, self._language)
+        found = compare(_texts(written), _texts(heard), self._sounds)
+        faults: list[str] = []
         if evidence is not None:
-            found = [difference for difference in found if _is_confirmed(difference, written, evidence)]
+            cancellation.check()
+            rivals = list(rival_texts(text, evidence, reference_transcript.split()))
+            others = [corrected(transcript, heard, text, written, one) for one in found]
+            texts = [transcript, *others, *(rival.text for rival in rivals)]
+            likelihood, *likelihoods = self._log_likelihoods(audio, texts)
+            ratios = [likelihood - other for other in likelihoods[: len(others)]]
+            found = [one for one, ratio in zip(found, ratios, strict=True) if _is_certain(one, ratio)]
+            own = evidence.tokens.log_likelihood
+            faults += rival_faults(rivals, [other - own for other in likelihoods[len(others) :]])
+            faults += acoustic_faults(evidence, sound)
         reference = _texts(spoken_words(reference_transcript, self._language))
-        faults = ["words"] if self._exceeds(found, len(written)) else []
-        faults += word_faults(_texts(written), words, found, reference, self._sounds.alike)
-        if evidence is not None:
-            faults += acoustic_faults(evidence, sound, [_span(one, written) for one in found if one.n_written])
-            if not faults:
-                rivals = list(rival_texts(text, evidence, reference_transcript.split()))
-                faults += self._rival_faults(audio, rivals, evidence.tokens.log_likelihood)
-        return _verdict(written, found, faults, heard, evidence)
+        faults += word_faults(_texts(written), _texts(heard), found, reference, self._sounds.alike)
+        if self._exceeds(found, len(written)):
+            faults.append("words")
+        return _verdict(written, found, faults, transcript, evidence)
 
     def _align(self, audio: Samples, texts: Sequence[str]) -> list[AlignedTokens | None]:
         with self._recogniser.loaded_model() as model:
@@ -130,33 +138,26 @@ class SpeechVerifier:
     def _exceeds(self, found: Sequence[Difference], n_written: int) -> bool:
         return _errors(found) > self._limits.max_wer * n_written or _run(found) > self._limits.max_run
 
-    def _rival_faults(self, audio: Samples, rivals: Sequence[Rival], log_likelihood: float) -> list[str]:
-        """Return the fault of the other text that the sound says about as likely as its own, if there is one."""
-        cancellation.check()
-        aligned = self._align(audio, [rival.text for rival in rivals])
-        margins = [
-            (tokens.log_likelihood - log_likelihood - rival.min_log_ratio, rival.fault)
-            for rival, tokens in zip(rivals, aligned, strict=True)
-            if tokens is not None  # else it has more words than the sound has room for
-        ]
-        return [fault for margin, fault in sorted(margins)[-1:] if margin >= 0.0]
+    def _log_likelihoods(self, audio: Samples, texts: Sequence[str]) -> list[float]:
+        """Return the natural logs of how likely texts are; one that is too long for the sound is not at all."""
+        return [LEAST if tokens is None else tokens.log_likelihood for tokens in self._align(audio, texts)]
 
 
 def _texts(words: Sequence[SpokenWord]) -> list[str]:
     return [word.text for word in words]
 
 
-def _span(difference: Difference, written: Sequence[SpokenWord]) -> tuple[int, int]:
-    """Return the characters of the words of the text that differ."""
-    return written[difference.begin].begin, written[difference.end - 1].end
+def _is_certain(difference: Difference, log_ratio: float) -> bool:
+    """Return False if the sound may say the text as well as what a search heard instead.
 
-
-def _is_confirmed(difference: Difference, written: Sequence[SpokenWord], evidence: WordEvidence) -> bool:
-    """Return False if the words that a search did not find are likely when the sound is asked for them."""
-    if not difference.n_written:
+    Args:
+        log_ratio: natural log of how much likelier the transcript is than with the words of the text.
+    """
+    if not difference.n_written:  # no good speech was ever heard to say more
         return True
-    limit = VERIFICATION.doubtful_probability if difference.n_heard else VERIFICATION.silent_probability
-    return evidence.tokens.least_probability(*_span(difference, written)) < limit
+    limits = VERIFICATION
+    least = limits.misheard_log_ratio if difference.n_heard else limits.unheard_log_ratio * difference.n_written
+    return log_ratio >= least
 
 
 def _errors(found: Sequence[Difference]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -46,6 +48,14 @@ class SoundProfile:
         begins, ends = (np.interp(times_s, self._ends_s, self._sound_s) for times_s in (starts_s, ends_s))
         return np.asarray(np.maximum(0.0, ends - begins))
 
+    def pauses_s(self) -> list[tuple[float, float]]:
+        """Return when each silence between two sounds begins and ends."""
+        edges = np.flatnonzero(np.diff(self.is_sound.astype(np.int8))) + 1
+        inner = edges[1:] if len(edges) and not self.is_sound[0] else edges
+        return [
+            (begin * HOP_S, end * HOP_S) for begin, end in zip(inner[::2].tolist(), inner[1::2].tolist(), strict=False)
+        ]
+
     def longest_noise_s(self) -> float:
         """Return the longest stretch of sound without a voice; 0 for a whisper, which has none anywhere."""
         n_sound = int(self.is_sound.sum())
@@ -70,6 +80,13 @@ def _voiced(samples: Samples, n_hops: int) -> NDArray[np.bool_]:
     return np.asarray((correlation[:, lags] / power).max(1) >= VERIFICATION.periodic)
 
 
+class Pause(NamedTuple):
+    """The longest silence where the text has no punctuation, and the word that is spoken when it begins."""
+
+    word: int
+    seconds: float
+
+
 class Surplus(NamedTuple):
     """The words `begin` to `end`, a few in a row, that have the most sound beyond their share of it."""
 
@@ -90,6 +107,7 @@ class WordEvidence:
         covered: `[w]` the sound of a word over what its letters take at the pace of the segment.
         excess_s: `[w]` the sound from a word to the next one beyond that; of the first, from the begin.
         surplus: of a few words in a row, which attention may have shared wrongly, at the usual pace of the segment.
+        pause: which may be in place of words.
         tail_s: the sound after the last word.
     """
 
@@ -100,6 +118,7 @@ class WordEvidence:
     covered: Floats
     excess_s: Floats
     surplus: Surplus
+    pause: Pause
     tail_s: float
 
     @property
@@ -127,8 +146,21 @@ def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence
         sound.between(starts_s, ends_s) / np.maximum(expected_s, HOP_S),
         sounds_s - expected_s,
         _surplus(lengths, sounds_s),
+        _pause(text, letters, starts_s, sound),
         float(sound.between(ends_s[-1:], np.array([np.inf]))[0]),
     )
+
+
+def _pause(text: str, letters: Sequence[tuple[int, int]], starts_s: Floats, sound: SoundProfile) -> Pause:
+    """Return the longest pause that is not at punctuation, be the alignment wrong by a word."""
+    found = [Pause(0, 0.0)]
+    for begin_s, end_s in sound.pauses_s():
+        word = max(0, int(np.searchsorted(starts_s, begin_s)) - 1)
+        near = letters[max(0, word - 1) : word + 3]
+        between = (text[end:begin] for (_, end), (begin, _) in itertools.pairwise(near))
+        if not any(gap.strip() for gap in between):
+            found.append(Pause(word, end_s - begin_s))
+    return max(found, key=lambda pause: pause.seconds)
 
 
 def _surplus(lengths: Floats, sounds_s: Floats) -> Surplus:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from f5_worker.verification.compare import Alike, Difference
 from f5_worker.verification.evidence import SoundProfile, WordEvidence
+from f5_worker.verification.rivals import Rival
 from f5_worker.verification.thresholds import VERIFICATION
 
 MAX_REPEATED = 8  # words that are looked for twice in a row
@@ -73,29 +74,31 @@ def is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
     )
 
 
-def acoustic_faults(words: WordEvidence, sound: SoundProfile, differing: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """Yield `added`, `silence` and `noise`: what the sound shows, whatever a recogniser wrote.
-
-    Args:
-        differing: the characters of words that a search did not find.
-    """
+def acoustic_faults(words: WordEvidence, sound: SoundProfile) -> Iterator[str]:
+    """Yield `added`, `silence` and `noise`: what the sound shows, whatever a recogniser wrote."""
     limits = VERIFICATION
     if (
         words.excess_s[0] >= limits.added_lead_s
         or words.tail_s >= limits.added_tail_s
-        or (words.excess_s >= limits.added_s).any()
         or words.surplus.seconds >= limits.added_surplus_s
     ):
         yield "added"
-    is_heard = ~np.array([any(begin < b and a < end for a, b in differing) for begin, end in words.spans])
-    # Attention may be at the word before while this one is spoken; where the search found it, it is.
-    neighbours_s = np.maximum(np.append(words.excess_s[1:], 0.0), np.append(0.0, words.excess_s[:-1]))
-    is_with_neighbour = is_heard & (neighbours_s >= limits.neighbour_excess_s)
-    if (_uncovered(words) & (words.probabilities < limits.silent_probability) & ~is_with_neighbour).any():
-        yield "silence"
-    is_in_doubt = bool((words.probabilities < limits.doubtful_probability).any())
-    if sound.longest_noise_s() >= (limits.doubtful_noise_s if is_in_doubt else limits.noise_s):
+    if words.pause.seconds >= limits.silent_s:
+        near = words.probabilities[max(0, words.pause.word - 1) : words.pause.word + 2]
+        if near.min() < limits.silent_probability:
+            yield "silence"
+    if sound.longest_noise_s() >= limits.noise_s:
         yield "noise"
+
+
+def rival_faults(rivals: Sequence[Rival], log_ratios: Sequence[float]) -> list[str]:
+    """Return the fault of the text that exceeds by most what it has to be likelier than the segment's own; if any.
+
+    Args:
+        log_ratios: natural logs of how much likelier they are.
+    """
+    margins = [(ratio - rival.min_log_ratio, rival.fault) for rival, ratio in zip(rivals, log_ratios, strict=True)]
+    return [fault for margin, fault in sorted(margins)[-1:] if margin >= 0.0]
 
 
 def _uncovered(words: WordEvidence) -> NDArray[np.bool_]:

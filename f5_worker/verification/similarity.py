@@ -1,7 +1,7 @@
 """How alike two voices are: the embeddings of a speaker encoder, compared.
 
-The encoder is loaded when first needed, and kept: it has 6 MB. Beside models on a GPU it runs there too, as work of the
-engine, which owns the device.
+The encoder is loaded when first needed, and kept: it has 6 MB. Beside models on GPUs it runs on the first of them, as
+work of the engine that owns it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from f5_worker.models.speaker.checkpoint import WIDTH, find_speaker_weights
 from f5_worker.settings import Settings
 
 if TYPE_CHECKING:
-    from f5_worker.models.placement import RunOnDevice
+    from f5_worker.models.placement import Device, RunOnDevice
     from f5_worker.models.speaker.runner import SpeakerRunner
 
 Embedding: TypeAlias = NDArray[np.float32]
@@ -43,7 +43,7 @@ class SpeakerEncoder:
 
     Args:
         weights: a file that `find_speaker_weights` has found.
-        device: `cpu` or `cuda`.
+        device: its name, such as `cpu` or `cuda`.
         run_on_device: runs what uses the device, a short piece at a time.
     """
 
@@ -130,13 +130,11 @@ def extract_speech(samples: Samples) -> Samples:
     return speech * np.float32(10.0 ** (LEVEL_DB / 20.0) / rms(speech)) if len(speech) else speech
 
 
-def speaker_encoder_from(
-    settings: Settings, device: str = "cpu", run_on_device: RunOnDevice = lambda work: work()
-) -> SpeakerEncoder | None:
+def speaker_encoder_from(settings: Settings, device: Device | None = None) -> SpeakerEncoder | None:
     """Open the speaker encoder that the settings name; return None if it is off or cannot be used, as boot reports.
 
     Args:
-        device, run_on_device: as those of `SpeakerEncoder`.
+        device: of the models; None for the CPU.
     """
     try:
         weights = find_speaker_weights(settings)
@@ -146,4 +144,6 @@ def speaker_encoder_from(
     if weights is None:
         return None
     # On a CPU it runs beside the engine, whose steps take long there.
-    return SpeakerEncoder(weights) if device == "cpu" else SpeakerEncoder(weights, device, run_on_device)
+    if device is None or not device.is_gpu:
+        return SpeakerEncoder(weights)
+    return SpeakerEncoder(weights, device.name, device.run)

@@ -25,6 +25,7 @@ from f5_worker.engine.engine import Engine
 from f5_worker.engine.types import Segment
 from f5_worker.errors import JobCancelled, ModelUnavailable
 from f5_worker.models.f5.config import make_segment
+from f5_worker.models.placement import Device
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 from tests.listen import cpu_whisper, whisper_directory, word_error_rate
@@ -96,7 +97,7 @@ class TestBesideJobs:
             calls.append(work)
             return busy[0].run(work)
 
-        recogniser = recogniser_from(settings, "cpu", run)
+        recogniser = recogniser_from(settings, [Device("cpu", run)])
         assert recogniser is not None
         assert not calls
         recogniser.preload()
@@ -105,6 +106,15 @@ class TestBesideJobs:
         with recogniser.loaded_model() as model:
             assert isinstance(model, DeviceWhisper)
             assert model.supported_languages == ["en"]
+
+
+@pytest.mark.parametrize(("name", "is_kept"), [("cuda", True), ("cpu", False)])
+def test_it_is_kept_where_the_memory_of_a_gpu_is_bounded(tmp_path: Path, name: str, is_kept: bool) -> None:
+    """What is loaded by now is what the bound is checked with."""
+    directory = write_hugging_face(tmp_path / "whisper", small_whisper())
+    devices = [Device(name, lambda work: work())]
+    assert Recogniser(directory, Settings(gpu_memory_mb=6_000), devices).is_kept == is_kept
+    assert not Recogniser(directory, Settings(), devices).is_kept
 
 
 @pytest.mark.parametrize("is_device", [True, False])

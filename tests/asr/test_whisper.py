@@ -49,11 +49,11 @@ class FakeRecogniser(Recogniser):
     def _load(self) -> Any:
         self.n_loads += 1
         time.sleep(0.01)  # long enough for other threads to come meanwhile
-        return self.whisper
+        return [self.whisper]
 
     @property
     def is_loaded(self) -> bool:
-        return self._model is not None
+        return bool(self._models)
 
 
 @pytest.fixture
@@ -131,6 +131,18 @@ class TestLoading:
             assert outer is recogniser.whisper
         wait_for(lambda: not recogniser.is_loaded)
 
+    def test_of_several_devices_the_one_with_the_fewest_users_is_next(
+        self, recogniser: FakeRecogniser, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = loaded = [FakeWhisper("en"), FakeWhisper("en")]
+        monkeypatch.setattr(recogniser, "_load", lambda: loaded)
+        with recogniser.loaded_model() as one, recogniser.loaded_model() as other:
+            assert (one, other) == (first, second)
+            with recogniser.loaded_model() as third:
+                assert third is first
+        recogniser._unload()
+        assert not recogniser.is_loaded
+
     def test_the_timer_keeps_no_process_alive(self, recogniser: FakeRecogniser) -> None:
         recogniser.understands("de")
         assert all(thread.daemon for thread in threading.enumerate() if isinstance(thread, threading.Timer))
@@ -204,7 +216,7 @@ def test_a_job_that_has_to_stop_has_no_further_window_recognised(recogniser: Fak
     with pytest.raises(JobCancelled):
         control.run(lambda: recogniser.transcribe(silence(1.0)))
     assert windows == [0]
-    assert not recogniser._n_users
+    assert recogniser._n_users == [0]
 
 
 def test_the_mean_probability_is_of_words_not_of_dots() -> None:

@@ -38,6 +38,7 @@ class FakeRunner:
     whole_segments = False
 
     def __init__(self) -> None:
+        self.replicas: list[FakeRunner] = []
         self.finished: list[int] = []
         self.forwards: list[list[tuple[int, int]]] = []  # (seed, step) of the segments in each
         self.gate = threading.Event()

@@ -43,8 +43,8 @@ def test_a_model_that_was_unloaded_is_forgotten() -> None:
 
 
 def test_steps_are_the_work_and_all_that_is_done_for_them_the_time(worker: Worker, device: ToneDevice) -> None:
-    list(worker.engine.submit([segment(1, nfe=6)], JobControl(60)))
-    worker.engine.run(lambda: None)  # the device's thread is past it
-    measured = worker.engine.speed._models[device]
+    list(worker.engine.engines[0].submit([segment(1, nfe=6)], JobControl(60)))
+    worker.engine.engines[0].run(lambda: None)  # the device's thread is past it
+    measured = worker.engine.engines[0].speed._models[device]
     assert measured.work == 6 * SMALL_FORWARD_FRAMES
     assert measured.seconds > 0

@@ -50,7 +50,7 @@ def is_fresh() -> bool:
 
 def test_a_worker_is_unhealthy_until_it_is_ready(engine: Engine) -> None:
     assert liveness.problem() == "the worker is not ready"
-    liveness.start(engine)
+    liveness.start([engine])
     wait_until(is_fresh)
 
 
@@ -65,15 +65,29 @@ def test_a_device_that_hangs_is_told_and_one_that_goes_on_is_forgiven(engine: En
     hold(device, engine)
     liveness.path().touch()
     age(liveness.STALE_S + 5)
-    liveness.start(engine, every_s=0.01)
+    liveness.start([engine], every_s=0.01)
     time.sleep(0.05)
     assert liveness.problem() == f"the device has not answered for {liveness.STALE_S + 5:.0f} s"
     device.gate.set()
     wait_until(is_fresh)
 
 
+def test_each_of_several_devices_has_to_answer(engine: Engine) -> None:
+    hanging = FakeRunner()
+    other = Engine(hanging, BATCH_FRAMES)
+    hold(hanging, other)
+    liveness.start([engine, other], every_s=0.01)
+    wait_until(is_fresh)
+    age(liveness.STALE_S + 5)
+    time.sleep(0.05)
+    assert not is_fresh()
+    hanging.gate.set()
+    wait_until(is_fresh)
+    other.close()
+
+
 def test_it_ends_with_the_engine(engine: Engine) -> None:
-    thread = liveness.start(engine, every_s=0.01)
+    thread = liveness.start([engine], every_s=0.01)
     engine.close()
     thread.join(10)
     assert not thread.is_alive()
@@ -86,6 +100,6 @@ def test_a_disk_that_takes_no_file_does_not_end_the_worker(
     (tmp_path / "file").touch()
     os.rmdir(liveness.path())
     liveness.path().symlink_to(tmp_path / "file" / "below")
-    liveness.start(engine).join(10)
+    liveness.start([engine]).join(10)
     assert "health cannot be told: Not a directory" in caplog.text
     assert engine.run(lambda: 1) == 1

@@ -225,7 +225,7 @@ def test_main_ends_with_one_line_when_settings_are_wrong(monkeypatch: pytest.Mon
     monkeypatch.setattr(handler.starts, "end_at_sigterm", lambda boot: None)
     with pytest.raises(SystemExit) as caught:
         handler.main()
-    assert str(caught.value) == "SETTINGS_INVALID: F5_CONCURRENCY='many' is not accepted (1..64)"
+    assert str(caught.value) == "SETTINGS_INVALID: F5_CONCURRENCY='many' is not accepted (1..256)"
 
 
 def test_importing_the_handler_loads_no_model_code() -> None:

@@ -1,20 +1,39 @@
-"""Loading: CUDA graphs are captured while the first jobs run."""
+"""Loading: onto each device, whose CUDA graphs are captured while the first jobs run."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
+import torch
 
+from f5_worker.audio.decode import decode
+from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
+from f5_worker.models import placement
 from f5_worker.models.f5.runner import F5Runner
-from f5_worker.server import startup
-from f5_worker.server.startup import tune_in_background
-from f5_worker.settings import load_settings
+from f5_worker.schema.requests import SynthesizeInput
+from f5_worker.server import liveness, startup
+from f5_worker.server.startup import load_worker, tune_in_background
+from f5_worker.settings import Settings, load_settings
+from f5_worker.synthesis.job import Job
+from f5_worker.synthesis.response import speak
+
+
+def tune(runner: SimpleNamespace, *engines: Engine, flash_attn: Future[bool] | None = None) -> None:
+    """Tune a model on its devices, and wait until that is done."""
+    runner.engine = "own"
+    runner.replicas = getattr(runner, "replicas", ())
+    for thread in tune_in_background(cast(F5Runner, runner), EngineGroup(engines), 3.0, flash_attn):
+        thread.join(10)
 
 
 def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -28,7 +47,7 @@ def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPat
         capture_graphs=lambda limit_s, run: 0,
     )
     flash_attn = startup._in_background(verified, "test")
-    tune_in_background(cast(F5Runner, runner), engine, 3.0, flash_attn).join(10)
+    tune(runner, engine, flash_attn=flash_attn)
     engine.close()
     return done
 
@@ -49,9 +68,9 @@ def test_the_choice_does_not_wait_longer_for_it(
 
 def log_of(capture_graphs: Callable[..., int], caplog: pytest.LogCaptureFixture) -> str:
     engine = Engine(cast(Any, None), 8_192)
-    runner = cast(F5Runner, SimpleNamespace(name="extra", tune=lambda run: None, capture_graphs=capture_graphs))
+    runner = SimpleNamespace(name="extra", tune=lambda run: None, capture_graphs=capture_graphs)
     with caplog.at_level(logging.INFO):
-        tune_in_background(runner, engine, limit_s=3.0).join(10)
+        tune(runner, engine)
     engine.close()
     return caplog.text
 
@@ -63,14 +82,42 @@ def test_graphs_are_captured_between_the_steps_of_jobs(caplog: pytest.LogCapture
     assert "CUDA graphs of 7 sizes are captured for extra" in log_of(capture_graphs, caplog)
 
 
+def test_each_device_measures_after_the_other_and_captures_in_its_own_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engines = [Engine(cast(Any, None), 8_192) for _ in range(2)]
+    threads = [engine.run(threading.get_ident) for engine in engines]
+    measuring, captured = threading.Lock(), list[tuple[int, int]]()
+
+    def measure(run_on_device: Callable[[Callable[[], None]], None]) -> None:
+        assert measuring.acquire(blocking=False)
+        run_on_device(lambda: time.sleep(0.05))
+        measuring.release()
+
+    def runner(index: int) -> SimpleNamespace:
+        def capture(limit_s: float, run_on_device: Callable[[Callable[[], int]], int]) -> int:
+            captured.append((index, run_on_device(threading.get_ident)))
+            return 0
+
+        return SimpleNamespace(name="extra", tune=measure, capture_graphs=capture)
+
+    first = runner(0)
+    first.replicas = [runner(1)]
+    tune(first, *engines)
+    for engine in engines:
+        engine.close()
+    assert "it is not measured" not in caplog.text
+    assert sorted(captured) == list(enumerate(threads))
+
+
 def test_an_error_while_measuring_does_not_cost_the_graphs(caplog: pytest.LogCaptureFixture) -> None:
-    def tune(run_on_device: object) -> None:
+    def fail(run_on_device: object) -> None:
         raise RuntimeError("no room to measure")
 
     engine = Engine(cast(Any, None), 8_192)
-    runner = cast(F5Runner, SimpleNamespace(name="extra", tune=tune, capture_graphs=lambda limit_s, run: 7))
+    runner = SimpleNamespace(name="extra", tune=fail, capture_graphs=lambda limit_s, run: 7)
     with caplog.at_level(logging.INFO):
-        tune_in_background(runner, engine, limit_s=3.0).join(10)
+        tune(runner, engine)
     engine.close()
     assert "it is not measured what is fastest for extra: no room to measure" in caplog.text
     assert "CUDA graphs of 7 sizes are captured for extra" in caplog.text
@@ -84,16 +131,37 @@ def test_an_error_while_capturing_is_logged_and_harms_nothing(caplog: pytest.Log
 
 
 @pytest.mark.parametrize(
-    ("environ", "device", "concurrency"),
+    ("environ", "devices", "concurrency"),
     [
-        ({}, "cpu", 2),
-        ({}, "NVIDIA H100", 32),
-        ({"F5_CONCURRENCY": "2"}, "NVIDIA H100", 2),
-        ({"F5_CONCURRENCY": "4"}, "cpu", 4),
+        ({}, ["cpu"], 2),
+        ({}, ["cuda"], 32),
+        ({}, ["cuda:0", "cuda:1"], 64),
+        ({"F5_CONCURRENCY": "2"}, ["cuda"], 2),
+        ({"F5_CONCURRENCY": "4"}, ["cpu"], 4),
     ],
 )
-def test_a_gpu_has_jobs_enough_unless_the_operator_says_how_many(
-    environ: dict[str, str], device: str, concurrency: int
+def test_gpus_have_jobs_enough_unless_the_operator_says_how_many(
+    environ: dict[str, str], devices: list[str], concurrency: int
 ) -> None:
     settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
-    assert startup._with_concurrency(settings, device).concurrency == concurrency
+    assert startup._with_concurrency(settings, devices).concurrency == concurrency
+
+
+@pytest.mark.model
+def test_a_worker_of_several_devices_speaks_what_one_of_a_single_device_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)  # restored afterwards
+    monkeypatch.setattr(liveness, "start", lambda engines: None)
+    settings = Settings(model="f5-tiny", device="cpu", precision="fp32", asr_model="off")
+    request = SynthesizeInput.model_validate(
+        {"text": "One. [pause:200ms] Two.", "voice": "joe", "seed": 1, "nfe_step": 4, "format": "wav"}
+    )
+    spoken = []
+    for n_devices in (1, 2):
+        monkeypatch.setattr(placement, "choose_devices", lambda settings, n=n_devices: ("cpu",) * n)
+        worker = load_worker(settings)
+        reply = speak(Job(request, worker, JobControl(60)))
+        worker.engine.close()
+        assert len(worker.engine.engines) == n_devices
+        assert all(engine.load.n_segments for engine in worker.engine.engines)
+        spoken.append(decode(reply.audio.data or b"", max_bytes=10**9, max_s=3_600).samples)
+    np.testing.assert_allclose(spoken[1], spoken[0], atol=2 / 32_768)

@@ -67,4 +67,4 @@ def test_a_failed_segment_drops_the_batch_behind_it(worker: Worker, device: Tone
     own = job(worker)
     with pytest.raises(ValueError, match="no"):
         speak(own)
-    assert worker.engine._scheduler.jobs == []
+    assert worker.engine.engines[0]._scheduler.jobs == []

@@ -126,7 +126,7 @@ def test_what_cannot_be_done_in_time_is_told_before_it_is_begun(worker: Worker, 
 
     say(60.0)  # nothing was measured
     n_spoken = len(device.segments)
-    worker.engine.speed.add(device, 1_000 * WINDOW_S, WINDOW_S)
+    worker.engine.engines[0].speed.add(device, 1_000 * WINDOW_S, WINDOW_S)
     with pytest.raises(JobWillNotFit) as raised:
         say(2.0)
     assert "take at least" in raised.value.message

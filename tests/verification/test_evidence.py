@@ -75,6 +75,16 @@ def test_sound_after_the_last_word_and_before_the_first() -> None:
     assert early.excess_s[0] > 0.3
 
 
+@pytest.mark.parametrize(("text", "pause_s"), [("anne went home", 0.4), ("anne, went home", 0.0)])
+def test_a_pause_that_the_text_does_not_ask_for(text: str, pause_s: float) -> None:
+    at = len(text) - len("went home")
+    spans = np.array([(0, 4), (at, at + 4), (at + 5, at + 9)])
+    tokens = AlignedTokens(spans, np.array([0.0, 0.8, 1.2, 1.6]) + LAG_S, np.array([0.9] * 3))
+    found = weigh(text, tokens, profile(silence(0.1), voice(0.4), silence(0.4), voice(0.8), silence(0.3)))
+    assert found is not None
+    assert found.pause == (0, pytest.approx(pause_s, abs=0.05))
+
+
 def test_a_word_in_silence_is_not_covered() -> None:
     sound = profile(voice(0.4), silence(0.4), voice(0.4))
     found = measured(aligned([0.0, 0.42, 0.78, 1.2], [0.9] * 3), sound)

@@ -14,6 +14,7 @@ import pytest
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, rms
 from f5_worker.engine.engine import Engine
+from f5_worker.models.placement import Device
 from f5_worker.models.speaker import runner
 from f5_worker.settings import Settings
 from f5_worker.verification import similarity as module
@@ -135,6 +136,6 @@ def test_it_is_off_or_left_out_where_it_cannot_be_used(tmp_path: Path, caplog: p
     def never(work: Callable[[], Any]) -> Any:
         raise AssertionError("a CPU is not the engine's alone")
 
-    encoder = speaker_encoder_from(Settings(speaker_model="ge2e", models_dir=tmp_path), "cpu", never)
+    encoder = speaker_encoder_from(Settings(speaker_model="ge2e", models_dir=tmp_path), Device("cpu", never))
     assert encoder is not None
     assert encoder.embed(noise(1.0)).any()

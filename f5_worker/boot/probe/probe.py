@@ -25,7 +25,7 @@ PATHS_TIMEOUT_S = 15.0
 
 
 @dataclass(frozen=True)
-class Device:
+class Gpu:
     """One GPU; `free_bytes` is measured for the first one only."""
 
     name: str
@@ -99,7 +99,7 @@ class ProbeResult:
     arch_list: tuple[str, ...] = ()
     cuda_available: bool = False
     cuda_error: str | None = None
-    devices: tuple[Device, ...] = ()
+    devices: tuple[Gpu, ...] = ()
     driver: str | None = None
     driver_cuda: str | None = None
     nvcc: str | None = None
@@ -205,7 +205,7 @@ def _typed(found: dict[str, Any]) -> dict[str, Any]:
     if "arch_list" in facts:
         facts["arch_list"] = tuple(facts["arch_list"])
     if "devices" in facts:
-        facts["devices"] = tuple(Device(**device) for device in facts["devices"])
+        facts["devices"] = tuple(Gpu(**device) for device in facts["devices"])
     if flash_attn := facts.get("flash_attn"):
         facts["flash_attn"] = Installed(**flash_attn | {"distributions": tuple(flash_attn["distributions"])})
     unknown = facts.keys() - ProbeResult.__dataclass_fields__.keys()

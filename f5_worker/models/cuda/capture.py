@@ -7,19 +7,32 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from f5_worker.models.cuda.memory import require_room
+
 Replay = Callable[[], None]
 CaptureGraph = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
 """Captures a computation on fixed buffers; returns what replays it, and the tensor that then holds its result."""
 
 
 class GraphCapturer:
-    """Captures CUDA graphs, all in one memory pool: no two of them ever run at once."""
+    """Captures CUDA graphs, all in one memory pool: no two of them ever run at once.
 
-    def __init__(self) -> None:
+    Args:
+        is_brief: they are dropped after a moment, and may take the memory of forwards meanwhile.
+    """
+
+    def __init__(self, *, is_brief: bool = False) -> None:
+        self._is_brief = is_brief
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, compute: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
-        """Capture a computation, as `CaptureGraph`."""
+        """Capture a computation, as `CaptureGraph`.
+
+        Raises:
+            torch.cuda.OutOfMemoryError
+        """
+        if not self._is_brief:
+            require_room()
         side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side_stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side_stream):  # the first run chooses and loads kernels, and allocates workspaces

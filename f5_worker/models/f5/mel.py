@@ -28,7 +28,7 @@ def log_mel(samples: Tensor) -> Tensor:
     return mel.clamp(min=LOG_FLOOR).log()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=32)
 def _filterbank(device: torch.device) -> Tensor:
     """Return triangular filters on the HTK mel scale, `[N_FFT // 2 + 1, m]`."""
     frequencies = np.linspace(0, SAMPLE_RATE // 2, N_FFT // 2 + 1)

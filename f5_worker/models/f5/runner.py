@@ -18,6 +18,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
+from f5_worker.errors import OutOfMemory
 from f5_worker.models.config import read_traits
 from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.cuda.errors import translate_cuda_errors
@@ -48,13 +49,15 @@ from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.f5.vocoder import Vocos
 from f5_worker.models.placement import (
     DTYPES,
+    Device,
     RunOnDevice,
-    choose_device,
     count_bytes,
     device_bytes,
+    devices_at_start,
     fastest_precision,
     name_device,
     name_precision,
+    on_device,
 )
 from f5_worker.settings import Settings
 
@@ -75,6 +78,7 @@ class F5Runner:
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
+        self.replicas: tuple[F5Runner, ...] = ()
         capturer = GraphCapturer() if can_capture(model) else None
         self._step_graphs = StepGraphs(model, capturer) if capturer else None
         self._segment_graphs = SegmentGraphs(model, vocoder, capturer) if capturer else None
@@ -171,18 +175,19 @@ class F5Runner:
             run_on_device: runs pieces of a few hundredths of a second; `Engine.run` while jobs run.
         """
         attend, device = self.model.backend.attend, self.model.device
-        if isinstance(attend, ChosenAttention):
-            for measure in unmeasured(attend, AttentionShape.of(self.model), device, cuda_time_us):
-                run_on_device(partial(self._capture, measure))
-        if self._step_graphs:
-            for measure in unmeasured_frames(self._graph_frames, self.model, cuda_time_us):
-                run_on_device(partial(self._capture, measure))
+        with on_device(device):  # kernels are compiled in this thread
+            if isinstance(attend, ChosenAttention):
+                for measure in unmeasured(attend, AttentionShape.of(self.model), device, cuda_time_us):
+                    run_on_device(partial(self._capture, measure))
+            if self._step_graphs:
+                for measure in unmeasured_frames(self._graph_frames, self.model, cuda_time_us):
+                    run_on_device(partial(self._capture, measure))
 
     def capture_graphs(self, limit_s: float, run_on_device: RunOnDevice = lambda work: work()) -> int:
         """Capture CUDA graphs of steps, begins and ends of likely sizes; other sizes work too, slower.
 
         Args:
-            limit_s: begin no capture after so long.
+            limit_s: begin no capture after so long, nor after one that the device had no room for.
             run_on_device: runs one capture, which takes a fiftieth of a second; `Engine.run` while jobs run.
 
         Returns:
@@ -193,7 +198,10 @@ class F5Runner:
         for capture in self._captures():
             if time.monotonic() > until_s:
                 break
-            run_on_device(partial(self._capture, capture))
+            try:
+                run_on_device(partial(self._capture, capture))
+            except OutOfMemory:
+                break
             n_captured += 1
         return n_captured
 
@@ -251,50 +259,42 @@ def _without_cudnn() -> AbstractContextManager[None]:
 
 
 def load_runner(settings: Settings) -> F5Runner:
-    """Load the checkpoint that the settings name onto their device.
+    """Load the checkpoint that the settings name onto their first device.
 
     Raises:
         ModelUnavailable: files are missing or do not belong together.
-        HostUnfit: this machine does not have the device.
+        HostUnfit, SettingsInvalid: this machine does not have the device.
     """
     if settings.cpu_threads:
         torch.set_num_threads(settings.cpu_threads)
-    return load_checkpoint(Path(settings.model).name, settings.model_dir or find_model(settings), settings)
+    directory = settings.model_dir or find_model(settings)
+    return load_checkpoint(Path(settings.model).name, directory, settings, devices_at_start(settings)[0])
 
 
-def load_checkpoint(
-    name: str,
-    directory: Path,
-    settings: Settings,
-    run_on_device: RunOnDevice = lambda work: work(),
-) -> F5Runner:
-    """Load the checkpoint in `directory`; any thread may call this.
-
-    Args:
-        run_on_device: runs the part that uses the device; `Engine.run` while jobs run.
+def load_checkpoint(name: str, directory: Path, settings: Settings, device: Device) -> F5Runner:
+    """Load the checkpoint in `directory` onto a device; any thread may call this.
 
     Raises:
-        ModelUnavailable, HostUnfit: as `load_runner`.
+        ModelUnavailable: files are missing or do not belong together.
+        HostUnfit: the attention that the settings ask for does not work there.
         OutOfMemory: the device has no room for it.
     """
-    device = choose_device(settings)
-    precision = fastest_precision(device) if settings.precision == "auto" else settings.precision
+    precision = fastest_precision(device.name) if settings.precision == "auto" else settings.precision
     vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
     model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
     def move_to_device() -> F5Runner:
         with translate_cuda_errors():
-            model.to(device, DTYPES[precision])
-            vocoder.to(device)
+            model.to(device.name, DTYPES[precision])
+            vocoder.to(device.name)
         choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
         return F5Runner(name, directory, vocabulary, model, vocoder)
 
-    runner: F5Runner = run_on_device(move_to_device)
+    runner: F5Runner = device.run(move_to_device)
     return runner
 
 
-def warm_up_segment() -> Segment:
-    """Return a segment with a reference of one second of noise and a target of two, in two steps."""
+def warm_up_segment(frames: int = 3 * SAMPLE_RATE // HOP_SAMPLES, nfe: int = 2) -> Segment:
+    """Return a segment with a reference of one second of noise; by default its target is two seconds, in two steps."""
     reference = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
-    frames = 3 * SAMPLE_RATE // HOP_SAMPLES
-    return make_segment(reference, tuple(range(20)), frames, nfe=2, guidance_scale=2.0, sway_coefficient=-1.0, seed=0)
+    return make_segment(reference, tuple(range(20)), frames, nfe=nfe, guidance_scale=2.0, sway_coefficient=-1.0, seed=0)

@@ -114,6 +114,7 @@ def load_speaker_runner(path: Path, device: str, run_on_device: RunOnDevice) -> 
 
 @contextmanager
 def _inference() -> Iterator[None]:
-    """Compute without gradients, with cuDNN's LSTM, in full precision."""
-    with translate_cuda_errors(), torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    """Compute without gradients in full precision, with cuDNN's LSTM where the process uses cuDNN."""
+    cudnn = torch.backends.cudnn
+    with translate_cuda_errors(), torch.inference_mode(), cudnn.flags(enabled=cudnn.enabled, allow_tf32=False):
         yield

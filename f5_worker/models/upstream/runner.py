@@ -22,9 +22,9 @@ from f5_worker.models.f5.runner import warm_up_segment
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.placement import (
     DTYPES,
+    Device,
     Precision,
     RunOnDevice,
-    choose_device,
     count_bytes,
     device_bytes,
     name_device,
@@ -57,6 +57,8 @@ class UpstreamRunner:
 
     engine: Literal["upstream"] = "upstream"
     whole_segments = True
+    # f5-tts draws from torch's one generator: with several devices at once a seed would not fix what is drawn.
+    replicas: tuple[UpstreamRunner, ...] = ()
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, cfm: Any, vocoder: Any) -> None:
         self.name = name
@@ -138,38 +140,28 @@ class UpstreamRunner:
         return target
 
 
-def load_checkpoint(
-    name: str,
-    directory: Path,
-    settings: Settings,
-    run_on_device: RunOnDevice = lambda work: work(),
-) -> UpstreamRunner:
-    """Load the checkpoint in `directory`; any thread may call this.
-
-    Args:
-        run_on_device: runs the part that uses the device; `Engine.run` while jobs run.
+def load_checkpoint(name: str, directory: Path, settings: Settings, device: Device) -> UpstreamRunner:
+    """Load the checkpoint in `directory` onto a device; any thread may call this.
 
     Raises:
         ModelUnavailable: f5-tts is not installed; files are missing or do not belong together.
-        HostUnfit: this machine does not have the device.
         OutOfMemory: the device has no room for it.
     """
     config = read_config(directory)
-    device = choose_device(settings)
     precision = _usual_precision(device, config) if settings.precision == "auto" else settings.precision
     vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
     cfm, vocoder = load_cfm(directory, config, len(vocabulary)), load_vocoder(directory, config)
 
     def move_to_device() -> UpstreamRunner:
         with translate_cuda_errors():
-            cfm.to(device, DTYPES[precision])
-            vocoder.to(device)
+            cfm.to(device.name, DTYPES[precision])
+            vocoder.to(device.name)
         return UpstreamRunner(name, directory, vocabulary, cfm, vocoder)
 
-    runner: UpstreamRunner = run_on_device(move_to_device)
+    runner: UpstreamRunner = device.run(move_to_device)
     return runner
 
 
-def _usual_precision(device: str, config: ModelConfig) -> Precision:
+def _usual_precision(device: Device, config: ModelConfig) -> Precision:
     """Return what f5-tts chooses: fp16 on CUDA, except for BigVGAN's mels, and else fp32."""
-    return "fp16" if device == "cuda" and config.mel_spec_type == "vocos" else "fp32"
+    return "fp16" if device.is_gpu and config.mel_spec_type == "vocos" else "fp32"

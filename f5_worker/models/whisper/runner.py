@@ -252,7 +252,7 @@ def load_whisper_runner(
 
     def move_to_device() -> WhisperRunner:
         with translate_cuda_errors():
-            model.to(device, torch.float16 if device == "cuda" else torch.float32)
+            model.to(device, torch.float32 if device == "cpu" else torch.float16)
         runner = WhisperRunner(model, decoding)
         runner.align(*_warm_up_batch(model.arch)).result(0)  # the first run of each kernel is slow
         return runner

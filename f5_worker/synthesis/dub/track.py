@@ -73,7 +73,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
             text=text,
             parts=_speak(job, request, track),
             duration_s=request.track_s or max(until_s, *(line.fitted.end_s for line in lines)),
-            device_s=job.worker.engine.speed.seconds_for(model, sum(line.plan.work for line in lines)),
+            device_s=job.worker.engine.seconds_for(model, sum(line.plan.work for line in lines)),
             params=params,
             model=model.name,
             warnings=warnings,

@@ -102,12 +102,12 @@ def test_the_items_are_on_the_device_together(worker: Worker, device: ToneDevice
     thread = threading.Thread(target=lambda: done.append(batch(worker, [SPEECH] * 8)))
     thread.start()
     assert first_begun.wait(JOB_S)
-    while len(worker.engine._scheduler.jobs) < 8:
+    while len(worker.engine.engines[0]._scheduler.jobs) < 8:
         time.sleep(0.001)
     free.set()
     thread.join(JOB_S)
     assert done[0]["succeeded"] == 8
-    assert worker.engine.load.n_segments > worker.engine.load.n_forwards
+    assert worker.engine.engines[0].load.n_segments > worker.engine.engines[0].load.n_forwards
 
 
 def test_an_items_fields_come_before_the_defaults(worker: Worker) -> None:
@@ -232,8 +232,8 @@ def test_an_item_for_which_no_time_is_left_is_told_before_it_is_spoken(worker: W
     (alone,) = batch(worker, [SPEECH])["items"]
     assert "result" in alone
     work = device.segments[0].nfe * device.segments[0].forward_frames
-    worker.engine.speed._models.clear()
-    worker.engine.speed.add(device, work / 10 * WINDOW_S, WINDOW_S)  # 10 s for each item
+    worker.engine.engines[0].speed._models.clear()
+    worker.engine.engines[0].speed.add(device, work / 10 * WINDOW_S, WINDOW_S)  # 10 s for each item
     reply = batch(worker, [SPEECH] * 8, call(worker, control=JobControl(35.0)))
     assert (reply["succeeded"], reply["failed"]) == (3, 5)
     error = next(item["error"] for item in reply["items"] if "error" in item)

@@ -126,7 +126,7 @@ def test_one_is_spoken_at_a_time_unless_more_are_asked_for(keeping: Worker, devi
 
     def count(segment: Segment, step: int) -> None:
         nonlocal most
-        most = max(most, len(keeping.engine._scheduler.jobs))
+        most = max(most, len(keeping.engine.engines[0]._scheduler.jobs))
 
     device.before = count
     batch(keeping, LINES, **KEY)
@@ -136,7 +136,7 @@ def test_one_is_spoken_at_a_time_unless_more_are_asked_for(keeping: Worker, devi
     thread = threading.Thread(target=lambda: batch(keeping, LINES, resume_key="other", at_once=3))
     thread.start()
     assert held.wait(JOB_S)
-    while len(keeping.engine._scheduler.jobs) < 3:
+    while len(keeping.engine.engines[0]._scheduler.jobs) < 3:
         time.sleep(0.001)
     free.set()
     thread.join(JOB_S)

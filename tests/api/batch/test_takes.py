@@ -63,8 +63,10 @@ def test_each_take_is_what_its_seed_speaks(worker: Worker) -> None:
 def test_they_are_on_the_device_together(worker: Worker, device: ToneDevice) -> None:
     device.before = lambda segment, step: time.sleep(0.005)  # so that the others come meanwhile
     send(worker, takes=5)
-    assert worker.engine.load.n_segments == 5 * device.segments[0].nfe
-    assert worker.engine.load.n_forwards < 0.8 * worker.engine.load.n_segments  # two of this length fit into one
+    assert worker.engine.engines[0].load.n_segments == 5 * device.segments[0].nfe
+    assert (
+        worker.engine.engines[0].load.n_forwards < 0.8 * worker.engine.engines[0].load.n_segments
+    )  # two of this length fit into one
 
 
 def test_the_best_is_the_answer(worker: Worker, device: ToneDevice, monkeypatch: pytest.MonkeyPatch) -> None:

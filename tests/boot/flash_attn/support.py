@@ -20,7 +20,7 @@ from f5_worker.boot.flash_attn.download import DownloadLimits
 from f5_worker.boot.flash_attn.ensure import ensure
 from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
 from f5_worker.boot.flash_attn.wheels import Wheel, WheelManifest, fingerprint
-from f5_worker.boot.probe.probe import Device, ProbeResult
+from f5_worker.boot.probe.probe import Gpu, ProbeResult
 from tests.boot.flash_attn.release_server import RIGHT, Asset, Releases, make_wheel
 
 TAG = f"cp{sys.version_info[0]}{sys.version_info[1]}"
@@ -41,7 +41,7 @@ FACTS = ProbeResult(
     cuda="12.4",
     abi=False,
     cuda_available=True,
-    devices=(Device("NVIDIA L4", "8.9", 24 * GIB, 23 * GIB),),
+    devices=(Gpu("NVIDIA L4", "8.9", 24 * GIB, 23 * GIB),),
     nvcc="12.4",
     memory_bytes=64 * GIB,
     cores=16.0,

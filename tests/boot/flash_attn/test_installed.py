@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome
-from f5_worker.boot.probe.probe import Device, Installed, installed
+from f5_worker.boot.probe.probe import Gpu, Installed, installed
 from f5_worker.settings import REPOSITORY
 from tests.boot.flash_attn.release_server import ABORTS, RAISES, RIGHT, WRONG, Releases, make_wheel
 from tests.boot.flash_attn.support import (
@@ -195,7 +195,7 @@ def test_the_handler_verifies_one_that_boot_has_hidden(
     again = container.ensure(defer=True, verifier=FAKE_VERIFIER)
     assert (again.decision, again.overlay, again.deferred) == ("kept", None, None)
     assert again.reason.endswith("passed verification at an earlier start")
-    other_gpu = replace(container.facts, devices=(Device("NVIDIA A40", "8.6", 1, 1),))
+    other_gpu = replace(container.facts, devices=(Gpu("NVIDIA A40", "8.6", 1, 1),))
     container.facts, facts = other_gpu, container.facts
     assert container.ensure(defer=True).decision == "deferred"
     container.facts = replace(facts, driver="999")
@@ -237,7 +237,7 @@ def test_one_that_is_not_used_is_hidden_without_running_it(
     container: Container, options: dict[str, Any], capability: str, reason: str
 ) -> None:
     put(container, image_packages(container), ABORTS, imported=False)
-    container.facts = replace(container.facts, devices=(Device("a GPU", capability, 1, 1),))
+    container.facts = replace(container.facts, devices=(Gpu("a GPU", capability, 1, 1),))
     outcome = container.ensure(**options)
     assert (outcome.decision, outcome.backend) == ("off", "sdpa")
     assert reason in outcome.reason

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost
+from f5_worker.synthesis.context import Worker
 from tests.conftest import ToneDevice
+from tests.http.conftest import running
 from tests.http.routes.test_native import SPEECH
 
 
@@ -54,13 +59,13 @@ def test_metrics_count_what_happened(client: httpx2.Client, until: Callable[[Cal
     assert found["f5_first_audio_seconds_count", ""] == 1
     assert found["f5_job_seconds_count", ""] == found["f5_real_time_factor_count", ""] == 2
     assert found["f5_audio_seconds_total", ""] == pytest.approx(2 * 1.9, abs=1.0)
-    assert found["f5_engine_forwards_total", ""] == 8
-    assert found["f5_engine_segments_total", ""] == 8
-    assert 0 < found["f5_engine_frames_total", ""] / 8 < found["f5_engine_frames_max", ""]
+    assert found["f5_engine_forwards_total", "0"] == 8
+    assert found["f5_engine_segments_total", "0"] == 8
+    assert 0 < found["f5_engine_frames_total", "0"] / 8 < found["f5_engine_frames_max", "0"]
     assert found["f5_reference_cache_total", "voices yes"] == found["f5_reference_cache_total", "voices no"] == 1
     assert found["f5_jobs_running", ""] == found["f5_jobs_waiting", ""] == 0
     assert found["f5_ready", ""] == 1
-    assert ("f5_device_bytes", "") not in found
+    assert ("f5_device_bytes", "0") not in found
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
@@ -72,7 +77,21 @@ def test_the_errors_of_a_batchs_items_are_counted(client: httpx2.Client, accept:
     assert counted == {"UNKNOWN_VOICE": 1, "TEXT_UNSPEAKABLE": 1, "INVALID_INPUT": 1}
 
 
-def test_the_memory_of_a_device_is_told(client: httpx2.Client, device: ToneDevice) -> None:
-    device.device_bytes = (3, 80)
-    found = samples(client)
-    assert (found["f5_device_reserved_bytes", ""], found["f5_device_bytes", ""]) == (3, 80)
+def test_each_device_is_told(worker: Worker, device: ToneDevice) -> None:
+    other, device.device_bytes = ToneDevice(), (3, 80)
+    other.device, other.device_bytes = "another one", (4, 90)
+    device.replicas = [other]
+    engines = EngineGroup([*worker.engine.engines, Engine(other, worker.settings.batch_frames)])
+    with (
+        running(dataclasses.replace(worker, engine=engines)) as server,
+        httpx2.Client(base_url=server.url, timeout=30) as client,
+    ):
+        client.post("/v1/synthesize", json=SPEECH | {"text": "This is said. " * 40})
+        health, found = client.get("/health").json(), samples(client)
+    engines.close()
+    assert (health["device"], health["devices"]) == ("cpu", ["cpu", "another one"])
+    assert [found["f5_device_reserved_bytes", label] for label in "01"] == [3, 4]
+    assert [found["f5_device_bytes", label] for label in "01"] == [80, 90]
+    steps = [found["f5_engine_segments_total", label] for label in "01"]
+    assert min(steps) > 0
+    assert sum(steps) == sum(segment.nfe for segment in [*device.segments, *other.segments])

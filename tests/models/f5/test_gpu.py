@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from f5_worker.errors import OutOfMemory
+from bench.devices import start_engines
+from f5_worker.cancellation import JobControl
+from f5_worker.engine.group import EngineGroup
+from f5_worker.errors import OutOfMemory, SettingsInvalid
+from f5_worker.models.cuda import memory
 from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.f5.attention import Attend, attend_dense, attend_flash, attend_torch
 from f5_worker.models.f5.config import PUBLISHED, make_segment
@@ -29,9 +34,11 @@ from f5_worker.models.f5.cuda.size_choice import SIZES, default_frames, unmeasur
 from f5_worker.models.f5.cuda.step_graphs import StepGraphs, graph_sizes
 from f5_worker.models.f5.cuda.tuning import cuda_time_us
 from f5_worker.models.f5.network import Backend, DiT
-from f5_worker.models.f5.runner import load_runner
+from f5_worker.models.f5.runner import F5Runner, load_runner, warm_up_segment
 from f5_worker.models.f5.sampler import Advance, FlowState, Schedule, StepBatch, draw_noise, sample, time_points
 from f5_worker.models.f5.vocoder import Vocos
+from f5_worker.models.load import bound_memory, load_default, warm_up
+from f5_worker.models.placement import choose_devices, devices_at_start
 from f5_worker.settings import Settings
 from tests.conftest import ROOT
 from tests.models.f5.conftest import randomise
@@ -115,6 +122,30 @@ def test_the_small_model_gives_the_same_audio_on_both_devices() -> None:
     assert difference < 1e-2
     again = load_runner(Settings(model="f5-tiny", device="cuda", precision="fp32")).generate(segment)
     assert np.array_equal(again, on_gpu)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_all_gpus_speak_the_same_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in its own thread, all at once; with graphs and with what the first one has measured."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)  # restored afterwards
+    names = choose_devices(Settings(device="cuda:all"))
+    engines = start_engines(Settings(model="f5-tiny", device="cuda:all"), names)
+    group = EngineGroup(engines)
+    reference = np.random.default_rng(0).normal(0, 0.1, 60_000).astype(np.float32)
+    jobs = [[make_segment(reference, tuple(range(60)), 400 + 10 * i, 8, 2.0, -1.0, i)] * 4 for i in range(8)]
+    try:
+        alone = [[audio.samples for audio in engines[0].submit(job, JobControl(60))] for job in jobs]
+        with ThreadPoolExecutor(len(jobs)) as threads:
+            shared = list(threads.map(lambda job: [audio.samples for audio in group.submit(job, JobControl(60))], jobs))
+        assert all(engine.load.n_segments for engine in engines)
+        assert [engine.run(torch.cuda.current_device) for engine in engines] == list(range(len(names)))
+        assert not torch.backends.cudnn.enabled
+    finally:
+        group.close()
+    for ours, theirs in zip(alone, shared, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert error(torch.from_numpy(a), torch.from_numpy(b)) <= 2e-3
 
 
 RAGGED = (300, 1, 977, 977, 64)
@@ -301,6 +332,31 @@ def test_a_full_gpu_fails_one_job_and_runs_the_next() -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert len(runner.generate(segment)) > 0
+
+
+def test_a_bound_on_memory_holds_and_leaves_room_for_the_largest_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(model="f5-tiny", device="cuda", gpu_memory_mb=100)
+    devices = devices_at_start(settings)
+    runner = load_default(settings, devices)
+    warm_up(runner, devices)
+    assert isinstance(runner, F5Runner)
+    total = torch.cuda.get_device_properties(0).total_memory
+    monkeypatch.setattr(memory, "_budgets", {})
+    with pytest.raises(SettingsInvalid, match=r"F5_GPU_MEMORY_MB=100 is too small: .* set at least \d+") as caught:
+        bound_memory(runner, devices, settings)
+    needed = int(str(caught.value).split("set at least ")[1].split(",")[0])
+    n_graphs = []
+    try:
+        for most in (needed + 50, 100_000):
+            bound_memory(runner, devices, settings.model_copy(update={"gpu_memory_mb": most}))
+            torch.cuda.reset_peak_memory_stats()
+            n_graphs.append(runner.capture_graphs(60.0))
+            assert len(runner.generate(warm_up_segment(4_096))) > 0
+            assert torch.cuda.max_memory_reserved() <= min(most * 1_000_000, total)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    print(f"\nneeded: {needed} MB; graphs in 50 MB more, and without a bound: {n_graphs}")
+    assert n_graphs[0] < n_graphs[1]
 
 
 def test_a_broken_context_is_distinguished_from_a_full_gpu(tmp_path: Path) -> None:

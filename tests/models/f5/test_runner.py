@@ -16,6 +16,7 @@ import torch
 from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
+from f5_worker.engine.group import EngineGroup
 from f5_worker.engine.types import Segment
 from f5_worker.errors import GpuLost, OutOfMemory
 from f5_worker.models import placement
@@ -25,6 +26,8 @@ from f5_worker.models.f5.cuda.size_choice import default_frames
 from f5_worker.models.f5.cuda.step_graphs import SINGLE_SEGMENT_ROWS, GraphSize, graph_sizes
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.runner import F5Runner, load_checkpoint, load_runner
+from f5_worker.models.load import load_default
+from f5_worker.models.placement import Device
 from f5_worker.settings import Settings
 from tests.conftest import TINY
 
@@ -107,6 +110,19 @@ def test_capturing_is_bounded_in_time_and_runs_on_the_device_thread(
     assert captured[0].rows == SINGLE_SEGMENT_ROWS
 
 
+def test_capturing_ends_where_the_device_has_no_more_room(runner: F5Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured: list[GraphSize | int] = []
+
+    def capture(size: GraphSize | int) -> None:
+        if len(captured) == 3:
+            raise torch.cuda.OutOfMemoryError("no room for another graph")
+        captured.append(size)
+
+    monkeypatch.setattr(runner, "_step_graphs", SimpleNamespace(capture=capture))
+    monkeypatch.setattr(runner, "_segment_graphs", SimpleNamespace(capture=capture))
+    assert runner.capture_graphs(60.0) == len(captured) == 3
+
+
 @pytest.mark.parametrize(
     ("flags", "precision"),
     [
@@ -128,12 +144,28 @@ def test_a_cpu_uses_bf16_only_if_that_is_native(
 
 
 def test_two_models_on_one_engine(runner: F5Runner, engine: Engine) -> None:
-    extra = load_checkpoint("extra", TINY, SETTINGS, engine.run)
+    extra = load_checkpoint("extra", TINY, SETTINGS, Device("cpu", engine.run))
     assert extra.name == "extra"
     assert extra.n_bytes == runner.n_bytes > 50_000_000
     jobs = [engine.submit([segment(0)], JobControl(60), runner=other) for other in (None, extra)]
     first, second = (next(job).samples for job in jobs)
     assert np.array_equal(first, second)
+
+
+def test_the_samples_are_the_same_whichever_device_speaks(runner: F5Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)  # restored afterwards
+    cpu = Device.at_start("cpu")
+    several = load_default(SETTINGS, [cpu, cpu])
+    replicas = (several, *several.replicas)
+    group = EngineGroup([Engine(one, 24_000) for one in replicas])
+    segments = [segment(seed) for seed in range(4)]
+    spoken = [audio.samples for audio in group.submit(segments, JobControl(60), runner=several)]
+    shared_out = [engine.load.n_segments for engine in group.engines]
+    group.close()
+    assert shared_out == [8, 8]
+    for one, samples in zip(segments, spoken, strict=True):
+        alone = runner.generate(one)
+        assert np.linalg.norm(samples - alone) <= 1e-5 * np.linalg.norm(alone)
 
 
 def test_the_mel_of_a_reference_is_computed_once_for_all_its_segments(runner: F5Runner) -> None:

@@ -14,6 +14,7 @@ from f5_worker.errors import ModelUnavailable
 from f5_worker.models.config import ModelConfig
 from f5_worker.models.f5.config import HOP_SAMPLES, make_segment
 from f5_worker.models.load import load
+from f5_worker.models.placement import Device
 from f5_worker.models.upstream.checkpoint import BIGVGAN
 from f5_worker.models.upstream.package import import_bigvgan, import_model
 from f5_worker.models.upstream.reference import import_infer
@@ -43,7 +44,7 @@ def test_without_its_code_the_error_says_where_it_is(tmp_path: Path, has_code: b
         pytest.skip("this f5-tts has it")
     directory = write_checkpoint(tmp_path / "f5", CONFIG)
     with pytest.raises(ModelUnavailable, match=r"wheels do not have; install f5-tts from its repository with the sub"):
-        load("f5", directory, SETTINGS)
+        load("f5", directory, SETTINGS, [Device.at_start("cpu")])
 
 
 @pytest.mark.parametrize("normed", [True, False])
@@ -75,7 +76,7 @@ def test_the_samples_are_those_of_f5_tts_alone(tmp_path: Path, has_code: bool, n
         )  # fmt: skip
         n_reference = len(reference) // HOP_SAMPLES
         theirs = vocoder(mel[:, n_reference:].permute(0, 2, 1)).squeeze().numpy()
-    ours = load("f5", directory, SETTINGS).generate(segment)
+    ours = load("f5", directory, SETTINGS, [Device.at_start("cpu")]).generate(segment)
     assert len(ours) == (120 - n_reference) * HOP_SAMPLES
     assert np.sqrt(np.mean(theirs**2)) > 1e-4
     assert np.abs(ours - theirs).max() <= 1e-6

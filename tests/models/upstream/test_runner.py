@@ -20,6 +20,7 @@ from f5_worker.engine.types import Segment
 from f5_worker.errors import JobCancelled, ModelUnavailable, OutOfMemory
 from f5_worker.models.f5.config import make_segment, mel_frames
 from f5_worker.models.load import load
+from f5_worker.models.placement import Device
 from f5_worker.models.upstream.runner import UpstreamRunner
 from f5_worker.settings import Settings
 from tests.conftest import TINY
@@ -29,6 +30,7 @@ pytest.importorskip("f5_tts")
 pytestmark = pytest.mark.model
 
 SETTINGS = Settings(device="cpu", precision="fp32")
+CPU = [Device.at_start("cpu")]
 BOUND = 1e-6  # largest difference of a sample
 
 
@@ -45,7 +47,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def runner(directories: dict[str, Path]) -> UpstreamRunner:
-    loaded = load("e2", directories["E2-TTS"], SETTINGS)
+    loaded = load("e2", directories["E2-TTS"], SETTINGS, CPU)
     assert isinstance(loaded, UpstreamRunner)
     return loaded
 
@@ -108,7 +110,7 @@ SEGMENTS = [
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_samples_are_those_of_f5_tts_alone(name: str, directories: dict[str, Path]) -> None:
     engine = "upstream" if name == "F5-TTS" else "auto"
-    runner = load(name, directories[name], SETTINGS.model_copy(update={"engine": engine}))
+    runner = load(name, directories[name], SETTINGS.model_copy(update={"engine": engine}), CPU)
     assert (runner.engine, runner.device, runner.precision) == ("upstream", "cpu", "fp32")
     alone = F5Tts(directories[name], name)
     for one in SEGMENTS:
@@ -120,7 +122,7 @@ def test_the_samples_are_those_of_f5_tts_alone(name: str, directories: dict[str,
 
 def test_both_engines_speak_f5_alike() -> None:
     own, upstream = (
-        load("f5-tiny", TINY, SETTINGS.model_copy(update={"engine": name})) for name in ("auto", "upstream")
+        load("f5-tiny", TINY, SETTINGS.model_copy(update={"engine": name}), CPU) for name in ("auto", "upstream")
     )
     assert (own.engine, upstream.engine) == ("own", "upstream")
     one = segment(1, nfe=8)
@@ -142,7 +144,7 @@ def test_concurrent_jobs_have_the_same_audio_as_each_alone(runner: UpstreamRunne
 
 
 def test_it_works_beside_a_model_of_the_own_engine(runner: UpstreamRunner, engine: Engine) -> None:
-    own = load("f5-tiny", TINY, SETTINGS, engine.run)
+    own = load("f5-tiny", TINY, SETTINGS, [Device("cpu", engine.run)])
     jobs = [engine.submit([segment(0), segment(1)], JobControl(60), runner=each) for each in (own, runner)]
     by_own, by_upstream = ([audio.samples for audio in job] for job in jobs)
     assert np.array_equal(by_upstream[1], runner.generate(segment(1)))
@@ -223,10 +225,10 @@ def edit(directory: Path, **renamed: str | None) -> None:
 def test_missing_weights_are_named(checkpoint: Path, changes: dict[str, None], words: str | None) -> None:
     edit(checkpoint, **changes)
     if words is None:
-        load("e2", checkpoint, SETTINGS)
+        load("e2", checkpoint, SETTINGS, CPU)
     else:
         with pytest.raises(ModelUnavailable, match=words):
-            load("e2", checkpoint, SETTINGS)
+            load("e2", checkpoint, SETTINGS, CPU)
 
 
 def describe(directory: Path, **changes: Any) -> None:
@@ -250,18 +252,18 @@ def describe(directory: Path, **changes: Any) -> None:
 def test_weights_of_another_architecture_are_rejected(checkpoint: Path, changes: dict[str, Any], words: str) -> None:
     describe(checkpoint, **changes)
     with pytest.raises(ModelUnavailable, match=words):
-        load("e2", checkpoint, SETTINGS)
+        load("e2", checkpoint, SETTINGS, CPU)
 
 
 def test_a_vocabulary_of_another_model_is_rejected(checkpoint: Path) -> None:
     (checkpoint / "vocab.txt").unlink()
     (checkpoint / "vocab.txt").write_text(" \na\nb\n")
     with pytest.raises(ModelUnavailable, match=r"vocab.txt has 3 entries, the checkpoint was made with \d\d"):
-        load("e2", checkpoint, SETTINGS)
+        load("e2", checkpoint, SETTINGS, CPU)
 
 
 def test_another_vocoder_is_rejected(checkpoint: Path) -> None:
     (checkpoint / "vocoder.safetensors").unlink()
     (checkpoint / "vocoder.safetensors").symlink_to(checkpoint / "model.safetensors")
     with pytest.raises(ModelUnavailable, match=r"vocoder\.safetensors is not a Vocos checkpoint: it has no 'backbone"):
-        load("e2", checkpoint, SETTINGS)
+        load("e2", checkpoint, SETTINGS, CPU)

@@ -32,7 +32,7 @@ def cuda_time_us(call: Call) -> float:
 
     The calls are replayed as a CUDA graph: launching one may take longer than computing it.
     """
-    replay, _ = GraphCapturer()(lambda: [call() for _ in range(N_CALLS)][-1])
+    replay, _ = GraphCapturer(is_brief=True)(lambda: [call() for _ in range(N_CALLS)][-1])
     times = []
     for _ in range(N_ROUNDS):
         begin: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call, unused-ignore]

@@ -1,0 +1,48 @@
+"""The devices that a setting names, as torch sees them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from f5_worker.errors import HostUnfit, SettingsInvalid
+from f5_worker.models.placement import choose_devices
+from f5_worker.settings import Settings
+
+
+def devices(device: str, n_gpus: int, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    return choose_devices(Settings(device=device))
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "expected"),
+    [
+        ("auto", 0, ("cpu",)),
+        ("auto", 2, ("cuda",)),
+        ("cpu", 2, ("cpu",)),
+        ("cuda", 2, ("cuda",)),
+        ("cuda:1", 2, ("cuda:1",)),
+        ("cuda:all", 1, ("cuda:0",)),
+        ("cuda:all", 3, ("cuda:0", "cuda:1", "cuda:2")),
+    ],
+)
+def test_a_setting_names_devices(
+    device: str, n_gpus: int, expected: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert devices(device, n_gpus, monkeypatch) == expected
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:all"])
+def test_a_machine_without_a_gpu_is_unfit(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HostUnfit, match=f"F5_DEVICE={device}, but torch sees no GPU; give .* set F5_DEVICE=cpu"):
+        devices(device, 0, monkeypatch)
+
+
+@pytest.mark.parametrize(("n_gpus", "seen"), [(1, "1 GPU, cuda:0"), (2, "2 GPUs, cuda:0 to cuda:1")])
+def test_a_gpu_that_is_not_there_is_a_fault_of_the_setting(
+    n_gpus: int, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SettingsInvalid, match=rf"F5_DEVICE=cuda:7 is not there: torch sees {seen}$"):
+        devices("cuda:7", n_gpus, monkeypatch)

@@ -100,12 +100,12 @@ def measure_budget(
 
 
 def require_room() -> None:
-    """Raise if a graph that stays would take what segments and forwards need of the current GPU's bound.
+    """Raise if what stays, such as a graph, would take what segments and forwards need of the current GPU's bound.
 
     Raises:
         torch.cuda.OutOfMemoryError
     """
-    budget = _budgets.get(torch.cuda.current_device())
+    budget = _budgets.get(torch.cuda.current_device()) if _budgets else None
     if budget is None:
         return
     torch.cuda.empty_cache()

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from f5_worker.models.cuda.errors import translate_cuda_error
 from f5_worker.models.cuda.graphs import PassGraphs
+from f5_worker.models.cuda.memory import require_room
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.whisper.config import MAX_FRAMES
 from f5_worker.models.whisper.network import PathCache, Sound, WhisperDecoder
@@ -119,6 +120,7 @@ class SearchGraphs:
     def _allocate(self) -> bool:
         if self._buffers is None and self._max_clips:
             try:
+                require_room()
                 self._buffers = _Buffers(self._decoder, self._max_clips)
             except torch.cuda.OutOfMemoryError as error:  # a search without them takes less, and not for good
                 self._max_clips = 0

@@ -97,6 +97,7 @@ def test_what_leaves_a_doubt(changes: dict[str, object], speech: SoundProfile) -
         ({"excess_s": np.array([0.4, 0.0, 0.0])}, "added"),
         ({"tail_s": 0.5}, "added"),
         ({"surplus": Surplus(0, 2, 1.1)}, "added"),
+        ({"covered": np.array([1.0, 1.0, 0.5]), "probabilities": np.array([0.9, 0.9, 1e-5])}, "last_word"),
         ({"pause": UnaskedPause(0, 0.3), "probabilities": np.array([0.9, 0.1, 0.9])}, "silence"),
     ],
 )

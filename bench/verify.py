@@ -38,8 +38,12 @@ from f5_worker.verification.check import Limits, SpeechVerdict, SpeechVerifier  
 from tests.listen import whisper_directory  # noqa: E402
 from tests.speak import Utterance, _voice, speak  # noqa: E402
 
-HELD_OUT = [f"scripts/train_tiny/held_out/{name}.txt" for name in ("literary_60", "news", "dialogue")]
-TUNING = ["bench/verify_sentences.txt"]  # chose the thresholds
+_FILES = "scripts/train_tiny/held_out/{}.txt"
+HELD_OUT = [_FILES.format(name) for name in ("literary", "numbers", "first_words")]
+TUNING = [
+    "bench/verify_sentences.txt",
+    *(_FILES.format(name) for name in ("literary_60", "news", "dialogue")),
+]  # chose the thresholds
 SEED = 20
 PER_KIND = 50
 SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)

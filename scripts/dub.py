@@ -22,8 +22,9 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.say import POLL_S, REQUEST_TIMEOUT_S, Client, SayError, download, progress  # noqa: E402
-from scripts.video import CODECS, VideoError, extract_speech, replace_sound  # noqa: E402
+from f5_worker.storage.files import ensure_writable, explain  # noqa: E402
+from scripts.say import POLL_S, REQUEST_TIMEOUT_S, STOPPED, Client, SayError, download, progress  # noqa: E402
+from scripts.video import FORMATS, VideoError, check_video, extract_speech, replace_sound  # noqa: E402
 
 MAX_QUEUE_BYTES = 10_000_000  # what RunPod takes as the body of /run
 
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     try:
         runner = runner_for(arguments)
+        check_output(arguments)
         job = build_input(arguments)
         check_size(job, arguments)
         output = runner.run(job)
@@ -40,6 +42,12 @@ def main(argv: list[str] | None = None) -> int:
     except (SayError, VideoError) as error:
         print(f"dub: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"dub: {error.filename or arguments.out}: {explain(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dub: stopped", file=sys.stderr)
+        return STOPPED
     return 0
 
 
@@ -49,7 +57,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("video", type=Path)
     parser.add_argument("--original", type=Path, required=True, help="subtitles of what is said in the video")
     parser.add_argument("--translated", type=Path, required=True, help="subtitles of what is to be said instead")
-    parser.add_argument("--out", type=Path, required=True, help=f"the dubbed video: {', '.join(CODECS)}")
+    parser.add_argument("--out", type=Path, required=True, help=f"the dubbed video: {', '.join(FORMATS)}")
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--url", help="the worker's HTTP server, such as http://localhost:8000")
     target.add_argument("--endpoint", help="a RunPod queue endpoint's id; the key comes from RUNPOD_API_KEY")
@@ -65,14 +73,25 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quality", choices=("fast", "balanced", "best"))
     parser.add_argument("--seed", type=int)
     parser.add_argument("--on-overrun", choices=("shorten_pause", "overlap", "fail"), default="shorten_pause")
+    parser.add_argument("--max-delay", type=float, metavar="S", help="no line starts later: it overlaps the one before")
     parser.add_argument("--original-sound", choices=("duck", "remove", "keep"), default="duck")
     parser.add_argument("--captions", help="subtitles of the new sound beside --out: any of srt,vtt,ass,csv,json")
     arguments = parser.parse_args(argv)
-    if arguments.out.suffix.lower() not in CODECS:
-        parser.error(f"--out must end in one of {', '.join(CODECS)}")
+    if arguments.out.suffix.lower() not in FORMATS:
+        parser.error(f"--out must end in one of {', '.join(FORMATS)}")
     if arguments.out.resolve() == arguments.video.resolve():
         parser.error("--out is the video itself")
     return arguments
+
+
+def check_output(arguments: argparse.Namespace) -> None:
+    """Raise what would keep `save` from writing the video, before the job is paid for.
+
+    Raises:
+        VideoError: see `check_video`. OSError: its directory cannot be written to.
+    """
+    check_video(arguments.video, arguments.out, arguments.original_sound)
+    ensure_writable(arguments.out.parent)
 
 
 def build_input(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -87,7 +106,7 @@ def build_input(arguments: argparse.Namespace) -> dict[str, Any]:
         "language": arguments.language,
         "quality": arguments.quality,
         "seed": arguments.seed,
-        "fit": {"on_overrun": arguments.on_overrun},
+        "fit": {"on_overrun": arguments.on_overrun, "max_delay_s": arguments.max_delay},
         "loudness": "source",
         "format": "flac",
         "allow_reencode": True,
@@ -153,7 +172,8 @@ class HttpRunner:
         except requests.RequestException as error:
             raise SayError(f"{address}: {type(error).__name__}") from None
         if not response.ok:
-            raise SayError(_error_of(state) or f"{address} answered {response.status_code}")
+            hint = "; --url takes the HTTP server (make serve-http)" if response.status_code == 404 else ""
+            raise SayError(_error_of(state) or f"{address} answered {response.status_code}{hint}")
         return state
 
 
@@ -178,7 +198,6 @@ def save(output: dict[str, Any], arguments: argparse.Namespace) -> None:
     audio = output["audio"]
     track = base64.b64decode(audio["base64"]) if "base64" in audio else download(audio)
     spoken_s = [(line["start_s"], line["end_s"]) for line in output["lines"]]
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
     replace_sound(arguments.video, track, arguments.out, arguments.original_sound, spoken_s)
     for name, file in output.get("captions", {}).items():
         text = file["content"].encode() if "content" in file else download(file)

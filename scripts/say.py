@@ -34,6 +34,7 @@ FORMAT_OF_SUFFIX = {
 FINISHED_STATES = {"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"}
 POLL_S = 1.0
 REQUEST_TIMEOUT_S = 330.0  # /runsync holds a request for up to 300 s
+STOPPED = 130  # the exit code of a program that was interrupted
 
 
 class SayError(Exception):
@@ -50,6 +51,12 @@ def main() -> int:
     except SayError as error:
         print(f"say: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"say: {arguments.out}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("say: stopped", file=sys.stderr)
+        return STOPPED
     return 0
 
 
@@ -156,6 +163,7 @@ class Client:
     def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         try:
             response = self._session.request(method, self._base + path, timeout=REQUEST_TIMEOUT_S, **arguments)
+            state: dict[str, Any] = response.json() if response.ok else {}
         except requests.ConnectionError:
             raise SayError(f"nothing answers at {self._base}; is the worker running? (make serve)") from None
         except requests.RequestException as error:
@@ -164,7 +172,6 @@ class Client:
             raise SayError(f"{response.status_code}: the API key is wrong or may not use this endpoint")
         if not response.ok:
             raise SayError(f"{self._base}{path} answered {response.status_code}: {response.text[:300]}")
-        state: dict[str, Any] = response.json()
         return state
 
 
@@ -196,7 +203,10 @@ def download(file: dict[str, Any]) -> bytes:
     """Return a file of the result that is in the bucket."""
     if "url" not in file:
         raise SayError(f"the result is in the bucket as {file['key']}, which has no presigned links; fetch it there")
-    response = requests.get(file["url"], timeout=REQUEST_TIMEOUT_S)
+    try:
+        response = requests.get(file["url"], timeout=REQUEST_TIMEOUT_S)
+    except requests.RequestException as error:
+        raise SayError(f"the bucket does not answer ({type(error).__name__})") from None
     if not response.ok:
         raise SayError(f"the bucket answered {response.status_code} to the link of the result")
     return response.content

@@ -14,17 +14,38 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
+from f5_worker.storage.files import replacing
+
 Sound: TypeAlias = NDArray[np.float32]  # [c, nw]
 
 SPEECH_RATE, SPEECH_BITS_PER_S = 24_000, 32_000  # of what is sent: mono, opus
 RATE, BITS_PER_S = 48_000, 192_000  # of the video's new sound: stereo
 GAP_S = 0.05  # a frame that is so far from the end of the one before begins at its own time
 DUCKED_DB, RAMP_S = -15.0, 0.25  # the original sound under a line, and how long it takes to get there
-CODECS = {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "aac", ".webm": "libopus"}
+Original: TypeAlias = Literal["duck", "remove", "keep"]  # what becomes of the original sound
+FORMATS = {
+    ".mp4": ("mp4", "aac"),
+    ".m4v": ("ipod", "aac"),
+    ".mov": ("mov", "aac"),
+    ".mkv": ("matroska", "aac"),
+    ".webm": ("webm", "libopus"),
+}  # by suffix: the container, and the codec of the sound
 
 
 class VideoError(Exception):
     """A video that cannot be read or written, in one line."""
+
+
+def check_video(video: Path, out: Path, original: Original) -> None:
+    """Raise if `replace_sound` could not write a copy of a video, whatever the track.
+
+    Raises:
+        VideoError: it cannot be read, has no pictures, no sound to keep, or pictures that `out` cannot have.
+    """
+    with _open(video) as source, av.open(io.BytesIO(), "w", format=FORMATS[out.suffix.lower()][0]) as target:
+        if original != "remove":
+            _audio_stream(source)
+        _add_streams(source, target, out)
 
 
 def extract_speech(video: Path) -> bytes:
@@ -45,10 +66,10 @@ def replace_sound(
     video: Path,
     track: bytes,
     out: Path,
-    original: Literal["duck", "remove", "keep"],
+    original: Original,
     spoken_s: Sequence[tuple[float, float]],
 ) -> None:
-    """Write a copy of a video with a track for its sound, or over it.
+    """Write a copy of a video with a track for its sound, or over it; it gets its name when it is whole.
 
     Args:
         track: an audio file.
@@ -57,19 +78,23 @@ def replace_sound(
 
     Raises:
         VideoError: one of the files cannot be read or written.
+        OSError: there is no directory for it, or no space.
     """
     with av.open(io.BytesIO(track)) as source:
         voice = np.concatenate([part[0] for part in read_sound(source, RATE, "mono")])
+    form, _ = FORMATS[out.suffix.lower()]
     try:
-        with _open(video) as pictures, _open(video) as sounds, av.open(str(out), "w") as target:
-            copied: Any = pictures.streams.video[0]
-            stream: Any = target.add_stream_from_template(copied)
-            sound: Any = target.add_stream(CODECS[out.suffix.lower()], rate=RATE, layout="stereo")
-            sound.bit_rate = BITS_PER_S
+        with (
+            replacing(out) as beside,
+            _open(video) as pictures,
+            _open(video) as sounds,
+            av.open(str(beside), "w", format=form) as target,
+        ):
+            stream, sound = _add_streams(pictures, target, out)
             under = read_sound(sounds, RATE, "stereo") if original != "remove" else iter(())
             packets = _encoded(sound, _mixed(under, voice, original, spoken_s), RATE, "stereo")
             ahead = next(packets, None)
-            for packet in pictures.demux(copied):
+            for packet in pictures.demux(pictures.streams.video[0]):
                 if packet.dts is None:
                     continue
                 while ahead is not None and ahead.dts * ahead.time_base <= packet.dts * packet.time_base:
@@ -79,19 +104,39 @@ def replace_sound(
                 target.mux(packet)
             for packet in chain(() if ahead is None else (ahead,), packets):
                 target.mux(packet)
-    except (av.error.FFmpegError, IndexError) as error:
-        reason = "it has no pictures" if isinstance(error, IndexError) else error.strerror
-        raise VideoError(f"{out} cannot be written from {video}: {reason}") from None
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{out} cannot be written from {video}: {error.strerror}") from None
+
+
+def _add_streams(source: Any, target: Any, out: Path) -> tuple[Any, Any]:
+    """Begin a file with the pictures of another one, as they are, and sound; return both streams."""
+    if not source.streams.video:
+        raise VideoError("the video has no pictures")
+    copied = source.streams.video[0]
+    try:
+        pictures = target.add_stream_from_template(copied)
+        sound = target.add_stream(FORMATS[out.suffix.lower()][1], rate=RATE, layout="stereo")
+        sound.bit_rate = BITS_PER_S
+        target.start_encoding()
+    except ValueError:
+        codec = copied.codec_context.name
+        raise VideoError(f"{out.suffix} cannot have this video's pictures, which are {codec}; use .mkv") from None
+    return pictures, sound
+
+
+def _audio_stream(source: Any) -> Any:
+    if not source.streams.audio:
+        raise VideoError("the video has no sound")
+    return source.streams.audio[0]
 
 
 def read_sound(source: Any, rate: int, layout: str) -> Iterator[Sound]:
     """Yield the sound of a file from its time 0 on, without gaps: `[c, nw]` in parts."""
-    if not source.streams.audio:
-        raise VideoError("the video has no sound")
+    stream = _audio_stream(source)
     resampler = av.AudioResampler("fltp", layout, rate)
     begin_s = max(0, source.start_time or 0) / av.time_base
     n_channels, n = len(av.AudioLayout(layout).channels), 0
-    for frame in source.decode(source.streams.audio[0]):
+    for frame in source.decode(stream):
         late_s = (n / rate if frame.time is None else frame.time - begin_s) - n / rate
         if late_s > GAP_S:
             yield np.zeros((n_channels, round(late_s * rate)), np.float32)

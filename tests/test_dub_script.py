@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +15,12 @@ import av
 import numpy as np
 import pytest
 
+from f5_worker.audio.encode import encode
 from f5_worker.audio.levels import Samples, rms
 from f5_worker.synthesis.context import Worker
 from scripts import dub
-from scripts.video import RATE, extract_speech, original_gain, read_sound
-from tests.conftest import ToneDevice
+from scripts.video import RATE, VideoError, extract_speech, original_gain, read_sound, replace_sound
+from tests.conftest import ToneDevice, full_disk
 from tests.http.conftest import RunningServer, running
 from tests.synthesis.dub.dialogue import DIALOGUE, sound, vtt, who
 
@@ -119,6 +123,59 @@ def test_a_video_without_sound_or_pictures_is_told(
     assert "the video has no sound" in capsys.readouterr().err
     assert run(server, {**files, "video": tmp_path / "missing.mp4"}) == 1
     assert "missing.mp4: No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("with_sound", "out", "words"),
+    [
+        (False, "dubbed.mp4", "the video has no sound"),
+        (True, "dubbed.webm", ".webm cannot have this video's pictures, which are mpeg4; use .mkv"),
+        (True, "video.mp4/dubbed.mp4", "video.mp4: File exists"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_the_job_is_paid_for(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], with_sound: bool, out: str, words: str
+) -> None:
+    video = files["video"] if with_sound else make_video(tmp_path / "silent.mp4", with_sound=False)
+    asked = [str(video), "--original", str(files["original.vtt"]), "--translated", str(files["original.vtt"])]
+    where = ["--out", str(tmp_path / out), "--source-url", "https://a.b/c.mp3", "--url", "http://127.0.0.1:1"]
+    assert dub.main([*asked, *where]) == 1
+    assert words in capsys.readouterr().err
+    if not with_sound:
+        assert dub.main([*asked, *where, "--original-sound", "remove"]) == 1
+        assert "nothing answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "share"), [("a.mkv", 0.5), ("a.mp4", 0.999)])
+def test_on_a_full_disk_no_half_of_a_video_is_left(
+    files: dict[str, Path], tmp_path: Path, name: str, share: float
+) -> None:
+    out, track = tmp_path / "out" / name, encode(sound(), "flac", 24_000)
+    out.parent.mkdir()
+    replace_sound(files["video"], track, out, "duck", [])
+    whole = out.read_bytes()
+    with full_disk(int(share * len(whole))), pytest.raises(VideoError, match="File too large"):
+        replace_sound(files["video"], track, out, "remove", [])
+    assert out.read_bytes() == whole
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_interrupted_it_says_so(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """By Ctrl-C while a server takes its time."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+
+        def interrupt() -> None:
+            listening.accept()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        paths = ["--original", str(files["original.vtt"]), "--translated", str(files["original.vtt"])]
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert dub.main([str(files["video"]), *paths, "--out", str(files["dubbed.mp4"]), "--url", address]) == 130
+        thread.join()
+    assert capsys.readouterr().err.endswith("dub: stopped\n")
 
 
 def test_sound_that_begins_late_stays_at_its_time(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """Several pieces of work of one job side by side, each with a result or an error of its own.
 
 The device speaks the segments of all of them together. Towards the end of the job's time they stop a little earlier
-than the job itself, so that what is done can still be sent.
+than the job itself, so that what is done can still be sent. All jobs' pieces share their threads.
 """
 
 from __future__ import annotations
 
 import queue
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +20,7 @@ from f5_worker.errors import JobTimeout, WorkerError
 T = TypeVar("T")
 
 MAX_TOGETHER = 32
+MAX_THREADS = 256  # of all jobs: as many as jobs may run in the largest worker (F5_CONCURRENCY)
 RESERVE_S, RESERVE_SHARE = 4.0, 0.1  # of the job's time, the smaller one, to send what is done
 WAIT_SHARE = 0.5  # of those, for work that comes to no check
 
@@ -35,7 +38,7 @@ def run_together(
         works: each is called with the control of its part of the job, which is the current one of its thread.
         control: of the job. Its progress is the mean of theirs.
         told: returns what the caller is told of an error.
-        at_once: how many run at a time; they begin in order.
+        at_once: how many run at a time, fewer while many jobs do this; they begin in order.
 
     Raises:
         JobCancelled: the job was cancelled.
@@ -45,7 +48,6 @@ def run_together(
     parts = [PartControl(control, partial(progress.tell, index), reserve_s) for index in range(len(works))]
     ended: queue.SimpleQueue[tuple[int, T | WorkerError] | None] = queue.SimpleQueue()
     waiting = dict.fromkeys(range(len(works)))
-    pool = ThreadPoolExecutor(min(at_once, len(works)), thread_name_prefix="together")
 
     def run(index: int) -> None:
         try:
@@ -53,9 +55,9 @@ def run_together(
         except Exception as error:  # noqa: BLE001 - the edge of this piece of work; the others go on
             ended.put((index, told(error)))
 
+    job = _Job(run, deque(waiting), at_once)
     try:
-        for index in waiting:
-            pool.submit(run, index)
+        _threads.add(job)
         with control.aborting(lambda: ended.put(None)):
             while waiting:
                 done = _next(ended, control, WAIT_SHARE * reserve_s)
@@ -71,7 +73,68 @@ def run_together(
     finally:
         for part in parts:
             part.cancel()
-        pool.shutdown(wait=False, cancel_futures=True)
+        _threads.remove(job)
+
+
+@dataclass(eq=False)
+class _Job:
+    """The pieces of one job that are to begin; `n_threads`: how many run."""
+
+    run: Callable[[int], None]
+    to_begin: deque[int]
+    at_once: int
+    n_threads: int = 0
+
+
+class _Threads:
+    """The threads of all jobs: a free one goes to the job with the fewest, of those that have more to begin.
+
+    There are so many; a job has one in any case, so that none waits for another one to end.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._n_threads = n_threads
+        self._jobs: list[_Job] = []
+        self._lock = threading.Lock()
+
+    def add(self, job: _Job) -> None:
+        """Begin the pieces of a job."""
+        with self._lock:
+            self._jobs.append(job)
+            self._start()
+
+    def remove(self, job: _Job) -> None:
+        """Begin no more pieces of a job; those that run are left behind, and do not count."""
+        with self._lock:
+            self._jobs.remove(job)
+            self._start()
+
+    def _start(self) -> None:
+        while piece := self._take():
+            threading.Thread(target=self._work, args=piece, name="together", daemon=True).start()
+
+    def _work(self, job: _Job, index: int) -> None:
+        piece: tuple[_Job, int] | None = job, index
+        while piece is not None:
+            job, index = piece
+            job.run(index)
+            with self._lock:
+                if job not in self._jobs:
+                    return
+                job.n_threads -= 1
+                piece = self._take()
+
+    def _take(self) -> tuple[_Job, int] | None:
+        """Return what a thread does next; None if there is nothing, or no thread for it."""
+        waiting = [job for job in self._jobs if job.to_begin and job.n_threads < job.at_once]
+        job = min(waiting, key=lambda job: job.n_threads, default=None)
+        if job is None or (job.n_threads and sum(job.n_threads for job in self._jobs) >= self._n_threads):
+            return None
+        job.n_threads += 1
+        return job, job.to_begin.popleft()
+
+
+_threads = _Threads(MAX_THREADS)
 
 
 def _next(ended: queue.SimpleQueue[T | None], control: JobControl, reserve_s: float) -> T | None:

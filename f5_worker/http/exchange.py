@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 from fastapi import Request
@@ -56,7 +55,7 @@ async def answer_detached(
     parsed = contract.read()
     action = ACTIONS[type(parsed)]
     limit = JsonLimit(service.settings.max_reply_bytes)
-    ticket = replace(_ticket(connection, contract, limit, on_progress), on_result=on_result)
+    ticket = _ticket(connection, contract, limit, on_progress, on_result)
 
     def work(call: Call) -> Json:
         response = contract.response(action.answer(parsed, call))
@@ -163,11 +162,22 @@ async def _stream_batch(
 
 
 def _ticket(
-    connection: HTTPConnection, contract: Contract, limit: ResponseLimit, on_progress: Callable[[float], None]
+    connection: HTTPConnection,
+    contract: Contract,
+    limit: ResponseLimit,
+    on_progress: Callable[[float], None],
+    on_result: Callable[[BatchItemResponse], None] = lambda result: None,
 ) -> JobTicket:
     """Return a request as the runner takes it: its caller is the name of its key, or its address."""
-    caller = connection.state.caller
-    return JobTicket(contract.job_id, contract.request, caller, limit=limit, on_progress=on_progress)
+    caller, metrics = connection.state.caller, service_of(connection).metrics
+
+    def count(result: BatchItemResponse) -> None:
+        if result.error is not None:
+            metrics.count_error(result.error.code)
+        on_result(result)
+
+    request = contract.request
+    return JobTicket(contract.job_id, request, caller, limit=limit, on_progress=on_progress, on_result=count)
 
 
 async def _read_until_audio(items: Items) -> list[AudioChunk | SpeechResponse]:

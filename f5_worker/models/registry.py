@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
+import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from f5_worker.models.f5.cuda.attention_choice import Measured
 
 MAX_FINGERPRINTS = 64
+# All that is read of a checkpoint. Beside them are notes for people, and where and when a copy was made.
+READ_FILES = ("arch.json", "model.safetensors", "text.json", "vocab.txt", "vocoder.safetensors")
 
 
 class Model(ModelRunner[Any], Protocol):
@@ -119,7 +122,7 @@ class ModelRegistry:
         return checkpoint.languages if checkpoint else ()
 
     def fingerprint(self, name: str | None) -> str:
-        """Return a hash of all files of a checkpoint; None is the default. Reads gigabytes, once in a process.
+        """Return a hash of what decides a checkpoint's sound; None is the default. Reads gigabytes, once in a process.
 
         Raises:
             UnknownModel: this worker does not have it.
@@ -197,5 +200,6 @@ class ModelRegistry:
 
 
 def _sha256_of_files(directory: Path) -> str:
-    paths = sorted(path for path in directory.iterdir() if path.is_file())
-    return hashlib.sha256("\n".join(f"{path.name} {sha256_of(path)}" for path in paths).encode()).hexdigest()
+    files = {name: sha256_of(directory / name) for name in READ_FILES if (directory / name).is_file()}
+    name = "" if "arch.json" in files else directory.name  # which then says what the network is: see `read_config`
+    return hashlib.sha256(json.dumps([name, files]).encode()).hexdigest()

@@ -37,7 +37,8 @@ class BatchInput(KeyedInput, BaseModel):
         None,
         ge=1,
         le=MAX_AT_ONCE,
-        description="Items that are spoken at a time: 32, or with `resume_key` 1, so that one is lost at most.",
+        description="Items that are spoken at a time: 32, fewer beside many other batches; with `resume_key` 1, so "
+        "that one is lost at most.",
     )
 
     @model_validator(mode="after")

@@ -74,6 +74,9 @@ class FitInput(Input):
         description="And what is longer even so: the next line waits for it, and the pauses after it are shorter "
         "until the lines are at their times again; or both are heard; or the job fails.",
     )
+    max_delay_s: float | None = Field(
+        None, ge=0, le=600, description="No line waits longer; it then begins over the one before it. Absent: no limit."
+    )
 
     @model_validator(mode="after")
     def _speeds_ascend(self) -> FitInput:

@@ -48,17 +48,23 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file atomically: other processes see all of it or nothing."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside; what the block writes there becomes the file, unless the block fails."""
     temporary = temporary_beside(path)
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file atomically: other processes see all of it or nothing."""
+    with replacing(path) as temporary, temporary.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def remove_tree(path: Path) -> None:

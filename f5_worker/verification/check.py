@@ -121,7 +121,7 @@ class SpeechVerifier:
             texts = [transcript, *others, *(rival.text for rival in rivals)]
             likelihood, *likelihoods = self._log_likelihoods(audio, texts)
             ratios = [likelihood - other for other in likelihoods[: len(others)]]
-            found = [one for one, ratio in zip(found, ratios, strict=True) if _is_certain(one, ratio)]
+            found = [one for one, ratio in zip(found, ratios, strict=True) if _is_certain(one, written, ratio)]
             own = evidence.tokens.log_likelihood
             faults += rival_faults(rivals, [other - own for other in likelihoods[len(others) :]])
             faults += acoustic_faults(evidence, sound)
@@ -147,17 +147,20 @@ def _texts(words: Sequence[SpokenWord]) -> list[str]:
     return [word.text for word in words]
 
 
-def _is_certain(difference: Difference, log_ratio: float) -> bool:
+def _is_certain(difference: Difference, written: Sequence[SpokenWord], log_ratio: float) -> bool:
     """Return False if the sound may say the text as well as what a search heard instead.
 
     Args:
         log_ratio: natural log of how much likelier the transcript is than with the words of the text.
     """
-    if not difference.n_written:  # no good speech was ever heard to say more
-        return True
     limits = VERIFICATION
-    least = limits.misheard_log_ratio if difference.n_heard else limits.unheard_log_ratio * difference.n_written
-    return log_ratio >= least
+    if not difference.n_written:
+        return log_ratio >= limits.added_log_ratio
+    if difference.n_heard:
+        return log_ratio >= limits.misheard_log_ratio
+    letters = sum(len(word.text) for word in written[difference.begin : difference.end])
+    least = limits.unheard_log_ratio if letters > limits.few_letters else limits.unheard_short_log_ratio
+    return log_ratio >= max(least, limits.unheard_log_ratio_per_word * difference.n_written)
 
 
 def _errors(found: Sequence[Difference]) -> float:

@@ -80,7 +80,7 @@ def _voiced(samples: Samples, n_hops: int) -> NDArray[np.bool_]:
     return np.asarray((correlation[:, lags] / power).max(1) >= VERIFICATION.periodic)
 
 
-class Pause(NamedTuple):
+class UnaskedPause(NamedTuple):
     """The longest silence where the text has no punctuation, and the word that is spoken when it begins."""
 
     word: int
@@ -118,7 +118,7 @@ class WordEvidence:
     covered: Floats
     excess_s: Floats
     surplus: Surplus
-    pause: Pause
+    pause: UnaskedPause
     tail_s: float
 
     @property
@@ -151,15 +151,15 @@ def weigh(text: str, tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence
     )
 
 
-def _pause(text: str, letters: Sequence[tuple[int, int]], starts_s: Floats, sound: SoundProfile) -> Pause:
+def _pause(text: str, letters: Sequence[tuple[int, int]], starts_s: Floats, sound: SoundProfile) -> UnaskedPause:
     """Return the longest pause that is not at punctuation, be the alignment wrong by a word."""
-    found = [Pause(0, 0.0)]
+    found = [UnaskedPause(0, 0.0)]
     for begin_s, end_s in sound.pauses_s():
         word = max(0, int(np.searchsorted(starts_s, begin_s)) - 1)
         near = letters[max(0, word - 1) : word + 3]
         between = (text[end:begin] for (_, end), (begin, _) in itertools.pairwise(near))
         if not any(gap.strip() for gap in between):
-            found.append(Pause(word, end_s - begin_s))
+            found.append(UnaskedPause(word, end_s - begin_s))
     return max(found, key=lambda pause: pause.seconds)
 
 

@@ -75,7 +75,7 @@ def is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
 
 
 def acoustic_faults(words: WordEvidence, sound: SoundProfile) -> Iterator[str]:
-    """Yield `added`, `silence` and `noise`: what the sound shows, whatever a recogniser wrote."""
+    """Yield `added`, `last_word`, `silence` and `noise`: what the sound shows, whatever a recogniser wrote."""
     limits = VERIFICATION
     if (
         words.excess_s[0] >= limits.added_lead_s
@@ -83,6 +83,8 @@ def acoustic_faults(words: WordEvidence, sound: SoundProfile) -> Iterator[str]:
         or words.surplus.seconds >= limits.added_surplus_s
     ):
         yield "added"
+    if words.probabilities[-1] < limits.cut_probability and words.covered[-1] < limits.cut_share:
+        yield "last_word"
     if words.pause.seconds >= limits.silent_s:
         near = words.probabilities[max(0, words.pause.word - 1) : words.pause.word + 2]
         if near.min() < limits.silent_probability:

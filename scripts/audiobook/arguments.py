@@ -20,6 +20,7 @@ PIECE_CHARS = 1_500  # some 100 s: half of what fits a response of 10 MB as flac
 QUEUED_JOBS = 64  # on two GPUs: a worker speaks 32 together
 HTTP_JOBS = 8
 MAX_JOBS = 500
+AUDIOBOOKS = (".m4b", ".m4a", ".mp4")
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -68,6 +69,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--voice is needed to speak")
     if not (arguments.endpoint or arguments.url or arguments.dry_run):
         parser.error("--endpoint or --url is needed to speak")
+    if arguments.out is not None and arguments.out.suffix.lower() not in AUDIOBOOKS:
+        parser.error(f"--out must end in one of {', '.join(AUDIOBOOKS)}; --chapters writes mp3")
     if arguments.jobs is None:
         arguments.jobs = QUEUED_JOBS if arguments.endpoint else HTTP_JOBS
     if not 1 <= arguments.jobs <= MAX_JOBS or not 100 <= arguments.piece_chars <= 15_000:
@@ -85,7 +88,7 @@ def chapter_numbers(only: str | None, n_chapters: int) -> list[int]:
         return list(range(1, n_chapters + 1))
     found: set[int] = set()
     for part in only.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", part)
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last <= n_chapters:
             raise BookError(f"--only {only}: use numbers from 1 to {n_chapters}, such as 1,3-5")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
+from f5_worker.storage import files
 from scripts.audiobook.captions import PlacedPiece, write_srt
 from scripts.audiobook.model import Book
 from scripts.audiobook.pieces import Piece
@@ -81,7 +82,7 @@ def assemble(book: Book, chapters: Sequence[SpokenChapter], cover: Picture | Non
     sounds = _sounds(chapters, tags, cover, output)
     write_m4b(output.audiobook, sounds, marks, tags=tags, cover=cover, kbit_per_s=output.kbit_per_s)
     if output.captions is not None:
-        output.captions.write_text(write_srt(_placed(chapters), marks[-1].end), encoding="utf-8")
+        files.write(output.captions, write_srt(_placed(chapters), marks[-1].end).encode())
     return marks[-1].end / SAMPLE_RATE
 
 

@@ -18,9 +18,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from f5_worker.audio.levels import SAMPLE_RATE
+from f5_worker.storage.files import explain
 from scripts.audiobook.arguments import chapter_numbers, parse_arguments
 from scripts.audiobook.assembling import Output, PieceFile, SpokenChapter, assemble
-from scripts.audiobook.estimating import Estimate, cost, estimate
+from scripts.audiobook.estimating import Estimate, cost, describe_voices, estimate
 from scripts.audiobook.files import read_book
 from scripts.audiobook.model import Book, BookError, ReadOptions, primary_language
 from scripts.audiobook.pieces import cut_chapter
@@ -43,6 +44,9 @@ def main(argv: list[str] | None = None) -> int:
         return Run(arguments).run()
     except (BookError, JobFailedError) as error:
         print(f"book: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # of writing: what is done is kept
+        print(f"book: {f'{error.filename}: ' if error.filename else ''}{explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nbook: stopped; the same command goes on from here", file=sys.stderr)
@@ -76,15 +80,22 @@ class Run:
         self._out: Path = arguments.out or arguments.book.with_suffix(".m4b")
         self._store = PieceStore(arguments.work or self._out.with_name(f"{self._out.name}.work"))
 
+    @property
+    def _can_ask(self) -> bool:
+        """Return whether there is a worker, and a voice to ask it about."""
+        return bool(self._arguments.endpoint or self._arguments.url) and self._arguments.voice is not None
+
     def run(self) -> int:
         """Do all of it; return the exit code."""
         book = self._read()
         cover = read_picture(book.cover) if book.cover else None
         chapters = self._plan(book)
         jobs = [job for chapter in chapters for job in chapter.jobs]
-        missing = list({job.key: job for job in jobs if self._find(job) is None}.values())
+        missing = self._missing(jobs)
         self._show_plan(book, chapters)
-        if self._arguments.dry_run or missing:
+        if self._can_ask and missing:
+            missing = self._missing_of_voices(jobs, missing)
+        if self._can_ask and (self._arguments.dry_run or missing):
             self._show_estimate(chapters, missing)
         if self._arguments.dry_run:
             return 0
@@ -126,6 +137,17 @@ class Run:
             for number in numbers
         ]
 
+    def _missing(self, jobs: list[SpeechJob]) -> list[SpeechJob]:
+        return list({job.key: job for job in jobs if self._find(job) is None}.values())
+
+    def _missing_of_voices(self, jobs: list[SpeechJob], missing: list[SpeechJob]) -> list[SpeechJob]:
+        """Return the jobs that are not spoken by the voices as they are now."""
+        self._store.voices = asyncio.run(self._describe_voices(jobs))
+        now = self._missing(jobs)
+        if len(now) > len(missing):
+            print(f"note: the voice was replaced since; pieces to be spoken again: {len(now) - len(missing)}")
+        return now
+
     def _find(self, job: SpeechJob) -> SpokenPiece | None:
         return self._store.find(job.key, with_words="timings" in job.fields)
 
@@ -139,9 +161,6 @@ class Run:
             print(f"note: {warning}")
 
     def _show_estimate(self, chapters: list[PlannedChapter], missing: list[SpeechJob]) -> None:
-        given = self._arguments
-        if not (given.endpoint or given.url) or given.voice is None:
-            return
         jobs = [job for chapter in chapters for job in chapter.jobs]
         found = asyncio.run(self._estimate(jobs))
         total_s = found.speech_s + sum(chapter.pauses_s for chapter in chapters)
@@ -169,6 +188,10 @@ class Run:
         async with open_worker(self._arguments.endpoint, self._arguments.url, self._key()) as worker:
             return await estimate(worker, jobs, self._arguments.jobs)
 
+    async def _describe_voices(self, jobs: list[SpeechJob]) -> str:
+        async with open_worker(self._arguments.endpoint, self._arguments.url, self._key()) as worker:
+            return await describe_voices(worker, jobs)
+
     def _key(self) -> str | None:
         key = os.environ.get("RUNPOD_API_KEY" if self._arguments.endpoint else "F5_API_KEY")
         if self._arguments.endpoint and not key:
@@ -179,7 +202,11 @@ class Run:
         """Ask whether to start, where there is someone to ask."""
         if self._arguments.yes or not sys.stdin.isatty():
             return
-        if input("Speak it? [Y/n] ").strip().lower() not in ("", "y", "yes"):
+        try:
+            answer = input("Speak it? [Y/n] ")
+        except EOFError:
+            answer = "n"
+        if answer.strip().lower() not in ("", "y", "yes"):
             raise BookError("not started")
 
     async def _speak(self, jobs: list[SpeechJob], missing: list[SpeechJob]) -> list[Failure]:

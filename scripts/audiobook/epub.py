@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
 import posixpath
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from scripts.audiobook.chapters import Entry, is_matter_chapter, split_by_contents, split_by_headings, with_titles
 from scripts.audiobook.markup import Element, attribute, descendants, local_name, parse_document, parse_xml, text_of
@@ -22,6 +24,10 @@ _FONT_OBFUSCATION = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _NCX = "application/x-dtbncx+xml"
 _MAX_DEPTH = 20  # of a table of contents
+# All that zipfile and its decompressors raise for archives that are damaged, or of a kind that they do not read.
+_ZIP_FAULTS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,11 @@ def read_epub(path: Path, options: ReadOptions) -> Book:
         BookError: it is not an EPUB, is protected, or has nothing to speak.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _EpubReader(_Files(archive), options).read(path.stem)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, zlib.error) as error:
+        archive = zipfile.ZipFile(path)
+    except _ZIP_FAULTS as error:
         raise BookError(f"{path.name} cannot be read as an EPUB: {error}") from None
+    with archive:
+        return _EpubReader(_Files(archive), options).read(path.stem)
 
 
 class _Files:
@@ -65,25 +72,30 @@ class _Files:
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive, self._left = archive, MAX_TOTAL_BYTES
-        self._names = {info.filename.lower(): info for info in reversed(archive.infolist())}
+        infos = archive.infolist()[::-1]  # of one name, the first stays
+        self._infos = {info.filename.lower(): info for info in infos} | {info.filename: info for info in infos}
 
     def read(self, path: str) -> bytes | None:
-        """Return a file; None if there is none of that name.
+        """Return a file; None if there is none of that name, in capitals or small letters.
 
         Raises:
-            BookError: it is encrypted, or larger than a book's files are.
+            BookError: it is encrypted, damaged, or larger than a book's files are.
         """
-        info = self._names.get(path.lower())
+        info = self._infos.get(path) or self._infos.get(path.lower())
         if info is None:
             return None
         if info.flag_bits & 1:
             raise BookError("the files of this EPUB are encrypted; use a copy without protection")
-        limit = min(MAX_FILE_BYTES, self._left)
-        with self._archive.open(info) as file:
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise BookError(f"a file of this EPUB unpacks to more than {limit / 2**20:.0f} MiB, which no book needs")
+        try:
+            with self._archive.open(info) as file:
+                data = file.read(min(MAX_FILE_BYTES, self._left) + 1)
+        except _ZIP_FAULTS as error:
+            raise BookError(f"{posixpath.basename(path)} in this EPUB cannot be unpacked: {error}") from None
+        if len(data) > MAX_FILE_BYTES:
+            raise BookError(f"a file of this EPUB unpacks to more than {MAX_FILE_BYTES >> 20} MiB, which no book needs")
         self._left -= len(data)
+        if self._left < 0:
+            raise BookError(f"this EPUB unpacks to more than {MAX_TOTAL_BYTES >> 20} MiB, which no book needs")
         return data
 
 
@@ -218,11 +230,9 @@ class _EpubReader:
 
 def _resolve(base: str, href: str) -> tuple[str, str]:
     """Return the path in the archive, and the fragment, that a link in the file `base` leads to."""
-    parts = urlsplit(href)
-    path = unquote(parts.path)
-    return (posixpath.normpath(posixpath.join(posixpath.dirname(base), path)) if path else base), unquote(
-        parts.fragment
-    )
+    address, _, fragment = href.partition("#")
+    path = unquote(address.partition("?")[0])
+    return posixpath.normpath(posixpath.join(posixpath.dirname(base), path)) if path else base, unquote(fragment)
 
 
 def _is_matter_page(path: str, root: Element, page: Page) -> bool:

@@ -1,11 +1,13 @@
-"""How long a book will be, what it will cost, and what is wrong with its text: by the worker's `preview`."""
+"""What a worker knows before a book is spoken: how long it will be, what is wrong with its text, whose voices."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from scripts.audiobook.speaking import SpeechJob
@@ -43,6 +45,21 @@ async def estimate(worker: Worker, jobs: Sequence[SpeechJob], in_flight: int) ->
     outputs = [task.result() for task in tasks]
     warnings = Counter(warning for output in outputs for warning in output["warnings"])
     return Estimate(sum(output["estimated_s"] for output in outputs), tuple(warnings.most_common()))
+
+
+async def describe_voices(worker: Worker, jobs: Sequence[SpeechJob]) -> str:
+    """Return a text that is another one once one of the voices of jobs was replaced under its name.
+
+    Raises:
+        JobFailedError: there is no such voice.
+    """
+    fields = jobs[0].fields
+    others = fields.get("voices")
+    named = [fields["voice"], *(others.values() if isinstance(others, dict) else ())]
+    names = sorted({name for name in named if isinstance(name, str)})  # those of --fields may be anything
+    found = [await with_retries(partial(worker.voice, name, fields.get("voices_key"))) for name in names]
+    # The time of a voice that was added is the same on all workers; a file's is that of its copy.
+    return json.dumps([[voice["name"], voice["bytes"], voice.get("created_at", "")] for voice in found])
 
 
 def _texts(jobs: Iterable[SpeechJob]) -> Iterable[tuple[str, Json]]:

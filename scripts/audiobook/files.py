@@ -143,9 +143,11 @@ def _from_markdown(text: str, name: str, options: ReadOptions) -> Book:
 
 
 def _from_text(text: str, name: str, options: ReadOptions) -> Book:
-    start, end = _GUTENBERG_START.search(text), _GUTENBERG_END.search(text)
+    start = _GUTENBERG_START.search(text)
+    begin = start.end() if start else 0
+    end = _GUTENBERG_END.search(text, begin)
     fields = _fields(text[: start.start()]) if start else {}
-    body = text[start.end() if start else 0 : end.start() if end else len(text)]
+    body = text[begin : end.start() if end else len(text)]
     blocks = _without_list_of_headings(_text_blocks(body))
     return _book(blocks, fields.get("title", name), fields.get("author", ""), fields.get("language"), options)
 

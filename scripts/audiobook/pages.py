@@ -31,6 +31,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789+-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺�
 _POWER = re.compile(r"[+-]?\d{1,3}|n")
 _BASE = re.compile(r"(?:(?<!\w)[a-zA-Z]|\d)$")  # of a power: a letter alone, or a number
 _STOPS = tuple(".!?…:;,。！？")
+_INTEGER = re.compile(r"\s*([+-]?[0-9]{1,9})(?![0-9])")  # as HTML reads one: what follows does not count
 
 
 @dataclass
@@ -127,7 +128,7 @@ class _PageReader:
         if name == "hgroup":  # its paragraphs belong to the heading
             level = min((_HEADINGS[found] for inner in element if (found := local_name(inner)) in _HEADINGS), default=0)
         if element.get("role") == "heading":
-            level = int(attribute(element, "aria-level") or 2) if attribute(element, "aria-level").isdigit() else 2
+            level = max(0, _integer(attribute(element, "aria-level")) or 0) or 2
         outer = self._heading
         self._heading = self._heading or level
         self._preformatted += name == "pre"
@@ -231,9 +232,20 @@ def _item_numbers(element: Element) -> dict[Element, int]:
     """Return the number of each item of an ordered list."""
     if local_name(element) != "ol" or "list-style-type:none" in element.get("style", "").replace(" ", ""):
         return {}
-    start = element.get("start", "")
-    items = [child for child in element if local_name(child) == "li"]
-    return {item: number for number, item in enumerate(items, int(start) if start.isdigit() else 1)}
+    start = _integer(element.get("start", ""))
+    following = 1 if start is None else start
+    numbers = {}
+    for item in (child for child in element if local_name(child) == "li"):
+        own = _integer(item.get("value", ""))
+        numbers[item] = following if own is None else own
+        following = numbers[item] + 1
+    return numbers
+
+
+def _integer(text: str) -> int | None:
+    """Return the number that an attribute begins with; None if it has none, or one that no book needs."""
+    match = _INTEGER.match(text)
+    return int(match[1]) if match else None
 
 
 def _has_small_capitals(element: Element, name: str) -> bool:

@@ -16,6 +16,7 @@ from av.stream import Disposition
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.audio.loudness import level
+from f5_worker.storage.files import replacing
 from scripts.audiobook.model import BookError
 
 _MS = 1_000
@@ -106,18 +107,22 @@ def write_m4b(
 ) -> None:
     """Write chapters as AAC in MP4, with marks that Apple's and all other players read, a cover and tags."""
     options = {"movflags": "+faststart", "brand": "M4B "}
-    writer = _Writer(path, "mp4", "aac", options, tags, cover, kbit_per_s)
-    writer.set_chapters(marks)
-    writer.write(chapters)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        writer = _Writer(beside, "mp4", "aac", options, tags, cover, kbit_per_s)
+        writer.set_chapters(marks)
+        writer.write(chapters)
 
 
 def write_mp3(path: Path, chapter: Samples, *, tags: Mapping[str, str], cover: Picture | None, kbit_per_s: int) -> None:
     """Write a chapter as MP3, with a cover and tags."""
-    _Writer(path, "mp3", "libmp3lame", {"id3v2_version": "3"}, tags, cover, kbit_per_s).write([chapter])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        _Writer(beside, "mp3", "libmp3lame", {"id3v2_version": "3"}, tags, cover, kbit_per_s).write([chapter])
 
 
 class _Writer:
-    """A file that gets its name when it is whole."""
+    """An audio file that is written."""
 
     def __init__(
         self,
@@ -129,9 +134,7 @@ class _Writer:
         cover: Picture | None,
         kbit_per_s: int,
     ) -> None:
-        self._path, self._beside = path, path.with_name(f"{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._container: OutputContainer = av.open(str(self._beside), "w", format=format, options=options)
+        self._container: OutputContainer = av.open(str(path), "w", format=format, options=options)
         self._stream = cast(av.AudioStream, self._container.add_stream(codec, rate=SAMPLE_RATE, layout="mono"))
         self._stream.bit_rate = kbit_per_s * 1_000
         self._container.metadata.update({name: value for name, value in tags.items() if value})
@@ -167,7 +170,6 @@ class _Writer:
             self._container.mux(self._stream.encode(None))
         finally:
             self._container.close()
-        self._beside.replace(self._path)
 
     def _add_cover(self, picture: Picture) -> av.Packet:
         stream: Any = self._container.add_mux_stream(picture.codec, width=picture.width, height=picture.height)

@@ -61,6 +61,9 @@ async def speak_all(
     """Speak jobs, `in_flight` at a time, and store them; return those that failed.
 
     Cancelled, it cancels the jobs that run; those that ended are stored. Where the first MAX_FAILURES fail, it stops.
+
+    Raises:
+        OSError: one cannot be stored.
     """
     waiting = iter(jobs)
     failures: list[Failure] = []
@@ -80,9 +83,12 @@ async def speak_all(
                 n_spoken += 1
                 on_spoken(job, spoken[1])
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(in_flight):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(in_flight):
+                group.create_task(work())
+    except* OSError as errors:
+        raise errors.exceptions[0] from None
     return failures
 
 

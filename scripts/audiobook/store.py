@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from f5_worker.storage import files
 
 VERSION = 1  # of what a piece's files mean
 _OUTSIDE_THE_SOUND = frozenset({"timings", "delivery", "voices_key"})
@@ -53,15 +54,23 @@ def piece_key(job: Mapping[str, Any]) -> str:
 
 
 class PieceStore:
-    """A directory of spoken pieces."""
+    """A directory of spoken pieces.
+
+    Attributes:
+        voices: the recordings of the voices that speak now: pieces of others are not found. Empty: not known, all are.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.voices = ""
 
     def find(self, key: str, *, with_words: bool) -> SpokenPiece | None:
         """Return a piece; None if it is not spoken yet, or without the times of words that are wanted."""
         try:
             known = json.loads((self.directory / f"{key}.json").read_text(encoding="utf-8"))
+            voices = known.pop("voices", "")  # empty, too, in pieces of earlier versions
+            if voices and self.voices and voices != self.voices:
+                return None
             words = known["words"]
             piece = SpokenPiece(
                 **{
@@ -70,7 +79,7 @@ class PieceStore:
                     "words": None if words is None else tuple(SpokenWord(**word) for word in words),
                 }
             )
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         if not self.audio_path(key).is_file() or (with_words and piece.words is None):
             return None
@@ -79,18 +88,10 @@ class PieceStore:
     def save(self, key: str, audio: bytes, piece: SpokenPiece) -> None:
         """Store a piece."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        _replace(self.audio_path(key), audio)
-        _replace(self.directory / f"{key}.json", json.dumps(asdict(piece), ensure_ascii=False).encode())
+        files.write(self.audio_path(key), audio)
+        known = {"voices": self.voices, **asdict(piece)}
+        files.write(self.directory / f"{key}.json", json.dumps(known, ensure_ascii=False).encode())
 
     def audio_path(self, key: str) -> Path:
         """Return the path of a piece's audio."""
         return self.directory / f"{key}.flac"
-
-
-def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_suffix(f"{path.suffix}.part")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

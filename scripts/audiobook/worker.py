@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 
@@ -31,6 +32,7 @@ MAX_LOST_POLLS = 20  # in a row, before a job counts as lost
 REQUEST_S = 60.0
 SYNTHESIS_S = 3_600.0  # the HTTP server answers when the speech is done
 CANCEL_S = 10.0
+NOT_FOUND = "--endpoint takes the id of an endpoint, --url the HTTP server (make serve-http)"
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _SHOWN_CHARS = 300
 
@@ -60,6 +62,9 @@ class Worker(Protocol):
         Raises:
             JobFailedError, TransientError: it failed.
         """
+
+    async def voice(self, name: str, key: str | None) -> Json:
+        """Return what is known of a voice; `key` is the caller's `voices_key`. Raises as `run`."""
 
     async def download(self, url: str) -> bytes:
         """Return a file of a result that is in a bucket."""
@@ -122,10 +127,19 @@ class _Http:
     def __init__(self, session: aiohttp.ClientSession, bucket: aiohttp.ClientSession, base: str) -> None:
         self._session, self._bucket, self._base = session, bucket, base
 
-    async def ask(self, method: str, path: str, body: Json | None = None, limit_s: float = REQUEST_S) -> Json:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        limit_s: float = REQUEST_S,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
         timeout = aiohttp.ClientTimeout(total=limit_s, sock_connect=REQUEST_S)
         with _network_faults(self._base):
-            async with self._session.request(method, self._base + path, json=body, timeout=timeout) as response:
+            async with self._session.request(
+                method, self._base + path, json=body, timeout=timeout, headers=headers
+            ) as response:
                 answer = _parsed(await response.read())
                 message = _message(answer)
                 if response.ok and isinstance(answer, dict):
@@ -136,7 +150,8 @@ class _Http:
                     raise LostRunError("the queue does not know the job any more")
                 if response.ok or response.status in _TRANSIENT_STATUSES:
                     raise TransientError(f"{self._base} answered {response.status} {message}", _retry_after(response))
-                raise JobFailedError(message or f"{self._base}{path} answered {response.status}")
+                hint = f"; {NOT_FOUND}" if response.status == 404 else ""
+                raise JobFailedError(message or f"{self._base}{path} answered {response.status}{hint}")
 
     async def download(self, url: str) -> bytes:
         with _network_faults("the bucket"):
@@ -167,6 +182,12 @@ class RunPodQueue:
         if not isinstance(output, dict):
             raise LostRunError("the job completed without its result")
         return output
+
+    async def voice(self, name: str, key: str | None) -> Json:
+        """Return what is known of a voice."""
+        asked = {"action": "voices.get", "name": name, "voices_key": key}
+        found: Json = (await self.run({field: value for field, value in asked.items() if value is not None}))["voice"]
+        return found
 
     async def download(self, url: str) -> bytes:
         """Return a file of a result that is in a bucket."""
@@ -205,6 +226,12 @@ class HttpServer:
         """Send a request and wait for its response."""
         fields = {name: value for name, value in job.items() if name != "action"}
         return await self._http.ask("POST", f"/v1/{job.get('action', 'synthesize')}", fields, SYNTHESIS_S)
+
+    async def voice(self, name: str, key: str | None) -> Json:
+        """Return what is known of a voice."""
+        headers = {} if key is None else {"X-Voices-Key": key}
+        found: Json = (await self._http.ask("GET", f"/v1/voices/{quote(name, safe='')}", headers=headers))["voice"]
+        return found
 
     async def download(self, url: str) -> bytes:
         """Return a file of a result that is in a bucket."""
@@ -258,7 +285,7 @@ def _network_faults(place: str) -> Iterator[None]:
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
     value = response.headers.get("Retry-After", "")
-    return min(float(value), MAX_WAIT_S) if value.isdigit() else 0.0
+    return min(float(value), MAX_WAIT_S) if value.isascii() and value.isdigit() else 0.0
 
 
 def _parsed(data: bytes) -> Any:

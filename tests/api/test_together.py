@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from f5_worker import cancellation
+from f5_worker.api import together as module
 from f5_worker.api.together import run_together
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import InternalError, InvalidInput, JobCancelled, WorkerError
@@ -74,6 +75,85 @@ def test_they_begin_in_order_and_so_many_run_at_once() -> None:
     begun.clear()
     list(together([work(index) for index in range(9)], at_once=1))
     assert begun == list(range(9))
+
+
+class Work:
+    """Pieces of work of one job, in a thread: each runs until it is let go."""
+
+    def __init__(self, n: int, at_once: int = 32, control: JobControl | None = None) -> None:
+        self.running, self._lock, self._go = 0, threading.Lock(), threading.Semaphore(0)
+        works = [self._run] * n
+        self._thread = threading.Thread(target=lambda: list(together(works, control, at_once)))
+        self._thread.start()
+
+    def _run(self, control: JobControl) -> None:
+        with self._lock:
+            self.running += 1
+        cancellation.acquire(self._go)
+        with self._lock:
+            self.running -= 1
+
+    def end(self, n: int) -> None:
+        self._go.release(n)
+
+    def join(self) -> None:
+        self._go.release(1_000)
+        self._thread.join(LONG_S)
+        assert not self._thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONG_S
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    assert condition()
+
+
+@pytest.fixture
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_threads", module._Threads(4))
+
+
+def test_jobs_share_the_threads(four_threads: None) -> None:
+    first = Work(100)
+    until(lambda: first.running == 4)
+    second = Work(100)
+    until(lambda: second.running == 1)  # at once, though there are four
+    for running in ((3, 1), (2, 2)):
+        first.end(1)
+        until(lambda running=running: (first.running, second.running) == running)  # type: ignore[misc]
+    first.end(1)
+    second.end(1)
+    until(lambda: (first.running, second.running) == (2, 2))
+    third = Work(3, at_once=1)  # wants no more than that
+    until(lambda: third.running == 1)
+    first.join()
+    until(lambda: second.running == 3)  # without an end of its own
+    third.join()
+    until(lambda: second.running == 4)
+    second.join()
+
+
+def test_many_jobs_have_a_thread_each(four_threads: None) -> None:
+    jobs = [Work(20) for _ in range(12)]
+    until(lambda: all(job.running for job in jobs))
+    for _ in range(5):
+        for job in jobs:
+            job.end(1)
+        until(lambda: all(job.running for job in jobs))
+        assert sum(job.running for job in jobs) <= 4 + len(jobs)
+    for job in jobs:
+        job.join()
+
+
+def test_work_that_was_left_behind_keeps_no_thread(four_threads: None) -> None:
+    free = threading.Event()
+    stuck = [lambda part: free.wait(LONG_S)] * 4
+    assert len(dict(together(stuck, JobControl(0.5)))) == 4
+    other = Work(4)
+    until(lambda: other.running == 4)
+    free.set()
+    other.join()
 
 
 def test_those_that_are_done_are_kept_when_the_time_is_over() -> None:

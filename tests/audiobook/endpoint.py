@@ -30,6 +30,8 @@ def tone(n_chars: int, hz: float = 440.0) -> Samples:
 
 def speech(fields: Body) -> Body:
     """The worker's output for a job."""
+    if fields.get("action") == "voices.get":
+        return {"voice": {"name": fields["name"], "bytes": 1_000, "created_at": "2026-01-01T00:00:00+00:00"}}
     text = fields["text"]
     if fields.get("action") == "preview":
         return {"estimated_s": len(text) * CHAR_S, "warnings": ["a warning"]}
@@ -101,6 +103,7 @@ class Endpoint:
                 web.get("/v2/ep/status/{job}", self._status),
                 web.post("/v2/ep/cancel/{job}", self._cancel),
                 web.post("/v1/{action}", self._speak),
+                web.get("/v1/voices/{name}", self._voice),
                 web.get("/file/{job}", self._file),
             ]
         )
@@ -145,6 +148,11 @@ class Endpoint:
             code = output["error"].split(":")[0]
             return web.json_response({"error": {"message": output["error"], "code": code}}, status=400)
         return web.json_response(output)
+
+    async def _voice(self, request: web.Request) -> web.Response:
+        asked = {"name": request.match_info["name"], "voices_key": request.headers.get("X-Voices-Key")}
+        self.jobs.append({"action": "voices.get", **{name: value for name, value in asked.items() if value}})
+        return web.json_response(self.work(self.jobs[-1]))
 
     async def _file(self, request: web.Request) -> web.Response:
         assert "Authorization" not in request.headers, "a bucket must not see the key"

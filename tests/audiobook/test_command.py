@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from scripts.audiobook.command import main
 from scripts.audiobook.model import BookError
 from tests.audiobook.endpoint import Body, Endpoint, speech
 from tests.audiobook.epubs import jpeg, page, write_epub
-from tests.conftest import ROOT
+from tests.conftest import ROOT, full_disk
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def test_from_a_book_to_its_files(endpoint: Endpoint, book: Path, capsys: pytest
     assert "A Book, by Ann Author" in shown
     assert "about 11 s of audio" in shown
     assert "note: a warning" in shown
-    assert {job["voice"] for job in endpoint.jobs} == {"ann"}
-    assert {job["language"] for job in endpoint.jobs} == {"en"}
+    assert {job["voice"] for job in endpoint.jobs if "text" in job} == {"ann"}
+    assert {job["language"] for job in endpoint.jobs if "text" in job} == {"en"}
 
 
 def cover(book: Path) -> Path:
@@ -83,6 +84,47 @@ def test_pieces_that_failed_are_tried_again_and_only_they(
     before = len(endpoint.spoken)
     assert run(book) == 0
     assert endpoint.spoken[before:] == ["The second text."]
+
+
+def test_a_voice_that_was_replaced_meanwhile_speaks_all(
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    created_at, refused = "2026-01-01", "second"
+
+    def work(fields: Body) -> Body:
+        if fields.get("action") == "voices.get":
+            return {"voice": {"name": "ann", "bytes": 5, "created_at": created_at}}
+        is_bad = "action" not in fields and refused in fields["text"]
+        return {"error": "TEXT_UNSPEAKABLE: no"} if is_bad else speech(fields)
+
+    endpoint.work = work
+    assert run(book) == 1
+    created_at, refused = "2026-02-02", "none"
+    before = len(endpoint.spoken)
+    assert run(book) == 0
+    assert len(endpoint.spoken) - before == 5
+    assert "note: the voice was replaced since; pieces to be spoken again: 4" in capsys.readouterr().out
+    assert run(book, "--only", "2", "--seed", "3") == 0
+    assert len(endpoint.spoken) - before == 7
+
+
+@pytest.mark.parametrize("n_bytes", [10, 5_000], ids=["of a piece", "of the audiobook"])
+def test_on_a_full_disk_what_is_there_is_kept(
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str], n_bytes: int
+) -> None:
+    audiobook = book.with_suffix(".m4b")
+    audiobook.write_bytes(b"an earlier one")
+    if n_bytes > 10:
+        assert run(book, "--out", str(book.with_name("other.m4b")), "--work", str(book.parent / "w")) == 0
+    with full_disk(n_bytes):
+        assert run(book, "--work", str(book.parent / "w")) == 1
+    shown = capsys.readouterr().err
+    assert "File too large" in shown
+    assert "Traceback" not in shown
+    assert audiobook.read_bytes() == b"an earlier one"
+    assert not [path for path in book.parent.rglob("*") if path.name.endswith(".part")]
+    assert run(book, "--work", str(book.parent / "w")) == 0
+    assert len(MP4(audiobook).chapters) == 2
 
 
 def test_a_dry_run_speaks_nothing(endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,19 +182,39 @@ def test_more_jobs_wait_in_a_queue_than_at_a_server() -> None:
 def test_only() -> None:
     assert chapter_numbers(None, 3) == [1, 2, 3]
     assert chapter_numbers("3, 1-2,2", 3) == [1, 2, 3]
-    for wrong in ("0", "4", "3-2", "x", "", "1-4"):
+    for wrong in ("0", "4", "3-2", "x", "", "1-4", "²", "9" * 5_000):
         with pytest.raises(BookError, match="--only"):
             chapter_numbers(wrong, 3)
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["a.epub"], ["a.epub", "--url", "u"], ["a.epub", "--voice", "v"], ["a.txt", "--dry-run", "--jobs", "0"]],
+    [
+        ["a.epub"],
+        ["a.epub", "--url", "u"],
+        ["a.epub", "--voice", "v"],
+        ["a.txt", "--dry-run", "--jobs", "0"],
+        ["a.txt", "--dry-run", "--out", "a.mp3"],
+    ],
 )
 def test_what_is_missing_is_said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse_arguments(arguments)
     assert "error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 0), ("n\n", 1), ("\x04", 1)])
+def test_on_a_terminal_it_asks_before_it_speaks(
+    endpoint: Endpoint, book: Path, monkeypatch: pytest.MonkeyPatch, typed: str, code: int
+) -> None:
+    """The last one is the end of the input, by Ctrl-D."""
+    leader, terminal = os.openpty()
+    os.write(leader, typed.encode())
+    with open(terminal, encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert run(book) == code
+    os.close(leader)
+    assert bool(endpoint.spoken) is (code == 0)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from scripts.audiobook import epub
 from scripts.audiobook.epub import MAX_FILE_BYTES, read_epub
 from scripts.audiobook.model import Book, BookError, ReadOptions
 from tests.audiobook.epubs import jpeg, nav, ncx, page, point, write_epub
@@ -158,6 +159,67 @@ def test_a_file_that_unpacks_to_too_much(tmp_path: Path) -> None:
     assert path.stat().st_size < 200_000
     with pytest.raises(BookError, match="50 MiB"):
         read_epub(path, ReadOptions())
+
+
+def test_files_that_unpack_to_too_much_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epub, "MAX_TOTAL_BYTES", 2 * 2**20)
+    path = write_epub(tmp_path / "book.epub", {f"{name}.xhtml": page(SHORT + " " * 2**20) for name in "ab"})
+    with pytest.raises(BookError, match="this EPUB unpacks to more than 2 MiB"):
+        read_epub(path, ReadOptions())
+
+
+def test_names_that_differ_in_capitals_are_two_files(tmp_path: Path) -> None:
+    book = read(tmp_path, {"a.xhtml": page("<h1>One</h1><p>1.</p>"), "A.xhtml": page("<h1>Two</h1><p>2.</p>")})
+    assert texts(book) == ["One 1.", "Two 2."]
+    path = write_epub(tmp_path / "book.epub", {"a.xhtml": page(SHORT)})
+    path.write_bytes(path.read_bytes().replace(b"OEBPS/a.xhtml", b"OEBPS/A.XHTML"))
+    assert texts(read_epub(path, ReadOptions())) == ["Short text."]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_file_is_said_whatever_it_was_compressed_with(tmp_path: Path, method: int) -> None:
+    path = write_epub(tmp_path / "book.epub", {"a.xhtml": page(SHORT)})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("META-INF/encryption.xml", "".join(map(str, range(500))), method)
+        info = archive.getinfo("META-INF/encryption.xml")
+    data = bytearray(path.read_bytes())
+    end = info.header_offset + 30 + len(info.filename) + info.compress_size
+    begin = end - info.compress_size + 9  # behind the head that LZMA has in a ZIP
+    data[begin:end] = b"\xff" * (end - begin)
+    path.write_bytes(data)
+    with pytest.raises(BookError, match=r"encryption\.xml in this EPUB cannot be unpacked: ."):
+        read_epub(path, ReadOptions())
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [
+        (6, 1, "encrypted"),  # of the central directory's flags: AES or PKWARE's own
+        (6, 0x40, "cannot be unpacked: strong encryption"),
+        (8, 99, "cannot be unpacked: That compression method is not supported"),
+    ],
+)
+def test_files_that_zipfile_does_not_read_are_said(tmp_path: Path, at: int, value: int, words: str) -> None:
+    path = write_epub(tmp_path / "book.epub", {"a.xhtml": page(SHORT)})
+    data = bytearray(path.read_bytes())
+    directory = data.rindex(b"PK\x01\x02") + 2  # of the last file, the page
+    data[directory + at] = value
+    path.write_bytes(data)
+    with pytest.raises(BookError, match=words):
+        read_epub(path, ReadOptions())
+
+
+def test_an_archive_whose_names_are_not_text_is_said(tmp_path: Path) -> None:
+    path = write_epub(tmp_path / "book.epub", {"ä.xhtml": page(SHORT)})
+    path.write_bytes(path.read_bytes().replace("ä.xhtml".encode(), b"\xff\xff.xhtml"))
+    with pytest.raises(BookError, match="cannot be read as an EPUB"):
+        read_epub(path, ReadOptions())
+
+
+def test_links_that_are_no_addresses_lead_nowhere(tmp_path: Path) -> None:
+    contents = nav('<li><a href="http://[x/">P</a></li><li><a href="a.xhtml?q#one">One</a></li>')
+    pages = {"a.xhtml": page(f'<h1 id="one">One</h1>{SHORT}'), "nav.xhtml": contents}
+    assert titles(read(tmp_path, pages, properties={"nav.xhtml": "nav"})) == ["One"]
 
 
 def test_a_link_out_of_the_archive_leads_nowhere(tmp_path: Path) -> None:

@@ -94,6 +94,11 @@ def test_a_text_of_project_gutenberg(tmp_path: Path, newline: str) -> None:
     assert book.warnings == ("left out: A TALE OF TWO THINGS; --keep-matter keeps them",)
 
 
+def test_an_end_above_the_start_is_none(tmp_path: Path) -> None:
+    book = read(tmp_path, "tale.txt", f"End of Project Gutenberg's last book\n\n{GUTENBERG}")
+    assert list(outline(book)) == ["Chapter I. The Period", "Chapter II. The Mail"]
+
+
 def test_a_text_with_a_line_for_each_paragraph(tmp_path: Path) -> None:
     line = "A paragraph of a text that was written without any breaks of lines, as word processors write them. " * 2
     book = read(tmp_path, "a.txt", f"Part 1\n{line}\nI went home.\n{line}\nPart 2\n{line}\n".encode("cp1252"))

@@ -39,6 +39,10 @@ def texts(body: str, options: ReadOptions = ReadOptions()) -> list[str]:  # noqa
         ('<p>At <span class="small-caps">NASA</span> they met</p>', ["At NASA they met"]),
         # Lists and tables.
         ("<ol start='3'><li>Salt</li><li><p>Pepper</p></li></ol>", ["3. Salt", "4. Pepper"]),
+        ('<ol><li value="7">A</li><li>B</li><li value=" 2x"><p>C</p></li></ol>', ["7. A", "8. B", "2. C"]),
+        ("<ol start='-1'><li>Salt</li><li>Pepper</li></ol>", ["-1. Salt", "0. Pepper"]),
+        ("<ol start='²'><li value='²'>Salt</li></ol>", ["1. Salt"]),
+        (f"<ol start='{'9' * 5_000}'><li value='{'9' * 5_000}'>Salt</li></ol>", ["1. Salt"]),
         ("<ul><li>Salt<ul><li>coarse</li></ul></li></ul>", ["Salt", "coarse"]),
         ("<dl><dt>Salt</dt><dd>White.</dd></dl>", ["Salt", "White."]),
         (
@@ -82,6 +86,12 @@ def test_headings_have_their_level() -> None:
     assert [(block.kind, block.text, block.level) for block in found] == [
         ("heading", "Part\nOne", 1), ("heading", "Ab", 3), ("heading", "C", 4), ("text", "T", 0)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "read"), [("3", 3), ("0", 2), ("-1", 2), ("x", 2), ("²", 2), ("9" * 5_000, 2)])
+def test_the_level_of_a_heading_by_its_role(level: str, read: int) -> None:
+    [heading] = blocks(f'<div role="heading" aria-level="{level}">C</div>')
+    assert heading.level == read
 
 
 def test_a_group_is_one_heading() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,32 @@ def test_words_that_are_wanted_must_be_there(tmp_path: Path) -> None:
     store.save("k", b"sound", SpokenPiece(24_000, 0.5, "m"))
     assert store.find("k", with_words=False) is not None
     assert store.find("k", with_words=True) is None
+
+
+def test_a_piece_of_a_voice_that_was_replaced_is_not_there(tmp_path: Path) -> None:
+    store = PieceStore(tmp_path)
+    store.save("of earlier versions", b"sound", PIECE)
+    store.voices = "first"
+    store.save("k", b"sound", PIECE)
+    assert store.find("k", with_words=True) == PIECE
+    store.voices = "second"
+    assert store.find("k", with_words=True) is None
+    assert store.find("of earlier versions", with_words=True) == PIECE
+    store.save("k", b"sound", PIECE)
+    assert store.find("k", with_words=True) == PIECE == PieceStore(tmp_path).find("k", with_words=True)
+
+
+def test_two_runs_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """Each writes beside the files under names of its own; with one name, some would rename what others write."""
+
+    def save(n: int) -> None:
+        for _ in range(20):
+            PieceStore(tmp_path).save("k", b"sound" * n, PIECE)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(save, range(1, 9)))
+    assert PieceStore(tmp_path).find("k", with_words=True) == PIECE
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"n_samples": 1}', b'{"words": [], "warnings": [], "x": 1}'])

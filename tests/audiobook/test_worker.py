@@ -54,6 +54,12 @@ def test_an_action_is_an_address_of_the_http_server(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("queue", [True, False])
+def test_a_voice(endpoint: Endpoint, queue: bool) -> None:
+    assert ask(endpoint, lambda worker: worker.voice("ä/b", "a secret"), queue=queue)["bytes"] == 1_000
+    assert endpoint.jobs == [{"action": "voices.get", "name": "ä/b", "voices_key": "a secret"}]
+
+
+@pytest.mark.parametrize("queue", [True, False])
 @pytest.mark.parametrize("fault", [answer(429), answer(502, text="<html>"), answer(200, text="no JSON"), drop])
 def test_what_may_pass_is_tried_again(endpoint: Endpoint, fault: Fault, queue: bool) -> None:
     endpoint.faults.extend([fault, fault])
@@ -82,6 +88,11 @@ def test_the_server_says_when_to_try_again(endpoint: Endpoint, monkeypatch: pyte
     assert time.monotonic() - begun >= 0.3
 
 
+def test_a_time_that_is_no_number_is_none(endpoint: Endpoint) -> None:
+    endpoint.faults.append(answer(503, headers={"Retry-After": "²"}))
+    assert speak(endpoint)
+
+
 @pytest.mark.parametrize("queue", [True, False])
 @pytest.mark.parametrize(
     ("error", "attempts"),
@@ -102,7 +113,7 @@ def test_only_what_the_worker_did_is_tried_again(endpoint: Endpoint, error: str,
     assert endpoint.paths["run" if queue else "v1"] == attempts
 
 
-@pytest.mark.parametrize(("status", "words"), [(401, "key"), (403, "key"), (404, "404")])
+@pytest.mark.parametrize(("status", "words"), [(401, "key"), (403, "key"), (404, r"404; .*make serve-http")])
 def test_what_stays_is_said_at_once(endpoint: Endpoint, status: int, words: str) -> None:
     endpoint.faults.append(answer(status))
     with pytest.raises(JobFailedError, match=words):

@@ -123,7 +123,7 @@ def test_languages_come_from_the_published_table(checkpoints: Checkpoints) -> No
     assert registry.languages("german") == ()
 
 
-def test_a_fingerprint_is_that_of_all_files_and_made_once(
+def test_a_fingerprint_is_that_of_what_decides_the_sound_and_made_once(
     checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (checkpoints.directories["german"] / "vocab.txt").write_text("a\nb\n")
@@ -136,5 +136,8 @@ def test_a_fingerprint_is_that_of_all_files_and_made_once(
     assert len({german, one.fingerprint("french"), one.fingerprint(None), one.fingerprint("base")}) == 3
     (checkpoints.directories["german"] / "arch.json").write_text("{}")
     assert checkpoints.registry(350).fingerprint("german") != german
+    (checkpoints.directories["french"] / "README.md").write_text("Notes.")
+    (checkpoints.directories["french"] / "manifest.json").write_text('{"source": "hub"}')
+    assert checkpoints.registry(350).fingerprint("french") == one.fingerprint("french")
     with pytest.raises(UnknownModel):
         one.fingerprint("greek")

@@ -50,6 +50,7 @@ def test_what_gives_no_cue_one_speaker_is_refused(speakers: Any, message: str) -
         ({"fit": {}, "max_speed": 1.2}, "give either fit or max_speed"),
         ({"fit": {"accept": 1.6}}, r"accept=1.6 exceeds max_speed=1.5; lower it"),
         ({"fit": {"on_overrun": "shrink"}}, "fit.on_overrun='shrink'"),
+        ({"fit": {"max_delay_s": -1}}, "fit.max_delay_s=-1"),
         ({"loudness": "source"}, 'loudness: "source" needs the source'),
         ({"loudness": "source", "source": SOURCE, "loudness_lufs": -16.0}, "give either loudness or loudness_lufs"),
         ({"source": {"audio": "x"}}, "source.subtitles is missing"),
@@ -63,4 +64,5 @@ def test_fields_that_contradict_each_other(fields: dict[str, Any], message: str)
 def test_the_policy_that_an_empty_object_stands_for() -> None:
     fit = dub(fit={}, min_speed=0.9).fit
     assert fit is not None
-    assert fit.model_dump() == {"accept": 1.2, "use_gaps": True, "max_speed": 1.5, "on_overrun": "shorten_pause"}
+    expected = {"accept": 1.2, "use_gaps": True, "max_speed": 1.5, "on_overrun": "shorten_pause", "max_delay_s": None}
+    assert fit.model_dump() == expected

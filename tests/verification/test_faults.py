@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from f5_worker.verification.compare import WordSounds, compare
-from f5_worker.verification.evidence import Pause, SoundProfile, Surplus, WordEvidence
+from f5_worker.verification.evidence import SoundProfile, Surplus, UnaskedPause, WordEvidence
 from f5_worker.verification.faults import acoustic_faults, is_doubtful, rival_faults, word_faults
 from f5_worker.verification.rivals import Rival
 from tests.audio.signals import noise
@@ -60,7 +60,7 @@ def evidence(**changes: object) -> WordEvidence:
         "covered": np.array([1.0, 1.0, 1.0]),
         "excess_s": np.array([0.0, 0.0, 0.0]),
         "surplus": Surplus(0, 1, 0.0),
-        "pause": Pause(0, 0.0),
+        "pause": UnaskedPause(0, 0.0),
         "tail_s": 0.0,
     }
     return WordEvidence(**(fields | changes))  # type: ignore[arg-type]
@@ -97,7 +97,8 @@ def test_what_leaves_a_doubt(changes: dict[str, object], speech: SoundProfile) -
         ({"excess_s": np.array([0.4, 0.0, 0.0])}, "added"),
         ({"tail_s": 0.5}, "added"),
         ({"surplus": Surplus(0, 2, 1.1)}, "added"),
-        ({"pause": Pause(0, 0.3), "probabilities": np.array([0.9, 0.1, 0.9])}, "silence"),
+        ({"covered": np.array([1.0, 1.0, 0.5]), "probabilities": np.array([0.9, 0.9, 1e-5])}, "last_word"),
+        ({"pause": UnaskedPause(0, 0.3), "probabilities": np.array([0.9, 0.1, 0.9])}, "silence"),
     ],
 )
 def test_what_sound_shows_by_itself(changes: dict[str, object], fault: str, speech: SoundProfile) -> None:
@@ -105,8 +106,8 @@ def test_what_sound_shows_by_itself(changes: dict[str, object], fault: str, spee
 
 
 def test_a_pause_beside_likely_words_is_a_pause(speech: SoundProfile) -> None:
-    assert list(acoustic_faults(evidence(pause=Pause(0, 0.6)), speech)) == []
-    far = evidence(pause=Pause(0, 0.6), probabilities=np.array([0.9, 0.9, 0.1]))
+    assert list(acoustic_faults(evidence(pause=UnaskedPause(0, 0.6)), speech)) == []
+    far = evidence(pause=UnaskedPause(0, 0.6), probabilities=np.array([0.9, 0.9, 0.1]))
     assert list(acoustic_faults(far, speech)) == []
 
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from f5_worker.errors import LinesTooLong
 from f5_worker.schema.dub import FitInput
 
@@ -80,7 +83,7 @@ def fit_lines(
     4. `overrun`: at `max_speed`, with what `on_overrun` says.
 
     Lines that are meant to be spoken together - their cues are shown together for half of the shorter one - do not
-    wait for each other.
+    wait for each other. No line starts more than `max_delay_s` late.
 
     Args:
         cues: in order of their start.
@@ -91,15 +94,19 @@ def fit_lines(
         LinesTooLong: a line does not fit, and `on_overrun` is `fail`.
     """
     track_end_s = math.inf if track_s is None else track_s
-    follows = [_next_apart(cues, index) for index in range(len(cues))]
+    max_delay_s = math.inf if policy.max_delay_s is None else policy.max_delay_s
+    shown = np.array([(cue.start_s, cue.end_s) for cue in cues])
+    follows = [_next_apart(shown, index) for index in range(len(cues))]
     lines: list[FittedLine] = []
+    ends_s = np.zeros(len(cues))
     for index, (cue, length_s) in enumerate(zip(cues, natural_s, strict=True)):
         start_s, next_index = cue.start_s, follows[index]
         if policy.on_overrun == "shorten_pause":
-            late = [(line.end_s, other) for line, other in zip(lines, cues, strict=False) if line.end_s > cue.start_s]
-            start_s = max([start_s, *(end_s for end_s, other in late if not _are_together(other, cue))])
+            before_s = ends_s[:index][_are_apart(shown[index], shown[:index])]
+            start_s = min(float(before_s.max(initial=start_s)), start_s + max_delay_s)
         next_s = track_end_s if next_index is None else cues[next_index].start_s
         lines.append(_fit(start_s, cue.end_s, next_s, length_s, policy, min_speed))
+        ends_s[index] = lines[index].end_s
     if policy.on_overrun == "fail":
         _check_fit(cues, lines, policy)
     return [
@@ -126,15 +133,17 @@ def _fit(
     return FittedLine(start_s, natural_s / speed, speed, None, step)
 
 
-def _next_apart(cues: Sequence[Cue], index: int) -> int | None:
+def _next_apart(shown: NDArray[np.float64], index: int) -> int | None:
     """Return the next line that is not spoken together with a line; None if there is none."""
-    later = range(index + 1, len(cues))
-    return next((other for other in later if not _are_together(cues[index], cues[other])), None)
+    apart = _are_apart(shown[index], shown[index + 1 :])
+    return index + 1 + int(apart.argmax()) if apart.any() else None
 
 
-def _are_together(one: Cue, other: Cue) -> bool:
-    shared_s = min(one.end_s, other.end_s) - max(one.start_s, other.start_s)
-    return shared_s > TOGETHER_SHARE * min(one.end_s - one.start_s, other.end_s - other.start_s)
+def _are_apart(one: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which of other cues, starts and ends `[n, 2]`, are not spoken together with one, `[2]`."""
+    shared_s = np.minimum(one[1], others[:, 1]) - np.maximum(one[0], others[:, 0])
+    apart: NDArray[np.bool_] = shared_s <= TOGETHER_SHARE * np.minimum(one[1] - one[0], others[:, 1] - others[:, 0])
+    return apart
 
 
 def _check_fit(cues: Sequence[Cue], lines: Sequence[FittedLine], policy: FitInput) -> None:

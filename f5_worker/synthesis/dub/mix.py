@@ -8,7 +8,7 @@ import numpy as np
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, limit_peak
 from f5_worker.audio.loudness import level
-from f5_worker.errors import InvalidInput
+from f5_worker.errors import InvalidInput, TextTooLong
 from f5_worker.synthesis.dub.plan import Line
 
 PEAK = 0.99
@@ -34,20 +34,26 @@ def level_speakers(
     return levelled
 
 
-def track_length(lines: Sequence[Line], track_s: float | None, until_s: float) -> int:
+def track_length(lines: Sequence[Line], track_s: float | None, until_s: float, max_s: float) -> int:
     """Return how many samples the track has, which is known before its lines are spoken.
 
     Args:
         until_s: when the last cue ends, which may be a silent one: the track reaches it.
+        max_s: the longest track; `track_s` and `until_s` are within it.
 
     Raises:
-        InvalidInput: the lines need more than `track_s`.
+        InvalidInput: the lines need more than `track_s`. TextTooLong: they need more than `max_s`.
     """
     needed = max(line.first_sample + line.n_samples for line in lines)
     length = max(needed, round(until_s * SAMPLE_RATE)) if track_s is None else round(track_s * SAMPLE_RATE)
     if needed > length:
         raise InvalidInput(
             f"track_s={track_s:g}: the lines end at {needed / SAMPLE_RATE:.2f} s; raise track_s or max_speed"
+        )
+    if length > round(max_s * SAMPLE_RATE):
+        raise TextTooLong(
+            f"the lines end at {needed / SAMPLE_RATE:.0f} s, after their times; at most {max_s:.0f} s "
+            "(F5_MAX_AUDIO_S); shorten them, raise max_speed, or send them in parts"
         )
     return length
 

@@ -92,5 +92,5 @@ def _delays(lines: Sequence[Line]) -> list[str]:
     worst = max(late, key=lambda number: delay_s[number])
     return [
         f"{len(late)} lines start late, line {worst} by {delay_s[worst]:.2f} s, since lines before them are longer "
-        "than their times; shorten these, or raise fit.max_speed"
+        "than their times; shorten these, raise fit.max_speed, or bound the delay by fit.max_delay_s"
     ]

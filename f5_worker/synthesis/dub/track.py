@@ -64,7 +64,7 @@ def prepare_track(job: Job, request: DubInput, *, early: bool) -> Iterator[Speec
         params = sampling_params(job, text, first, model)
         with job.stopwatch.stage("text_ms"):
             lines = plan_lines(job, request, cues, voices, model, params)
-            n_samples = track_length(lines, request.track_s, until_s)
+            n_samples = track_length(lines, request.track_s, until_s, settings.max_audio_s)
         warnings = [*voices.warnings, *silence, *line_warnings(lines)]
         takes = takes_for(job, params, model, warnings, unit="cue", keeps_length=True)
         target_lufs = source_lufs(found) if found and request.loudness else {}

@@ -71,6 +71,15 @@ def test_metrics_count_what_happened(client: httpx2.Client, until: Callable[[Cal
     assert ("f5_device_bytes", "0") not in found
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_the_errors_of_a_batchs_items_are_counted(client: httpx2.Client, accept: str) -> None:
+    batch = {"items": [{"text": "Hello."}, {"text": "Hello.", "voice": "nowhere"}, {"text": "..."}, {}]}
+    answer = client.post("/v1/batch", json={"defaults": {"voice": "joe"}, **batch}, headers={"Accept": accept})
+    assert answer.status_code == 200
+    counted = {code: value for (name, code), value in samples(client).items() if name == "f5_errors_total"}
+    assert counted == {"UNKNOWN_VOICE": 1, "TEXT_UNSPEAKABLE": 1, "INVALID_INPUT": 1}
+
+
 def test_each_device_is_told(worker: Worker, device: ToneDevice) -> None:
     other, device.device_bytes = ToneDevice(), (3, 80)
     other.device, other.device_bytes = "another one", (4, 90)

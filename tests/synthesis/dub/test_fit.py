@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
-from f5_worker.errors import LinesTooLong
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from f5_worker.errors import InvalidInput, LinesTooLong
+from f5_worker.schema.actions import parse_input
 from f5_worker.schema.dub import FitInput
 from f5_worker.synthesis.dub.fit import BREATH_S, FittedLine, fill_slots, fit_lines
 from f5_worker.transcripts.cues import Cue
@@ -54,6 +59,16 @@ def test_what_is_longer_even_so_lets_the_next_lines_wait_until_pauses_make_up_fo
     assert all(line.overlap_s == 0 for line in lines)
 
 
+def test_no_line_waits_longer_than_it_may_and_then_begins_over_the_one_before() -> None:
+    spans = [(0, 2), (2, 4), (4, 6), (12, 13)]
+    natural = [6.0, 6.0, 3.0, 1.0]
+    lines = fit(spans, natural, max_delay_s=2.5)
+    assert [line.start_s for line in lines] == pytest.approx([0.0, 4.0, 6.5, 12.0])
+    assert [line.overlap_s for line in lines] == pytest.approx([0.0, 1.5, 0.0, 0.0])
+    assert fit(spans, natural, max_delay_s=0) == fit(spans, natural, on_overrun="overlap")
+    assert fit(spans, natural, max_delay_s=4.0) == fit(spans, natural)
+
+
 def test_or_both_are_heard() -> None:
     first, second = fit([(0, 2), (2, 4)], [6.0, 2.0], on_overrun="overlap")
     assert (first.step, first.speed, first.overlap_s) == ("overrun", 1.5, 2.0)
@@ -79,6 +94,40 @@ def test_lines_that_are_shown_together_do_not_wait_for_each_other() -> None:
     lines = fit([(0, 4), (0.5, 4), (4, 6)], [4.0, 3.0, 2.0])
     assert [line.start_s for line in lines] == [0, 0.5, 4]
     assert [line.room_s for line in lines] == [4.0, 3.5, None]
+
+
+@pytest.mark.parametrize("step_s", [0.0, 0.001, 1.0])
+def test_many_lines_take_no_quadratic_time(step_s: float) -> None:
+    """A second of them, whether shown together or one after the other; comparing each with each took half a minute."""
+    many = cues(*[(step_s * number, step_s * number + 2.0) for number in range(6_000)])
+    begun = time.monotonic()
+    assert len(fit_lines(many, [3.0] * len(many), FitInput())) == len(many)
+    assert time.monotonic() - begun < 5.0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 60), st.floats(0, 9), st.floats(0.1, 20)), min_size=1, max_size=12),
+    st.floats(0.5, 1),
+    st.tuples(st.floats(1, 2), st.floats(1, 2)).map(sorted),
+    st.booleans(),
+)
+def test_speeds_are_within_those_of_the_request(
+    rows: list[tuple[float, float, float]], min_speed: float, speeds: list[float], use_gaps: bool
+) -> None:
+    """For all that the schema lets through: no `min_speed` is above 1, and no `accept` below it."""
+    rows.sort()
+    policy = FitInput(accept=speeds[0], max_speed=speeds[1], use_gaps=use_gaps)
+    lines = fit_lines(
+        cues(*[(start_s, start_s + length_s) for start_s, length_s, _ in rows]),
+        [natural_s for _, _, natural_s in rows],
+        policy,
+        min_speed=min_speed,
+    )
+    for line in lines:
+        assert min_speed <= line.speed <= (policy.accept if line.step in ("slot", "gap") else policy.max_speed) + 1e-9
+    for fields in ({"min_speed": 1.01}, {"fit": {"accept": 0.99}}):
+        with pytest.raises(InvalidInput):
+            parse_input({"action": "dub", "subtitles": "1\n00:00:01,000 --> 00:00:02,000\nA.\n", **fields})
 
 
 def test_a_cue_that_ends_a_little_after_the_next_one_begins_does_not_make_them_overlap() -> None:

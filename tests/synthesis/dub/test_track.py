@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,14 @@ def test_a_track_of_a_wanted_length(worker: Worker) -> None:
 def test_a_track_that_is_too_short_is_refused_before_its_lines_are_spoken(worker: Worker, device: ToneDevice) -> None:
     with pytest.raises(InvalidInput, match="the lines end at"):
         dub(worker, track_s=8.0)
+    assert device.segments == []
+
+
+def test_lines_that_push_each_other_beyond_the_longest_track_are_refused(worker: Worker, device: ToneDevice) -> None:
+    short = replace(worker, settings=worker.settings.model_copy(update={"max_audio_s": 10.0}))
+    lines = timed(*[(second, second + 1, LONG) for second in range(9)])
+    with pytest.raises(TextTooLong, match=r"the lines end at \d\d s, after their times; at most 10 s"):
+        dub(short, subtitles=lines, fit={})
     assert device.segments == []
 
 

@@ -11,6 +11,12 @@ from f5_worker.text.tokens import tokens
 from f5_worker.verification.thresholds import VERIFICATION
 
 ENGLISH, CHINESE = "en", "zh"
+_MAGNITUDES = frozenset("hundred thousand million billion".split())
+_SMALL_NUMBERS = frozenset(
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety first second third fourth fifth sixth "
+    "seventh eighth ninth tenth eleventh twelfth".split()
+)
 
 
 class SpokenWord(NamedTuple):
@@ -32,7 +38,16 @@ def spoken_words(text: str, language: str) -> list[SpokenWord]:
     for begin, end in word_spans(read.text):
         begins, ends = zip(*read.origin[begin:end], strict=True)
         words += [SpokenWord(token, min(begins), max(ends)) for token in tokens(read.text[begin:end])]
-    return words
+    return _without_and(words) if language == ENGLISH else words
+
+
+def _without_and(words: list[SpokenWord]) -> list[SpokenWord]:
+    """Leave out the "and" of "two thousand and four", which a transcript's 2004 does not tell."""
+    is_optional = [
+        word.text == "and" and before.text in _MAGNITUDES and after.text in _SMALL_NUMBERS
+        for before, word, after in zip(words, words[1:], words[2:], strict=False)
+    ]
+    return [word for word, leave_out in zip(words, [False, *is_optional, False], strict=False) if not leave_out]
 
 
 @functools.lru_cache(maxsize=8_192)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f5_worker import cancellation
-from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, ClipTranscript, LoadedModel, to_whisper_rate
+from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, LoadedModel, to_whisper_rate
 from f5_worker.audio.levels import Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import is_hugging_face, recogniser_files
@@ -147,15 +147,6 @@ class Recogniser:
             while len(self._cache) > MAX_CACHED:
                 self._cache.popitem(last=False)
         return transcription
-
-    def transcribe_clip(self, samples: Samples, language: str) -> ClipTranscript:
-        """Transcribe a clip `[nw]` at 24 kHz of at most 30 s as a whole; clips of many threads share the device's work.
-
-        Args:
-            language: one that it understands.
-        """
-        with self.loaded_model() as model:
-            return model.transcribe_clip(to_whisper_rate(samples), _language_code(language) or ENGLISH)
 
     def _transcribe(self, samples: Samples, language: str | None) -> Transcription:
         audio = to_whisper_rate(samples)[: self._max_samples]

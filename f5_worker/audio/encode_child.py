@@ -13,7 +13,7 @@ SOCKET = 0
 
 
 class Message(NamedTuple):
-    """What to do for one file. `samples`: to be appended; None ends it without an answer. `is_last`: close the file."""
+    """Request for one file. `samples`: to be appended; None ends it without an answer. `is_last`: close the file."""
 
     number: int
     format: str

@@ -35,7 +35,7 @@ STEPS_UNTIL_GROWTH = 200  # after the device ran out of memory: steps until twic
 
 @dataclass
 class EngineLoad:
-    """What the device did so far: `n_segments / n_forwards` is the mean batch. `max_frames`: bound of a forward."""
+    """Counts of a device's forwards: `n_segments / n_forwards` is the mean batch. `max_frames`: bound of each."""
 
     max_frames: int
     n_forwards: int = 0

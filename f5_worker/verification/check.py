@@ -110,7 +110,8 @@ class SpeechVerifier:
         if evidence is not None and not is_doubtful(evidence, sound):
             return _verdict(written, [], [], text, evidence)
         cancellation.check()
-        transcript = self._recogniser.transcribe_clip(samples, self._language).text
+        with self._recogniser.loaded_model() as model:
+            transcript = model.transcribe_clip(audio, self._language).text
         heard = spoken_words(transcript, self._language)
         found = compare(_texts(written), _texts(heard), self._sounds)
         faults: list[str] = []

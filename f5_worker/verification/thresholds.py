@@ -30,10 +30,10 @@ class VerificationThresholds:
         periodic: the greatest autocorrelation of a frame, from which it is voiced; white noise has at most 0.3.
         noise_s: longest stretch of sound without a voiced frame. Good speech: at most 0.25 s, noise at least 0.29 s.
         min_voiced_share: of the sound; less is a whisper, in which noise cannot be told from speech.
+        cut_probability, cut_share: a last word's probability and its share of the sound, below which it is cut off.
         silent_s: a pause where the text has no punctuation, from which words may be missing there. Piper makes none
             above 0.12 s, people do.
-        cut_probability, cut_share: of the last word, and of its share of the sound, below which it is cut off.
-        silent_probability: that of a word beside such a pause, below which they are.
+        silent_probability: that of a word beside such a pause, below which words are missing.
         max_letter_distance: share of letters in which two spellings of a word differ.
         max_sound_distance: share of their sounds (metaphone) in which what is written and what is heard may differ
             where a small recogniser is in doubt: Cholmondeley and Comundelli.

@@ -51,7 +51,7 @@ async def describe_voices(worker: Worker, jobs: Sequence[SpeechJob]) -> str:
     """Return a text that is another one once one of the voices of jobs was replaced under its name.
 
     Raises:
-        JobFailedError: there is no such voice.
+        JobFailedError: the worker does not have one of them.
     """
     fields = jobs[0].fields
     others = fields.get("voices")

@@ -110,7 +110,7 @@ class TestBesideJobs:
 
 @pytest.mark.parametrize(("name", "is_kept"), [("cuda", True), ("cpu", False)])
 def test_it_is_kept_where_the_memory_of_a_gpu_is_bounded(tmp_path: Path, name: str, is_kept: bool) -> None:
-    """What is loaded by now is what the bound is checked with."""
+    """The bound is checked against the memory of all that is loaded at start, the recogniser's included."""
     directory = write_hugging_face(tmp_path / "whisper", small_whisper())
     devices = [Device(name, lambda work: work())]
     assert Recogniser(directory, Settings(gpu_memory_mb=6_000), devices).is_kept == is_kept

@@ -17,7 +17,7 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """What torch may reserve on a GPU, and what is needed of it, in bytes.
+    """Bytes that torch may reserve on a GPU, and those that are needed of them.
 
     Attributes:
         most: the bound.

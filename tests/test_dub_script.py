@@ -165,8 +165,11 @@ def test_interrupted_it_says_so(files: dict[str, Path], capsys: pytest.CaptureFi
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(30)
 
+        waiting: list[socket.socket] = []
+
         def interrupt() -> None:
-            listening.accept()
+            # Kept open: a closed connection would be an answer, and the interrupt would come after dub.py's end.
+            waiting.append(listening.accept()[0])
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
         thread = threading.Thread(target=interrupt)
@@ -175,6 +178,7 @@ def test_interrupted_it_says_so(files: dict[str, Path], capsys: pytest.CaptureFi
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         assert dub.main([str(files["video"]), *paths, "--out", str(files["dubbed.mp4"]), "--url", address]) == 130
         thread.join()
+        waiting[0].close()
     assert capsys.readouterr().err.endswith("dub: stopped\n")
 
 

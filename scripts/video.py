@@ -64,7 +64,7 @@ def extract_speech(video: Path) -> bytes:
 
 def replace_sound(
     video: Path,
-    track: bytes,
+    track: Path,
     out: Path,
     original: Original,
     spoken_s: Sequence[tuple[float, float]],
@@ -80,19 +80,22 @@ def replace_sound(
         VideoError: one of the files cannot be read or written.
         OSError: there is no directory for it, or no space.
     """
-    with av.open(io.BytesIO(track)) as source:
-        voice = np.concatenate([part[0] for part in read_sound(source, RATE, "mono")])
     form, _ = FORMATS[out.suffix.lower()]
     try:
         with (
             replacing(out) as beside,
             _open(video) as pictures,
             _open(video) as sounds,
+            _open(track) as voice,
             av.open(str(beside), "w", format=form) as target,
         ):
             stream, sound = _add_streams(pictures, target, out)
             under = read_sound(sounds, RATE, "stereo") if original != "remove" else iter(())
-            packets = _encoded(sound, _mixed(under, voice, original, spoken_s), RATE, "stereo")
+            over = read_sound(voice, RATE, "mono")
+            if (first := next(over, None)) is None:
+                raise VideoError(f"{track} has no sound")
+            mixed = _mixed(under, chain((first,), over), original, spoken_s)
+            packets = _encoded(sound, mixed, RATE, "stereo")
             ahead = next(packets, None)
             for packet in pictures.demux(pictures.streams.video[0]):
                 if packet.dts is None:
@@ -105,7 +108,7 @@ def replace_sound(
             for packet in chain(() if ahead is None else (ahead,), packets):
                 target.mux(packet)
     except av.error.FFmpegError as error:
-        raise VideoError(f"{out} cannot be written from {video}: {error.strerror}") from None
+        raise VideoError(f"{out} cannot be written from {video} and {track}: {error.strerror}") from None
 
 
 def _add_streams(source: Any, target: Any, out: Path) -> tuple[Any, Any]:
@@ -174,18 +177,20 @@ def _merged(spoken_s: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def _mixed(
-    under: Iterator[Sound], voice: Sound, original: str, spoken_s: Sequence[tuple[float, float]]
+    under: Iterator[Sound], voice: Iterator[Sound], original: str, spoken_s: Sequence[tuple[float, float]]
 ) -> Iterator[Sound]:
     """Yield the original sound with the voice over it, as long as the longer of the two."""
-    n = 0
+    n, ahead = 0, np.zeros((1, 0), np.float32)
     for part in under:
-        over = voice[n : n + part.shape[1]]
+        while ahead.shape[1] < part.shape[1] and (more := next(voice, None)) is not None:
+            ahead = np.concatenate([ahead, more], axis=1)
+        over, ahead = ahead[:, : part.shape[1]], ahead[:, part.shape[1] :]
         mixed = part * original_gain(part.shape[1], n, original, spoken_s)
-        mixed[:, : len(over)] += over
+        mixed[:, : over.shape[1]] += over
         n += part.shape[1]
         yield np.clip(mixed, -1.0, 1.0)
-    for begin in range(n, len(voice), RATE):
-        yield np.clip(np.stack([voice[begin : begin + RATE]] * 2), -1.0, 1.0)
+    for part in chain((ahead,), voice):
+        yield np.clip(np.repeat(part, 2, axis=0), -1.0, 1.0)
 
 
 def _encoded(stream: Any, parts: Iterator[Sound], rate: int, layout: str) -> Iterator[Any]:

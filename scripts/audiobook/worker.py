@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -17,6 +18,7 @@ from urllib.parse import quote
 import aiohttp
 
 from f5_worker.errors import FetchFailed, InputError
+from scripts.streams import merge_items
 
 Json: TypeAlias = dict[str, Any]
 T = TypeVar("T")
@@ -28,7 +30,7 @@ MAX_ATTEMPTS = 8
 MAX_RUNS = 3  # of one job: each is paid for
 FIRST_WAIT_S, MAX_WAIT_S = 2.0, 60.0  # between attempts; doubled each time
 FIRST_POLL_S, MAX_POLL_S = 0.3, 3.0
-MAX_LOST_POLLS = 20  # in a row, before a job counts as lost
+MAX_SILENCE_S = 600.0  # of polls, before a job is given up; RunPod keeps a result for 30 minutes
 REQUEST_S = 60.0
 SYNTHESIS_S = 3_600.0  # the HTTP server answers when the speech is done
 CANCEL_S = 10.0
@@ -197,18 +199,18 @@ class RunPodQueue:
         job_id = state.get("id")
         if not job_id:
             raise TransientError(f"the queue gave no id: {str(state)[:_SHOWN_CHARS]}")
-        wait_s, n_lost = FIRST_POLL_S, 0
+        wait_s, heard_at = FIRST_POLL_S, time.monotonic()
         while state.get("status") not in FINISHED:
             await asyncio.sleep(wait_s)
             wait_s = min(MAX_POLL_S, wait_s * 1.5)
             try:
-                state, n_lost = await self._http.ask("GET", f"/status/{job_id}"), 0
+                state, heard_at = await self._http.ask("GET", f"/status/{job_id}"), time.monotonic()
             except LostRunError:
                 raise
-            except TransientError:
-                n_lost += 1
-                if n_lost == MAX_LOST_POLLS:
-                    raise
+            except TransientError as error:
+                wait_s = max(wait_s, error.wait_s)
+                if time.monotonic() - heard_at > MAX_SILENCE_S:  # it may be spoken: another one would be paid for, too
+                    raise JobFailedError(f"{error}, for {MAX_SILENCE_S / 60:.0f} minutes") from None
         return state
 
     async def _cancel(self, job_id: str) -> None:
@@ -241,29 +243,6 @@ class HttpServer:
 def failure(message: str) -> JobFailedError | LostRunError:
     """Return the error of a job by its message: those of the request stay, all others may pass."""
     return JobFailedError(message) if message.split(":")[0] in _INPUT_CODES else LostRunError(message)
-
-
-def merge_items(items: list[Any]) -> Json | None:
-    """Return the output of a streaming worker as that of any other; None if the last item is missing."""
-    *before, last = items or [None]
-    if not isinstance(last, dict) or last.get("final") is not True:
-        return last if isinstance(last, dict) and "final" not in last and "audio" not in last else None
-    merged: Json = {}
-    for item in [*(item for item in before if "final" in item), last]:
-        merged = _merged(merged, item)
-    sound = b"".join(base64.b64decode(item["audio"]["base64"]) for item in before if "final" not in item)
-    if sound:
-        merged["audio"] = {**merged.get("audio", {}), "base64": base64.b64encode(sound).decode("ascii")}
-    return merged
-
-
-def _merged(first: Any, second: Any) -> Any:
-    """Join two parts of a value: objects field by field, lists and texts one behind the other."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        return first | {name: _merged(first[name], value) if name in first else value for name, value in second.items()}
-    if isinstance(first, list | str) and type(first) is type(second):
-        return first + second
-    return second
 
 
 def _input_codes(base: type[InputError] = InputError) -> Iterator[str]:

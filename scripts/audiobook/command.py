@@ -93,7 +93,7 @@ class Run:
         jobs = [job for chapter in chapters for job in chapter.jobs]
         missing = self._missing(jobs)
         self._show_plan(book, chapters)
-        if self._can_ask and missing:
+        if self._can_ask and (missing or self._is_mixed(jobs)):
             missing = self._missing_of_voices(jobs, missing)
         if self._can_ask and (self._arguments.dry_run or missing):
             self._show_estimate(chapters, missing)
@@ -104,6 +104,7 @@ class Run:
             if failures := asyncio.run(self._speak(jobs, missing)):
                 _show_failures(failures)
                 return 1
+            self._check_voices(jobs, missing)
         self._assemble(book, chapters, cover)
         return 0
 
@@ -147,6 +148,17 @@ class Run:
         if len(now) > len(missing):
             print(f"note: the voice was replaced since; pieces to be spoken again: {len(now) - len(missing)}")
         return now
+
+    def _is_mixed(self, jobs: list[SpeechJob]) -> bool:
+        """Return whether pieces were spoken by different recordings of a voice, each in a run of its own chapters."""
+        return len({spoken.voices for job in jobs if (spoken := self._find(job))}) > 1
+
+    def _check_voices(self, jobs: list[SpeechJob], spoken: list[SpeechJob]) -> None:
+        """Raise BookError if a voice was replaced while these were spoken: which of them by which is not known."""
+        if asyncio.run(self._describe_voices(jobs)) != self._store.voices:
+            for job in spoken:
+                self._store.remove(job.key)
+            raise BookError("the voice was replaced while it spoke; the same command has the new one speak all of it")
 
     def _find(self, job: SpeechJob) -> SpokenPiece | None:
         return self._store.find(job.key, with_words="timings" in job.fields)

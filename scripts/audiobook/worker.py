@@ -151,7 +151,8 @@ class _Http:
                 if response.status == 404 and path.startswith("/status/"):
                     raise LostRunError("the queue does not know the job any more")
                 if response.ok or response.status in _TRANSIENT_STATUSES:
-                    raise TransientError(f"{self._base} answered {response.status} {message}", _retry_after(response))
+                    text = f"{self._base} answered {response.status} {message}".rstrip()
+                    raise TransientError(text, _retry_after(response))
                 hint = f"; {NOT_FOUND}" if response.status == 404 else ""
                 raise JobFailedError(message or f"{self._base}{path} answered {response.status}{hint}")
 
@@ -171,11 +172,11 @@ class RunPodQueue:
 
     async def run(self, job: Json) -> Json:
         """Queue a job and wait for its result."""
-        state = await self._http.ask("POST", "/run", {"input": job})
+        queued = asyncio.create_task(self._http.ask("POST", "/run", {"input": job}))
         try:
-            state = await self._finished(state)
+            state = await self._finished(await asyncio.shield(queued))
         except asyncio.CancelledError:
-            await self._cancel(str(state.get("id")))
+            await self._cancel(queued)
             raise
         if state["status"] != "COMPLETED":
             raise failure(str(state.get("error") or f"the job ended as {state['status']}"))
@@ -213,8 +214,10 @@ class RunPodQueue:
                     raise JobFailedError(f"{error}, for {MAX_SILENCE_S / 60:.0f} minutes") from None
         return state
 
-    async def _cancel(self, job_id: str) -> None:
-        with contextlib.suppress(TransientError, JobFailedError, asyncio.TimeoutError):
+    async def _cancel(self, queued: asyncio.Task[Json]) -> None:
+        """Cancel a job that is queued, or is just being queued."""
+        with contextlib.suppress(TransientError, JobFailedError, TimeoutError):
+            job_id = (await asyncio.wait_for(queued, CANCEL_S)).get("id")
             await asyncio.shield(self._http.ask("POST", f"/cancel/{job_id}", limit_s=CANCEL_S))
 
 

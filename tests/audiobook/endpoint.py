@@ -34,7 +34,7 @@ def tone(n_chars: int, hz: float = 440.0) -> Samples:
 def speech(fields: Body) -> Body:
     """The worker's output for a job."""
     if fields.get("action") == "voices.get":
-        return {"voice": {"name": fields["name"], "bytes": 1_000, "created_at": "2026-01-01T00:00:00+00:00"}}
+        return {"voice": {"name": fields["name"], "bytes": 1_000, "version": "5eed"}}
     text = fields["text"]
     if fields.get("action") == "preview":
         return {"estimated_s": len(text) * CHAR_S, "warnings": ["a warning"]}

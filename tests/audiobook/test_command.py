@@ -90,14 +90,15 @@ def test_pieces_that_failed_are_tried_again_and_only_they(
 class Replaced:
     """A worker whose voice is replaced: at once, or once it has spoken so many pieces more."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, told_by: str = "version") -> None:
+        self.told_by = told_by
         self.version, self.after, self.refused = 1, math.inf, "none"
         self.by: dict[str, int] = {}  # the versions that spoke the texts
         endpoint.work = self
 
     def __call__(self, fields: Body) -> Body:
         if fields.get("action") == "voices.get":
-            return {"voice": {"name": "ann", "bytes": 5, "created_at": str(self.version)}}
+            return {"voice": {"name": "ann", "bytes": 5, self.told_by: str(self.version)}}
         if "action" not in fields:
             if self.refused in fields["text"]:
                 return {"error": "TEXT_UNSPEAKABLE: no"}
@@ -108,10 +109,12 @@ class Replaced:
         return speech(fields)
 
 
+@pytest.mark.parametrize("told_by", ["version", "created_at"])
 def test_a_voice_that_was_replaced_meanwhile_speaks_all(
-    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str], told_by: str
 ) -> None:
-    worker = Replaced(endpoint)
+    """Workers of before `version` tell when it was added."""
+    worker = Replaced(endpoint, told_by=told_by)
     worker.refused = "second"
     assert run(book) == 1
     worker.version, worker.refused = 2, "none"

@@ -55,10 +55,14 @@ def extract_speech(video: Path) -> bytes:
         VideoError: it cannot be read, or has no sound.
     """
     file = io.BytesIO()
-    with _open(video) as source, av.open(file, "w", format="ogg") as out:
-        stream: Any = out.add_stream("libopus", rate=SPEECH_RATE, layout="mono")
-        stream.bit_rate = SPEECH_BITS_PER_S
-        _encode(out, stream, read_sound(source, SPEECH_RATE, "mono"), SPEECH_RATE, "mono")
+    try:
+        with _open(video) as source, av.open(file, "w", format="ogg") as out:
+            stream: Any = out.add_stream("libopus", rate=SPEECH_RATE, layout="mono")
+            stream.bit_rate = SPEECH_BITS_PER_S
+            for packet in _encoded(stream, read_sound(source, SPEECH_RATE, "mono"), SPEECH_RATE, "mono"):
+                out.mux(packet)
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{video}: {error.strerror}") from None
     return file.getvalue()
 
 
@@ -91,10 +95,7 @@ def replace_sound(
         ):
             stream, sound = _add_streams(pictures, target, out)
             under = read_sound(sounds, RATE, "stereo") if original != "remove" else iter(())
-            over = read_sound(voice, RATE, "mono")
-            if (first := next(over, None)) is None:
-                raise VideoError(f"{track} has no sound")
-            mixed = _mixed(under, chain((first,), over), original, spoken_s)
+            mixed = _mixed(under, read_sound(voice, RATE, "mono"), original, spoken_s)
             packets = _encoded(sound, mixed, RATE, "stereo")
             ahead = next(packets, None)
             for packet in pictures.demux(pictures.streams.video[0]):
@@ -134,12 +135,16 @@ def _audio_stream(source: Any) -> Any:
 
 
 def read_sound(source: Any, rate: int, layout: str) -> Iterator[Sound]:
-    """Yield the sound of a file from its time 0 on, without gaps: `[c, nw]` in parts."""
+    """Yield the sound of a file from its time 0 on, without gaps: `[c, nw]` in parts.
+
+    Raises:
+        VideoError: it has none that can be decoded.
+    """
     stream = _audio_stream(source)
     resampler = av.AudioResampler("fltp", layout, rate)
     begin_s = max(0, source.start_time or 0) / av.time_base
     n_channels, n = len(av.AudioLayout(layout).channels), 0
-    for frame in source.decode(stream):
+    for frame in _frames(source, stream):
         late_s = (n / rate if frame.time is None else frame.time - begin_s) - n / rate
         if late_s > GAP_S:
             yield np.zeros((n_channels, round(late_s * rate)), np.float32)
@@ -150,8 +155,20 @@ def read_sound(source: Any, rate: int, layout: str) -> Iterator[Sound]:
         for part in resampler.resample(frame):
             n += part.samples
             yield part.to_ndarray()
+    if not n:
+        raise VideoError(f"{source.name}: its sound cannot be decoded")
     for part in resampler.resample(None):
         yield part.to_ndarray()
+
+
+def _frames(source: Any, stream: Any) -> Iterator[Any]:
+    """Yield what can be decoded: a packet that is damaged is silent, as in players."""
+    for packet in source.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            continue
+        yield from frames
 
 
 def original_gain(n: int, begin: int, original: str, spoken_s: Sequence[tuple[float, float]]) -> Sound:
@@ -204,11 +221,6 @@ def _encoded(stream: Any, parts: Iterator[Sound], rate: int, layout: str) -> Ite
         n += part.shape[1]
         yield from stream.encode(frame)
     yield from stream.encode(None)
-
-
-def _encode(out: Any, stream: Any, parts: Iterator[Sound], rate: int, layout: str) -> None:
-    for packet in _encoded(stream, parts, rate, layout):
-        out.mux(packet)
 
 
 def _open(video: Path) -> Any:

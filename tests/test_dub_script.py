@@ -204,7 +204,7 @@ def test_a_track_that_is_none_is_told(
     assert "a.track.json is not the report of a track" in capsys.readouterr().err
     track.with_suffix(".json").write_text('{"lines": []}')
     assert dub.main(asked) == 1
-    assert "a.track.flac has no sound" in capsys.readouterr().err
+    assert "a.track.flac: its sound cannot be decoded" in capsys.readouterr().err
     assert not files["dubbed.mp4"].exists()
 
 
@@ -256,6 +256,33 @@ def test_interrupted_it_says_so(files: dict[str, Path], capsys: pytest.CaptureFi
         thread.join()
         waiting[0].close()
     assert capsys.readouterr().err.endswith("dub: stopped\n")
+
+
+def test_what_is_damaged_in_a_video_is_silent_and_the_rest_is_heard(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "whole.mkv")
+    with av.open(str(whole)) as file:
+        packets = [bytes(packet) for packet in file.demux(file.streams.audio[0]) if packet.size > 50]
+    data = whole.read_bytes()
+    for packet in packets[20:30]:  # from 0.85 to 1.28 s, within a line
+        assert data.count(packet) == 1
+        data = data.replace(packet, bytes([0xFF] * len(packet)))
+    damaged, track = tmp_path / "damaged.mkv", tmp_path / "track.flac"
+    damaged.write_bytes(data)
+    before, after = sound_of(whole), sound_of(damaged)
+    assert len(after) == pytest.approx(len(before), abs=0.1 * RATE)
+    assert rms(part(before, 0.95, 1.2)) > 0.05
+    assert rms(part(after, 0.95, 1.2)) < 1e-3
+    for begin_s, end_s in ((0.6, 0.8), (1.35, LENGTH_S)):
+        assert rms(part(after, begin_s, end_s)) == pytest.approx(rms(part(before, begin_s, end_s)), rel=0.02)
+    track.write_bytes(encode(sound(), "flac", 24_000))
+    replace_sound(damaged, track, tmp_path / "out.mkv", "duck", [])
+    damaged.write_bytes(data[: len(data) // 3])
+    assert extract_speech(damaged), "the beginning of a file that was cut off"
+    for packet in packets:
+        data = data.replace(packet, bytes([0xFF] * len(packet)))
+    damaged.write_bytes(data)
+    with pytest.raises(VideoError, match=r"damaged\.mkv: its sound cannot be decoded"):
+        extract_speech(damaged)
 
 
 def test_sound_that_begins_late_stays_at_its_time(tmp_path: Path) -> None:

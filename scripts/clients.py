@@ -59,12 +59,12 @@ class Client(ABC):
 
     Attributes:
         ended: the states of a job that has ended; `completed` is that of one with a result.
-        hint: what to do where nothing answers.
+        hint: what addresses are right.
     """
 
     ended: ClassVar[frozenset[str]]
     completed: ClassVar[str]
-    hint: ClassVar[str]
+    hint: str
 
     def __init__(self, base: str, key: str | None) -> None:
         self._base = base.rstrip("/")
@@ -84,23 +84,29 @@ class Client(ABC):
     def fetch(self, job_id: str) -> Finished:
         """Wait for a job that was created before, as `run` does."""
         with progress() as show:
-            return self._finish(self._read(job_id), show)
+            return self._finish(self._state_of(job_id), show)
 
     def _finish(self, state: Json, show: Show) -> Finished:
-        job_id = state.get("id")
-        if not isinstance(job_id, str):
+        if not {"id", "status"} <= state.keys():
             raise ClientError(f"unexpected response: {str(state)[:_SHOWN_CHARS]}")
+        job_id = str(state["id"])
         try:
             with fetchable(job_id):
-                while state.get("status") not in self.ended:
+                while state["status"] not in self.ended:
                     show(self._progress_of(state))
                     time.sleep(POLL_S)
-                    state = patiently(partial(self._read, job_id), show)
+                    state = patiently(partial(self._state_of, job_id), show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._cancelled(job_id)) from None
         if state["status"] != self.completed:
             raise ClientError(_message(state) or f"the job ended as {state['status']}")
         return Finished(job_id, self._output_of(state))
+
+    def _state_of(self, job_id: str) -> Json:
+        state = self._read(job_id)
+        if "status" not in state:
+            raise NoAnswerError(f"unexpected response: {str(state)[:_SHOWN_CHARS]}")
+        return {"id": job_id, **state}
 
     def _cancelled(self, job_id: str) -> str:
         """Cancel a job; return what became of it."""
@@ -143,11 +149,11 @@ class Client(ABC):
         if response.ok and isinstance(answer, dict):
             return answer
         message = _message(answer)
+        told = f"{response.status_code} {message}".rstrip()
         if response.status_code in (401, 403):
-            raise ClientError(f"{response.status_code}: the API key is missing, wrong, or not for this endpoint")
+            raise ClientError(f"{told}: the API key is missing, wrong, or not for this endpoint")
         if response.ok or response.status_code in _TRANSIENT_STATUSES:
-            text = f"{address} answered {response.status_code} {message}".rstrip()
-            raise NoAnswerError(text, _retry_after(response))
+            raise NoAnswerError(f"{address} answered {told}", _retry_after(response))
         hint = f"; {self.hint}" if response.status_code == 404 else ""
         raise ClientError(message or f"{address} answered {response.status_code}{hint}")
 
@@ -162,11 +168,11 @@ class RunPod(Client):
 
     ended = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
     completed = "COMPLETED"
-    hint = "is the worker running? (make serve)"
 
     def __init__(self, base: str, key: str | None, *, sync: bool) -> None:
         super().__init__(base, key)
         self._sync = sync
+        self.hint = "--endpoint takes the id of an endpoint" if key else "--url takes the local API (make serve)"
 
     @classmethod
     def of_endpoint(cls, endpoint: str, *, sync: bool = False) -> RunPod:
@@ -215,7 +221,7 @@ class HttpServer(Client):
         self._request("DELETE", f"/v1/jobs/{job_id}", limit_s=CANCEL_S)
 
     def _progress_of(self, state: Json) -> str:
-        return f"{state['status']} {state['progress']:.0%}"
+        return f"{state['status']} {state.get('progress', 0.0):.0%}"
 
     def _output_of(self, state: Json) -> Json:
         result: Json = state["result"]

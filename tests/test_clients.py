@@ -47,8 +47,8 @@ def test_a_job(endpoint: Endpoint, client: Client) -> None:
 def test_a_lost_poll_loses_no_job(endpoint: Endpoint, client: Client) -> None:
     """Nor does one that is cut off in the middle of the result."""
     whole = {"id": "0", "status": client.completed, "output": speech(JOB), "result": speech(JOB)}
-    lost: list[Fault | None] = [*WAITS, answer(200, text="no JSON"), answer(200, text="[]"), drop, cut_off(whole)]
-    endpoint.faults.extend([None, *lost])
+    strange = [answer(200, text=text) for text in ("no JSON", "[]", "{}")]
+    endpoint.faults.extend([None, *WAITS, *strange, drop, cut_off(whole)])
     assert client.run(JOB).output == speech(JOB)
     assert endpoint.jobs == [JOB]
     assert not endpoint.faults
@@ -101,7 +101,7 @@ def test_a_poll_that_is_refused_says_so_at_once(endpoint: Endpoint, client: Clie
         (answer(503, text='{"error": {"message": "SERVER_BUSY: full"}}'), "answered 503 SERVER_BUSY: full$"),
         (answer(429), "answered 429$"),
         (answer(401), "the API key is missing, wrong"),
-        (answer(404), "answered 404; .*make serve"),
+        (answer(404), "answered 404; --(endpoint|url) takes"),
         (answer(400, text='{"error": "INVALID_INPUT: text"}'), "^INVALID_INPUT: text$"),
         (answer(200, text="{}"), "unexpected response"),
     ],
@@ -117,7 +117,7 @@ def test_a_job_is_sent_once(endpoint: Endpoint, client: Client, fault: Fault, wo
 def test_where_nothing_answers(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         client._base = f"http://127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(ClientError, match=r"^nothing answers at http://127.*; .*make serve[^;]*$"):
+    with pytest.raises(ClientError, match=r"^nothing answers at http://127.*; --(endpoint|url) takes[^;]*$"):
         client.run(JOB)
 
 

@@ -15,19 +15,24 @@ Show: TypeAlias = Callable[[str], None]
 STOPPED = 130  # the exit code of a program that was interrupted
 
 
-def exit_code(program: str, work: Callable[[], object], known: tuple[type[Exception], ...]) -> int:
-    """Do a program's work, and tell in one line what ended it; return its exit code."""
+def exit_code(
+    program: str, work: Callable[[], int | None], known: tuple[type[Exception], ...], *, stopped: str = "stopped"
+) -> int:
+    """Do a program's work, and tell in one line what ended it; return its exit code.
+
+    Args:
+        known: errors whose messages are for the user.
+        stopped: what Ctrl-C says, unless it comes with a message.
+    """
     try:
-        work()
+        return work() or 0
     except known as error:
         print(f"{program}: {error}", file=sys.stderr)
     except OSError as error:
         print(f"{program}: {explain(error)}", file=sys.stderr)
     except KeyboardInterrupt as error:
-        print(f"{program}: {str(error) or 'stopped'}", file=sys.stderr)
+        print(f"\n{program}: {str(error) or stopped}", file=sys.stderr)
         return STOPPED
-    else:
-        return 0
     return 1
 
 

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from f5_worker.audio.levels import SAMPLE_RATE
-from f5_worker.storage.files import explain
 from scripts.audiobook.arguments import chapter_numbers, parse_arguments
 from scripts.audiobook.assembling import Output, PieceFile, SpokenChapter, assemble
 from scripts.audiobook.estimating import Estimate, cost, describe_voices, estimate
@@ -29,9 +28,9 @@ from scripts.audiobook.sound import Picture, read_picture
 from scripts.audiobook.speaking import Failure, SpeechJob, speak_all, speech_job
 from scripts.audiobook.store import PieceStore, SpokenPiece
 from scripts.audiobook.worker import JobFailedError, open_worker
+from scripts.terminal import exit_code
 
 MEASURED_S = 60.0  # of speech, before the speed of the worker is told
-_STOPPED = 130  # the exit code of a program that was interrupted
 _SHOWN_WARNINGS = 10
 _SECONDS_OF_UNIT = {"h": 3_600, "min": 60}
 
@@ -40,17 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     arguments = parse_arguments(argv)
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
-    try:
-        return Run(arguments).run()
-    except (BookError, JobFailedError) as error:
-        print(f"book: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # of writing: what is done is kept
-        print(f"book: {f'{error.filename}: ' if error.filename else ''}{explain(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nbook: stopped; the same command goes on from here", file=sys.stderr)
-        return _STOPPED
+    stopped = "stopped; the same command goes on from here"
+    return exit_code("book", lambda: Run(arguments).run(), (BookError, JobFailedError), stopped=stopped)
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,25 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from scripts.streams import merge_items
+from scripts.answers import (
+    FINISHED,
+    MAX_SILENCE_S,
+    SHOWN_CHARS,
+    TRANSIENT_STATUSES,
+    endpoint_url,
+    merge_items,
+    message_of,
+    parsed,
+    seconds_of,
+)
 from scripts.terminal import Show, explain, progress
 
 Json: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
-RUNPOD_API = "https://api.runpod.ai/v2"  # RUNPOD_ENDPOINT_BASE_URL replaces it, as in RunPod's SDK
 POLL_S, MAX_WAIT_S = 1.0, 60.0  # between polls; between those that get no answer it doubles
-MAX_SILENCE_S = 600.0  # RunPod keeps a result of /run for 30 minutes
 CREATE_S = 330.0  # /runsync holds a request for up to 300 s
 READ_S, CANCEL_S = 60.0, 10.0
-_TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_SHOWN_CHARS = 300
 
 
 class ClientError(Exception):
@@ -88,7 +94,7 @@ class Client(ABC):
 
     def _finish(self, state: Json, show: Show) -> Finished:
         if not {"id", "status"} <= state.keys():
-            raise ClientError(f"unexpected response: {str(state)[:_SHOWN_CHARS]}")
+            raise ClientError(f"unexpected response: {str(state)[:SHOWN_CHARS]}")
         job_id = str(state["id"])
         try:
             with fetchable(job_id):
@@ -99,13 +105,13 @@ class Client(ABC):
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self._cancelled(job_id)) from None
         if state["status"] != self.completed:
-            raise ClientError(_message(state) or f"the job ended as {state['status']}")
+            raise ClientError(message_of(state) or f"the job ended as {state['status']}")
         return Finished(job_id, self._output_of(state))
 
     def _state_of(self, job_id: str) -> Json:
         state = self._read(job_id)
         if "status" not in state:
-            raise NoAnswerError(f"unexpected response: {str(state)[:_SHOWN_CHARS]}")
+            raise NoAnswerError(f"unexpected response: {str(state)[:SHOWN_CHARS]}")
         return {"id": job_id, **state}
 
     def _cancelled(self, job_id: str) -> str:
@@ -145,15 +151,15 @@ class Client(ABC):
                 raise NoAnswerError(f"nothing answers at {self._base}; {self.hint}") from None
             begun = "; the job may have begun all the same" if body is not None else ""
             raise NoAnswerError(f"{address} gave no answer ({type(error).__name__}){begun}") from None
-        answer = _parsed(response)
+        answer = parsed(response.content)
         if response.ok and isinstance(answer, dict):
             return answer
-        message = _message(answer)
+        message = message_of(answer)
         told = f"{response.status_code} {message}".rstrip()
         if response.status_code in (401, 403):
             raise ClientError(f"{told}: the API key is missing, wrong, or not for this endpoint")
-        if response.ok or response.status_code in _TRANSIENT_STATUSES:
-            raise NoAnswerError(f"{address} answered {told}", _retry_after(response))
+        if response.ok or response.status_code in TRANSIENT_STATUSES:
+            raise NoAnswerError(f"{address} answered {told}", _wait_s(response))
         hint = f"; {self.hint}" if response.status_code == 404 else ""
         raise ClientError(message or f"{address} answered {response.status_code}{hint}")
 
@@ -166,7 +172,7 @@ class RunPod(Client):
         sync: wait in one request, `/runsync`, as long as it lasts.
     """
 
-    ended = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
+    ended = FINISHED
     completed = "COMPLETED"
 
     def __init__(self, base: str, key: str | None, *, sync: bool) -> None:
@@ -180,8 +186,7 @@ class RunPod(Client):
         key = os.environ.get("RUNPOD_API_KEY")
         if not key:
             raise ClientError("set RUNPOD_API_KEY to your RunPod API key")
-        base = os.environ.get("RUNPOD_ENDPOINT_BASE_URL", RUNPOD_API)
-        return cls(f"{base.rstrip('/')}/{endpoint}", key, sync=sync)
+        return cls(endpoint_url(endpoint), key, sync=sync)
 
     def _create(self, job: Json) -> Json:
         return self._request("POST", "/runsync" if self._sync else "/run", body={"input": job}, limit_s=CREATE_S)
@@ -274,8 +279,8 @@ def download(file: Json) -> bytes:
             response = requests.get(file["url"], timeout=READ_S)
         except requests.RequestException as error:
             raise NoAnswerError(f"the bucket does not answer ({type(error).__name__})") from None
-        if response.status_code in _TRANSIENT_STATUSES:
-            raise NoAnswerError(f"the bucket answered {response.status_code}", _retry_after(response))
+        if response.status_code in TRANSIENT_STATUSES:
+            raise NoAnswerError(f"the bucket answered {response.status_code}", _wait_s(response))
         if not response.ok:
             raise ClientError(f"the bucket answered {response.status_code} to the link of the result")
         return response.content
@@ -289,18 +294,5 @@ def _never_connected(error: requests.RequestException) -> bool:
     return isinstance(error, requests.ConnectTimeout) or isinstance(reason, NewConnectionError)
 
 
-def _parsed(response: requests.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
-
-def _message(answer: Any) -> str:
-    error = answer.get("error") if isinstance(answer, dict) else None
-    return str(error.get("message", "") if isinstance(error, dict) else error or "")
-
-
-def _retry_after(response: requests.Response) -> float:
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), MAX_WAIT_S) if value.isascii() and value.isdigit() else 0.0
+def _wait_s(response: requests.Response) -> float:
+    return min(MAX_WAIT_S, seconds_of(response.headers.get("Retry-After")))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -18,25 +16,30 @@ from urllib.parse import quote
 import aiohttp
 
 from f5_worker.errors import FetchFailed, InputError
-from scripts.streams import merge_items
+from scripts.answers import (
+    FINISHED,
+    MAX_SILENCE_S,
+    SHOWN_CHARS,
+    TRANSIENT_STATUSES,
+    endpoint_url,
+    merge_items,
+    message_of,
+    parsed,
+    seconds_of,
+)
 
 Json: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 log = logging.getLogger("book")
 
-RUNPOD_API = "https://api.runpod.ai/v2"  # RUNPOD_ENDPOINT_BASE_URL replaces it, as in RunPod's SDK
-FINISHED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 MAX_ATTEMPTS = 8
 MAX_RUNS = 3  # of one job: each is paid for
 FIRST_WAIT_S, MAX_WAIT_S = 2.0, 60.0  # between attempts; doubled each time
 FIRST_POLL_S, MAX_POLL_S = 0.3, 3.0
-MAX_SILENCE_S = 600.0  # of polls, before a job is given up; RunPod keeps a result for 30 minutes
 REQUEST_S = 60.0
 SYNTHESIS_S = 3_600.0  # the HTTP server answers when the speech is done
 CANCEL_S = 10.0
 NOT_FOUND = "--endpoint takes the id of an endpoint, --url the HTTP server (make serve-http)"
-_TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_SHOWN_CHARS = 300
 
 
 class JobFailedError(Exception):
@@ -117,8 +120,7 @@ async def open_worker(endpoint: str | None, url: str | None, key: str | None) ->
         aiohttp.ClientSession(trust_env=True) as bucket,
     ):
         if endpoint is not None:
-            base = os.environ.get("RUNPOD_ENDPOINT_BASE_URL", RUNPOD_API)
-            yield RunPodQueue(_Http(session, bucket, f"{base.rstrip('/')}/{endpoint}"))
+            yield RunPodQueue(_Http(session, bucket, endpoint_url(endpoint)))
         else:
             yield HttpServer(_Http(session, bucket, (url or "").rstrip("/")))
 
@@ -142,17 +144,17 @@ class _Http:
             async with self._session.request(
                 method, self._base + path, json=body, timeout=timeout, headers=headers
             ) as response:
-                answer = _parsed(await response.read())
-                message = _message(answer)
+                answer = parsed(await response.read())
+                message = message_of(answer)
                 if response.ok and isinstance(answer, dict):
                     return answer
                 if response.status in (401, 403):
                     raise JobFailedError(f"{response.status}: the API key is missing, wrong, or not for this endpoint")
                 if response.status == 404 and path.startswith("/status/"):
                     raise LostRunError("the queue does not know the job any more")
-                if response.ok or response.status in _TRANSIENT_STATUSES:
+                if response.ok or response.status in TRANSIENT_STATUSES:
                     text = f"{self._base} answered {response.status} {message}".rstrip()
-                    raise TransientError(text, _retry_after(response))
+                    raise TransientError(text, min(MAX_WAIT_S, seconds_of(response.headers.get("Retry-After"))))
                 hint = f"; {NOT_FOUND}" if response.status == 404 else ""
                 raise JobFailedError(message or f"{self._base}{path} answered {response.status}{hint}")
 
@@ -199,7 +201,7 @@ class RunPodQueue:
     async def _finished(self, state: Json) -> Json:
         job_id = state.get("id")
         if not job_id:
-            raise TransientError(f"the queue gave no id: {str(state)[:_SHOWN_CHARS]}")
+            raise TransientError(f"the queue gave no id: {str(state)[:SHOWN_CHARS]}")
         wait_s, heard_at = FIRST_POLL_S, time.monotonic()
         while state.get("status") not in FINISHED:
             await asyncio.sleep(wait_s)
@@ -263,20 +265,3 @@ def _network_faults(place: str) -> Iterator[None]:
         yield
     except (aiohttp.ClientError, TimeoutError) as error:
         raise TransientError(f"{place} does not answer ({type(error).__name__})") from None
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float:
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), MAX_WAIT_S) if value.isascii() and value.isdigit() else 0.0
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return None
-
-
-def _message(answer: Any) -> str:
-    error = answer.get("error") if isinstance(answer, dict) else None
-    return str(error.get("message", "") if isinstance(error, dict) else error or "")

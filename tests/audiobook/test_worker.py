@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from scripts.answers import merge_items
 from scripts.audiobook import worker as module
 from scripts.audiobook.worker import (
     MAX_ATTEMPTS,
@@ -20,7 +21,6 @@ from scripts.audiobook.worker import (
     Worker,
     audio_of,
     failure,
-    merge_items,
     open_worker,
     with_retries,
 )

@@ -16,7 +16,6 @@ from f5_worker.asr.whisper import recogniser_from
 from f5_worker.audio import isolated
 from f5_worker.audio.encoders import EncoderPool
 from f5_worker.boot.flash_attn.proof import DeferredProof
-from f5_worker.boot.probe.host import limits
 from f5_worker.boot.report import read_report
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
@@ -26,6 +25,7 @@ from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
 from f5_worker.models.f5.tokenizer import tokenize
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
+from f5_worker.resources import limits
 from f5_worker.schema.text import load_pronunciations
 from f5_worker.server import liveness
 from f5_worker.settings import Settings
@@ -141,14 +141,14 @@ def _with_concurrency(settings: Settings, devices: Sequence[str]) -> Settings:
 
 
 def _start_encoders(devices: Sequence[str]) -> EncoderPool:
-    encoders = EncoderPool(n_encoders(devices, limits().cores))
+    encoders = EncoderPool(n_encoders(devices, limits().n_threads))
     _in_background(encoders.warm_up, "encoders")  # 3 ms for each
     return encoders
 
 
-def n_encoders(devices: Sequence[str], cores: float) -> int:
+def n_encoders(devices: Sequence[str], n_cores: int) -> int:
     """Return how many processes encode: one for each core of a GPU's machine, none where the model needs the cores."""
-    return 0 if devices[0] == "cpu" else min(MAX_ENCODERS * len(devices), max(1, round(cores)))
+    return 0 if devices[0] == "cpu" else min(MAX_ENCODERS * len(devices), n_cores)
 
 
 def tune_in_background(

@@ -180,14 +180,8 @@ def test_a_worker_on_a_gpu_encodes_in_processes_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("devices", "cores", "n"),
-    [
-        (["cpu"], 16.0, 0),
-        (["cuda"], 0.5, 1),
-        (["cuda"], 4.0, 4),
-        (["cuda"], 64.0, 8),
-        (["cuda:0", "cuda:1"], 64.0, 16),
-    ],
+    ("devices", "n_cores", "n"),
+    [(["cpu"], 16, 0), (["cuda"], 1, 1), (["cuda"], 4, 4), (["cuda"], 64, 8), (["cuda:0", "cuda:1"], 64, 16)],
 )
-def test_gpus_have_an_encoder_for_each_core(devices: list[str], cores: float, n: int) -> None:
-    assert startup.n_encoders(devices, cores) == n
+def test_gpus_have_an_encoder_for_each_core(devices: list[str], n_cores: int, n: int) -> None:
+    assert startup.n_encoders(devices, n_cores) == n

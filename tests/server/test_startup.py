@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,9 +17,11 @@ import torch
 
 from f5_worker.audio.decode import decode
 from f5_worker.audio.encode import encode
+from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
+from f5_worker.log import logger
 from f5_worker.models import placement
 from f5_worker.models.f5.runner import F5Runner
 from f5_worker.schema.requests import SynthesizeInput
@@ -147,6 +150,23 @@ def test_gpus_have_jobs_enough_unless_the_operator_says_how_many(
 ) -> None:
     settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
     assert startup._with_concurrency(settings, devices).concurrency == concurrency
+
+
+@pytest.mark.model
+def test_the_report_and_the_log_tell_how_long_each_phase_of_a_start_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(liveness, "start", lambda engines: None)
+    monkeypatch.setenv(REPORT_VARIABLE, str(tmp_path / "boot.json"))
+    BootReport("1", phases_ms={"probe": 1.0}).write(tmp_path / "boot.json")
+    with caplog.at_level(logging.INFO):
+        worker = load_worker(Settings(model="f5-tiny", device="cpu", asr_model="off"))
+    worker.engine.close()
+    phases_ms = (read_report() or {})["phases_ms"]
+    loading = ["weights_read", "weights_moved", "kernels"]
+    assert list(phases_ms) == ["probe", "torch", "devices", *loading, "warm_up", "reader"]
+    assert ", ".join(f"{name} {ms:.0f} ms" for name, ms in list(phases_ms.items())[1:]) in caplog.text
 
 
 @pytest.mark.model

@@ -32,6 +32,7 @@ UV := $(VENV)/bin/uv
 # The Hub builds one image for all its GPUs, and those of the Blackwell generation need CUDA 12.8.
 HUB_BASE := pytorch/pytorch:2.8.0-cuda12.8-cudnn9-runtime
 PY := $(VENV)/bin/python
+FAST := not model and not e2e and not slow and not gpu
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fast lint types old-torch on-old-torch serve serve-http quality bench-gpu bench-gpus bench-http bench-scale
@@ -109,12 +110,14 @@ fresh-machine: $(VENV)/.local
 	$(PY) bench/fresh_machine.py
 	$(PY) scripts/document.py
 
+# The fast tests share the cores; a model takes all of them.
 test: lint types
-	$(PY) -m pytest -m "not gpu" --durations=8
+	$(PY) -m pytest -q -n 2 -m "$(FAST)"
+	$(PY) -m pytest -m "(model or e2e or slow) and not gpu" --durations=8
 	$(MAKE) --no-print-directory old-torch
 
 fast: $(VENV)/.test
-	$(PY) -m pytest -q -n 2 -m "not model and not e2e and not slow and not gpu"
+	$(PY) -m pytest -q -n 2 -m "$(FAST)"
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -130,7 +133,7 @@ old-torch: $(UV)
 	else $(MAKE) --no-print-directory on-old-torch; fi
 
 on-old-torch: $(VENV_OLD)/.installed
-	$(VENV_OLD)/bin/python -m pytest -q -n 2 -m "not model and not e2e and not slow and not gpu" -p no:cacheprovider
+	$(VENV_OLD)/bin/python -m pytest -q -n 2 -m "$(FAST)" -p no:cacheprovider
 
 docs: $(VENV)/.local .runpod/Dockerfile
 	$(PY) scripts/document.py

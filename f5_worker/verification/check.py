@@ -21,6 +21,7 @@ from f5_worker.verification.compare import Difference, WordSounds, compare
 from f5_worker.verification.evidence import SoundProfile, WordEvidence, weigh
 from f5_worker.verification.faults import acoustic_faults, is_doubtful, rival_faults, word_faults
 from f5_worker.verification.forms import SpokenWord, sound_alike, sound_distance, spoken_words
+from f5_worker.verification.numbers import join_equal_numbers
 from f5_worker.verification.rivals import corrected, rival_texts
 from f5_worker.verification.thresholds import VERIFICATION
 
@@ -112,7 +113,7 @@ class SpeechVerifier:
         cancellation.check()
         with self._recogniser.loaded_model() as model:
             transcript = model.transcribe_clip(audio, self._language).text
-        heard = spoken_words(transcript, self._language)
+        written, heard = join_equal_numbers(written, spoken_words(transcript, self._language))
         found = compare(_texts(written), _texts(heard), self._sounds)
         faults: list[str] = []
         if evidence is not None:

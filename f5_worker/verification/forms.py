@@ -11,7 +11,7 @@ from f5_worker.text.tokens import tokens
 from f5_worker.verification.thresholds import VERIFICATION
 
 ENGLISH, CHINESE = "en", "zh"
-_MAGNITUDES = frozenset("hundred thousand million billion".split())
+_BEFORE_AND = frozenset("hundred thousand million billion dollar dollars euro euros pound pounds".split())
 _SMALL_NUMBERS = frozenset(
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety first second third fourth fifth sixth "
@@ -42,9 +42,9 @@ def spoken_words(text: str, language: str) -> list[SpokenWord]:
 
 
 def _without_and(words: list[SpokenWord]) -> list[SpokenWord]:
-    """Leave out the "and" of "two thousand and four", which a transcript's 2004 does not tell."""
+    """Leave out the "and" of "two thousand and four" and "a dollar and ten cents", which 2004 and $1.10 do not tell."""
     is_optional = [
-        word.text == "and" and before.text in _MAGNITUDES and after.text in _SMALL_NUMBERS
+        word.text == "and" and before.text in _BEFORE_AND and after.text in _SMALL_NUMBERS
         for before, word, after in zip(words, words[1:], words[2:], strict=False)
     ]
     return [word for word, leave_out in zip(words, [False, *is_optional, False], strict=False) if not leave_out]

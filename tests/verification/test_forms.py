@@ -22,6 +22,7 @@ def words(text: str, language: str = "en") -> list[str]:
         ("It was nineteen eighty four - at last!", "It was 1984 at last", "en"),
         ("Don't say “naïve”.", "don’t say naive", "en"),
         ("In March, two thousand and four.", "In March, 2004.", "en"),
+        ("Forty dollars and nineteen cents", "$40.19", "en"),
         ("Eight hundred and fifty thousand books, and two", "850,000 books and 2", "en"),
         ("Es waren dreiundzwanzig.", "Es waren 23.", "de"),
         ("Elle a vingt-trois ans.", "Elle a 23 ans", "fr"),

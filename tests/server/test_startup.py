@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -150,6 +151,20 @@ def test_gpus_have_jobs_enough_unless_the_operator_says_how_many(
 ) -> None:
     settings = load_settings({"F5_MODEL": "f5-tiny", **environ})
     assert startup._with_concurrency(settings, devices).concurrency == concurrency
+
+
+def test_what_is_imported_is_not_collected() -> None:
+    gc.unfreeze()
+    with startup._kept_objects():
+        assert not gc.isenabled()
+        imported = [object]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 1_000
+    assert not any(found is imported for found in gc.get_objects())
+    gc.unfreeze()
+    with pytest.raises(ImportError), startup._kept_objects():
+        raise ImportError
+    assert gc.isenabled()
 
 
 @pytest.mark.model

@@ -55,16 +55,20 @@ def extract_speech(video: Path) -> bytes:
         VideoError: it cannot be read, or has no sound.
     """
     file = io.BytesIO()
-    with _open(video) as source, av.open(file, "w", format="ogg") as out:
-        stream: Any = out.add_stream("libopus", rate=SPEECH_RATE, layout="mono")
-        stream.bit_rate = SPEECH_BITS_PER_S
-        _encode(out, stream, read_sound(source, SPEECH_RATE, "mono"), SPEECH_RATE, "mono")
+    try:
+        with _open(video) as source, av.open(file, "w", format="ogg") as out:
+            stream: Any = out.add_stream("libopus", rate=SPEECH_RATE, layout="mono")
+            stream.bit_rate = SPEECH_BITS_PER_S
+            for packet in _encoded(stream, read_sound(source, SPEECH_RATE, "mono"), SPEECH_RATE, "mono"):
+                out.mux(packet)
+    except av.error.FFmpegError as error:
+        raise VideoError(f"{video}: {error.strerror}") from None
     return file.getvalue()
 
 
 def replace_sound(
     video: Path,
-    track: bytes,
+    track: Path,
     out: Path,
     original: Original,
     spoken_s: Sequence[tuple[float, float]],
@@ -80,19 +84,19 @@ def replace_sound(
         VideoError: one of the files cannot be read or written.
         OSError: there is no directory for it, or no space.
     """
-    with av.open(io.BytesIO(track)) as source:
-        voice = np.concatenate([part[0] for part in read_sound(source, RATE, "mono")])
     form, _ = FORMATS[out.suffix.lower()]
     try:
         with (
             replacing(out) as beside,
             _open(video) as pictures,
             _open(video) as sounds,
+            _open(track) as voice,
             av.open(str(beside), "w", format=form) as target,
         ):
             stream, sound = _add_streams(pictures, target, out)
             under = read_sound(sounds, RATE, "stereo") if original != "remove" else iter(())
-            packets = _encoded(sound, _mixed(under, voice, original, spoken_s), RATE, "stereo")
+            mixed = _mixed(under, read_sound(voice, RATE, "mono"), original, spoken_s)
+            packets = _encoded(sound, mixed, RATE, "stereo")
             ahead = next(packets, None)
             for packet in pictures.demux(pictures.streams.video[0]):
                 if packet.dts is None:
@@ -105,7 +109,7 @@ def replace_sound(
             for packet in chain(() if ahead is None else (ahead,), packets):
                 target.mux(packet)
     except av.error.FFmpegError as error:
-        raise VideoError(f"{out} cannot be written from {video}: {error.strerror}") from None
+        raise VideoError(f"{out} cannot be written from {video} and {track}: {error.strerror}") from None
 
 
 def _add_streams(source: Any, target: Any, out: Path) -> tuple[Any, Any]:
@@ -131,12 +135,16 @@ def _audio_stream(source: Any) -> Any:
 
 
 def read_sound(source: Any, rate: int, layout: str) -> Iterator[Sound]:
-    """Yield the sound of a file from its time 0 on, without gaps: `[c, nw]` in parts."""
+    """Yield the sound of a file from its time 0 on, without gaps: `[c, nw]` in parts.
+
+    Raises:
+        VideoError: it has none that can be decoded.
+    """
     stream = _audio_stream(source)
     resampler = av.AudioResampler("fltp", layout, rate)
     begin_s = max(0, source.start_time or 0) / av.time_base
     n_channels, n = len(av.AudioLayout(layout).channels), 0
-    for frame in source.decode(stream):
+    for frame in _frames(source, stream):
         late_s = (n / rate if frame.time is None else frame.time - begin_s) - n / rate
         if late_s > GAP_S:
             yield np.zeros((n_channels, round(late_s * rate)), np.float32)
@@ -147,8 +155,20 @@ def read_sound(source: Any, rate: int, layout: str) -> Iterator[Sound]:
         for part in resampler.resample(frame):
             n += part.samples
             yield part.to_ndarray()
+    if not n:
+        raise VideoError(f"{source.name}: its sound cannot be decoded")
     for part in resampler.resample(None):
         yield part.to_ndarray()
+
+
+def _frames(source: Any, stream: Any) -> Iterator[Any]:
+    """Yield what can be decoded: a packet that is damaged is silent, as in players."""
+    for packet in source.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.error.FFmpegError:
+            continue
+        yield from frames
 
 
 def original_gain(n: int, begin: int, original: str, spoken_s: Sequence[tuple[float, float]]) -> Sound:
@@ -174,18 +194,20 @@ def _merged(spoken_s: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def _mixed(
-    under: Iterator[Sound], voice: Sound, original: str, spoken_s: Sequence[tuple[float, float]]
+    under: Iterator[Sound], voice: Iterator[Sound], original: str, spoken_s: Sequence[tuple[float, float]]
 ) -> Iterator[Sound]:
     """Yield the original sound with the voice over it, as long as the longer of the two."""
-    n = 0
+    n, ahead = 0, np.zeros((1, 0), np.float32)
     for part in under:
-        over = voice[n : n + part.shape[1]]
+        while ahead.shape[1] < part.shape[1] and (more := next(voice, None)) is not None:
+            ahead = np.concatenate([ahead, more], axis=1)
+        over, ahead = ahead[:, : part.shape[1]], ahead[:, part.shape[1] :]
         mixed = part * original_gain(part.shape[1], n, original, spoken_s)
-        mixed[:, : len(over)] += over
+        mixed[:, : over.shape[1]] += over
         n += part.shape[1]
         yield np.clip(mixed, -1.0, 1.0)
-    for begin in range(n, len(voice), RATE):
-        yield np.clip(np.stack([voice[begin : begin + RATE]] * 2), -1.0, 1.0)
+    for part in chain((ahead,), voice):
+        yield np.clip(np.repeat(part, 2, axis=0), -1.0, 1.0)
 
 
 def _encoded(stream: Any, parts: Iterator[Sound], rate: int, layout: str) -> Iterator[Any]:
@@ -199,11 +221,6 @@ def _encoded(stream: Any, parts: Iterator[Sound], rate: int, layout: str) -> Ite
         n += part.shape[1]
         yield from stream.encode(frame)
     yield from stream.encode(None)
-
-
-def _encode(out: Any, stream: Any, parts: Iterator[Sound], rate: int, layout: str) -> None:
-    for packet in _encoded(stream, parts, rate, layout):
-        out.mux(packet)
 
 
 def _open(video: Path) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -20,29 +20,39 @@ def wait_for(event: threading.Event) -> None:
     assert event.wait(LONG_S)
 
 
-WAITS: dict[str, Callable[[], object]] = {
-    "a call that cannot be interrupted": lambda: cancellation.run_detached(lambda: time.sleep(2.0)),
-    "a lock": lambda: cancellation.acquire(threading.Semaphore(0)),
+WAITS: dict[str, Callable[[threading.Event], object]] = {
+    "a call that cannot be interrupted": lambda free: cancellation.run_detached(lambda: free.wait(LONG_S)),
+    "a lock": lambda free: cancellation.acquire(threading.Semaphore(0), LONG_S),
 }
 
 
+@pytest.fixture
+def free() -> Iterator[threading.Event]:
+    """Lets go what a test leaves waiting."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
 @pytest.mark.parametrize("wait", WAITS.values(), ids=list(WAITS))
-def test_a_wait_ends_with_the_jobs_time(wait: Callable[[], object]) -> None:
+def test_a_wait_ends_with_the_jobs_time(wait: Callable[[threading.Event], object], free: threading.Event) -> None:
     began = time.monotonic()
     with pytest.raises(JobTimeout, match=r"stopped after 0\.05 s of work \(F5_JOB_TIMEOUT_S\);"):
-        JobControl(SOON_S).run(wait)
-    assert time.monotonic() - began < 1.5
+        JobControl(SOON_S).run(lambda: wait(free))
+    assert time.monotonic() - began < LONG_S / 2
 
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=list(WAITS))
-def test_a_wait_ends_when_the_job_is_cancelled(wait: Callable[[], object]) -> None:
-    control = JobControl(LONG_S)
+def test_a_wait_ends_when_the_job_is_cancelled(
+    wait: Callable[[threading.Event], object], free: threading.Event
+) -> None:
+    control = JobControl(2 * LONG_S)
     timer = threading.Timer(SOON_S, control.cancel)
     timer.start()
     began = time.monotonic()
     with pytest.raises(JobCancelled):
-        control.run(wait)
-    assert time.monotonic() - began < 1.5
+        control.run(lambda: wait(free))
+    assert time.monotonic() - began < LONG_S / 2
     timer.join()
 
 
@@ -137,12 +147,15 @@ def test_outside_of_a_job_nothing_is_stopped() -> None:
     cancellation.check()
 
 
-def test_time_that_is_paused_does_not_count_but_a_cancellation_does() -> None:
-    control = JobControl(SOON_S)
+def test_time_that_is_paused_does_not_count_but_a_cancellation_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    control = JobControl(5.0)
+    now = 101.0
     with control.paused():
-        time.sleep(4 * SOON_S)
+        now = 140.0
         control.check()
-    assert 0 < control.left_s() <= SOON_S
+    assert control.left_s() == pytest.approx(4.0)
     with control.paused():
         control.cancel()
         with pytest.raises(JobCancelled):
@@ -165,13 +178,17 @@ def test_a_part_stops_with_its_job_and_alone() -> None:
             control.check()
 
 
-def test_a_parts_time_is_over_before_the_jobs() -> None:
-    job = JobControl(LONG_S)
-    part = PartControl(job, reserve_s=LONG_S - SOON_S)
+def test_a_parts_time_is_over_before_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    job = JobControl(30.0)
+    part = PartControl(job, reserve_s=20.0)
     with job.paused():  # nothing of it is read
-        time.sleep(2 * SOON_S)
+        now = 115.0
         part.check()
-    time.sleep(2 * SOON_S)
+    now = 124.0
+    part.check()
+    now = 126.0
     with pytest.raises(JobTimeout, match=r"stopped after 30 s of work"):
         part.check()
     job.check()

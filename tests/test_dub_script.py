@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -18,7 +19,7 @@ import pytest
 from f5_worker.audio.encode import encode
 from f5_worker.audio.levels import Samples, rms
 from f5_worker.synthesis.context import Worker
-from scripts import dub
+from scripts import clients, dub
 from scripts.video import RATE, VideoError, extract_speech, original_gain, read_sound, replace_sound
 from tests.conftest import ToneDevice, full_disk
 from tests.http.conftest import RunningServer, running
@@ -63,7 +64,8 @@ def part(samples: Samples, begin_s: float, end_s: float) -> Samples:
 
 
 @pytest.fixture
-def server(worker: Worker) -> Iterator[RunningServer]:
+def server(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
+    monkeypatch.setattr(clients, "POLL_S", 0.02)
     with running(worker) as server:
         yield server
 
@@ -150,7 +152,8 @@ def test_what_cannot_be_written_is_told_before_the_job_is_paid_for(
 def test_on_a_full_disk_no_half_of_a_video_is_left(
     files: dict[str, Path], tmp_path: Path, name: str, share: float
 ) -> None:
-    out, track = tmp_path / "out" / name, encode(sound(), "flac", 24_000)
+    out, track = tmp_path / "out" / name, tmp_path / "track.flac"
+    track.write_bytes(encode(sound(), "flac", 24_000))
     out.parent.mkdir()
     replace_sound(files["video"], track, out, "duck", [])
     whole = out.read_bytes()
@@ -158,6 +161,79 @@ def test_on_a_full_disk_no_half_of_a_video_is_left(
         replace_sound(files["video"], track, out, "remove", [])
     assert out.read_bytes() == whole
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_a_track_whose_video_fails_is_kept_and_not_spoken_again(
+    server: RunningServer, device: ToneDevice, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, directory = files["dubbed.mp4"], files["video"].parent
+    before = sorted(directory.iterdir())
+    with full_disk(files["video"].stat().st_size // 2):
+        assert run(server, files, "--captions", "srt", "--original-sound", "keep") == 1
+    track, report = out.with_suffix(".track.flac"), out.with_suffix(".track.json")
+    assert sorted(directory.iterdir()) == sorted([*before, track, report])
+    shown = capsys.readouterr().err
+    assert "File too large" in shown
+    assert f"dub: the track is kept; --track {track} makes the video without speaking again" in shown
+    assert run(server, files) == 1
+    assert f"{report} is of a track that has no video yet" in capsys.readouterr().err
+    device.segments.clear()
+    assert dub.main([str(files["video"]), "--track", str(track), "--out", str(out)]) == 0
+    assert device.segments == []
+    assert "dubbed.mp4: 5 lines in" in capsys.readouterr().out
+    assert TRANSLATED in out.with_suffix(".srt").read_text()
+    assert track.exists(), "the caller's own file by now"
+    kept = sound_of(out)
+    track.unlink()
+    report.unlink()
+    assert run(server, files) == 0
+    assert np.array_equal(sound_of(out), kept)
+    assert sorted(directory.iterdir()) == sorted([*before, out, out.with_suffix(".srt")])
+
+
+def test_a_track_that_is_none_is_told(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track = tmp_path / "a.track.flac"
+    asked = [str(files["video"]), "--track", str(track), "--out", str(files["dubbed.mp4"])]
+    assert dub.main(asked) == 1
+    assert "a.track.json: No such file" in capsys.readouterr().err
+    track.write_bytes(b"not a sound")
+    track.with_suffix(".json").write_text("{")
+    assert dub.main(asked) == 1
+    assert "a.track.json is not the report of a track" in capsys.readouterr().err
+    track.with_suffix(".json").write_text('{"lines": []}')
+    assert dub.main(asked) == 1
+    assert "a.track.flac: its sound cannot be decoded" in capsys.readouterr().err
+    assert not files["dubbed.mp4"].exists()
+
+
+def test_a_job_that_was_sent_before_is_fetched(
+    server: RunningServer, device: ToneDevice, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The track cannot be written: it is still on the server."""
+    with full_disk(100):
+        assert run(server, files) == 1
+    found = re.search(r"dub: File too large; --job (\S+) fetches", capsys.readouterr().err)
+    assert found
+    device.segments.clear()
+    asked = [str(files["video"]), "--out", str(files["dubbed.mp4"]), "--url", server.url, "--job", found[1]]
+    assert dub.main(asked) == 0
+    assert device.segments == []
+    assert len(sound_of(files["dubbed.mp4"])) == pytest.approx(LENGTH_S * RATE, abs=0.1 * RATE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--original and --translated are needed"),
+        (["--original", "a.srt", "--translated", "out.srt", "--captions", "vtt,srt"], "would overwrite out.srt"),
+    ],
+)
+def test_what_is_missing_is_said(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dub.parse_arguments(["a.mp4", "--out", "out.mp4", "--url", "u", *arguments])
+    assert words in capsys.readouterr().err
 
 
 def test_interrupted_it_says_so(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +256,33 @@ def test_interrupted_it_says_so(files: dict[str, Path], capsys: pytest.CaptureFi
         thread.join()
         waiting[0].close()
     assert capsys.readouterr().err.endswith("dub: stopped\n")
+
+
+def test_what_is_damaged_in_a_video_is_silent_and_the_rest_is_heard(tmp_path: Path) -> None:
+    whole = make_video(tmp_path / "whole.mkv")
+    with av.open(str(whole)) as file:
+        packets = [bytes(packet) for packet in file.demux(file.streams.audio[0]) if packet.size > 50]
+    data = whole.read_bytes()
+    for packet in packets[20:30]:  # from 0.85 to 1.28 s, within a line
+        assert data.count(packet) == 1
+        data = data.replace(packet, bytes([0xFF] * len(packet)))
+    damaged, track = tmp_path / "damaged.mkv", tmp_path / "track.flac"
+    damaged.write_bytes(data)
+    before, after = sound_of(whole), sound_of(damaged)
+    assert len(after) == pytest.approx(len(before), abs=0.1 * RATE)
+    assert rms(part(before, 0.95, 1.2)) > 0.05
+    assert rms(part(after, 0.95, 1.2)) < 1e-3
+    for begin_s, end_s in ((0.6, 0.8), (1.35, LENGTH_S)):
+        assert rms(part(after, begin_s, end_s)) == pytest.approx(rms(part(before, begin_s, end_s)), rel=0.02)
+    track.write_bytes(encode(sound(), "flac", 24_000))
+    replace_sound(damaged, track, tmp_path / "out.mkv", "duck", [])
+    damaged.write_bytes(data[: len(data) // 3])
+    assert extract_speech(damaged), "the beginning of a file that was cut off"
+    for packet in packets:
+        data = data.replace(packet, bytes([0xFF] * len(packet)))
+    damaged.write_bytes(data)
+    with pytest.raises(VideoError, match=r"damaged\.mkv: its sound cannot be decoded"):
+        extract_speech(damaged)
 
 
 def test_sound_that_begins_late_stays_at_its_time(tmp_path: Path) -> None:
@@ -206,6 +309,6 @@ def test_what_the_queue_does_not_take_is_told_before_it_is_sent(files: dict[str,
     arguments = dub.parse_arguments(
         [str(files["video"]), "--original", "a", "--translated", "b", "--out", "c.mp4", "--endpoint", "x"]
     )
-    with pytest.raises(dub.SayError, match=r"the job has 11 MB and the endpoint takes 10; .* --source-url"):
+    with pytest.raises(dub.ClientError, match=r"the job has 11 MB and the endpoint takes 10; .* --source-url"):
         dub.check_size({"source": {"audio": "x" * 11_000_000, "subtitles": ""}, "subtitles": ""}, arguments)
     assert json.dumps(dub._pairs("Ann=1-4,7; Bob = 5")) == '{"Ann": "1-4,7", "Bob": "5"}'

@@ -97,6 +97,8 @@ def _facts(info: VoiceInfo) -> Json:
         "modified_at": info.modified_at.isoformat(timespec="seconds"),
         "has_transcript": info.has_transcript,
     }
+    if info.version is not None:
+        facts["version"] = info.version
     if info.metadata is not None:
         metadata = info.metadata
         facts |= {

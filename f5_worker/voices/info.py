@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -46,6 +47,7 @@ class VoiceInfo:
         size_bytes, modified_at: of the clip.
         has_transcript: whether one came with it; else the recogniser wrote it, or will.
         is_private: whether it is of the caller alone, who may then see all of `metadata`.
+        version: another one once the voice was replaced, the same on all workers; None in lists.
         metadata: consent, defaults, report and more; None in lists, and for voices that were not added by `add`.
         audio: the clip's bytes, if they were asked for.
     """
@@ -57,6 +59,7 @@ class VoiceInfo:
     modified_at: datetime
     has_transcript: bool
     is_private: bool = False
+    version: str | None = None
     metadata: VoiceMetadata | None = None
     audio: bytes | None = None
 
@@ -70,8 +73,19 @@ class LoadedVoice:
     defaults: VoiceDefaults
 
 
-def stored_info(voice: StoredVoice, store: VersionedVoiceStore, audio: bytes | None = None) -> VoiceInfo:
-    """Return all facts of a voice, with its clip if given."""
+def stored_info(
+    voice: StoredVoice,
+    store: VersionedVoiceStore,
+    source: tuple[bytes, bytes | None] | None,
+    *,
+    with_audio: bool,
+) -> VoiceInfo:
+    """Return all facts of a voice, with its clip if asked for.
+
+    Args:
+        source: clip and transcript; None only for a voice that was added, without its clip.
+    """
+    version = voice.record.version if voice.record else _digest(*source) if source else None
     return VoiceInfo(
         name=voice.name,
         source=store.store.source,
@@ -80,8 +94,9 @@ def stored_info(voice: StoredVoice, store: VersionedVoiceStore, audio: bytes | N
         modified_at=_modified_at(voice.clip_stat),
         has_transcript=voice.transcript is not None,
         is_private=bool(store.owner),
+        version=version,
         metadata=voice.record,
-        audio=audio,
+        audio=source[0] if source and with_audio else None,
     )
 
 
@@ -100,6 +115,12 @@ def listed_info(name: str, files: VoiceFiles, store: VersionedVoiceStore) -> Voi
         has_transcript=has_transcript,
         is_private=bool(store.owner),
     )
+
+
+def _digest(clip: bytes, transcript: bytes | None) -> str:
+    """Return a version of a voice that has none, of as many digits."""
+    files = hashlib.sha256(clip).digest() + hashlib.sha256(transcript or b"").digest()
+    return hashlib.sha256(files).hexdigest()[:12]
 
 
 def _modified_at(stat: FileStat) -> datetime:

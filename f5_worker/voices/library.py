@@ -129,13 +129,13 @@ class Library:
 
         Raises:
             UnknownVoice: with the nearest names.
-            StorageFailed: the directory or the bucket cannot be read.
+            StorageFailed, ReferenceTooLarge: the directory or the bucket cannot be read; it has a larger file.
         """
 
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> VoiceInfo:
             store.verify(voice)
-            audio = store.read(voice, voice.clip, self._settings.reference_max_bytes) if with_audio else None
-            return stored_info(voice, store, audio)
+            source = self._read_source(store, voice) if with_audio or voice.record is None else None
+            return stored_info(voice, store, source, with_audio=with_audio)
 
         return self._with_voice(self._resolve_name(name), read)
 

@@ -18,7 +18,6 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from f5_worker.audio.levels import SAMPLE_RATE
-from f5_worker.storage.files import explain
 from scripts.audiobook.arguments import chapter_numbers, parse_arguments
 from scripts.audiobook.assembling import Output, PieceFile, SpokenChapter, assemble
 from scripts.audiobook.estimating import Estimate, cost, describe_voices, estimate
@@ -29,9 +28,9 @@ from scripts.audiobook.sound import Picture, read_picture
 from scripts.audiobook.speaking import Failure, SpeechJob, speak_all, speech_job
 from scripts.audiobook.store import PieceStore, SpokenPiece
 from scripts.audiobook.worker import JobFailedError, open_worker
+from scripts.terminal import exit_code
 
 MEASURED_S = 60.0  # of speech, before the speed of the worker is told
-_STOPPED = 130  # the exit code of a program that was interrupted
 _SHOWN_WARNINGS = 10
 _SECONDS_OF_UNIT = {"h": 3_600, "min": 60}
 
@@ -40,17 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     arguments = parse_arguments(argv)
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
-    try:
-        return Run(arguments).run()
-    except (BookError, JobFailedError) as error:
-        print(f"book: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:  # of writing: what is done is kept
-        print(f"book: {f'{error.filename}: ' if error.filename else ''}{explain(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nbook: stopped; the same command goes on from here", file=sys.stderr)
-        return _STOPPED
+    stopped = "stopped; the same command goes on from here"
+    return exit_code("book", lambda: Run(arguments).run(), (BookError, JobFailedError), stopped=stopped)
 
 
 @dataclass(frozen=True)
@@ -93,7 +83,7 @@ class Run:
         jobs = [job for chapter in chapters for job in chapter.jobs]
         missing = self._missing(jobs)
         self._show_plan(book, chapters)
-        if self._can_ask and missing:
+        if self._can_ask and (missing or self._is_mixed(jobs)):
             missing = self._missing_of_voices(jobs, missing)
         if self._can_ask and (self._arguments.dry_run or missing):
             self._show_estimate(chapters, missing)
@@ -104,6 +94,7 @@ class Run:
             if failures := asyncio.run(self._speak(jobs, missing)):
                 _show_failures(failures)
                 return 1
+            self._check_voices(jobs, missing)
         self._assemble(book, chapters, cover)
         return 0
 
@@ -147,6 +138,17 @@ class Run:
         if len(now) > len(missing):
             print(f"note: the voice was replaced since; pieces to be spoken again: {len(now) - len(missing)}")
         return now
+
+    def _is_mixed(self, jobs: list[SpeechJob]) -> bool:
+        """Return whether pieces were spoken by different recordings of a voice, each in a run of its own chapters."""
+        return len({spoken.voices for job in jobs if (spoken := self._find(job))}) > 1
+
+    def _check_voices(self, jobs: list[SpeechJob], spoken: list[SpeechJob]) -> None:
+        """Raise BookError if a voice was replaced while these were spoken: which of them by which is not known."""
+        if asyncio.run(self._describe_voices(jobs)) != self._store.voices:
+            for job in spoken:
+                self._store.remove(job.key)
+            raise BookError("the voice was replaced while it spoke; the same command has the new one speak all of it")
 
     def _find(self, job: SpeechJob) -> SpokenPiece | None:
         return self._store.find(job.key, with_words="timings" in job.fields)

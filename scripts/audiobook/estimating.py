@@ -58,8 +58,12 @@ async def describe_voices(worker: Worker, jobs: Sequence[SpeechJob]) -> str:
     named = [fields["voice"], *(others.values() if isinstance(others, dict) else ())]
     names = sorted({name for name in named if isinstance(name, str)})  # those of --fields may be anything
     found = [await with_retries(partial(worker.voice, name, fields.get("voices_key"))) for name in names]
-    # The time of a voice that was added is the same on all workers; a file's is that of its copy.
-    return json.dumps([[voice["name"], voice["bytes"], voice.get("created_at", "")] for voice in found])
+    return json.dumps([[voice["name"], _version_of(voice)] for voice in found])
+
+
+def _version_of(voice: Json) -> object:
+    """Return what of a voice changes once it was replaced; workers of before `version` tell less."""
+    return voice.get("version") or [voice["bytes"], voice.get("created_at", "")]
 
 
 def _texts(jobs: Iterable[SpeechJob]) -> Iterable[tuple[str, Json]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class SpokenPiece:
         n_samples: its length at 24 kHz.
         engine_s: seconds that the worker's device took for it.
         words: None if they were not asked for; aligned: whether their times were measured.
+        voices: the recordings of the voices that spoke it; empty where that is not known.
     """
 
     n_samples: int
@@ -44,6 +45,7 @@ class SpokenPiece:
     warnings: tuple[str, ...] = ()
     words: tuple[SpokenWord, ...] | None = None
     aligned: bool = False
+    voices: str = ""
 
 
 def piece_key(job: Mapping[str, Any]) -> str:
@@ -57,7 +59,7 @@ class PieceStore:
     """A directory of spoken pieces.
 
     Attributes:
-        voices: the recordings of the voices that speak now: pieces of others are not found. Empty: not known, all are.
+        voices: the recordings of the voices that speak now: pieces of others are not found. Empty: all are.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -68,9 +70,6 @@ class PieceStore:
         """Return a piece; None if it is not spoken yet, or without the times of words that are wanted."""
         try:
             known = json.loads((self.directory / f"{key}.json").read_text(encoding="utf-8"))
-            voices = known.pop("voices", "")  # empty, too, in pieces of earlier versions
-            if voices and self.voices and voices != self.voices:
-                return None
             words = known["words"]
             piece = SpokenPiece(
                 **{
@@ -81,16 +80,20 @@ class PieceStore:
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        if not self.audio_path(key).is_file() or (with_words and piece.words is None):
-            return None
-        return piece
+        is_there = self.audio_path(key).is_file() and (piece.words is not None or not with_words)
+        return piece if is_there and self.voices in ("", piece.voices) else None
 
     def save(self, key: str, audio: bytes, piece: SpokenPiece) -> None:
-        """Store a piece."""
+        """Store a piece, spoken by `voices`."""
         self.directory.mkdir(parents=True, exist_ok=True)
         files.write(self.audio_path(key), audio)
-        known = {"voices": self.voices, **asdict(piece)}
+        known = asdict(replace(piece, voices=self.voices))
         files.write(self.directory / f"{key}.json", json.dumps(known, ensure_ascii=False).encode())
+
+    def remove(self, key: str) -> None:
+        """Remove a piece."""
+        (self.directory / f"{key}.json").unlink()
+        self.audio_path(key).unlink()
 
     def audio_path(self, key: str) -> Path:
         """Return the path of a piece's audio."""

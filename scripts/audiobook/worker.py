@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import json
 import logging
-import os
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -17,24 +16,30 @@ from urllib.parse import quote
 import aiohttp
 
 from f5_worker.errors import FetchFailed, InputError
+from scripts.answers import (
+    FINISHED,
+    MAX_SILENCE_S,
+    SHOWN_CHARS,
+    TRANSIENT_STATUSES,
+    endpoint_url,
+    merge_items,
+    message_of,
+    parsed,
+    seconds_of,
+)
 
 Json: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 log = logging.getLogger("book")
 
-RUNPOD_API = "https://api.runpod.ai/v2"  # RUNPOD_ENDPOINT_BASE_URL replaces it, as in RunPod's SDK
-FINISHED = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 MAX_ATTEMPTS = 8
 MAX_RUNS = 3  # of one job: each is paid for
 FIRST_WAIT_S, MAX_WAIT_S = 2.0, 60.0  # between attempts; doubled each time
 FIRST_POLL_S, MAX_POLL_S = 0.3, 3.0
-MAX_LOST_POLLS = 20  # in a row, before a job counts as lost
 REQUEST_S = 60.0
 SYNTHESIS_S = 3_600.0  # the HTTP server answers when the speech is done
 CANCEL_S = 10.0
 NOT_FOUND = "--endpoint takes the id of an endpoint, --url the HTTP server (make serve-http)"
-_TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_SHOWN_CHARS = 300
 
 
 class JobFailedError(Exception):
@@ -115,8 +120,7 @@ async def open_worker(endpoint: str | None, url: str | None, key: str | None) ->
         aiohttp.ClientSession(trust_env=True) as bucket,
     ):
         if endpoint is not None:
-            base = os.environ.get("RUNPOD_ENDPOINT_BASE_URL", RUNPOD_API)
-            yield RunPodQueue(_Http(session, bucket, f"{base.rstrip('/')}/{endpoint}"))
+            yield RunPodQueue(_Http(session, bucket, endpoint_url(endpoint)))
         else:
             yield HttpServer(_Http(session, bucket, (url or "").rstrip("/")))
 
@@ -140,16 +144,17 @@ class _Http:
             async with self._session.request(
                 method, self._base + path, json=body, timeout=timeout, headers=headers
             ) as response:
-                answer = _parsed(await response.read())
-                message = _message(answer)
+                answer = parsed(await response.read())
+                message = message_of(answer)
                 if response.ok and isinstance(answer, dict):
                     return answer
                 if response.status in (401, 403):
                     raise JobFailedError(f"{response.status}: the API key is missing, wrong, or not for this endpoint")
                 if response.status == 404 and path.startswith("/status/"):
                     raise LostRunError("the queue does not know the job any more")
-                if response.ok or response.status in _TRANSIENT_STATUSES:
-                    raise TransientError(f"{self._base} answered {response.status} {message}", _retry_after(response))
+                if response.ok or response.status in TRANSIENT_STATUSES:
+                    text = f"{self._base} answered {response.status} {message}".rstrip()
+                    raise TransientError(text, min(MAX_WAIT_S, seconds_of(response.headers.get("Retry-After"))))
                 hint = f"; {NOT_FOUND}" if response.status == 404 else ""
                 raise JobFailedError(message or f"{self._base}{path} answered {response.status}{hint}")
 
@@ -169,11 +174,11 @@ class RunPodQueue:
 
     async def run(self, job: Json) -> Json:
         """Queue a job and wait for its result."""
-        state = await self._http.ask("POST", "/run", {"input": job})
+        queued = asyncio.create_task(self._http.ask("POST", "/run", {"input": job}))
         try:
-            state = await self._finished(state)
+            state = await self._finished(await asyncio.shield(queued))
         except asyncio.CancelledError:
-            await self._cancel(str(state.get("id")))
+            await self._cancel(queued)
             raise
         if state["status"] != "COMPLETED":
             raise failure(str(state.get("error") or f"the job ended as {state['status']}"))
@@ -196,23 +201,25 @@ class RunPodQueue:
     async def _finished(self, state: Json) -> Json:
         job_id = state.get("id")
         if not job_id:
-            raise TransientError(f"the queue gave no id: {str(state)[:_SHOWN_CHARS]}")
-        wait_s, n_lost = FIRST_POLL_S, 0
+            raise TransientError(f"the queue gave no id: {str(state)[:SHOWN_CHARS]}")
+        wait_s, heard_at = FIRST_POLL_S, time.monotonic()
         while state.get("status") not in FINISHED:
             await asyncio.sleep(wait_s)
             wait_s = min(MAX_POLL_S, wait_s * 1.5)
             try:
-                state, n_lost = await self._http.ask("GET", f"/status/{job_id}"), 0
+                state, heard_at = await self._http.ask("GET", f"/status/{job_id}"), time.monotonic()
             except LostRunError:
                 raise
-            except TransientError:
-                n_lost += 1
-                if n_lost == MAX_LOST_POLLS:
-                    raise
+            except TransientError as error:
+                wait_s = max(wait_s, error.wait_s)
+                if time.monotonic() - heard_at > MAX_SILENCE_S:  # it may be spoken: another one would be paid for, too
+                    raise JobFailedError(f"{error}, for {MAX_SILENCE_S / 60:.0f} minutes") from None
         return state
 
-    async def _cancel(self, job_id: str) -> None:
-        with contextlib.suppress(TransientError, JobFailedError, asyncio.TimeoutError):
+    async def _cancel(self, queued: asyncio.Task[Json]) -> None:
+        """Cancel a job that is queued, or is just being queued."""
+        with contextlib.suppress(TransientError, JobFailedError, TimeoutError):
+            job_id = (await asyncio.wait_for(queued, CANCEL_S)).get("id")
             await asyncio.shield(self._http.ask("POST", f"/cancel/{job_id}", limit_s=CANCEL_S))
 
 
@@ -243,29 +250,6 @@ def failure(message: str) -> JobFailedError | LostRunError:
     return JobFailedError(message) if message.split(":")[0] in _INPUT_CODES else LostRunError(message)
 
 
-def merge_items(items: list[Any]) -> Json | None:
-    """Return the output of a streaming worker as that of any other; None if the last item is missing."""
-    *before, last = items or [None]
-    if not isinstance(last, dict) or last.get("final") is not True:
-        return last if isinstance(last, dict) and "final" not in last and "audio" not in last else None
-    merged: Json = {}
-    for item in [*(item for item in before if "final" in item), last]:
-        merged = _merged(merged, item)
-    sound = b"".join(base64.b64decode(item["audio"]["base64"]) for item in before if "final" not in item)
-    if sound:
-        merged["audio"] = {**merged.get("audio", {}), "base64": base64.b64encode(sound).decode("ascii")}
-    return merged
-
-
-def _merged(first: Any, second: Any) -> Any:
-    """Join two parts of a value: objects field by field, lists and texts one behind the other."""
-    if isinstance(first, dict) and isinstance(second, dict):
-        return first | {name: _merged(first[name], value) if name in first else value for name, value in second.items()}
-    if isinstance(first, list | str) and type(first) is type(second):
-        return first + second
-    return second
-
-
 def _input_codes(base: type[InputError] = InputError) -> Iterator[str]:
     for cls in base.__subclasses__():
         yield cls.code
@@ -281,20 +265,3 @@ def _network_faults(place: str) -> Iterator[None]:
         yield
     except (aiohttp.ClientError, TimeoutError) as error:
         raise TransientError(f"{place} does not answer ({type(error).__name__})") from None
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float:
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), MAX_WAIT_S) if value.isascii() and value.isdigit() else 0.0
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return None
-
-
-def _message(answer: Any) -> str:
-    error = answer.get("error") if isinstance(answer, dict) else None
-    return str(error.get("message", "") if isinstance(error, dict) else error or "")

@@ -71,7 +71,7 @@ def test_they_begin_in_order_and_so_many_run_at_once() -> None:
 
     assert len(list(together([work(index) for index in range(20)], at_once=3))) == 20
     assert most <= 3
-    assert begun[:3] in ([0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0])
+    assert all(index <= place + 2 for place, index in enumerate(begun)), "two more may be begun and not have said so"
     begun.clear()
     list(together([work(index) for index in range(9)], at_once=1))
     assert begun == list(range(9))

@@ -47,6 +47,7 @@ def test_a_voice_from_adding_to_deleting(ask: Ask) -> None:
     assert [voice["name"] for voice in ask("voices.list")["voices"]] == sorted(["ann", *TINY_VOICES])
     got = ask("voices.get", name="ann", with_audio=True)["voice"]
     assert (got["has_consent"], got["audio_base64"]) == (True, CLIP)
+    assert len(got["version"]) == 12
     assert CONSENT not in json.dumps([added, got])
     assert ask("voices.report", name="ann")["report"] == added["voice"]["report"]
     spoken = ask("synthesize", text="Hello there, this is a test.", voice="ann", nfe_step=4, seed=1)

@@ -137,9 +137,16 @@ def test_the_time_of_a_job_covers_its_wait_for_an_encoder() -> None:
         pool.warm_up()
         turn = pool._processes[0]._turn
         turn.acquire()
-        threading.Timer(0.3, turn.release).start()
+        control = JobControl(0.05)
+
+        def release_too_late() -> None:
+            while control.left_s():
+                threading.Event().wait(0.01)
+            turn.release()
+
+        threading.Thread(target=release_too_late).start()
         with pytest.raises(JobTimeout):
-            JobControl(0.05).run(lambda: pool.encode(SIGNAL, "mp3", 24_000))
+            control.run(lambda: pool.encode(SIGNAL, "mp3", 24_000))
         assert not pool._processes[0].files
     finally:
         pool.close()

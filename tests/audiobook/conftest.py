@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.audiobook import worker
-from tests.audiobook.endpoint import KEY, Endpoint
+from tests.audiobook.endpoint import Endpoint, running
 
 
 @pytest.fixture
@@ -18,9 +18,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def endpoint(quick: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    with Endpoint() as running:
-        monkeypatch.setenv("RUNPOD_ENDPOINT_BASE_URL", f"{running.url}/v2")
-        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
-        yield running
+    with running(monkeypatch) as endpoint:
+        yield endpoint

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import math
 import threading
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 from aiohttp import web
 
 from f5_worker.audio.encode import encode
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 
 Body = dict[str, Any]
-Fault = Callable[[web.Request], Awaitable[web.Response | None]]  # None: the request is then served as always
+Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]  # None: the request is then served as always
 
 CHAR_S = 0.05
 KEY = "rpa_key"
@@ -31,7 +34,7 @@ def tone(n_chars: int, hz: float = 440.0) -> Samples:
 def speech(fields: Body) -> Body:
     """The worker's output for a job."""
     if fields.get("action") == "voices.get":
-        return {"voice": {"name": fields["name"], "bytes": 1_000, "created_at": "2026-01-01T00:00:00+00:00"}}
+        return {"voice": {"name": fields["name"], "bytes": 1_000, "version": "5eed"}}
     text = fields["text"]
     if fields.get("action") == "preview":
         return {"estimated_s": len(text) * CHAR_S, "warnings": ["a warning"]}
@@ -48,6 +51,17 @@ def speech(fields: Body) -> Body:
             at += len(word)
         output["timings"] = {"source": "aligned", "words": words}
     return output
+
+
+@contextmanager
+def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """An endpoint `ep` of which the environment tells."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Endpoint() as endpoint:
+        monkeypatch.setenv("RUNPOD_ENDPOINT_BASE_URL", f"{endpoint.url}/v2")
+        monkeypatch.setenv("RUNPOD_API_KEY", KEY)
+        yield endpoint
 
 
 class Endpoint:
@@ -100,8 +114,12 @@ class Endpoint:
         app.add_routes(
             [
                 web.post("/v2/ep/run", self._run),
+                web.post("/runsync", self._run_sync),
                 web.get("/v2/ep/status/{job}", self._status),
                 web.post("/v2/ep/cancel/{job}", self._cancel),
+                web.post("/v1/jobs", self._begin),
+                web.get("/v1/jobs/{job}", self._state),
+                web.delete("/v1/jobs/{job}", self._cancel),
                 web.post("/v1/{action}", self._speak),
                 web.get("/v1/voices/{name}", self._voice),
                 web.get("/file/{job}", self._file),
@@ -115,21 +133,49 @@ class Endpoint:
         return runner
 
     async def _run(self, request: web.Request) -> web.Response:
+        return web.json_response({"id": self._add((await request.json())["input"]), "status": "IN_QUEUE"})
+
+    async def _run_sync(self, request: web.Request) -> web.Response:
+        """As the SDK's local API does."""
         self.jobs.append((await request.json())["input"])
+        return web.json_response({"id": "test-0", "status": "COMPLETED", "output": self.work(self.jobs[-1])})
+
+    async def _begin(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {"id": self._add(await request.json()), "status": "queued", "progress": 0.0}, status=202
+        )
+
+    def _add(self, job: Body) -> str:
+        self.jobs.append(job)
         name = str(len(self.jobs) - 1)
         self._open.add(name)
         self.most_in_flight = max(self.most_in_flight, len(self._open))
-        return web.json_response({"id": name, "status": "IN_QUEUE"})
+        return name
 
-    async def _status(self, request: web.Request) -> web.Response:
-        name = request.match_info["job"]
+    def _output_of(self, name: str) -> Body | None:
+        """None of a job that is in progress."""
         job = self.jobs[int(name)]
         if "action" not in job:
             if len(self._finished | {name}) > self.may_finish:
-                return web.json_response({"id": name, "status": "IN_PROGRESS"})
+                return None
             self._finished.add(name)
         self._open.discard(name)
-        output = self.work(job)
+        return self.work(job)
+
+    async def _state(self, request: web.Request) -> web.Response:
+        name = request.match_info["job"]
+        output = self._output_of(name)
+        if output is None:
+            return web.json_response({"id": name, "status": "running", "progress": 0.5})
+        if "error" in output:
+            return web.json_response({"id": name, "status": "failed", "error": {"message": output["error"]}})
+        return web.json_response({"id": name, "status": "completed", "progress": 1.0, "result": output})
+
+    async def _status(self, request: web.Request) -> web.Response:
+        name = request.match_info["job"]
+        output = self._output_of(name)
+        if output is None:
+            return web.json_response({"id": name, "status": "IN_PROGRESS"})
         if "error" in output:
             return web.json_response({"id": name, "status": "FAILED", **output})
         return web.json_response({"id": name, "status": "COMPLETED", "output": output})
@@ -165,6 +211,21 @@ def answer(status: int, **options: Any) -> Fault:
 
     async def play(request: web.Request) -> web.Response:
         return web.Response(status=status, **options)
+
+    return play
+
+
+def cut_off(body: Body) -> Fault:
+    """The right response without its end."""
+
+    async def play(request: web.Request) -> web.StreamResponse:
+        data = json.dumps(body).encode()
+        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
+        await response.prepare(request)
+        await response.write(data[: len(data) // 2])
+        assert request.transport is not None
+        request.transport.close()
+        return response
 
     return play
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -86,26 +87,75 @@ def test_pieces_that_failed_are_tried_again_and_only_they(
     assert endpoint.spoken[before:] == ["The second text."]
 
 
+class Replaced:
+    """A worker whose voice is replaced: at once, or once it has spoken so many pieces more."""
+
+    def __init__(self, endpoint: Endpoint, *, told_by: str = "version") -> None:
+        self.told_by = told_by
+        self.version, self.after, self.refused = 1, math.inf, "none"
+        self.by: dict[str, int] = {}  # the versions that spoke the texts
+        endpoint.work = self
+
+    def __call__(self, fields: Body) -> Body:
+        if fields.get("action") == "voices.get":
+            return {"voice": {"name": "ann", "bytes": 5, self.told_by: str(self.version)}}
+        if "action" not in fields:
+            if self.refused in fields["text"]:
+                return {"error": "TEXT_UNSPEAKABLE: no"}
+            if not self.after:
+                self.version += 1
+            self.after -= 1
+            self.by[fields["text"]] = self.version
+        return speech(fields)
+
+
+@pytest.mark.parametrize("told_by", ["version", "created_at"])
 def test_a_voice_that_was_replaced_meanwhile_speaks_all(
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str], told_by: str
+) -> None:
+    """Workers of before `version` tell when it was added."""
+    worker = Replaced(endpoint, told_by=told_by)
+    worker.refused = "second"
+    assert run(book) == 1
+    worker.version, worker.refused = 2, "none"
+    assert run(book) == 0
+    assert set(worker.by.values()) == {2}
+    assert "note: the voice was replaced since; pieces to be spoken again: 4" in capsys.readouterr().out
+    n_spoken = len(endpoint.spoken)
+    assert run(book, "--only", "2", "--seed", "3") == 0
+    assert len(endpoint.spoken) - n_spoken == 2
+
+
+def test_chapters_that_were_spoken_before_and_after_the_voice_was_replaced_are_not_mixed(
     endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    created_at, refused = "2026-01-01", "second"
-
-    def work(fields: Body) -> Body:
-        if fields.get("action") == "voices.get":
-            return {"voice": {"name": "ann", "bytes": 5, "created_at": created_at}}
-        is_bad = "action" not in fields and refused in fields["text"]
-        return {"error": "TEXT_UNSPEAKABLE: no"} if is_bad else speech(fields)
-
-    endpoint.work = work
-    assert run(book) == 1
-    created_at, refused = "2026-02-02", "none"
-    before = len(endpoint.spoken)
+    worker = Replaced(endpoint)
     assert run(book) == 0
-    assert len(endpoint.spoken) - before == 5
-    assert "note: the voice was replaced since; pieces to be spoken again: 4" in capsys.readouterr().out
-    assert run(book, "--only", "2", "--seed", "3") == 0
-    assert len(endpoint.spoken) - before == 7
+    worker.version = 2
+    assert run(book, "--only", "2", "--captions") == 0
+    assert worker.by["One"] == 1
+    assert worker.by["Two"] == 2
+    capsys.readouterr()
+    assert run(book) == 0
+    assert set(worker.by.values()) == {2}
+    assert "note: the voice was replaced since; pieces to be spoken again: 3" in capsys.readouterr().out
+    n_jobs = len(endpoint.jobs)
+    assert run(book) == 0
+    assert len(endpoint.jobs) == n_jobs
+
+
+def test_a_voice_that_is_replaced_while_it_speaks_speaks_all(
+    endpoint: Endpoint, book: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worker = Replaced(endpoint)
+    worker.after = 2
+    assert run(book) == 1
+    assert sorted(worker.by.values()) == [1, 1, 2, 2, 2]
+    assert "book: the voice was replaced while it spoke; the same command" in capsys.readouterr().err
+    assert not book.with_suffix(".m4b").exists()
+    worker.after = math.inf
+    assert run(book) == 0
+    assert set(worker.by.values()) == {2}
 
 
 @pytest.mark.parametrize("n_bytes", [10, 5_000], ids=["of a piece", "of the audiobook"])
@@ -140,7 +190,7 @@ def test_the_fields_of_all_jobs(endpoint: Endpoint, book: Path) -> None:
     fields = book.parent / "fields.json"
     fields.write_text(json.dumps({"pronunciations": [{"written": "text", "spoken": "tekst"}], "voice": "no"}))
     assert run(book, "--fields", str(fields), "--quality", "fast", "--speed", "1.1", "--seed", "3") == 0
-    job = endpoint.jobs[-1]
+    job = [job for job in endpoint.jobs if "seed" in job][-1]
     assert job["pronunciations"] == [{"written": "text", "spoken": "tekst"}]
     assert (job["voice"], job["quality"], job["speed"], job["seed"]) == ("ann", "fast", 1.1, 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,19 @@ def test_words_that_are_wanted_must_be_there(tmp_path: Path) -> None:
 
 def test_a_piece_of_a_voice_that_was_replaced_is_not_there(tmp_path: Path) -> None:
     store = PieceStore(tmp_path)
-    store.save("of earlier versions", b"sound", PIECE)
+    store.save("of an unknown voice", b"sound", PIECE)
     store.voices = "first"
     store.save("k", b"sound", PIECE)
-    assert store.find("k", with_words=True) == PIECE
+    spoken = replace(PIECE, voices="first")
+    assert store.find("k", with_words=True) == spoken
+    assert store.find("of an unknown voice", with_words=True) is None
     store.voices = "second"
     assert store.find("k", with_words=True) is None
-    assert store.find("of earlier versions", with_words=True) == PIECE
-    store.save("k", b"sound", PIECE)
-    assert store.find("k", with_words=True) == PIECE == PieceStore(tmp_path).find("k", with_words=True)
+    assert PieceStore(tmp_path).find("k", with_words=True) == spoken
+    assert PieceStore(tmp_path).find("of an unknown voice", with_words=True) == PIECE
+    store.remove("k")
+    assert PieceStore(tmp_path).find("k", with_words=True) is None
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_two_runs_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from scripts.answers import merge_items
 from scripts.audiobook import worker as module
 from scripts.audiobook.worker import (
     MAX_ATTEMPTS,
@@ -19,7 +21,6 @@ from scripts.audiobook.worker import (
     Worker,
     audio_of,
     failure,
-    merge_items,
     open_worker,
     with_retries,
 )
@@ -127,12 +128,19 @@ def test_nothing_answers(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) ->
         speak(endpoint)
 
 
-def test_cancelled_it_cancels_its_job(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("asked_first", ["run", "status"])
+def test_cancelled_it_cancels_its_job(endpoint: Endpoint, asked_first: str) -> None:
+    """Also one that is just being queued."""
     endpoint.may_finish = 0
+
+    async def take_long(request: web.Request) -> None:
+        await asyncio.sleep(0.2)
+
+    endpoint.faults.append(take_long)
 
     async def run(worker: Worker) -> None:
         task = asyncio.create_task(with_retries(lambda: worker.run(JOB)))
-        while not endpoint.paths["status"]:
+        while not endpoint.paths[asked_first]:
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -140,6 +148,25 @@ def test_cancelled_it_cancels_its_job(endpoint: Endpoint) -> None:
 
     ask(endpoint, run)
     assert endpoint.cancelled == ["0"]
+
+
+def test_a_job_whose_polls_stay_without_an_answer_is_not_queued_again(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be spoken, and paid for."""
+    monkeypatch.setattr(module, "MAX_SILENCE_S", 0.0)
+    endpoint.faults.extend([None, answer(503)])
+    with pytest.raises(JobFailedError, match="answered 503, for 0 minutes"):
+        speak(endpoint)
+    assert endpoint.jobs == [JOB]
+
+
+def test_a_poll_is_made_again_when_the_server_says(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAIT_S", 0.3)
+    endpoint.faults.extend([None, answer(429, headers={"Retry-After": "20"})])
+    begun = time.monotonic()
+    speak(endpoint)
+    assert time.monotonic() - begun >= 0.3
 
 
 def test_audio_is_in_the_response_or_in_the_bucket(endpoint: Endpoint) -> None:

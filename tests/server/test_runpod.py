@@ -134,7 +134,7 @@ def test_cancelling_reaches_the_device_and_is_passed_on(worker: Worker, device: 
     def slow(segment: Segment, step: int) -> None:
         steps.append(step)
         started.set()
-        stopped.wait(0.02)
+        stopped.wait(0.05)
 
     stopped = threading.Event()
     device.before = slow
@@ -610,7 +610,7 @@ def test_a_lost_gpu_is_the_error_of_the_items_that_it_ended_and_stops_the_worker
 
 def test_finished_items_are_returned_when_the_time_is_over(worker: Worker, device: ToneDevice) -> None:
     def slow(segment: Segment, step: int) -> None:
-        time.sleep(0.2 if segment.nfe == 64 else 0)
+        time.sleep(0.1 if segment.nfe == 64 else 0)
 
     device.before = slow
     limited = with_settings(worker, job_timeout_s=2.0)

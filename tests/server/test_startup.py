@@ -42,9 +42,8 @@ def tune(runner: SimpleNamespace, *engines: Engine, flash_attn: Future[bool] | N
         thread.join(10)
 
 
-def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def added_flash_attn(verified: Callable[[], bool]) -> list[str]:
     """What is done to a model, in order, when boot has hidden a flash-attn that is verified meanwhile."""
-    monkeypatch.setattr(startup, "FLASH_ATTN_WAIT_S", 0.2)
     engine, done = Engine(cast(Any, None), 8_192), list[str]()
     runner = SimpleNamespace(
         name="extra",
@@ -58,16 +57,17 @@ def added_flash_attn(verified: Callable[[], bool], monkeypatch: pytest.MonkeyPat
     return done
 
 
-def test_a_flash_attn_takes_part_in_the_choice_once_it_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert added_flash_attn(lambda: True, monkeypatch) == ["add", "tune"]
-    assert added_flash_attn(lambda: False, monkeypatch) == ["tune"]
+def test_a_flash_attn_takes_part_in_the_choice_once_it_is_verified() -> None:
+    assert added_flash_attn(lambda: True) == ["add", "tune"]
+    assert added_flash_attn(lambda: False) == ["tune"]
 
 
 def test_the_choice_does_not_wait_longer_for_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(startup, "FLASH_ATTN_WAIT_S", 0.2)
     never = threading.Event()
-    assert added_flash_attn(never.wait, monkeypatch) == ["tune"]
+    assert added_flash_attn(never.wait) == ["tune"]
     never.set()
     assert "flash-attn is not used: its verification takes more than" in caplog.text
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -232,6 +233,24 @@ def test_a_reference_prepared_while_its_voice_is_deleted_is_not_kept(library: Li
     deleted.set()
     thread.join()
     assert len(library.references) == 0
+
+
+def test_a_voice_has_another_version_once_it_is_replaced(opened: Callable[..., Library], kept: Path) -> None:
+    """Of what was added, and of files that were put there, for all workers."""
+    library = opened()
+    versions = []
+    for name in ("one", "two"):
+        library.add(new(content=name, replace=True))
+        versions.append(library.get("ada").version)
+    for audio, transcript in (("one", "one"), ("two", "one"), ("one", "One."), ("one", "one")):
+        (kept / "bob.flac").write_bytes(clip(audio))
+        (kept / "bob.txt").write_text(transcript)
+        versions.append(opened().get("bob").version)
+    assert versions[2] == versions.pop()
+    assert len({*versions}) == 5
+    assert all(re.fullmatch("[0-9a-f]{12}", version or "") for version in versions)
+    assert opened().get("ada").version == versions[1]
+    assert all(info.version is None for info in library.list())
 
 
 def test_the_earlier_layout_is_read_as_it_is(library: Library, kept: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import handler
 from f5_worker.audio.levels import Samples
+from f5_worker.engine.types import Segment
 from f5_worker.storage.s3 import Bucket
 from f5_worker.synthesis import takes
 from f5_worker.synthesis.context import Worker
@@ -61,12 +62,18 @@ def test_each_take_is_what_its_seed_speaks(worker: Worker) -> None:
 
 
 def test_they_are_on_the_device_together(worker: Worker, device: ToneDevice) -> None:
-    device.before = lambda segment, step: time.sleep(0.005)  # so that the others come meanwhile
+    [engine] = worker.engine.engines
+
+    def wait_for_the_others(segment: Segment, step: int) -> None:
+        until = time.monotonic() + 60
+        while len(engine._scheduler.jobs) < 5 and time.monotonic() < until:
+            time.sleep(0.001)
+        device.before = lambda segment, step: None
+
+    device.before = wait_for_the_others
     send(worker, takes=5)
-    assert worker.engine.engines[0].load.n_segments == 5 * device.segments[0].nfe
-    assert (
-        worker.engine.engines[0].load.n_forwards < 0.8 * worker.engine.engines[0].load.n_segments
-    )  # two of this length fit into one
+    assert engine.load.n_segments == 5 * device.segments[0].nfe
+    assert engine.load.n_forwards < 0.8 * engine.load.n_segments  # two of this length fit into one
 
 
 def test_the_best_is_the_answer(worker: Worker, device: ToneDevice, monkeypatch: pytest.MonkeyPatch) -> None:

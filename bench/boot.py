@@ -1,6 +1,8 @@
-"""The time of boot, and what a flash-attn in the image adds to a cold start.
+"""The time of boot, where that of a start goes, and what a flash-attn in the image adds to a cold start.
 
     python bench/boot.py                           boot beyond `import torch`; writes bench/results/boot.json
+    python bench/boot.py --start                   each phase of a start, with what is done while torch is imported and
+                                                   without; writes bench/results/start-<device>-<torch>.json
     python bench/boot.py --flash-attn WHEEL        cold starts with and without it; needs a GPU
                                                    writes bench/results/boot-flash-attn-<device>-<torch>.json
 
@@ -46,6 +48,7 @@ class Case:
     has_wheel: bool
     is_first: bool = False
     setting: str = "auto"
+    reads_ahead: bool = True
 
 
 CASES = (
@@ -56,6 +59,8 @@ CASES = (
     Case("required, first", has_wheel=True, is_first=True, setting="require"),
     Case("required", has_wheel=True, setting="require"),
 )  # in this order: each first start leaves what the later one finds
+STARTS = (Case("ahead", has_wheel=False), Case("not ahead", has_wheel=False, reads_ahead=False))
+BEFORE_TORCH = ("environment", "probe", "flash_attn", "weights", "extras", "context", "read_ahead", "torch")
 
 
 def seconds(command: list[str]) -> float:
@@ -80,12 +85,15 @@ def measure_boot() -> dict[str, Any]:
     }
 
 
-def become_ready() -> None:
+def become_ready(*, reads_ahead: bool) -> None:
     """Be the handler that boot starts: load, say when that is done, then say what attention was chosen."""
     from f5_worker.boot.report import read_report
+    from f5_worker.models import ahead
     from f5_worker.server.startup import load_worker
     from f5_worker.settings import load_settings
 
+    if not reads_ahead:
+        ahead.begin = lambda settings, open_driver=None: {}
     worker = load_worker(load_settings())
     print("READY", flush=True)
     for thread in threading.enumerate():
@@ -123,7 +131,8 @@ def start(case: Case, home: Path, site: Path) -> dict[str, Any]:
     }
     if case.has_wheel:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-u", "model_cache_init.py", "run", "--then", sys.executable, "-u", __file__, "--ready"]
+    handler = [sys.executable, "-u", __file__, "--ready" if case.reads_ahead else "--ready-not-ahead"]
+    command = [sys.executable, "-u", "model_cache_init.py", "run", "--then", *handler]
     started, lines, found = time.perf_counter(), [], {}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -138,6 +147,35 @@ def start(case: Case, home: Path, site: Path) -> dict[str, Any]:
     if "tuned_s" not in found:
         sys.exit(f"{case.name}: the worker did not become ready:\n{''.join(lines)}")
     return found
+
+
+def measure_start() -> dict[str, Any]:
+    """Return the seconds of a start and the ms of its phases; what is done while torch is imported, and is not."""
+    with tempfile.TemporaryDirectory(prefix="f5-boot-") as directory:
+        home = Path(directory)
+        subprocess.run([sys.executable, ROOT / "bench" / "random_checkpoint.py", home / "model"], check=True)
+        bare = [sys.executable, "-c", "import torch"]
+        rounds: list[dict[str, Any]] = [
+            {"torch": seconds(bare)} | {case.name: start(case, home, home / "site") for case in STARTS}
+            for _ in range(START_ROUNDS + 1)
+        ][1:]  # the first fills the disk cache, and Triton's
+    last = rounds[-1]["ahead"]
+    result: dict[str, Any] = {
+        "device": last["device"],
+        "torch": last["torch"],
+        "rounds": START_ROUNDS,
+        "import_torch_s": round(statistics.median(found["torch"] for found in rounds), 2),
+    }
+    for case in STARTS:
+        starts = [found[case.name] for found in rounds]
+        phases = [found["boot"]["phases_ms"] for found in starts]
+        after_torch_ms = [sum(ms for name, ms in one.items() if name not in BEFORE_TORCH) for one in phases]
+        result[case.name] = {
+            "ready_s": round(statistics.median(found["ready_s"] for found in starts), 2),
+            "after_torch_ms": round(statistics.median(after_torch_ms)),
+            "phases_ms": {name: round(statistics.median(one[name] for one in phases), 1) for name in phases[0]},
+        }
+    return result
 
 
 def measure_starts(wheel: Path) -> dict[str, Any]:
@@ -173,10 +211,15 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flash-attn", type=Path, metavar="WHEEL", help="measure cold starts with this wheel")
+    parser.add_argument("--start", action="store_true", help="measure each phase of a start")
     parser.add_argument("--ready", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--ready-not-ahead", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.ready:
-        become_ready()
+    if options.ready or options.ready_not_ahead:
+        become_ready(reads_ahead=options.ready)
+    elif options.start:
+        result = measure_start()
+        record(f"start-{'-'.join(result['device'].lower().split())}-{result['torch'].split('+')[0]}", result)
     elif options.flash_attn is None:
         record("boot", measure_boot())
     else:

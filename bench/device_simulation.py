@@ -64,7 +64,7 @@ class DeviceQueue:
         self._batch: list[_Segment] = []
         self._batch_s = math.inf  # for the whole of a segment, in these forwards
         self._now_s = 0.0
-        self.busy_s = 0.0
+        self.busy_s = self.worked_s = 0.0  # in the window, and in all
 
     def add(self, now_s: float, job: Job) -> None:
         """Begin with a job's first segment."""
@@ -101,6 +101,7 @@ class DeviceQueue:
         for segment in self._batch:
             segment.left -= (now_s - self._now_s) / self._batch_s
         if self._batch:
+            self.worked_s += now_s - self._now_s
             begin_s, end_s = self._window_s
             self.busy_s += max(0.0, min(now_s, end_s) - max(self._now_s, begin_s))
         self._now_s = now_s

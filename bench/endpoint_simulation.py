@@ -17,6 +17,8 @@ from typing import Literal
 
 from bench.device_simulation import Device, DeviceQueue, Job
 
+EMPTY_S = 1.0  # until a worker whose concurrency changes looks again whether its jobs are done
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -46,6 +48,7 @@ class Setting:
 
     Attributes:
         concurrency: F5_CONCURRENCY.
+        modify: its successor, of it, the jobs that a worker has done and the seconds that its device took for them.
         value: of "queue delay" in seconds, of "request count" in jobs for a worker.
         active, most: workers that are always there, and of all.
         idle_s: the idle timeout.
@@ -57,15 +60,18 @@ class Setting:
     active: int = 0
     most: int = 100_000
     idle_s: float = 5.0
+    modify: Callable[[int, int, float], int] = lambda concurrency, n_done, busy_s: concurrency
 
 
 @dataclass(eq=False)
 class _Worker:
     device: DeviceQueue
+    concurrency: int
     started_s: float
     is_active: bool
     is_ready: bool = False
     n_jobs: int = 0
+    n_done: int = 0
     turned_s: float = 0.0
     idle_since_s: float = 0.0
     taken: list[Job] = field(default_factory=list)  # not begun yet
@@ -151,8 +157,22 @@ class Endpoint:
                 self._take(worker)
 
     def _ask(self, worker: _Worker) -> None:
-        if not worker.is_ready:
-            return
+        if worker.is_ready:
+            concurrency = self._setting.modify(worker.concurrency, worker.n_done, worker.device.worked_s)
+            if concurrency == worker.concurrency:
+                self._ask_for_room(worker)
+            else:
+                worker.concurrency = concurrency
+                self._empty(worker)
+
+    def _empty(self, worker: _Worker) -> None:
+        """Take no jobs until there are none: so the SDK changes how many there may be."""
+        if worker.n_jobs:
+            self._at(self._now_s + EMPTY_S, self._empty, worker)
+        else:
+            self._ask_for_room(worker)
+
+    def _ask_for_room(self, worker: _Worker) -> None:
         if self._room(worker) <= 0:
             if self._platform.full_s:
                 self._at(self._now_s + self._platform.full_s, self._ask, worker)
@@ -163,7 +183,7 @@ class Endpoint:
             self._polls.append(worker)
 
     def _room(self, worker: _Worker) -> int:
-        return self._setting.concurrency - worker.n_jobs - len(worker.taken)  # the SDK counts what it took twice
+        return worker.concurrency - worker.n_jobs - len(worker.taken)  # the SDK counts what it took twice
 
     def _take(self, worker: _Worker) -> None:
         room = self._room(worker)
@@ -181,11 +201,12 @@ class Endpoint:
             self._begin(worker)
 
     def _begin(self, worker: _Worker) -> None:
-        if not worker.taken:
+        n_free = worker.concurrency - worker.n_jobs + len(worker.taken)
+        if not worker.taken or n_free <= 0:
             return
-        for job in worker.taken:
+        for job in worker.taken[:n_free]:
             worker.device.add(self._now_s, job)
-        worker.taken = []
+        worker.taken = worker.taken[n_free:]
         worker.turned_s = self._now_s
         self._expect(worker)
 
@@ -203,6 +224,7 @@ class Endpoint:
     def _deliver(self, worker: _Worker, job: Job) -> None:
         job.done_s = worker.turned_s = worker.idle_since_s = self._now_s
         worker.n_jobs -= 1
+        worker.n_done += 1
         self._n_jobs -= 1
         self._n_open -= 1
         self._begin(worker)
@@ -244,7 +266,8 @@ class Endpoint:
         return platform.start_s
 
     def _start(self, after_s: float, *, is_active: bool = False) -> None:
-        worker = _Worker(DeviceQueue(self._device, self._window_s), self._now_s, is_active)
+        queue = DeviceQueue(self._device, self._window_s)
+        worker = _Worker(queue, self._setting.concurrency, self._now_s, is_active)
         self._workers.append(worker)
         self._at(self._now_s + after_s, self._ready, worker)
 

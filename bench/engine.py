@@ -215,9 +215,11 @@ def measure_load(engine: Engine, short: Case, load: Case, reference: Samples, n_
 
 
 START_OURS = """
-from f5_worker.models.f5.runner import load_runner
+from f5_worker.models import ahead
 from f5_worker.settings import load_settings
 settings = load_settings()
+ahead.begin(settings)
+from f5_worker.models.f5.runner import load_runner
 load_runner(settings).warm_up()
 """
 START_UPSTREAM = """

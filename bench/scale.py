@@ -50,8 +50,12 @@ BURST = 5.0  # times the mean load
 FEW = ("queue delay 4 s", "request count 4", "request count 2, active workers")  # where all would be too many
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64)
 CONCURRENCY = 32  # of the settings that are compared
+MAX_JOBS = 10**6  # at a time, where only the device limits
 MANY_S, LONG_S = 13.3, 15.0  # a longer job's segments, after a first one of F5_STREAM_FIRST_S; a longer job
 STREAM_FIRST_S = 2.5
+FOLLOWED = (4, 8, 16, 32, 64)  # of these and of one that follows the jobs
+HELD_S, MIN_FOLLOWED, MAX_FOLLOWED, FOLLOWED_JOBS = 2.0, 2, 128, 16
+SLOW, BURSTS_S = 8.0, 480.0  # a device that takes so many times as long; the time of its bursts
 FULL = 0.7  # of what a worker can do, with which the active workers are counted
 
 Durations = Callable[[np.random.Generator, int], np.ndarray]
@@ -246,6 +250,46 @@ def worker_alone(device: Device, platform: Platform) -> list[dict[str, Any]]:
     return rows
 
 
+def follow_device(concurrency: int, n_done: int, busy_s: float) -> int:
+    """Return as many jobs as the device has HELD_S of work with, or what there is while that is not twice or half."""
+    if n_done < FOLLOWED_JOBS:
+        return concurrency
+    wanted = min(MAX_FOLLOWED, max(MIN_FOLLOWED, round(HELD_S * n_done / busy_s)))
+    return concurrency if concurrency / 2 < wanted < concurrency * 2 else wanted
+
+
+def concurrencies(platform: Platform) -> list[dict[str, Any]]:
+    """Return what F5_CONCURRENCY makes of faster and slower devices: with a full queue, and in bursts.
+
+    The mean load of the bursts is what two workers do in `FULL` of their time.
+    """
+    rates, whole = read(H100)["cases"]["base"], measured_device()
+    fast = rates[LOADED]["audio_s_per_s"]["without"] / rates[f"{LOADED}, NFE 7"]["audio_s_per_s"]["without"]
+    followed = {str(n): Setting(n) for n in FOLLOWED} | {"follows": Setting(CONCURRENCY, modify=follow_device)}
+    rows = []
+    for name, factor in {"NFE 7": fast, "NFE 32": 1.0, "NFE 32, 8 times slower": SLOW}.items():
+        device = replace(whole, alone_s=factor * whole.alone_s, together_s=factor * whole.together_s)
+        for mix in MIXES:
+            load = round(2 * 10_000 / workers_for(device, mix, 10_000, MAX_JOBS), 1)
+            mean_s = float(MIXES[mix](np.random.default_rng(0), 10_000).mean())
+            bursts = Load(device, platform, load, mix, Arrivals(BURST), n_jobs=round(BURSTS_S * load / mean_s))
+            most = 2 * workers_for(device, mix, load * BURST, MAX_JOBS) + 2
+            row: dict[str, Any] = {"device": name, "jobs": mix, "load": load, "of": {}}
+            for label, setting in followed.items():
+                result = bursts.run(replace(setting, scaler="request count", value=4, most=most))
+                row["of"][label] = {"full_audio_s_per_s": full_queue(device, platform, setting, mix), **result}
+            rows.append(row)
+    return rows
+
+
+def full_queue(device: Device, platform: Platform, setting: Setting, mix: str, n_jobs: int = 2_000) -> float:
+    """Return the audio seconds that a worker makes in a second of jobs that all wait at the beginning."""
+    durations_s = MIXES[mix](np.random.default_rng(1), n_jobs)
+    jobs = [Job(0.0, segments_of(float(s))) for s in durations_s]
+    Endpoint(device, platform, replace(setting, active=1, most=1), 0, (0.0, math.inf)).run(jobs)
+    return round(float(durations_s.sum()) / max(job.done_s for job in jobs), 1)
+
+
 def other_platforms(platform: Platform) -> dict[str, Platform]:
     """Return the platform with one assumption after another replaced."""
     return {
@@ -275,6 +319,7 @@ def measure() -> dict[str, Any]:
         },
         "compared": compare_with_engine(device),
         "worker": worker_alone(device, platform),
+        "concurrencies": concurrencies(platform),
         "loads": {load: compare(replace(steady, load=load, n_jobs=n)) for load, n in LOADS.items()},
         "bursts": compare(bursts),
         "mixes": {mix: compare(replace(steady, mix=mix, n_jobs=4_000), FEW) for mix in MIXES},

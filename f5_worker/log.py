@@ -6,7 +6,10 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 
 logger = logging.getLogger("f5_worker")
@@ -45,3 +48,13 @@ def failure(job_id: str, error: Exception) -> None:
         "%s at %s:%s in %s", type(error).__name__, Path(frame.filename).name, frame.lineno, frame.name
     )
     for_job(job_id).debug("traceback", exc_info=error)
+
+
+@contextmanager
+def timed(phases_ms: MutableMapping[str, float], name: str) -> Iterator[None]:
+    """Measure how long the block takes, as a phase of a start."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        phases_ms[name] = round((time.monotonic() - started) * 1e3, 1)

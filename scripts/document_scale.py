@@ -21,6 +21,7 @@ def scale_tables(path: Path) -> Mapping[str, Callable[[], str]]:
     return {
         "scale_choice": table(_choice),
         "scale_worker": table(_worker),
+        "scale_concurrencies": table(_concurrencies),
         "scale_loads": table(_loads),
         "scale_bursts": table(lambda result: [*HEAD, *_rows(result["bursts"], result)]),
         "scale_mixes": table(lambda result: _grouped("jobs", result["mixes"], result)),
@@ -104,6 +105,18 @@ def _worker(result: Mapping[str, Any]) -> list[str]:
     for row in result["worker"]:
         cells = (" / ".join(time_text(s) for s in row[name]) if name in row else "too much" for name in loads)
         rows.append(f"| {row['concurrency']} | {row['audio_s_per_s']} | {' | '.join(cells)} |")
+    return rows
+
+
+def _concurrencies(result: Mapping[str, Any]) -> list[str]:
+    names = list(result["concurrencies"][0]["of"])
+    rows = [f"| device | jobs | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
+    for row in result["concurrencies"]:
+        cells = []
+        for one in row["of"].values():
+            waits = dict.fromkeys(time_text(one[name][1]) for name in ("first_s", "whole_s"))
+            cells.append(f"{one['full_audio_s_per_s']:.0f}; {', '.join(waits)}, ${_dollars(one, result['prices']):.2f}")
+        rows.append(f"| {row['device']} | {row['jobs']} | {' | '.join(cells)} |")
     return rows
 
 

@@ -19,7 +19,7 @@ ORDER = (
     "http server api boot synthesis delivery verification voices reference subtitles alignment asr transcripts models "
     "engine schema storage audio text"
 ).split()
-BASE = ("cancellation", "process", "settings", "errors", "log")
+BASE = ("cancellation", "process", "resources", "settings", "errors", "log")
 MAX_MODULES, MAX_BASE_MODULES = 12, 8
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_ENTRY_LINES = 350, 80, 120
 

@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import math
 import selectors
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -156,8 +156,12 @@ class _Loop(asyncio.SelectorEventLoop):
         return self._no_wait.now_s
 
 
-async def run_sdk(concurrency: int, arrived_s: Sequence[float], job_s: float) -> list[float]:
-    """Return when the SDK's own loop was done with jobs."""
+async def run_sdk(concurrency: Callable[[int], int], arrived_s: Sequence[float], job_s: float) -> list[float]:
+    """Return when the SDK's own loop was done with jobs.
+
+    Args:
+        concurrency: of the number of jobs that were done.
+    """
     loop, waiting, arrived = asyncio.get_running_loop(), [], asyncio.Event()
     done_s: list[float] = []
 
@@ -185,7 +189,7 @@ async def run_sdk(concurrency: int, arrived_s: Sequence[float], job_s: float) ->
 
     hooks = {"jobs_fetcher": fetch, "jobs_handler": handle, "stop_signals_fetcher": stop_signals}
     times = {"jobs_fetcher_timeout": NEVER_S, "stop_signals_fetcher_timeout": NEVER_S}
-    config = {"handler": handle, "concurrency_modifier": lambda _: concurrency, **hooks, **times}
+    config = {"handler": handle, "concurrency_modifier": lambda _: concurrency(len(done_s)), **hooks, **times}
     tasks = [asyncio.create_task(JobScaler(config).run()), asyncio.create_task(send())]
     while len(done_s) < len(arrived_s):
         await asyncio.sleep(0.05)
@@ -201,9 +205,23 @@ def test_a_worker_takes_and_begins_jobs_when_the_sdk_does(concurrency: int) -> N
     random = np.random.default_rng(concurrency)
     arrived_s = [float(s) for s in np.cumsum(random.exponential(0.3, 30))]
     with asyncio.Runner(loop_factory=_Loop) as runner:
-        done_s = runner.run(run_sdk(concurrency, arrived_s, 0.137))
+        done_s = runner.run(run_sdk(lambda _: concurrency, arrived_s, 0.137))
     jobs = [Job(at_s, (1e-5,)) for at_s in arrived_s]
     run(jobs, fixed_workers(1, concurrency), Platform(0.0), Device(1.0, 1.0, 0.0, beside_s=0.137))
+    assert sorted(job.done_s for job in jobs) == pytest.approx(sorted(done_s), abs=0.002)
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 8), (8, 2), (1, 4)])
+def test_a_worker_takes_no_job_until_it_has_none_when_its_concurrency_changes(first: int, then: int) -> None:
+    def concurrency(n_done: int) -> int:
+        return first if n_done < 10 else then
+
+    arrived_s = [0.05 * i + 0.013 for i in range(40)]
+    with asyncio.Runner(loop_factory=_Loop) as runner:
+        done_s = runner.run(run_sdk(concurrency, arrived_s, 0.537))
+    jobs = [Job(at_s, (1e-5,)) for at_s in arrived_s]
+    setting = Setting(first, active=1, most=1, modify=lambda n, n_done, busy_s: concurrency(n_done))
+    run(jobs, setting, Platform(0.0), Device(1.0, 1.0, 0.0, beside_s=0.537))
     assert sorted(job.done_s for job in jobs) == pytest.approx(sorted(done_s), abs=0.002)
 
 

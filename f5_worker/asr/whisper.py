@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from f5_worker.asr.loaded import BEAM_SIZE, WHISPER_RATE, LoadedModel, to_whispe
 from f5_worker.audio.levels import Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.published import is_hugging_face, recogniser_files
+from f5_worker.resources import limits
 from f5_worker.settings import REPOSITORY, Settings
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Recogniser:
         _check_files(directory)
         self._directory = directory
         self._devices = devices
-        self._threads = settings.cpu_threads or min(MAX_THREADS, os.cpu_count() or 1)
+        self._threads = settings.cpu_threads or min(MAX_THREADS, limits().n_threads)
         is_bounded = settings.gpu_memory_mb is not None and any(device.is_gpu for device in devices)
         self.is_kept = settings.asr_preload or settings.verify or is_bounded
         self._idle_s = math.inf if self.is_kept else settings.asr_idle_s

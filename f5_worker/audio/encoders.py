@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -55,7 +55,6 @@ class EncoderPool:
         with self._lock:
             self._start()
 
-    @contextmanager
     def open(
         self,
         format: str,
@@ -63,18 +62,14 @@ class EncoderPool:
         *,
         streaming: bool,
         on_cpu_s: Callable[[float], None] = lambda seconds: None,
-    ) -> Iterator[PooledEncoder]:
-        """Yield an encoder of one file, with the bytes of an `Encoder`; after the block nothing of it is left.
+    ) -> PooledEncoder:
+        """Return an encoder of one file, with the bytes of an `Encoder`; after its block nothing of it is left.
 
         Args:
             on_cpu_s: called with the processor's seconds that another process took.
         """
         message = Message(next(self._numbers), format, sample_rate, streaming, _NONE)
-        encoder = PooledEncoder(self._choose, message, on_cpu_s)
-        try:
-            yield encoder
-        finally:
-            encoder.end()
+        return PooledEncoder(self._choose, message, on_cpu_s)
 
     def encode(
         self, samples: Samples, format: str, sample_rate: int, on_cpu_s: Callable[[float], None] = lambda seconds: None
@@ -111,13 +106,22 @@ class EncoderPool:
 
 
 class PooledEncoder:
-    """An encoder of one file. The process is chosen when there is something to encode."""
+    """An encoder of one file. The process is chosen when there is something to encode.
+
+    As a context, or by `end`, the process forgets it.
+    """
 
     def __init__(
         self, choose: Callable[[Message], _Process], message: Message, on_cpu_s: Callable[[float], None]
     ) -> None:
         self._choose, self._message, self._on_cpu_s = choose, message, on_cpu_s
         self._process: _Process | None = None
+
+    def __enter__(self) -> PooledEncoder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
 
     def write(self, samples: Samples) -> bytes:
         """Encode samples as `Encoder.write` does.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from f5_worker.boot.user import RunAs
+from f5_worker.log import timed
 from f5_worker.storage import files
 
 REPORT_VARIABLE = "F5_BOOT_REPORT"
@@ -39,16 +39,11 @@ class BootReport:
     extra_models: dict[str, str] | None = None
     recogniser: dict[str, Any] | None = None
     speaker_encoder: str | None = None
-    phases_ms: dict[str, float] = field(default_factory=dict)
+    phases_ms: dict[str, float] = field(default_factory=dict)  # and of the handler's, by `add_phases`
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: str) -> AbstractContextManager[None]:
         """Measure the time of a phase."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.phases_ms[name] = round((time.monotonic() - started) * 1e3, 1)
+        return timed(self.phases_ms, name)
 
     @property
     def serves(self) -> bool:
@@ -122,6 +117,15 @@ def read_report(environ: Mapping[str, str] = os.environ) -> dict[str, Any] | Non
     except (OSError, ValueError):
         return None
     return report
+
+
+def add_phases(phases_ms: Mapping[str, float], environ: Mapping[str, str] = os.environ) -> None:
+    """Add what the handler measured of its start to the report of the boot that started it, if there was one."""
+    report = read_report(environ)
+    if report is not None:
+        report["phases_ms"] = {**report.get("phases_ms", {}), **phases_ms}
+        with suppress(OSError):
+            files.write(Path(environ[REPORT_VARIABLE]), json.dumps(report).encode())
 
 
 def _recogniser_row(recogniser: Mapping[str, Any] | None) -> str | None:

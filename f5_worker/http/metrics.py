@@ -114,14 +114,13 @@ class _State(Collector):
 
     def __init__(self, look_up: Callable[[], tuple[bool, JobRunner]]) -> None:
         self._look_up = look_up
-        self._phases_ms: Mapping[str, float] = (read_report() or {}).get("phases_ms", {})
 
     def collect(self) -> Iterator[Metric]:
         """Yield the state of the server, of the engine, of the caches and of boot."""
         is_ready, runner = self._look_up()
         yield GaugeMetricFamily("f5_ready", "1 while requests are served.", float(is_ready))
-        phases = GaugeMetricFamily("f5_boot_phase_seconds", "How long each phase of boot took.", labels=["phase"])
-        for name, ms in self._phases_ms.items():
+        phases = GaugeMetricFamily("f5_boot_phase_seconds", "How long each phase of the start took.", labels=["phase"])
+        for name, ms in (read_report() or {}).get("phases_ms", {}).items():
             phases.add_metric([name], ms / 1e3)
         yield phases
         yield GaugeMetricFamily("f5_jobs_running", "Jobs that run.", runner.n_running)

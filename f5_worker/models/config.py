@@ -1,4 +1,4 @@
-"""What a checkpoint is, in the names of f5-tts' configurations: published ones by name, others by `arch.json`."""
+"""Where a checkpoint is, and what it is in the names of f5-tts' configurations: a published one, or its `arch.json`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from f5_worker.errors import ModelUnavailable
+from f5_worker.settings import REPOSITORY, Settings
 from f5_worker.text.traits import TextTraits
 
 BACKBONES = ("DiT", "UNetT", "MMDiT")
@@ -43,6 +44,22 @@ PUBLISHED_CONFIGS: Mapping[str, ModelConfig] = {
     "E2TTS_Base": ModelConfig({"dim": 1024, "depth": 24, "heads": 16, "ff_mult": 4} | _FIRST_RELEASE, "UNetT"),
     "E2TTS_Small": ModelConfig({"dim": 768, "depth": 20, "heads": 12, "ff_mult": 4} | _FIRST_RELEASE, "UNetT"),
 }
+
+
+def find_model(settings: Settings) -> Path:
+    """Return the directory of the model that the settings name.
+
+    Raises:
+        ModelUnavailable: it is not on this machine.
+    """
+    places = [REPOSITORY / "models" / settings.model, settings.models_dir / settings.model]
+    for place in places:  # an absolute F5_MODEL is the path itself in both
+        if place.is_dir():
+            return place
+    raise ModelUnavailable(
+        f"F5_MODEL={settings.model!r} was found neither in {places[0].parent} nor in {places[1].parent}; "
+        "start model_cache_init.py instead, which fetches it, or name one that is there, such as f5-tiny"
+    )
 
 
 def read_config(directory: Path) -> ModelConfig:

@@ -10,10 +10,9 @@ import torch
 
 from f5_worker.engine.engine import FORWARDS_ON_DEVICE
 from f5_worker.log import logger
-from f5_worker.models.config import read_config
+from f5_worker.models.config import find_model, read_config
 from f5_worker.models.cuda import memory
 from f5_worker.models.f5 import runner as own
-from f5_worker.models.f5.checkpoint import find_model
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, unsupported
 from f5_worker.models.placement import Device
 from f5_worker.models.upstream import runner as upstream

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,16 +18,17 @@ from f5_worker.asr.whisper import recogniser_from
 from f5_worker.audio import isolated
 from f5_worker.audio.encoders import EncoderPool
 from f5_worker.boot.flash_attn.proof import DeferredProof
-from f5_worker.boot.probe.host import limits
-from f5_worker.boot.report import read_report
+from f5_worker.boot.report import add_phases, read_report
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
 from f5_worker.errors import StorageFailed
-from f5_worker.log import logger
+from f5_worker.log import logger, timed
+from f5_worker.models import ahead
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
 from f5_worker.models.f5.tokenizer import tokenize
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.reference.prepare import examine, prepare
+from f5_worker.resources import limits
 from f5_worker.schema.text import load_pronunciations
 from f5_worker.server import liveness
 from f5_worker.settings import Settings
@@ -39,6 +42,7 @@ from f5_worker.voices.places import open_stores
 if TYPE_CHECKING:
     from f5_worker.models.f5.runner import F5Runner
     from f5_worker.models.load import Runner
+    from f5_worker.models.placement import Device
 
 T = TypeVar("T")
 
@@ -65,7 +69,6 @@ def load_worker(settings: Settings) -> Worker:
         InternalError: the decoder of recordings cannot be started.
     """
     logger.info("loading %s", settings.model)
-    started = time.monotonic()
     # Threads that spin while they wait take the cores they wait for, wherever cores are shared or limited:
     # one other busy process made a synthesis on two cores more than ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
@@ -76,25 +79,14 @@ def load_worker(settings: Settings) -> Worker:
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as background:
         decoder = background.submit(isolated.POOL.warm_up, settings.reference_max_bytes)
         checked = background.submit(bucket.probe, key_prefix(settings.s3_prefix)) if bucket else None
-        from f5_worker.models.load import bound_memory, load, load_default, warm_up  # torch: seconds, not at import
-        from f5_worker.models.placement import devices_at_start
-        from f5_worker.text.expand.library import load_in_background
-        from f5_worker.text.reading import read
-
-        devices = devices_at_start(settings)
-        runner = load_default(settings, devices)
-        loaded = time.monotonic()
-        tokenize(read("1, 2").passages[0].text.text)  # reads dictionaries and compiles patterns, once
-        warm_up(runner, devices)
+        runner, devices = _load_model(settings)
         decoder.result()  # without it no recording can be read, the model's own voices included
-        ready, runners = time.monotonic(), (runner, *runner.replicas)
-        logger.info(
-            "%s ready on %s in %s, engine %s: loaded in %.1f s, warmed up in %.1f s",
-            runner.name, ", ".join(one.device for one in runners), runner.precision, runner.engine,
-            loaded - started, ready - loaded,
-        )  # fmt: skip
         bucket_state = _bucket_state(checked, settings)
+    from f5_worker.models.load import bound_memory, load, warm_up
+    from f5_worker.text.expand.library import load_in_background
+
     load_in_background()  # so that the first job in a language does not wait for its grammar
+    runners = (runner, *runner.replicas)
     engine = EngineGroup([Engine(one, _batch_frames(one.device, settings)) for one in runners])
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
     devices = [device.owned_by(owner.run) for device, owner in zip(devices, engine.engines, strict=False)]
@@ -133,6 +125,52 @@ def load_worker(settings: Settings) -> Worker:
     )
 
 
+def _load_model(settings: Settings) -> tuple[Runner, list[Device]]:
+    """Load and warm up the model; the log and the boot report say how long each phase took."""
+    started, phases_ms = time.monotonic(), ahead.begin(settings)
+    with timed(phases_ms, "torch"), _kept_objects():
+        from f5_worker.models.load import load_default, warm_up
+        from f5_worker.models.placement import devices_at_start
+    reader = _in_background(_load_reader, "reader")  # not beside the import: both compute with Python's lock
+    with timed(phases_ms, "devices"):
+        devices = devices_at_start(settings)
+    runner = load_default(settings, devices)
+    phases_ms |= runner.load_ms
+    with timed(phases_ms, "warm_up"):
+        warm_up(runner, devices)
+    with timed(phases_ms, "reader"):
+        reader.result()
+    logger.info(
+        "%s ready on %s in %s, engine %s, after %.1f s: %s",
+        runner.name, ", ".join(one.device for one in (runner, *runner.replicas)), runner.precision, runner.engine,
+        time.monotonic() - started, ", ".join(f"{name} {ms:.0f} ms" for name, ms in phases_ms.items()),
+    )  # fmt: skip
+    add_phases(phases_ms)
+    return runner, devices
+
+
+@contextmanager
+def _kept_objects() -> Iterator[None]:
+    """Keep what the block imports, and what was imported before it, out of the collector's sight.
+
+    A full collection looks at 220,000 objects and stops all threads, the device's included, for 0.17 s; two fall into
+    the import of torch and take 0.12 s of it.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _load_reader() -> None:
+    """Read the dictionaries and compile the patterns that every text needs."""
+    from f5_worker.text.reading import read
+
+    tokenize(read("1, 2").passages[0].text.text)
+
+
 def _with_concurrency(settings: Settings, devices: Sequence[str]) -> Settings:
     """Return the settings with as many jobs at a time as suit the devices, unless the operator has set it."""
     if devices[0] == "cpu" or "concurrency" in settings.model_fields_set:
@@ -141,14 +179,14 @@ def _with_concurrency(settings: Settings, devices: Sequence[str]) -> Settings:
 
 
 def _start_encoders(devices: Sequence[str]) -> EncoderPool:
-    encoders = EncoderPool(n_encoders(devices, limits().cores))
+    encoders = EncoderPool(n_encoders(devices, limits().n_threads))
     _in_background(encoders.warm_up, "encoders")  # 3 ms for each
     return encoders
 
 
-def n_encoders(devices: Sequence[str], cores: float) -> int:
+def n_encoders(devices: Sequence[str], n_cores: int) -> int:
     """Return how many processes encode: one for each core of a GPU's machine, none where the model needs the cores."""
-    return 0 if devices[0] == "cpu" else min(MAX_ENCODERS * len(devices), max(1, round(cores)))
+    return 0 if devices[0] == "cpu" else min(MAX_ENCODERS * len(devices), n_cores)
 
 
 def tune_in_background(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from f5_worker.asr.whisper import MAX_CACHED, Recogniser, TranscribedWord, Trans
 from f5_worker.audio.levels import SAMPLE_RATE
 from f5_worker.cancellation import JobControl
 from f5_worker.errors import JobCancelled, ModelUnavailable
+from f5_worker.resources import ResourceLimits
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 
@@ -73,6 +75,22 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("cores", "settings", "threads"), [(2.0, {}, 2), (64.0, {}, 8), (2.0, {"cpu_threads": 5}, 5)])
+def test_threads_are_as_many_as_the_container_has_cores(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, cores: float, settings: dict[str, int], threads: int
+) -> None:
+    found: dict[str, Any] = {}
+
+    def load(path: str, **options: Any) -> FakeWhisper:
+        found.update(options)
+        return FakeWhisper("en")
+
+    monkeypatch.setattr("f5_worker.asr.whisper.limits", lambda: ResourceLimits(None, cores, 1 << 30, cores))
+    monkeypatch.setitem(sys.modules, "f5_worker.asr.cpu", SimpleNamespace(CpuWhisper=load))
+    Recogniser(directory, Settings(**settings)).preload()
+    assert found["cpu_threads"] == threads
 
 
 class TestFiles:

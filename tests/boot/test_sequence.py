@@ -10,7 +10,7 @@ import pytest
 from f5_worker.boot import sequence
 from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome, use_sdpa
 from f5_worker.boot.probe.probe import ProbeResult
-from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
+from f5_worker.boot.report import REPORT_VARIABLE, BootReport, add_phases, read_report
 from f5_worker.boot.sequence import boot, check_environment, check_gpu, diagnose
 from f5_worker.boot.starts import StartLog
 from f5_worker.boot.user import RunAs
@@ -277,6 +277,10 @@ def test_a_report_is_one_line_and_can_be_read_back(tmp_path: Path) -> None:
     assert "user           1000: root is not needed" in report.table().splitlines()
     report.write(tmp_path / "boot.json")
     assert read_report({REPORT_VARIABLE: str(tmp_path / "boot.json")}) == report.to_json()
+    add_phases({"torch": 1.0}, {REPORT_VARIABLE: str(tmp_path / "boot.json")})
+    report.phases_ms["torch"] = 1.0
+    assert read_report({REPORT_VARIABLE: str(tmp_path / "boot.json")}) == report.to_json()
+    add_phases({"torch": 1.0}, {})  # started by hand
     assert read_report({}) is None
     assert read_report({REPORT_VARIABLE: str(tmp_path / "absent")}) is None
 

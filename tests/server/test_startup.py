@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,9 +18,11 @@ import torch
 
 from f5_worker.audio.decode import decode
 from f5_worker.audio.encode import encode
+from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
+from f5_worker.log import logger
 from f5_worker.models import placement
 from f5_worker.models.f5.runner import F5Runner
 from f5_worker.schema.requests import SynthesizeInput
@@ -149,6 +153,37 @@ def test_gpus_have_jobs_enough_unless_the_operator_says_how_many(
     assert startup._with_concurrency(settings, devices).concurrency == concurrency
 
 
+def test_what_is_imported_is_not_collected() -> None:
+    gc.unfreeze()
+    with startup._kept_objects():
+        assert not gc.isenabled()
+        imported = [object]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > 1_000
+    assert not any(found is imported for found in gc.get_objects())
+    gc.unfreeze()
+    with pytest.raises(ImportError), startup._kept_objects():
+        raise ImportError
+    assert gc.isenabled()
+
+
+@pytest.mark.model
+def test_the_report_and_the_log_tell_how_long_each_phase_of_a_start_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(liveness, "start", lambda engines: None)
+    monkeypatch.setenv(REPORT_VARIABLE, str(tmp_path / "boot.json"))
+    BootReport("1", phases_ms={"probe": 1.0}).write(tmp_path / "boot.json")
+    with caplog.at_level(logging.INFO):
+        worker = load_worker(Settings(model="f5-tiny", device="cpu", asr_model="off"))
+    worker.engine.close()
+    phases_ms = (read_report() or {})["phases_ms"]
+    loading = ["weights_read", "weights_moved", "kernels"]
+    assert list(phases_ms) == ["probe", "torch", "devices", *loading, "warm_up", "reader"]
+    assert ", ".join(f"{name} {ms:.0f} ms" for name, ms in list(phases_ms.items())[1:]) in caplog.text
+
+
 @pytest.mark.model
 def test_a_worker_of_several_devices_speaks_what_one_of_a_single_device_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "enabled", True)  # restored afterwards
@@ -180,14 +215,8 @@ def test_a_worker_on_a_gpu_encodes_in_processes_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("devices", "cores", "n"),
-    [
-        (["cpu"], 16.0, 0),
-        (["cuda"], 0.5, 1),
-        (["cuda"], 4.0, 4),
-        (["cuda"], 64.0, 8),
-        (["cuda:0", "cuda:1"], 64.0, 16),
-    ],
+    ("devices", "n_cores", "n"),
+    [(["cpu"], 16, 0), (["cuda"], 1, 1), (["cuda"], 4, 4), (["cuda"], 64, 8), (["cuda:0", "cuda:1"], 64, 16)],
 )
-def test_gpus_have_an_encoder_for_each_core(devices: list[str], cores: float, n: int) -> None:
-    assert startup.n_encoders(devices, cores) == n
+def test_gpus_have_an_encoder_for_each_core(devices: list[str], n_cores: int, n: int) -> None:
+    assert startup.n_encoders(devices, n_cores) == n

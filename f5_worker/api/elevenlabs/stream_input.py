@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -11,7 +12,8 @@ from pydantic import AliasChoices, Field
 from f5_worker.api.elevenlabs.speech import Character, OutputFormat
 from f5_worker.api.native import Json
 from f5_worker.api.other_services import without_nulls
-from f5_worker.audio.encode import Encoder, from_pcm16
+from f5_worker.audio.encode import from_pcm16
+from f5_worker.audio.encoders import EncoderPool
 from f5_worker.errors import InvalidInput
 from f5_worker.schema.actions import check
 from f5_worker.schema.requests import MAX_TEXT_CHARS, Input
@@ -124,18 +126,27 @@ class ContextEncoder:
     """One file out of the audio of a text's parts, which comes as `pcm_s16le` at 24 kHz.
 
     Files one after the other would not do: players stop at the header of the second, and each has its own delay.
+    All methods may wait for an encoder's process, each for what another thread does with the file.
     """
 
-    def __init__(self, output: OutputFormat) -> None:
-        self._encoder = Encoder(output.format, output.sample_rate, streaming=True)
+    def __init__(self, encoders: EncoderPool, output: OutputFormat) -> None:
+        self._encoder = encoders.open(output.format, output.sample_rate, streaming=True)
+        self._turn = threading.Lock()
 
     def write(self, pcm: bytes) -> bytes:
         """Encode more audio; return the bytes that are ready. Codecs hold back what does not fill their last frame."""
-        return self._encoder.write(from_pcm16(pcm))
+        with self._turn:
+            return self._encoder.write(from_pcm16(pcm))
 
     def close(self) -> bytes:
         """End the file; return the rest of its bytes."""
-        return self._encoder.close()
+        with self._turn, self._encoder:
+            return self._encoder.close()
+
+    def end(self) -> None:
+        """Remove the file from the encoder, finished or not."""
+        with self._turn:
+            self._encoder.end()
 
 
 class AlignmentClock:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from f5_worker import process
-from f5_worker.boot.probe import host
+from f5_worker import process, resources
+from f5_worker.boot.probe.compiler import nvcc
 
 PROGRAM = Path(__file__).with_name("probe_child.py")
 PATHS_TIMEOUT_S = 15.0
@@ -139,7 +139,7 @@ def probe(
     *,
     import_flash_attn: bool = True,
     program: Path = PROGRAM,
-    root: Path = host.ROOT,
+    root: Path = resources.ROOT,
 ) -> ProbeResult:
     """Examine the machine. Never raises: if the child process crashes or hangs, `torch_error` says so.
 
@@ -154,11 +154,11 @@ def probe(
     with ThreadPoolExecutor(max_workers=2) as threads:
         torch_findings = threads.submit(_probe_torch, python, timeout_s, program, import_flash_attn)
         path_findings = threads.submit(_probe_paths, python, paths)
-        limits, (nvcc, cuda_home) = host.limits(root), host.nvcc()
+        limits, (nvcc_release, cuda_home) = resources.limits(root), nvcc()
         findings = torch_findings.result() | {"paths": path_findings.result()}
     return ProbeResult(
         executable=str(python),
-        nvcc=nvcc,
+        nvcc=nvcc_release,
         cuda_home=cuda_home,
         **vars(limits),
         **findings,

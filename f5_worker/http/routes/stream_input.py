@@ -105,6 +105,7 @@ class _Connection:
         self._output = parse_output_format(DEFAULT_OUTPUT_FORMAT)
         self._contexts: dict[str | None, _Context] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._encoders: list[ContextEncoder] = []
         self._receiving: asyncio.Task[Any] | None = None
         self._sending = asyncio.Lock()
         self._is_ending = False
@@ -128,6 +129,7 @@ class _Connection:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(asyncio.to_thread(encoder.end) for encoder in self._encoders))
 
     def _read_query(self) -> None:
         query = dict(self._socket.query_params)
@@ -236,7 +238,9 @@ class _Connection:
             await self._speak_part(context, context.parts.popleft())
         if context.is_closed:
             if context.encoder is not None:
-                await self._send_audio(context, await asyncio.to_thread(context.encoder.close), None)
+                data = await asyncio.to_thread(context.encoder.close)
+                self._encoders.remove(context.encoder)
+                await self._send_audio(context, data, None)
             await self._send(context, {"audio": None, "isFinal": True, "alignment": None, "normalizedAlignment": None})
 
     async def _speak_part(self, context: _Context, text: str) -> None:
@@ -258,7 +262,10 @@ class _Connection:
 
     def _encoder_of(self, context: _Context) -> ContextEncoder:
         if context.encoder is None:
-            context.encoder = ContextEncoder(self._output)
+            worker = service_of(self._socket).runner.worker
+            assert worker is not None  # noqa: S101 - it has spoken
+            context.encoder = ContextEncoder(worker.encoders, self._output)
+            self._encoders.append(context.encoder)
         return context.encoder
 
     async def _send_audio(self, context: _Context, data: bytes, times: Json | None) -> None:

@@ -6,35 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from f5_worker.errors import ModelUnavailable
+from f5_worker.models import ahead
 from f5_worker.models.f5.config import read_arch
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.skip_init import SkipInit
 from f5_worker.models.f5.vocoder import Vocos
-from f5_worker.settings import REPOSITORY, Settings
 
 # Keys that upstream saves and this worker computes, or does not need.
 _IGNORED_PREFIXES = ("mel_spec.", "transformer.rotary_embed.", "transformer.text_embed.freqs_cis", "initted", "step")
-
-
-def find_model(settings: Settings) -> Path:
-    """Return the directory of the model that the settings name.
-
-    Raises:
-        ModelUnavailable: it is not on this machine.
-    """
-    places = [REPOSITORY / "models" / settings.model, settings.models_dir / settings.model]
-    for place in places:  # an absolute F5_MODEL is the path itself in both
-        if place.is_dir():
-            return place
-    raise ModelUnavailable(
-        f"F5_MODEL={settings.model!r} was found neither in {places[0].parent} nor in {places[1].parent}; "
-        "start model_cache_init.py instead, which fetches it, or name one that is there, such as f5-tiny"
-    )
 
 
 def load_model(directory: Path, vocabulary_size: int) -> DiT:
@@ -113,14 +97,33 @@ def require_file(directory: Path, name: str) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, onto the CPU.
+    """Read a safetensors file, onto the CPU; the tensors of one that was read ahead are in pinned memory.
 
     Raises:
         ModelUnavailable: it is damaged.
     """
+    memory = ahead.take(path)
     try:
-        return load_file(path)
+        return load_file(path) if memory is None else _tensors_in(memory, path)
     except (SafetensorError, OSError) as error:
         raise ModelUnavailable(
             f"{path.name} of model {path.parent.name!r} cannot be read ({error}); copy it there again"
         ) from None
+
+
+def _tensors_in(memory: ahead.Pinned, path: Path) -> dict[str, Tensor]:
+    """Return what `load_file` does, in memory that has the file's content: the tensors, behind a header, without gaps.
+
+    Where one would not be aligned, it is that of `load_file`, which is read when it is used.
+    """
+    mapped, content = load_file(path), torch.frombuffer(memory, dtype=torch.uint8)
+    with safe_open(path, framework="pt") as file:
+        names = file.offset_keys()
+    begin = 8 + int.from_bytes(bytes(memory[:8]), "little")
+    tensors = {}
+    for name in names:
+        tensor, end = mapped[name], begin + mapped[name].nbytes
+        is_aligned = begin % tensor.itemsize == 0
+        tensors[name] = content[begin:end].view(tensor.dtype).view(tensor.shape) if is_aligned else tensor
+        begin = end
+    return tensors

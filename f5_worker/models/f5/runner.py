@@ -19,11 +19,12 @@ from torch import Tensor
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
 from f5_worker.errors import OutOfMemory
-from f5_worker.models.config import read_traits
+from f5_worker.log import timed
+from f5_worker.models.config import find_model, read_traits
 from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.upload import upload
-from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder, require_file
+from f5_worker.models.f5.checkpoint import load_model, load_vocoder, require_file
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
@@ -71,6 +72,9 @@ class F5Runner:
     All three leave the states that they are given unchanged when they raise:
     OutOfMemory when the device is full (fewer segments, or the next job, may fit),
     GpuLost when the CUDA context is broken for good.
+
+    Attributes:
+        load_ms: how long each phase of its loading took.
     """
 
     engine: Literal["own"] = "own"
@@ -79,6 +83,7 @@ class F5Runner:
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, model: DiT, vocoder: Vocos) -> None:
         self.name = name
         self.replicas: tuple[F5Runner, ...] = ()
+        self.load_ms: dict[str, float] = {}
         capturer = GraphCapturer() if can_capture(model) else None
         self._step_graphs = StepGraphs(model, capturer) if capturer else None
         self._segment_graphs = SegmentGraphs(model, vocoder, capturer) if capturer else None
@@ -280,17 +285,21 @@ def load_checkpoint(name: str, directory: Path, settings: Settings, device: Devi
         OutOfMemory: the device has no room for it.
     """
     precision = fastest_precision(device.name) if settings.precision == "auto" else settings.precision
-    vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
-    model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
+    load_ms: dict[str, float] = {}
+    with timed(load_ms, "weights_read"):
+        vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
+        model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
     def move_to_device() -> F5Runner:
-        with translate_cuda_errors():
+        with timed(load_ms, "weights_moved"), translate_cuda_errors():
             model.to(device.name, DTYPES[precision])
             vocoder.to(device.name)
-        choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
+        with timed(load_ms, "kernels"):
+            choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
         return F5Runner(name, directory, vocabulary, model, vocoder)
 
     runner: F5Runner = device.run(move_to_device)
+    runner.load_ms = load_ms
     return runner
 
 

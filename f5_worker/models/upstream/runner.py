@@ -15,6 +15,7 @@ from torch import Tensor
 
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.types import Segment
+from f5_worker.log import timed
 from f5_worker.models.config import ModelConfig, read_config, read_traits
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.checkpoint import require_file
@@ -53,6 +54,9 @@ class UpstreamRunner:
     Args:
         cfm: f5-tts' `CFM`.
         vocoder: `vocos.Vocos` or `BigVGAN`, in fp32.
+
+    Attributes:
+        load_ms: as of `F5Runner`.
     """
 
     engine: Literal["upstream"] = "upstream"
@@ -62,6 +66,7 @@ class UpstreamRunner:
 
     def __init__(self, name: str, directory: Path, vocabulary: Vocabulary, cfm: Any, vocoder: Any) -> None:
         self.name = name
+        self.load_ms: dict[str, float] = {}
         self.directory = directory
         self.vocabulary = vocabulary
         self.traits = read_traits(directory)
@@ -149,16 +154,19 @@ def load_checkpoint(name: str, directory: Path, settings: Settings, device: Devi
     """
     config = read_config(directory)
     precision = _usual_precision(device, config) if settings.precision == "auto" else settings.precision
-    vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
-    cfm, vocoder = load_cfm(directory, config, len(vocabulary)), load_vocoder(directory, config)
+    load_ms: dict[str, float] = {}
+    with timed(load_ms, "weights_read"):
+        vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
+        cfm, vocoder = load_cfm(directory, config, len(vocabulary)), load_vocoder(directory, config)
 
     def move_to_device() -> UpstreamRunner:
-        with translate_cuda_errors():
+        with timed(load_ms, "weights_moved"), translate_cuda_errors():
             cfm.to(device.name, DTYPES[precision])
             vocoder.to(device.name)
         return UpstreamRunner(name, directory, vocabulary, cfm, vocoder)
 
     runner: UpstreamRunner = device.run(move_to_device)
+    runner.load_ms = load_ms
     return runner
 
 

@@ -17,6 +17,7 @@ from f5_worker.api.elevenlabs.stream_input import (
     read_message,
 )
 from f5_worker.audio.encode import encode
+from f5_worker.audio.encoders import EncoderPool
 
 SENTENCE = "This is a sentence of some length, and it goes on for a while. "  # 63 characters
 
@@ -84,7 +85,7 @@ def test_the_parts_of_a_text_are_encoded_as_one_file(name: str) -> None:
     output = parse_output_format(name)
     samples = np.sin(np.arange(60_000) / 20).astype(np.float32) / 2
     pcm = encode(samples, "pcm_s16le", 24_000)
-    encoder = ContextEncoder(output)
+    encoder = ContextEncoder(EncoderPool(), output)
     joined = encoder.write(pcm[:40_000]) + encoder.write(pcm[40_000:]) + encoder.close()
     rounded = np.rint(samples * 32_767) / np.float32(32_767)
     assert joined == encode(rounded.astype(np.float32), output.format, output.sample_rate)
@@ -97,7 +98,7 @@ def test_the_parts_of_a_text_are_encoded_as_one_file(name: str) -> None:
 def test_what_is_held_back(name: str, held_s: float) -> None:
     codec, rate = name.split("_")[0], int(name.split("_")[1])
     for n_samples in range(24_000, 26_000, 500):
-        sent = ContextEncoder(parse_output_format(name)).write(bytes(2 * n_samples))
+        sent = ContextEncoder(EncoderPool(), parse_output_format(name)).write(bytes(2 * n_samples))
         if codec == "pcm":
             sent_s = len(sent) / 2 / rate
         else:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from f5_worker.boot.probe import host, probe_child
+from f5_worker.boot.probe import compiler, probe_child
 from f5_worker.boot.probe.probe import Environment, ProbeResult, probe
 
 TORCH = """
@@ -40,7 +40,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_nvcc(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Leave nvcc out, which takes 0.1 s each time, except in its own test."""
     if request.node.name != "test_nvcc":
-        monkeypatch.setattr(host, "nvcc", lambda: (None, None))
+        monkeypatch.setattr("f5_worker.boot.probe.probe.nvcc", lambda: (None, None))
 
 
 def put_torch(packages: Path, **changes: Any) -> ProbeResult:
@@ -186,56 +186,13 @@ def test_paths(packages: Path) -> None:
     assert [path.name for path in packages.iterdir() if path.name.startswith(".f5")] == []
 
 
-def tree(root: Path, files: dict[str, str]) -> Path:
-    for name, text in ({"proc/meminfo": "MemTotal:       16777216 kB\n"} | files).items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
-def test_cgroup_v2(tmp_path: Path) -> None:
-    group = "sys/fs/cgroup/pod/box"
-    files = {
-        "sys/fs/cgroup/cgroup.controllers": "cpu memory",
-        "proc/self/cgroup": "0::/pod/box\n",
-        f"{group}/memory.max": "max\n",
-        "sys/fs/cgroup/pod/memory.max": "4294967296\n",
-        f"{group}/cpu.max": "50000 100000\n",
-    }
-    found = host.limits(tree(tmp_path, files))
-    assert (found.memory_limit_bytes, found.cpu_limit) == (1 << 32, 0.5)
-    assert (found.memory_bytes, found.cores) == (1 << 32, 0.5)
-
-
-def test_cgroup_v1(tmp_path: Path) -> None:
-    files = {
-        # The path on the host, which does not exist inside the container's mount.
-        "proc/self/cgroup": "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n",
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "8589934592\n",
-        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "150000\n",
-        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-    }
-    found = host.limits(tree(tmp_path, files))
-    assert (found.memory_limit_bytes, found.cpu_limit) == (8 << 30, 1.5)
-
-
-def test_no_limits(tmp_path: Path) -> None:
-    files = {
-        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
-    }
-    found = host.limits(tree(tmp_path, files))
-    assert (found.memory_limit_bytes, found.cpu_limit, found.memory_bytes) == (None, None, 16 << 30)
-
-
 def test_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nvcc = tmp_path / "bin" / "nvcc"
     nvcc.parent.mkdir()
     nvcc.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 12.4, V12.4.131'\n")
     nvcc.chmod(0o755)
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    assert host.nvcc() == ("12.4", str(tmp_path))
+    assert compiler.nvcc() == ("12.4", str(tmp_path))
 
 
 def test_attributes_exist_in_the_real_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from f5_worker.boot.report import REPORT_VARIABLE, BootReport, add_phases
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
 from f5_worker.engine.types import Segment
@@ -44,6 +46,16 @@ def test_a_lost_device_is_said_to_load_balancers_and_callers(client: httpx2.Clie
 def test_health_is_the_action(client: httpx2.Client) -> None:
     health = client.get("/health").json()
     assert (health["status"], health["model"]) == ("ok", "tones")
+
+
+def test_metrics_tell_how_long_each_phase_of_the_start_took(
+    client: httpx2.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(REPORT_VARIABLE, str(tmp_path / "boot.json"))
+    BootReport("1", phases_ms={"probe": 2_000.0}).write(tmp_path / "boot.json")
+    add_phases({"torch": 1_500.0})  # the server is up before the model is loaded
+    found = samples(client)
+    assert (found["f5_boot_phase_seconds", "probe"], found["f5_boot_phase_seconds", "torch"]) == (2.0, 1.5)
 
 
 def test_metrics_count_what_happened(client: httpx2.Client, until: Callable[[Callable[[], bool]], None]) -> None:

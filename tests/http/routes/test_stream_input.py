@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
 import socket
@@ -21,12 +22,14 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from f5_worker.audio.encoders import EncoderPool
 from f5_worker.engine.types import Segment
 from f5_worker.http import exchange
 from f5_worker.synthesis.context import Worker
 from tests.conftest import ToneDevice
 from tests.http.conftest import RunningServer, running
 
+ROUTE = "/v1/text-to-speech/joe/stream-input"
 ONE, TWO = "The morning light came slowly over the quiet hills. ", "And then it was day, all of a sudden. "
 
 
@@ -209,6 +212,43 @@ def test_the_parts_of_a_text_are_one_file(server: RunningServer, output_format: 
             data = audio_of(list(until_final(client)))
         lengths_s.append(_length_s(name, data))
     assert lengths_s[1] == pytest.approx(lengths_s[0], abs=0.11)  # one delay of the codec, not three
+
+
+@pytest.fixture
+def pool() -> Iterator[EncoderPool]:
+    pool = EncoderPool(1)
+    yield pool
+    pool.close()
+
+
+def n_open(pool: EncoderPool) -> int:
+    return sum(len(process.files) for process in pool._processes)
+
+
+def test_codecs_run_in_the_encoders_processes(worker: Worker, server: RunningServer, pool: EncoderPool) -> None:
+    spoken = []
+    with running(dataclasses.replace(worker, encoders=pool)) as elsewhere:
+        for each in (server, elsewhere):
+            with connect(f"ws://{each.address}{ROUTE}?seed=7&output_format=mp3_44100_128") as client:
+                for text in (ONE, TWO):
+                    send(client, text=text, flush=True)
+                send(client, text="")
+                spoken.append(audio_of(list(until_final(client))))
+    assert spoken[0] == spoken[1]
+    assert len(pool._processes) == 1
+    assert n_open(pool) == 0
+
+
+def test_a_client_that_leaves_leaves_no_file_in_them(
+    worker: Worker, pool: EncoderPool, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    with running(dataclasses.replace(worker, encoders=pool)) as server:
+        route = ROUTE.replace("stream-input", "multi-stream-input")
+        with connect(f"ws://{server.address}{route}?output_format=mp3_44100_128") as client:
+            for name in "ab":
+                send(client, text=ONE, context_id=name, flush=True)
+            until(lambda: n_open(pool) == 2)
+        until(lambda: n_open(pool) == 0)
 
 
 def _length_s(output_format: str, data: bytes) -> float:

@@ -12,11 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from f5_worker.errors import ModelUnavailable
-from f5_worker.models.f5.checkpoint import find_model, load_model, load_vocoder
+from f5_worker.models.f5.checkpoint import load_model, load_vocoder
 from f5_worker.models.f5.config import PUBLISHED, Arch, read_arch
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points
-from f5_worker.settings import Settings
 from tests.models.f5.conftest import SMALL, VOCABULARY, upstream_weights
 
 MakeModel = Callable[[Arch], DiT]
@@ -181,12 +180,3 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         load_model(tmp_path, VOCABULARY)
     with pytest.raises(ModelUnavailable, match=r"has no vocoder.safetensors"):
         load_vocoder(tmp_path)
-
-
-def test_the_error_for_a_missing_model_names_the_places_searched(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"F5_MODEL='missing' was found neither in .* nor in"):
-        find_model(Settings(model="missing", models_dir=tmp_path))
-
-
-def test_a_model_may_be_given_as_a_path(tmp_path: Path) -> None:
-    assert find_model(Settings(model=str(tmp_path))) == tmp_path

@@ -1,19 +1,15 @@
-"""The resources of this container, read from files and from nvcc: cores, memory, the CUDA compiler."""
+"""The cores and the memory that this container may use, which are often fewer than the machine has."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from f5_worker import process
-
 ROOT = Path("/")
-NVCC_TIMEOUT_S = 10.0
 UNLIMITED_BYTES = 1 << 60  # cgroup v1 expresses "no limit" by a number near 2**63
 
 
@@ -26,6 +22,11 @@ class ResourceLimits:
     memory_bytes: int
     cores: float
 
+    @property
+    def n_threads(self) -> int:
+        """Return how many threads or processes that compute all the time have a core each; at least one."""
+        return max(1, round(self.cores))
+
 
 def limits(root: Path = ROOT) -> ResourceLimits:
     """Return the limits, read from cgroup v2 or v1 in the file system at `root`."""
@@ -33,24 +34,6 @@ def limits(root: Path = ROOT) -> ResourceLimits:
     total = _memory_total(root)
     cores = float(len(os.sched_getaffinity(0)))
     return ResourceLimits(memory, cpu, min(memory or total, total), min(cpu or cores, cores))
-
-
-def nvcc() -> tuple[str | None, str | None]:
-    """Return the release of the CUDA compiler (`12.4`) and its CUDA_HOME, searched like torch's cpp_extension does."""
-    for home in _cuda_homes():
-        done = process.run([home / "bin" / "nvcc", "--version"], timeout_s=NVCC_TIMEOUT_S)
-        if done.ok and (match := re.search(r"release (\d+\.\d+)", done.output)):
-            return match[1], str(home)
-    return None, None
-
-
-def _cuda_homes() -> Iterator[Path]:
-    for name in ("CUDA_HOME", "CUDA_PATH"):
-        if home := os.environ.get(name):
-            yield Path(home)
-    if found := shutil.which("nvcc"):
-        yield Path(found).parent.parent
-    yield Path("/usr/local/cuda")
 
 
 def _cgroup_v2(root: Path) -> tuple[int | None, float | None]:

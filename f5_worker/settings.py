@@ -84,7 +84,7 @@ class Settings(BaseModel):
         "auto", description="Precision of the model; `auto` is fp16 on CUDA, bf16 on a CPU that has it, else fp32."
     )
     cpu_threads: int = Field(
-        0, ge=0, le=256, description="Threads for computing on a CPU; 0 leaves the choice to torch."
+        0, ge=0, le=256, description="Threads for computing on a CPU; 0: as many as there are cores."
     )
 
     # jobs

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import socket
-import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -236,25 +233,19 @@ def test_what_is_missing_is_said(arguments: list[str], words: str, capsys: pytes
     assert words in capsys.readouterr().err
 
 
-def test_interrupted_it_says_so(files: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_interrupted_it_says_so(
+    files: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By Ctrl-C while a server takes its time."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(30)
 
-        waiting: list[socket.socket] = []
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
 
-        def interrupt() -> None:
-            # Kept open: a closed connection would be an answer, and the interrupt would come after dub.py's end.
-            waiting.append(listening.accept()[0])
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        paths = ["--original", str(files["original.vtt"]), "--translated", str(files["original.vtt"])]
-        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        assert dub.main([str(files["video"]), *paths, "--out", str(files["dubbed.mp4"]), "--url", address]) == 130
-        thread.join()
-        waiting[0].close()
+    monkeypatch.setattr(clients.HttpServer, "_create", interrupt)
+    paths = ["--original", str(files["original.vtt"]), "--translated", str(files["original.vtt"])]
+    assert (
+        dub.main([str(files["video"]), *paths, "--out", str(files["dubbed.mp4"]), "--url", "http://127.0.0.1:1"]) == 130
+    )
     assert capsys.readouterr().err.endswith("dub: stopped\n")
 
 

@@ -14,7 +14,7 @@ from f5_worker.models.config import find_model, read_config
 from f5_worker.models.cuda import memory
 from f5_worker.models.f5 import runner as own
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, unsupported
-from f5_worker.models.placement import Device
+from f5_worker.models.placement import Device, limit_threads
 from f5_worker.models.upstream import runner as upstream
 from f5_worker.settings import Settings
 
@@ -23,8 +23,7 @@ Runner = own.F5Runner | upstream.UpstreamRunner
 
 def load_default(settings: Settings, devices: Sequence[Device]) -> Runner:
     """Load the checkpoint that the settings name, as `load`."""
-    if settings.cpu_threads:
-        torch.set_num_threads(settings.cpu_threads)
+    limit_threads(settings)
     return load(Path(settings.model).name, settings.model_dir or find_model(settings), settings, devices)
 
 

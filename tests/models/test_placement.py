@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from f5_worker.errors import HostUnfit, SettingsInvalid
-from f5_worker.models.placement import choose_devices
+from f5_worker.models import placement
+from f5_worker.models.placement import choose_devices, limit_threads
+from f5_worker.resources import ResourceLimits
 from f5_worker.settings import Settings
 
 
@@ -46,3 +48,17 @@ def test_a_gpu_that_is_not_there_is_a_fault_of_the_setting(
 ) -> None:
     with pytest.raises(SettingsInvalid, match=rf"F5_DEVICE=cuda:7 is not there: torch sees {seen}$"):
         devices("cuda:7", n_gpus, monkeypatch)
+
+
+@pytest.mark.parametrize(("cores", "setting", "threads"), [(0.5, 0, 1), (64.0, 0, 2), (0.5, 3, 3)])
+def test_torch_uses_no_more_threads_than_there_are_cores(
+    cores: float, setting: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "limits", lambda: ResourceLimits(None, None, 1, cores))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        limit_threads(Settings(cpu_threads=setting))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

@@ -56,6 +56,7 @@ from f5_worker.models.placement import (
     device_bytes,
     devices_at_start,
     fastest_precision,
+    limit_threads,
     name_device,
     name_precision,
     on_device,
@@ -270,8 +271,7 @@ def load_runner(settings: Settings) -> F5Runner:
         ModelUnavailable: files are missing or do not belong together.
         HostUnfit, SettingsInvalid: this machine does not have the device.
     """
-    if settings.cpu_threads:
-        torch.set_num_threads(settings.cpu_threads)
+    limit_threads(settings)
     directory = settings.model_dir or find_model(settings)
     return load_checkpoint(Path(settings.model).name, directory, settings, devices_at_start(settings)[0])
 

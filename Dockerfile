@@ -45,7 +45,7 @@ RUN python3 -m venv /tmp/compiler \
 # The flash-attn wheel that fits the base's Python, torch, CUDA and C++ ABI, if there is one (auto); or URL#sha256=SUM; or
 # wheels/NAME, a file; or none. It is run at the first start on a GPU: a build has none.
 ARG FLASH_ATTN_WHEEL=auto
-COPY f5_worker/__init__.py f5_worker/process.py f5_worker/
+COPY f5_worker/__init__.py f5_worker/process.py f5_worker/resources.py f5_worker/
 COPY f5_worker/storage/__init__.py f5_worker/storage/files.py f5_worker/storage/staging.py f5_worker/storage/
 COPY f5_worker/boot/__init__.py f5_worker/boot/bake_flash_attn.py f5_worker/boot/
 COPY f5_worker/boot/probe/ f5_worker/boot/probe/

@@ -272,7 +272,10 @@ def test_interrupted_it_goes_on_where_it_was(endpoint: Endpoint, book: Path) -> 
     """As a program of its own: Ctrl-C while jobs are in progress, then the same command."""
     endpoint.may_finish = 2
     program = [sys.executable, "scripts/book.py", str(book), "--endpoint", "ep", "--voice", "ann", "--jobs", "2"]
-    process = subprocess.Popen(program, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # What a shell starts in the background, and all that this starts, ignores Ctrl-C.
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", *program], cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     work = book.with_name("book.m4b.work")
     deadline = time.monotonic() + 60
     while (len(list(work.glob("*.json"))) < 2 or len(endpoint.spoken) < 4) and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The time of boot, where that of a start goes, and what a flash-attn in the image adds to a cold start.
+"""The time of boot, the phases of a start, and what a flash-attn in the image adds to a cold start.
 
     python bench/boot.py                           boot beyond `import torch`; writes bench/results/boot.json
     python bench/boot.py --start                   each phase of a start, with what is done while torch is imported and
@@ -150,7 +150,7 @@ def start(case: Case, home: Path, site: Path) -> dict[str, Any]:
 
 
 def measure_start() -> dict[str, Any]:
-    """Return the seconds of a start and the ms of its phases; what is done while torch is imported, and is not."""
+    """Return the seconds of a start and the ms of its phases, with reading ahead and without."""
     with tempfile.TemporaryDirectory(prefix="f5-boot-") as directory:
         home = Path(directory)
         subprocess.run([sys.executable, ROOT / "bench" / "random_checkpoint.py", home / "model"], check=True)

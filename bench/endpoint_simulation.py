@@ -48,7 +48,8 @@ class Setting:
 
     Attributes:
         concurrency: F5_CONCURRENCY.
-        modify: its successor, of it, the jobs that a worker has done and the seconds that its device took for them.
+        modify: returns the next concurrency of a worker from the present one, the jobs that it has done and the
+            seconds that its device took for them.
         value: of "queue delay" in seconds, of "request count" in jobs for a worker.
         active, most: workers that are always there, and of all.
         idle_s: the idle timeout.

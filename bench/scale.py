@@ -251,7 +251,7 @@ def worker_alone(device: Device, platform: Platform) -> list[dict[str, Any]]:
 
 
 def follow_device(concurrency: int, n_done: int, busy_s: float) -> int:
-    """Return as many jobs as the device has HELD_S of work with, or what there is while that is not twice or half."""
+    """Return how many jobs keep the device busy for HELD_S; the present number unless that is twice or half of it."""
     if n_done < FOLLOWED_JOBS:
         return concurrency
     wanted = min(MAX_FOLLOWED, max(MIN_FOLLOWED, round(HELD_S * n_done / busy_s)))

@@ -1,4 +1,4 @@
-"""What RunPod's API and the HTTP server answer, for clients of any kind: whether to ask again, and what for."""
+"""Answers of RunPod's API and of the HTTP server, as clients of both kinds read them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def message_of(answer: Any) -> str:
     return str(error.get("message", "") if isinstance(error, dict) else error or "")
 
 
-def seconds_of(retry_after: str | None) -> float:
-    """Return the seconds that a Retry-After header asks to wait; 0 for none, or a date."""
+def seconds_of(retry_after: str | None, most_s: float) -> float:
+    """Return the seconds that a Retry-After header asks to wait, at most `most_s`; 0 for none, or a date."""
     value = retry_after or ""
-    return float(value) if value.isascii() and value.isdigit() else 0.0
+    return min(most_s, float(value)) if value.isascii() and value.isdigit() else 0.0
 
 
 def merge_items(items: list[Any]) -> dict[str, Any] | None:

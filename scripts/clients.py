@@ -45,7 +45,7 @@ class ClientError(Exception):
 
 
 class NoAnswerError(ClientError):
-    """A request that got no answer, or one that says to try again. `wait_s`: when."""
+    """A request that got no answer, or one that says to try again. `wait_s`: the seconds to wait before that."""
 
     def __init__(self, message: str, wait_s: float = 0.0) -> None:
         super().__init__(message)
@@ -253,7 +253,7 @@ def patiently(ask: Callable[[], T], show: Show = lambda text: None) -> T:
 
 @contextmanager
 def fetchable(job_id: str) -> Iterator[None]:
-    """Add to what ends the work on a job's result how to fetch it later."""
+    """Add to the error that ends the block how to fetch the job's result later."""
     hint = f"--job {job_id} fetches the job's result"
     try:
         yield
@@ -295,4 +295,4 @@ def _never_connected(error: requests.RequestException) -> bool:
 
 
 def _wait_s(response: requests.Response) -> float:
-    return min(MAX_WAIT_S, seconds_of(response.headers.get("Retry-After")))
+    return seconds_of(response.headers.get("Retry-After"), MAX_WAIT_S)

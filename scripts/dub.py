@@ -159,7 +159,7 @@ def client_for(arguments: argparse.Namespace) -> Client:
 
 @dataclass(frozen=True)
 class Track:
-    """What a job delivered: the file of its sound, and in a JSON file beside it all else that it said."""
+    """Sound that a job delivered, in a file, and the rest of its output, the report, in a JSON file beside that."""
 
     path: Path
     report: dict[str, Any]
@@ -203,7 +203,7 @@ class Track:
 
 
 def report_of(track: Path) -> Path:
-    """Return the path of what a job said of a track."""
+    """Return the path of a track's report."""
     return track.with_suffix(".json")
 
 

@@ -47,7 +47,7 @@ class VoiceInfo:
         size_bytes, modified_at: of the clip.
         has_transcript: whether one came with it; else the recogniser wrote it, or will.
         is_private: whether it is of the caller alone, who may then see all of `metadata`.
-        version: another one once the voice was replaced, the same on all workers; None in lists.
+        version: changes when the voice is replaced, and is the same on all workers; None in lists.
         metadata: consent, defaults, report and more; None in lists, and for voices that were not added by `add`.
         audio: the clip's bytes, if they were asked for.
     """
@@ -118,7 +118,7 @@ def listed_info(name: str, files: VoiceFiles, store: VersionedVoiceStore) -> Voi
 
 
 def _digest(clip: bytes, transcript: bytes | None) -> str:
-    """Return a version of a voice that has none, of as many digits."""
+    """Return the version of a voice that was not added: a hash of its files, as long as a record's version."""
     files = hashlib.sha256(clip).digest() + hashlib.sha256(transcript or b"").digest()
     return hashlib.sha256(files).hexdigest()[:12]
 

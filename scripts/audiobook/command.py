@@ -144,7 +144,7 @@ class Run:
         return len({spoken.voices for job in jobs if (spoken := self._find(job))}) > 1
 
     def _check_voices(self, jobs: list[SpeechJob], spoken: list[SpeechJob]) -> None:
-        """Raise BookError if a voice was replaced while these were spoken: which of them by which is not known."""
+        """Raise BookError if a voice was replaced meanwhile: it is not known which recording spoke which piece."""
         if asyncio.run(self._describe_voices(jobs)) != self._store.voices:
             for job in spoken:
                 self._store.remove(job.key)

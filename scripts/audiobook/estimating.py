@@ -62,7 +62,7 @@ async def describe_voices(worker: Worker, jobs: Sequence[SpeechJob]) -> str:
 
 
 def _version_of(voice: Json) -> object:
-    """Return what of a voice changes once it was replaced; workers of before `version` tell less."""
+    """Return what changes when a voice is replaced; older workers, without `version`, tell less."""
     return voice.get("version") or [voice["bytes"], voice.get("created_at", "")]
 
 

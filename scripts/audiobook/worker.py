@@ -154,7 +154,7 @@ class _Http:
                     raise LostRunError("the queue does not know the job any more")
                 if response.ok or response.status in TRANSIENT_STATUSES:
                     text = f"{self._base} answered {response.status} {message}".rstrip()
-                    raise TransientError(text, min(MAX_WAIT_S, seconds_of(response.headers.get("Retry-After"))))
+                    raise TransientError(text, seconds_of(response.headers.get("Retry-After"), MAX_WAIT_S))
                 hint = f"; {NOT_FOUND}" if response.status == 404 else ""
                 raise JobFailedError(message or f"{self._base}{path} answered {response.status}{hint}")
 

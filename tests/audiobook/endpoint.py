@@ -136,7 +136,7 @@ class Endpoint:
         return web.json_response({"id": self._add((await request.json())["input"]), "status": "IN_QUEUE"})
 
     async def _run_sync(self, request: web.Request) -> web.Response:
-        """As the SDK's local API does."""
+        """Answer as the SDK's local API does."""
         self.jobs.append((await request.json())["input"])
         return web.json_response({"id": "test-0", "status": "COMPLETED", "output": self.work(self.jobs[-1])})
 

@@ -126,7 +126,7 @@ class ContextEncoder:
     """One file out of the audio of a text's parts, which comes as `pcm_s16le` at 24 kHz.
 
     Files one after the other would not do: players stop at the header of the second, and each has its own delay.
-    All methods may wait for an encoder's process, each for what another thread does with the file.
+    All methods block: on the encoder's process, and on one another where several threads call them.
     """
 
     def __init__(self, encoders: EncoderPool, output: OutputFormat) -> None:

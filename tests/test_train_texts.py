@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import random
 from pathlib import Path
 
 import pytest
 
-from scripts.train_tiny import grammar, prose, texts
+from scripts.train_tiny import french, grammar, prose, texts
 
 
 def test_sentences_for_measuring_are_kept_out_of_the_training_texts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +64,49 @@ def test_a_sentence_that_shares_six_words_with_an_excluded_one_is_left_out(tmp_p
     book.write_text("She read the old letter by the fire. The dog slept on the warm stones of the yard.")
     excluded = prose.shingles(["and the dog slept on the warm sand"])
     assert prose.read_books([book], excluded) == ["She read the old letter by the fire."]
+
+
+LEXIQUE = """\
+1_ortho 4_cgram 5_genre 6_nombre 9_freqfilms2 10_freqlivres 11_infover
+ville NOM f s 200 200
+arbre NOM m s 50 60
+forêt NOM f s 50 60
+hanap NOM m s 5 5
+rarissime ADJ  s 0,1 0,2
+vert ADJ m s 30 30
+verte ADJ f s 20 20
+manger VER   100 90 inf;
+mange VER   50 40 ind:pre:3s;
+vendu VER m s 30 20 par:pas;
+"""
+
+
+@pytest.fixture
+def french_words(tmp_path: Path) -> french.Words:
+    path = tmp_path / "lexique.txt"
+    path.write_text(LEXIQUE.replace(" ", "\t"), encoding="latin-1")
+    return french.Words(path)
+
+
+def test_french_noun_phrases_agree(french_words: french.Words) -> None:
+    rng = random.Random(1)
+    made = {french_words.noun_phrase(rng) for _ in range(300)}
+    assert {"l'arbre", "cet arbre vert", "la ville verte", "une forêt"} <= made
+    assert not any(wrong in phrase for phrase in made for wrong in ("le arbre", "vert forêt", "hanap", "rarissime"))
+
+
+def test_french_texts_are_in_its_characters_and_none_is_kept_for_measuring(
+    french_words: french.Words, tmp_path: Path
+) -> None:
+    kept_out = (french.HELD_OUT / "sentences.txt").read_text().splitlines()
+    assert len(kept_out) == 60
+    definitions = [*kept_out, "Réunion de personnes qui s’amusent.", "Symbole d’une unité.", "Née en 1805 à Paris."]
+    path = tmp_path / "glosses.txt.gz"
+    path.write_bytes(gzip.compress(f"mot\t{' | '.join(definitions)}\n".encode()))
+    glosses = french.gloss_sentences(path)
+    assert "Réunion de personnes qui s'amusent." in glosses
+    assert not any(text.startswith(("Symbole", "Née")) for text in glosses)
+    made = list(french.training_texts(glosses, french_words, 600, seed=1))
+    assert not {french._key(text) for text in made} & {french._key(text) for text in kept_out}
+    assert not set("".join(made)) - set(prose.FRENCH)
+    assert any(" ?" in text for text in made)

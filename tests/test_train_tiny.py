@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from f5_worker.models.upstream.reference import UpstreamSampler
-from scripts.train_tiny.model import Arch, TinyDiT, even_upsampling, grouped_conv, plain_conv
+from scripts.train_tiny.model import (
+    Arch,
+    TinyDiT,
+    even_upsampling,
+    grouped_conv,
+    plain_conv,
+    with_further_characters,
+)
+from scripts.train_tiny.prose import FRENCH, VOCAB
+from scripts.train_tiny.synth import voice_styles
 
 pytestmark = pytest.mark.model
 
@@ -31,3 +43,19 @@ def test_the_training_model_equals_upstreams(conv: object, drop: bool) -> None:
         text = ours.encode_text(padded, lengths, torch.tensor([drop]), n)
         mine, _ = ours(x, known, text, even_upsampling(torch.arange(FRAMES), lengths, FRAMES), time)
     assert float((mine - theirs).norm() / theirs.norm()) < 1e-5
+
+
+def test_a_further_character_starts_as_its_letter_without_accent() -> None:
+    english = torch.arange(1 + len(VOCAB)).float()[:, None]
+    french = with_further_characters(english, FRENCH)
+    assert torch.equal(french[: len(english)], english)
+    assert len(french) == 1 + len(FRENCH)
+    assert [int(french[1 + FRENCH.index(char)]) for char in "éÇœ"] == [1 + VOCAB.index("e"), 1 + VOCAB.index("C"), 0]
+
+
+def test_a_voice_named_with_a_plus_is_the_mean_of_two(tmp_path: Path) -> None:
+    low, high = np.zeros((2, 4), np.float16), np.ones((2, 4), np.float16)
+    np.savez(tmp_path / "styles.npz", low=low, high=high)
+    styles = voice_styles(tmp_path / "styles.npz", ["high", "low+high"])
+    assert set(styles) == {"high", "low+high"}
+    assert np.array_equal(styles["low+high"], np.full((2, 4), 0.5, np.float32))

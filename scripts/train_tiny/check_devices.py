@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--styles", type=Path, required=True)
     args = parser.parse_args()
-    style = voice_styles(args.styles)["af_bella"][len(TOKENS) - 2][None]
+    style = voice_styles(args.styles, ["af_bella"])["af_bella"][len(TOKENS) - 2][None]
     cpu, gpu = (loudness(args.model, style, d) for d in ("cpu", "cuda" if torch.cuda.is_available() else "cpu"))
     same = len(cpu) == len(gpu) and float(np.corrcoef(cpu, gpu)[0, 1])
     print(f"{len(cpu)} and {len(gpu)} frames, correlation {same}, level {cpu.mean():.4f} and {gpu.mean():.4f}")

@@ -15,14 +15,15 @@ import torch
 import torchaudio
 from torch import Tensor
 
+from scripts.train_tiny.prose import FRENCH
 from scripts.train_tiny.synth import TimedUtterance, load
-from scripts.train_tiny.texts import VOCAB
 
 HOP, RATE_HZ, FLOOR = 256, 24_000, -11.512925
-JOE_FACTORS = (0.78, 0.84, 0.90, 0.95, 1.0, 1.06, 1.12, 1.19, 1.27)
+MAIN_VOICES = ("joe", "ff_siwis")  # the one with the most speech, of each language
+MAIN_FACTORS = (0.78, 0.84, 0.90, 0.95, 1.0, 1.06, 1.12, 1.19, 1.27)
 EXTRA_FACTORS = (0.91, 1.0, 1.1)
-JOE_PACES, EXTRA_PACES = (0.85, 1.0, 1.2, 1.45), (1.0,)  # borders between the pools of one speaker
-JOE_SHARE = 0.4  # of the items
+MAIN_PACES, EXTRA_PACES = (0.85, 1.0, 1.2, 1.45), (1.0,)  # borders between the pools of one speaker
+MAIN_SHARE = 0.5  # of the items
 MAX_FRAMES = 1200
 CHUNK = 300  # utterances transformed at a time
 
@@ -61,7 +62,7 @@ def build(spoken: list[TimedUtterance], device: torch.device) -> Corpus:
     builder = _Builder(device)
     for voice in sorted({s.voice for s in spoken}):
         own = [s for s in spoken if s.voice == voice]
-        for factor in JOE_FACTORS if voice == "joe" else EXTRA_FACTORS:
+        for factor in MAIN_FACTORS if voice in MAIN_VOICES else EXTRA_FACTORS:
             for first in range(0, len(own), CHUNK):
                 builder.add(own[first : first + CHUNK], f"{voice}-{factor}", factor)
     return builder.finish()
@@ -104,14 +105,14 @@ class _Builder:
             first = int(np.ceil(start / rate * RATE_HZ / HOP))
             count = int((start + len(s.wav)) / rate * RATE_HZ / HOP) - first
             if 12 <= count <= MAX_FRAMES and len(s.text) * 3 < count:
-                pace = int(np.searchsorted(JOE_PACES if s.voice == "joe" else EXTRA_PACES, s.slowness))
+                pace = int(np.searchsorted(MAIN_PACES if s.voice in MAIN_VOICES else EXTRA_PACES, s.slowness))
                 self.rows.append((speaker, pace, self.frames + first, count, self._text(s.text), len(s.text)))
         self.frames += len(mel)
 
     def _text(self, text: str) -> int:
         if text not in self.text_at:
             self.text_at[text] = len(self.tokens)
-            self.tokens += [VOCAB.index(char) for char in text]
+            self.tokens += [FRENCH.index(char) for char in text]
         return self.text_at[text]
 
     def _at(self, group: list[TimedUtterance], starts: np.ndarray, seconds: np.ndarray, name: str) -> Tensor:
@@ -145,8 +146,8 @@ class _Builder:
         sizes = counts.sum(1)
         start = sizes.cumsum(0) - sizes
         near = [[number.get((s, p + d), number[s, p]) for d in (-1, 1)] for s, p in pools]
-        joe = torch.tensor([s.startswith("joe") for s, _ in pools])
-        share = torch.where(joe, JOE_SHARE / joe.sum().clamp_min(1), (1 - JOE_SHARE) / (~joe).sum().clamp_min(1))
+        main = torch.tensor([s.rpartition("-")[0] in MAIN_VOICES for s, _ in pools])
+        share = torch.where(main, MAIN_SHARE / main.sum().clamp_min(1), (1 - MAIN_SHARE) / (~main).sum().clamp_min(1))
         mel, char, phone = (torch.cat(part) for part in (self.mel, self.char, self.phone))
         self.mel.clear()
         return Corpus(

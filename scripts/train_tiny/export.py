@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from scripts.train_tiny.model import Arch
-from scripts.train_tiny.texts import VOCAB
+from scripts.train_tiny.prose import VOCABS
 
 PREFIX = "ema_model.transformer."
 PART_BYTES = 15_000_000
@@ -52,7 +52,7 @@ def load_parts(pattern: str) -> dict[str, Tensor]:
     return found
 
 
-def export(weights: dict[str, Tensor], vocoder: Path, out: Path) -> None:
+def export(weights: dict[str, Tensor], vocoder: Path, out: Path, language: str = "en-us") -> None:
     """Write the model's files without the heads that only training uses."""
     out.mkdir(parents=True, exist_ok=True)
     model = {PREFIX + k.removeprefix("dit."): v.half().clone() for k, v in weights.items() if k.startswith("dit.")}
@@ -62,7 +62,7 @@ def export(weights: dict[str, Tensor], vocoder: Path, out: Path) -> None:
     (out / "arch.json").write_text(json.dumps(Arch().as_dict()) + "\n")
     traits = {"lower_capitals": True, "spell_letters": True, "one_sentence": True}  # what texts.py has none of
     (out / "text.json").write_text(json.dumps(traits) + "\n")
-    (out / "vocab.txt").write_text("".join(f"{char}\n" for char in VOCAB))
+    (out / "vocab.txt").write_text("".join(f"{char}\n" for char in VOCABS[language]))
     if vocoder.resolve() != (out / "vocoder.safetensors").resolve():
         shutil.copyfile(vocoder, out / "vocoder.safetensors")
 
@@ -72,9 +72,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, help="pattern of the parts")
     parser.add_argument("--vocoder", type=Path, required=True)
+    parser.add_argument("--language", choices=list(VOCABS), default="en-us")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    export(load_parts(args.weights), args.vocoder, args.out)
+    export(load_parts(args.weights), args.vocoder, args.out, args.language)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ b batch, n frames, nt text tokens, d model width.
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import asdict, dataclass
 
 import torch
@@ -212,6 +213,14 @@ def even_upsampling(frames: Tensor, lengths: Tensor, n: int) -> Tensor:
     short_frames = each * (lengths[:, None] - rest)
     late = (lengths[:, None] - rest) + torch.div(frames - short_frames, each + 1, rounding_mode="floor")
     return torch.where(frames < short_frames, torch.div(frames, each, rounding_mode="floor"), late)
+
+
+def with_further_characters(embedding: Tensor, vocab: str) -> Tensor:
+    """Return a text embedding with a row for every character: one that it lacks is as its letter without accent."""
+    known = vocab[: len(embedding) - 1]  # the first row is the filler
+    letters = [unicodedata.normalize("NFD", char)[0] for char in vocab[len(known) :]]
+    rows = [0 if letter not in known else 1 + known.index(letter) for letter in letters]
+    return torch.cat((embedding, embedding[rows]))
 
 
 def _sinusoid(time: Tensor) -> Tensor:

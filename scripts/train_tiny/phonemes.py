@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from scripts.train_tiny.texts import VOCAB
+from scripts.train_tiny.prose import VOCABS
 
 MARKS = ".,;:!?"
+QUOTES = '"()«»'
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,20 @@ class Item:
 class Phonemizer:
     """espeak-ng through piper-tts."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = "en-us") -> None:
         from piper.phonemize_espeak import EspeakPhonemizer
 
-        self._espeak = EspeakPhonemizer()
+        self._espeak, self.language = EspeakPhonemizer(), language
         self.word = lru_cache(200_000)(self._word)
 
     def sentences(self, text: str) -> list[str]:
         """Return the phonemes of a text, a space between its sentences."""
-        parts = self._espeak.phonemize("en-us", text)
-        return [phoneme for index, part in enumerate(parts) for phoneme in ([" "] if index else []) + part]
+        parts = self._espeak.phonemize(self.language, text)
+        spoken = [phoneme for index, part in enumerate(parts) for phoneme in ([" "] if index else []) + part]
+        return [phoneme for phoneme in spoken if phoneme != "-"]  # espeak's mark of a liaison, which no model knows
 
     def _word(self, word: str) -> int:
-        parts = self._espeak.phonemize("en-us", word)
+        parts = self._espeak.phonemize(self.language, word)
         return max(1, sum(mark not in MARKS + " ˈˌ" for part in parts for mark in part))
 
     def item(self, text: str) -> Item | None:
@@ -81,7 +83,7 @@ def _spans(text: str) -> list[tuple[int, int]]:
     """Return (start, end) of every run of characters between spaces and marks."""
     spans, start = [], None
     for index, char in enumerate(text + " "):
-        if char in MARKS + ' "()':
+        if char in MARKS + QUOTES + " ":
             if start is not None:
                 spans.append((start, index))
             start = None
@@ -142,12 +144,12 @@ def piper_ids(phonemes: list[str], id_map: dict[str, list[int]]) -> list[int] | 
     return [*ids, id_map["$"][0]]
 
 
-def prepare(texts: list[str], id_map: dict[str, list[int]]) -> list[dict[str, Any]]:
+def prepare(texts: list[str], id_map: dict[str, list[int]], language: str = "en-us") -> list[dict[str, Any]]:
     """Return a record with all that the synthesis needs for each text; positions in tenths of a phoneme."""
-    phonemizer = Phonemizer()
+    phonemizer = Phonemizer(language)
     records = []
     for text in texts:
-        if set(text) - set(VOCAB):
+        if set(text) - set(VOCABS[language]):
             continue
         item = phonemizer.item(text)
         if item and piper_ids(item.phonemes, id_map):
@@ -175,10 +177,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--voice", type=Path, required=True, help="the Piper voice's .onnx.json")
+    parser.add_argument("--language", choices=list(VOCABS), default="en-us")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     id_map = json.loads(args.voice.read_text())["phoneme_id_map"]
-    records = prepare(args.texts.read_text().splitlines(), id_map)
+    records = prepare(args.texts.read_text().splitlines(), id_map, args.language)
     save_items(records, args.out)
     print(f"{len(records)} items")
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 VOCAB = " " + string.ascii_letters + string.digits + ",.;:!?'-\"()"
+FRENCH = VOCAB + "àâäæçèéêëîïôöùûüÿœÀÂÄÆÇÈÉÊËÎÏÔÖÙÛÜŒ«»"  # appended, so that every token keeps its number
+VOCABS = {"en-us": VOCAB, "fr": FRENCH}  # by espeak's name of the language
 SHARED_WORDS = 6
 _END = re.compile(r"(?<=[.?!])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bDr\.)(?<!\bSt\.)(?<!\bMiss\.)\"?\s+(?=[\"'A-Z])")
 _PLAIN_NAMES = (("Mr.", "Mister"), ("Mrs.", "Missus"), ("Dr.", "Doctor"), ("St.", "Saint"))

@@ -1,7 +1,9 @@
-"""Speak with a trained checkpoint, as upstream's `CFM.sample` does for one item: mels of the targets.
+"""Speak with a trained checkpoint, as upstream's `CFM.sample` does for one item; the voices in turn.
 
-    python -m scripts.train_tiny.sample --weights 'out/ema.*.safetensors' --voices voices/ --texts sentences.txt \
-        --nfe 32 --out mels.npz [--part 0/8]
+    python -m scripts.train_tiny.sample --weights 'out/ema.*.safetensors' --vocoder vocoder.safetensors \
+        --voices voices/ --texts held_out/*.txt --nfe 16 --out spoken/ [--part 0/8]
+
+Writes spoken/<file of the text>-<line>-<voice>.ogg: Opus, a tenth of the size.
 """
 
 from __future__ import annotations
@@ -9,16 +11,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
+import soundfile
 import torch
 import torchaudio
+from safetensors.torch import load_file
 from torch import Tensor
 
+from f5_worker.models.f5.vocoder import Vocos
 from scripts.train_tiny import model as model_module
 from scripts.train_tiny.corpus import FLOOR, RATE_HZ, log_mel
 from scripts.train_tiny.export import PREFIX, load_parts
 from scripts.train_tiny.model import Arch, TinyDiT, even_upsampling
-from scripts.train_tiny.texts import VOCAB
+from scripts.train_tiny.prose import FRENCH
 
 EPSS = {
     7: [0, 2, 4, 6, 8, 16, 24, 32],
@@ -33,21 +37,18 @@ def load_model(pattern: str, device: torch.device) -> TinyDiT:
     model_module.RESIDUAL.clear()  # inference in float32 throughout
     weights = {k.removeprefix(PREFIX).removeprefix("dit."): v.float() for k, v in load_parts(pattern).items()}
     depth, layers = (len({k.split(".")[i] for k in weights if k.startswith(p)}) for p, i in _COUNTED)
-    dit = TinyDiT(Arch(depth=depth, conv_layers=layers), len(VOCAB))
+    characters = len(weights["text_embed.text_embed.weight"]) - 1
+    dit = TinyDiT(Arch(depth=depth, conv_layers=layers), characters)
     missing, _ = dit.load_state_dict({k: v for k, v in weights.items() if not k.startswith("heads.")}, strict=False)
     if missing:
         raise ValueError(f"weights lack {missing}")
     return dit.to(device).eval()
 
 
-def load_reference(wav: Path, device: torch.device) -> Tensor:
+def load_reference(clip: Path, device: torch.device) -> Tensor:
     """Return the log mel [n 100] of a clip, raised to upstream's RMS of 0.1 if quieter."""
-    import wave
-
-    with wave.open(str(wav)) as file:
-        rate = file.getframerate()
-        samples = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, file.getnchannels())
-    audio = torch.from_numpy(samples.mean(1) / 32768).float()
+    samples, rate = soundfile.read(clip, dtype="float32", always_2d=True)
+    audio = torch.from_numpy(samples.mean(1))
     rms = audio.square().mean().sqrt()
     audio = audio * max(1.0, 0.1 / float(rms))
     if rate != RATE_HZ:
@@ -66,7 +67,8 @@ def total_frames(reference: Tensor, reference_text: str, text: str) -> int:
 def speak(dit: TinyDiT, reference: Tensor, reference_text: str, text: str, nfe: int, seed: int) -> Tensor:
     """Return the mel [n 100] of the target alone."""
     reference_text = reference_text.strip() + " "
-    tokens = [VOCAB.index(char) for char in reference_text + text if char in VOCAB]
+    known = FRENCH[: dit.text_embed.text_embed.num_embeddings - 1]
+    tokens = [known.index(char) for char in reference_text + text if char in known]
     n = max(total_frames(reference, reference_text, text), len(tokens) + 1, len(reference) + 1)
     device = reference.device
     x = torch.randn(n, 100, generator=torch.Generator().manual_seed(seed)).to(device)
@@ -91,27 +93,32 @@ def _steps(nfe: int) -> list[tuple[float, float]]:
 
 
 def main() -> None:
-    """Speak the texts and write their mels."""
+    """Speak the texts and write them as audio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True)
-    parser.add_argument("--voices", type=Path, required=True)
-    parser.add_argument("--texts", type=Path, required=True)
-    parser.add_argument("--nfe", type=int, default=32)
+    parser.add_argument("--vocoder", type=Path, required=True)
+    parser.add_argument("--voices", type=Path, required=True, help="folder of clips, each with its transcript")
+    parser.add_argument("--texts", type=Path, nargs="+", required=True)
+    parser.add_argument("--nfe", type=int, default=16)
     parser.add_argument("--part", default="0/1", help="i/k: every k-th text, from the i-th")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dit = load_model(args.weights, device)
-    voices = sorted(args.voices.glob("*.wav"))
-    texts = [line for line in args.texts.read_text().splitlines() if line]
+    vocoder = Vocos.from_weights(load_file(args.vocoder)).to(device)
+    clips = sorted(path for path in args.voices.iterdir() if path.suffix != ".txt")
+    voices = {clip.stem: (load_reference(clip, device), clip.with_suffix(".txt").read_text().strip()) for clip in clips}
+    names = list(voices)
+    jobs = [(path.stem, i, line) for path in args.texts for i, line in enumerate(path.read_text().splitlines())]
     part, parts = map(int, args.part.split("/"))
-    mels = {}
-    for index in range(part, len(texts), parts):
-        wav = voices[index % len(voices)]
-        reference = load_reference(wav, device)
-        mel = speak(dit, reference, wav.with_suffix(".txt").read_text(), texts[index], args.nfe, seed=index)
-        mels[f"{index:03d}-{wav.stem}"] = mel.cpu().half().numpy()
-    np.savez(args.out, **mels)
+    for stem, index, text in jobs[part::parts]:
+        name = names[index % len(names)]
+        mel = speak(dit, *voices[name], text, args.nfe, seed=index)
+        with torch.inference_mode():
+            (audio,) = vocoder([mel])
+        wav = audio.clamp(-1, 1).cpu().numpy()
+        soundfile.write(args.out / f"{stem}-{index:03d}-{name}.ogg", wav, RATE_HZ, format="OGG", subtype="OPUS")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ curriculum is made. Piper runs on the CPU's cores, Kokoro on the GPU. Stops at a
     python -m scripts.train_tiny.synth piper  --model joe.onnx    --config joe.json --items items.jsonl.xz \
         --out shards/ --seconds 80
     python -m scripts.train_tiny.synth kokoro --model kokoro.onnx --config joe.json --items items.jsonl.xz \
-        --out extra/ --styles styles.npz --vocab vocab.json --seconds 200 --workers 6
+        --out extra/ --styles styles.npz --vocab vocab.json --voices af_bella am_adam+af_kore --seconds 200 --workers 6
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,8 +25,6 @@ import numpy as np
 
 from scripts.train_tiny.phonemes import load_items
 
-MIXED_VOICES = 20  # further speakers, each half of two others
-_WHISPERED = "af_nicole"
 EDGE_S = 0.03  # silence kept around the speech
 
 
@@ -90,23 +89,25 @@ class Piper:
 class Kokoro:
     """Kokoro-82M: 24,000 Hz, durations in frames of 600 samples; one style vector for each length of text."""
 
-    def __init__(self, model: Path, styles: Path, vocab: Path) -> None:
+    def __init__(self, model: Path, styles: Path, vocab: Path, voices: Sequence[str], worker: int = 0) -> None:
         import torch
 
         from scripts.train_tiny.onnx_torch import OnnxGraph
 
         torch.set_num_threads(1)
         torch.set_float32_matmul_precision("high")
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if gpus := torch.cuda.device_count():
+            torch.cuda.set_device(worker % gpus)
+        self.device = torch.device("cuda" if gpus else "cpu")
         self.graph = OnnxGraph(model, ["audio", "/encoder/Clip_output_0"], self.device)
         self.vocab: dict[str, int] = json.loads(vocab.read_text())["vocab"]
-        self.styles = voice_styles(styles)
+        self.styles, self.voices = voice_styles(styles, voices), list(voices)
 
     def speak(self, item: dict[str, Any], rng: np.random.Generator) -> TimedUtterance | None:
-        """Speak an item in a random voice at a random pace; see SpeechSynthesizer."""
+        """Speak an item in a random voice (as often as it is named) at a random pace; see SpeechSynthesizer."""
         import torch
 
-        voice = str(rng.choice(sorted(self.styles)))
+        voice = str(rng.choice(self.voices))
         tokens = [0, *(self.vocab.get(phoneme, -1) for phoneme in item["phonemes"]), 0]
         if min(tokens) < 0 or len(tokens) - 2 >= len(self.styles[voice]):
             return None
@@ -122,15 +123,12 @@ class Kokoro:
         return trim(item, wav, 24_000, starts, phones, voice, slowness)
 
 
-def voice_styles(path: Path) -> dict[str, np.ndarray]:
-    """Return the style vectors of each voice, a row for each length of text: those of a file, and mixtures of two."""
+def voice_styles(path: Path, voices: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the style vectors of each voice, a row for each length of text; `a+b` is the mean of two voices."""
     with np.load(path) as data:
-        styles = {name: data[name].astype(np.float32) for name in data.files if name != _WHISPERED}
-    rng, names = np.random.default_rng(1), sorted(styles)
-    for index in range(MIXED_VOICES):
-        first, second = rng.choice(names, 2, replace=False)
-        styles[f"mixed{index:02d}"] = (styles[first] + styles[second]) / 2
-    return styles
+        return {
+            voice: np.mean([data[part].astype(np.float32) for part in voice.split("+")], axis=0) for voice in voices
+        }
 
 
 def trim(
@@ -192,7 +190,9 @@ def load(path: Path) -> list[TimedUtterance]:
 
 def _work(args: argparse.Namespace, items: list[dict[str, Any]], worker: int, until: float) -> None:
     synthesizer: SpeechSynthesizer = (
-        Piper(args.model) if args.engine == "piper" else Kokoro(args.model, args.styles, args.vocab)
+        Piper(args.model)
+        if args.engine == "piper"
+        else Kokoro(args.model, args.styles, args.vocab, args.voices, worker)
     )
     began, spoken_s = time.time(), 0.0
     rng = np.random.default_rng([args.seed, worker])
@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--styles", type=Path)
     parser.add_argument("--vocab", type=Path)
+    parser.add_argument("--voices", nargs="+", help="of the styles; a voice named twice speaks twice as often")
     parser.add_argument("--seconds", type=float, default=80)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shard", type=int, default=100)

@@ -25,20 +25,21 @@ from torch import Tensor, nn
 from scripts.train_tiny.batches import Batch, Composer, random_batch
 from scripts.train_tiny.corpus import build, load_spoken
 from scripts.train_tiny.export import save_parts
-from scripts.train_tiny.model import Arch, TinyDiT, grouped_conv, plain_conv
+from scripts.train_tiny.model import Arch, TinyDiT, grouped_conv, plain_conv, with_further_characters
 from scripts.train_tiny.optim import FlatOptimizer
-from scripts.train_tiny.texts import VOCAB
+from scripts.train_tiny.prose import VOCABS
 
 TAPS, PHONES = (3, 6), 256
-SHAPES = ((448, 0.25), (832, 0.45), (1408, 0.3))  # frames an item, share of the updates
+EMBEDDING = "dit.text_embed.text_embed.weight"
+SHAPES = ((448, 0.3), (832, 0.7))  # frames an item, share of the updates
 
 
 class Learner(nn.Module):
     """The model and, in training only, two heads that predict the phoneme of each frame, which speeds up alignment."""
 
-    def __init__(self, arch: Arch, conv, wrap) -> None:
+    def __init__(self, arch: Arch, characters: int, conv, wrap) -> None:
         super().__init__()
-        self.dit = TinyDiT(arch, len(VOCAB), conv=conv, wrap=wrap)
+        self.dit = TinyDiT(arch, characters, conv=conv, wrap=wrap)
         self.heads = nn.ModuleList(nn.Linear(arch.dim, PHONES) for _ in TAPS)
         for head in self.heads:  # at first they teach the model nothing
             nn.init.zeros_(head.weight)
@@ -99,13 +100,12 @@ class Trainer:
         wrap = (lambda f: torch.compile(f, dynamic=False)) if cuda else (lambda f: f)
         if cuda and args.conv == "grouped":
             conv = torch.compile(grouped_conv, dynamic=False)
-        self.learner = Learner(Arch(), conv, wrap).to(self.device)
+        self.learner = Learner(Arch(), len(VOCABS[args.language]), conv, wrap).to(self.device)
         if args.resume:
             self._resume(args.resume)
         self.optimizer = FlatOptimizer(self.learner)
         self.rng = torch.Generator(self.device).manual_seed(args.seed * 1000 + self.rank)
-        self.shares = SHAPES if not args.only else ((args.only, 1.0),)
-        self.shapes = [(max(2, args.frames // n), n, n // 3) for n, _ in self.shares]
+        self.shapes = [(max(2, args.frames // n), n, n // 3) for n, _ in SHAPES]
         self.inputs: list[dict[str, Tensor]] = [{} for _ in self.shapes]
         self.losses = torch.zeros(len(self.shapes), 2, device=self.device)
         self.aux = torch.tensor(args.aux, device=self.device)
@@ -121,6 +121,7 @@ class Trainer:
         for part in sorted(path.parent.glob(path.name)):
             found.update(load_file(part))
         found = {k.replace("ema_model.transformer.", "dit."): v for k, v in found.items()}
+        found[EMBEDDING] = with_further_characters(found[EMBEDDING], VOCABS[self.args.language])
         missing, unknown = self.learner.load_state_dict({k: v.float() for k, v in found.items()}, strict=False)
         self.print(f"resumed from {path}: missing {missing}, unknown {unknown}")
 
@@ -230,7 +231,7 @@ class Trainer:
         alpha = args.alpha_from + (1 - args.alpha_from) * slide
         warm = min(1.0, (step + 1) / args.warmup)
         cool = min(1.0, max(0.0, (1 - progress) / args.cooldown))
-        index = _shape_of(step, self.shares)
+        index = _shape_of(step)
         fill_inputs(self.composer.batch(*self.shapes[index], alpha), self.rng, self.inputs[index])
         if self.graphs:
             self.graphs[index].replay()
@@ -249,12 +250,13 @@ class Trainer:
         """Run updates until the schedule ends, with reports and snapshots."""
         args = self.args
         began = time.time()
+        seconds = args.until - began if args.until else args.seconds
         progress, step, marks = args.from_progress, 0, [m for m in args.snapshots if m > args.from_progress]
         while progress < 1.0:
             self.update(step, progress)
             step += 1
             if step % 20 == 0 or args.steps:
-                done = self._agreed(step / args.steps if args.steps else (time.time() - began) / args.seconds)
+                done = self._agreed(step / args.steps if args.steps else (time.time() - began) / seconds)
                 progress = args.from_progress + (1 - args.from_progress) * done
             if step % args.report == 0:
                 self.guard()
@@ -278,12 +280,9 @@ class Trainer:
         losses = self.losses.tolist()
         row = {"step": step, "progress": round(progress, 4), "seconds": round(seconds, 1)}
         o = self.optimizer
-        row |= {
-            "ms": round(1000 * seconds / step, 2),
-            "norm": round(float(o.usual_norm), 4),
-            "skipped": float(o.skipped),
-        }
-        for (n, _), (flow, name) in zip(self.shares, losses, strict=True):
+        row |= {"ms": round(1000 * seconds / step, 2), "norm": round(float(o.usual_norm), 4)}
+        row["skipped"] = float(o.skipped)
+        for (n, _), (flow, name) in zip(SHAPES, losses, strict=True):
             row |= {f"flow{n}": round(flow, 4), f"name{n}": round(name, 4)}
         self.log.append(row)
         self.print(json.dumps(row))
@@ -296,14 +295,14 @@ class Trainer:
             (self.args.out / "log.json").write_text(json.dumps(self.log))
 
 
-def _shape_of(step: int, shares: tuple[tuple[int, float], ...]) -> int:
+def _shape_of(step: int) -> int:
     """Return a shape in a fixed order with the wanted shares, the same on every rank."""
     point = (step * 0.6180339887) % 1.0
-    for index, (_, share) in enumerate(shares):
+    for index, (_, share) in enumerate(SHAPES):
         if point < share:
             return index
         point -= share
-    return len(shares) - 1
+    return len(SHAPES) - 1
 
 
 def main() -> None:
@@ -314,6 +313,8 @@ def main() -> None:
     parser.add_argument("--wait-for", type=Path, help="a file that exists once the speech is available")
     parser.add_argument("--resume", type=Path, help="weights to start from; a pattern takes several parts")
     parser.add_argument("--seconds", type=float, default=450)
+    parser.add_argument("--until", type=float, help="end at this time (epoch seconds) instead")
+    parser.add_argument("--language", choices=list(VOCABS), default="en-us")
     parser.add_argument("--bench", action="store_true", help="only time the captured graphs")
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--frames", type=int, default=20_480, help="frames an update and GPU")
@@ -331,7 +332,6 @@ def main() -> None:
     parser.add_argument("--from-progress", type=float, default=0.0, help="go on from here in the schedule")
     parser.add_argument("--report", type=int, default=500)
     parser.add_argument("--conv", choices=["plain", "grouped"], default="grouped")
-    parser.add_argument("--only", type=int, default=0, help="one shape alone, this many frames an item")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

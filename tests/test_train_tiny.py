@@ -26,14 +26,17 @@ VOCABULARY, FRAMES, TOKENS, PADDING = 74, 300, 41, 20
 
 
 @pytest.mark.parametrize("drop", [False, True])
+@pytest.mark.parametrize("qk_norm", ["rms_norm", None])
 @pytest.mark.parametrize("conv", [plain_conv, grouped_conv])
-def test_the_training_model_equals_upstreams(conv: object, drop: bool) -> None:
+def test_the_training_model_equals_upstreams(conv: object, qk_norm: str | None, drop: bool) -> None:
     torch.manual_seed(0)
-    upstream = UpstreamSampler(Arch(depth=2).as_dict(), None, VOCABULARY).cfm.transformer
+    arch = Arch(depth=2, qk_norm=qk_norm)
+    upstream = UpstreamSampler(arch.as_dict(), None, VOCABULARY).cfm.transformer
     for parameter in upstream.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.02)
-    ours = TinyDiT(Arch(depth=2), VOCABULARY, conv=conv)
-    ours.load_state_dict(upstream.state_dict(), strict=False)
+    ours = TinyDiT(arch, VOCABULARY, conv=conv)
+    missing, _ = ours.load_state_dict(upstream.state_dict(), strict=False)
+    assert not missing
     x, known = torch.randn(2, 1, FRAMES, 100)
     tokens, time, n = torch.randint(0, VOCABULARY, (1, TOKENS)), torch.tensor([0.3]), torch.tensor([FRAMES])
     lengths = torch.tensor([TOKENS])

@@ -30,6 +30,7 @@ class Arch:
     ff_mult: int = 2
     text_dim: int = 256
     conv_layers: int = 6
+    qk_norm: str | None = "rms_norm"
     text_mask_padding: bool = True
     text_embedding_average_upsampling: bool = True
     attn_mask_enabled: bool = True
@@ -86,6 +87,8 @@ class Block(nn.Module):
         for name in ("to_q", "to_k", "to_v"):
             setattr(self.attn, name, nn.Linear(dim, arch.heads * 64))
         self.attn.to_out = nn.ModuleList([nn.Linear(arch.heads * 64, dim)])
+        if arch.qk_norm:
+            self.attn.q_norm, self.attn.k_norm = nn.RMSNorm(64, eps=1e-6), nn.RMSNorm(64, eps=1e-6)
         self.ff = nn.Module()
         self.ff.ff = nn.ModuleList([nn.ModuleList([nn.Linear(dim, inner)]), nn.Identity(), nn.Linear(inner, dim)])
         nn.init.zeros_(self.attn_norm.linear.weight)
@@ -95,17 +98,21 @@ class Block(nn.Module):
         """Return the parameters in the order that `dit_block` takes them."""
         a, f = self.attn, self.ff.ff
         layers = [self.attn_norm.linear, a.to_q, a.to_k, a.to_v, a.to_out[0], f[0][0], f[2]]
-        return [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+        norms = [a.q_norm.weight, a.k_norm.weight] if hasattr(a, "q_norm") else []
+        return [*(tensor for layer in layers for tensor in (layer.weight, layer.bias)), *norms]
 
 
 def dit_block(x: Tensor, emb: Tensor, cos: Tensor, sin: Tensor, w: list[Tensor]) -> Tensor:
-    """Run a DiT block: x [b n d], emb [b d] (after SiLU), cos and sin [n 64]."""
-    ada_w, ada_b, q_w, q_b, k_w, k_b, v_w, v_b, o_w, o_b, up_w, up_b, down_w, down_b = w
+    """Run a DiT block: x [b n d], emb [b d] (after SiLU), cos and sin [n 64], w of `Block.weights`."""
+    ada_w, ada_b, q_w, q_b, k_w, k_b, v_w, v_b, o_w, o_b, up_w, up_b, down_w, down_b, *norms = w
     b, n, d = x.shape
     shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = F.linear(emb, ada_w, ada_b).float()[:, None].chunk(6, -1)
     h = F.layer_norm(x.float(), (d,), eps=1e-6) * (1 + scale_a) + shift_a
     qkv = F.linear(h, torch.cat((q_w, k_w, v_w)), torch.cat((q_b, k_b, v_b)))
     q, k, v = qkv.view(b, n, 3, -1, 64).permute(2, 0, 3, 1, 4)
+    if norms:
+        q = F.rms_norm(q.float(), (64,), norms[0], 1e-6).to(v.dtype)
+        k = F.rms_norm(k.float(), (64,), norms[1], 1e-6).to(v.dtype)
     h = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
     x = x + gate_a * F.linear(h.transpose(1, 2).reshape(b, n, -1), o_w, o_b).float()
     h = F.layer_norm(x, (d,), eps=1e-6) * (1 + scale_f) + shift_f
@@ -216,7 +223,10 @@ def even_upsampling(frames: Tensor, lengths: Tensor, n: int) -> Tensor:
 
 
 def with_further_characters(embedding: Tensor, vocab: str) -> Tensor:
-    """Return a text embedding with a row for every character: one that it lacks is as its letter without accent."""
+    """Return a text embedding with a row for every character: one that it lacks is as its letter without accent.
+
+    A character that is no such letter is as the filler.
+    """
     known = vocab[: len(embedding) - 1]  # the first row is the filler
     letters = [unicodedata.normalize("NFD", char)[0] for char in vocab[len(known) :]]
     rows = [0 if letter not in known else 1 + known.index(letter) for letter in letters]

@@ -38,10 +38,10 @@ kokoro > "$work/kokoro.log" 2>&1 &
 
 for training in "$@"; do
   IFS=: read -r name gpu weights <<< "$training"
-  options=(--muon 6e-4)
+  options=(--muon 8e-4)
   if [ -n "$weights" ]; then options+=(--resume "$weights"); fi
-  if [ -n "$weights" ] && [ "$language" = en-us ]; then  # half the rates: with full ones a resumed run went unstable
-    options+=(--alpha-from 1 --muon 3.5e-4 --adam 2e-4)
+  if [ -n "$weights" ] && [ "$language" = en-us ]; then  # text spread evenly at once, half the rates
+    options+=(--alpha-from 1 --muon 4e-4 --adam 2e-4)
   fi
   if [ "$language" = en-us ]; then options+=(--reload 0.1 0.3); fi  # Piper goes on speaking
   mkdir -p "$work/$name"

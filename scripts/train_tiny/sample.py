@@ -38,7 +38,8 @@ def load_model(pattern: str, device: torch.device) -> TinyDiT:
     weights = {k.removeprefix(PREFIX).removeprefix("dit."): v.float() for k, v in load_parts(pattern).items()}
     depth, layers = (len({k.split(".")[i] for k in weights if k.startswith(p)}) for p, i in _COUNTED)
     characters = len(weights["text_embed.text_embed.weight"]) - 1
-    dit = TinyDiT(Arch(depth=depth, conv_layers=layers), characters)
+    qk_norm = "rms_norm" if any(".q_norm." in key for key in weights) else None
+    dit = TinyDiT(Arch(depth=depth, conv_layers=layers, qk_norm=qk_norm), characters)
     missing, _ = dit.load_state_dict({k: v for k, v in weights.items() if not k.startswith("heads.")}, strict=False)
     if missing:
         raise ValueError(f"weights lack {missing}")

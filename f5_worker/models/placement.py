@@ -101,7 +101,7 @@ def devices_at_start(settings: Settings, *, has_gpu: bool = False) -> list[Devic
 
 def _why_no_gpu() -> str:
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
         return str(error).partition("\n")[0]
     return "no reason given"

@@ -92,14 +92,10 @@ def measure_boot() -> dict[str, Any]:
     """Return the time of boot without a flash-attn, and of `import torch`."""
     bare = [sys.executable, "-c", "import torch"]
     boot = [sys.executable, "model_cache_init.py", "run", "--then", "true"]
-    rounds = [(seconds(bare), seconds(boot), seconds(boot, after_death=True)) for _ in range(ROUNDS + 1)][
-        1:
-    ]  # the first warms the disk cache
-    names = ("import_torch_s", "boot_s", "boot_after_a_death_s")
-    columns = zip(*rounds, strict=True)
-    return {name: round(statistics.median(column), 3) for name, column in zip(names, columns, strict=True)} | {
-        "rounds": ROUNDS
-    }
+    rounds = [(seconds(bare), seconds(boot), seconds(boot, after_death=True)) for _ in range(ROUNDS + 1)]
+    columns = zip(*rounds[1:], strict=True)  # the first warms the disk cache
+    torch_s, boot_s, after_death_s = (round(statistics.median(column), 3) for column in columns)
+    return {"import_torch_s": torch_s, "boot_s": boot_s, "boot_after_a_death_s": after_death_s, "rounds": ROUNDS}
 
 
 def become_ready(*, reads_ahead: bool) -> None:

@@ -22,10 +22,12 @@ import runpy
 import sys
 import sysconfig
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from f5_worker.models.cuda.driver import Driver
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
-CUDA_DRIVER = "libcuda.so.1"
 # One of them is exported by libc10.so: c10::Error(SourceLocation, std::string), by the type of its string.
 ABI_SYMBOLS = {
     True: b"_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_string",
@@ -76,7 +78,7 @@ def probe_driver() -> None:
 def probe_torch_files() -> bool | None:
     """Emit torch's build and the GPUs without importing it, and return whether there is one.
 
-    None, with nothing emitted, where that does not prove that torch can use them, or says nothing of a fault.
+    None, with nothing emitted, where only `import torch` can tell whether it can use them, or why not.
     """
     build = torch_build()
     if build is None:
@@ -84,16 +86,20 @@ def probe_torch_files() -> bool | None:
     if build["cuda"] is None:
         emit(**build, cuda_error="torch is built without CUDA")
         return False
+    sys.path.append(ROOT)  # last: it hides no installed package
+    from f5_worker.models.cuda.driver import LIBRARY, Driver
+
     try:
-        ctypes.CDLL(CUDA_DRIVER)
+        ctypes.CDLL(LIBRARY)
     except OSError as error:
         emit(**build, cuda_error=f"no NVIDIA driver is found: {error}")
         return False
     try:
-        devices = gpus_of_driver(build["cuda"])
+        driver = Driver()
+        if driver.newest_cuda() < tuple(map(int, build["cuda"].split("."))):  # only torch knows if it is too old
+            return None
+        devices = gpus_of_driver(driver)
     except (OSError, AttributeError, ValueError):  # an error of the driver; one that lacks a call; no version
-        return None
-    if not devices:
         return None
     emit(**build, cuda_available=True, devices=devices)
     return True
@@ -121,18 +127,12 @@ def torch_build() -> dict[str, Any] | None:
     return {name: version[there] for name, there in names.items()} | {"abi": abis[0]}
 
 
-def gpus_of_driver(torch_cuda: str) -> list[dict[str, Any]]:
-    """Return the GPUs, or none if the driver is older than torch's CUDA: then only torch knows whether it is too old.
+def gpus_of_driver(driver: Driver) -> list[dict[str, Any]]:
+    """Return the GPUs.
 
     Raises:
         OSError: a call of the driver failed, or the first GPU, which serves, cannot be used.
     """
-    sys.path.append(ROOT)  # last: it hides no installed package
-    from f5_worker.models.cuda.driver import Driver
-
-    driver = Driver(CUDA_DRIVER)
-    if driver.newest_cuda() < tuple(map(int, torch_cuda.split("."))):
-        return []
     devices = [{**driver.describe_gpu(index)._asdict(), "free_bytes": None} for index in range(driver.count_gpus())]
     driver.open_context(0)
     devices[0]["free_bytes"] = driver.free_bytes()

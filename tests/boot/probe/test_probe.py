@@ -330,7 +330,7 @@ def test_files_and_driver_say_what_torch_does() -> None:
     assert (quick.torch_imported, full.torch_imported) == (False, True)
     assert quick.seconds < full.seconds
     assert abs((quick.devices[0].free_bytes or 0) - (full.devices[0].free_bytes or 0)) < 1 << 30
-    same = {"torch_imported": True, "arch_list": (), "seconds": 0.0, "nvcc": None}
+    same = {"torch_imported": True, "arch_list": (), "seconds": 0.0}
     bare = [
         replace(facts, **same, devices=tuple(replace(gpu, free_bytes=None) for gpu in facts.devices))
         for facts in (quick, full)

@@ -1,8 +1,10 @@
 """The time of boot, the phases of a start, and what a flash-attn in the image adds to a cold start.
 
-    python bench/boot.py                           boot beyond `import torch`; writes bench/results/boot.json
-    python bench/boot.py --start                   each phase of a start, with what is done while torch is imported and
-                                                   without; writes bench/results/start-<device>-<torch>.json
+    python bench/boot.py                           boot, as after a start that was ready and after one that died, when
+                                                   the probe imports torch; writes bench/results/boot.json
+    python bench/boot.py --start                   each phase of a start: with what is done while torch is imported and
+                                                   without, and after one that died; writes
+                                                   bench/results/start-<device>-<torch>.json
     python bench/boot.py --flash-attn WHEEL        cold starts with and without it; needs a GPU
                                                    writes bench/results/boot-flash-attn-<device>-<torch>.json
 
@@ -38,6 +40,7 @@ TUNED_S = 60.0
 sys.path.insert(0, str(ROOT))
 
 from bench.record import record  # noqa: E402 - the repository is not an installed package
+from f5_worker.boot.starts import StartLog  # noqa: E402 - the same
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Case:
     is_first: bool = False
     setting: str = "auto"
     reads_ahead: bool = True
+    after_death: bool = False
 
 
 CASES = (
@@ -59,30 +63,39 @@ CASES = (
     Case("required, first", has_wheel=True, is_first=True, setting="require"),
     Case("required", has_wheel=True, setting="require"),
 )  # in this order: each first start leaves what the later one finds
-STARTS = (Case("ahead", has_wheel=False), Case("not ahead", has_wheel=False, reads_ahead=False))
+STARTS = (
+    Case("ahead", has_wheel=False),
+    Case("not ahead", has_wheel=False, reads_ahead=False),
+    Case("after a death", has_wheel=False, after_death=True),
+)
 BEFORE_TORCH = ("environment", "probe", "flash_attn", "weights", "extras", "context", "read_ahead", "torch")
 
 
-def seconds(command: list[str]) -> float:
+def seconds(command: list[str], *, after_death: bool = False) -> float:
     """Return the wall time of a command."""
     environment = os.environ | {"F5_MODEL": "f5-tiny", "F5_CACHE_DIR": "/tmp/f5-bench-cache", "HF_HUB_OFFLINE": "1"}
+    set_last_start(environment, has_died=after_death)
     started = time.perf_counter()
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
+def set_last_start(environment: Mapping[str, str], *, has_died: bool) -> None:
+    """Let boot find a start that ended without a word, after which its probe imports torch, or none."""
+    log = StartLog.of(environment)
+    log.path.unlink(missing_ok=True)
+    if has_died:
+        log.begin(environment)
+
+
 def measure_boot() -> dict[str, Any]:
-    """Return the time of boot beyond that of `import torch`, without a flash-attn."""
+    """Return the time of boot without a flash-attn, and of `import torch`."""
     bare = [sys.executable, "-c", "import torch"]
     boot = [sys.executable, "model_cache_init.py", "run", "--then", "true"]
-    pairs = [(seconds(bare), seconds(boot)) for _ in range(ROUNDS + 1)][1:]  # the first warms the disk cache
-    torch_s, boot_s = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return {
-        "import_torch_s": round(torch_s, 3),
-        "boot_s": round(boot_s, 3),
-        "overhead_s": round(boot_s - torch_s, 3),
-        "rounds": ROUNDS,
-    }
+    rounds = [(seconds(bare), seconds(boot), seconds(boot, after_death=True)) for _ in range(ROUNDS + 1)]
+    columns = zip(*rounds[1:], strict=True)  # the first warms the disk cache
+    torch_s, boot_s, after_death_s = (round(statistics.median(column), 3) for column in columns)
+    return {"import_torch_s": torch_s, "boot_s": boot_s, "boot_after_a_death_s": after_death_s, "rounds": ROUNDS}
 
 
 def become_ready(*, reads_ahead: bool) -> None:
@@ -131,6 +144,7 @@ def start(case: Case, home: Path, site: Path) -> dict[str, Any]:
     }
     if case.has_wheel:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    set_last_start(environment, has_died=case.after_death)
     handler = [sys.executable, "-u", __file__, "--ready" if case.reads_ahead else "--ready-not-ahead"]
     command = [sys.executable, "-u", "model_cache_init.py", "run", "--then", *handler]
     started, lines, found = time.perf_counter(), [], {}
@@ -150,7 +164,7 @@ def start(case: Case, home: Path, site: Path) -> dict[str, Any]:
 
 
 def measure_start() -> dict[str, Any]:
-    """Return the seconds of a start and the ms of its phases, with reading ahead and without."""
+    """Return the seconds of a start and the ms of its phases, with reading ahead, without, and after a death."""
     with tempfile.TemporaryDirectory(prefix="f5-boot-") as directory:
         home = Path(directory)
         subprocess.run([sys.executable, ROOT / "bench" / "random_checkpoint.py", home / "model"], check=True)

@@ -50,7 +50,7 @@ from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.engine.engine import Engine  # noqa: E402
 from f5_worker.engine.group import EngineGroup  # noqa: E402
 from f5_worker.engine.scheduler import SMALL_FORWARD_FRAMES  # noqa: E402
-from f5_worker.engine.types import Segment  # noqa: E402
+from f5_worker.engine.types import Segment, WaitForSamples  # noqa: E402
 from f5_worker.models.f5.config import HOP_SAMPLES, mel_frames  # noqa: E402
 from f5_worker.models.f5.tokenizer import Vocabulary  # noqa: E402
 from f5_worker.models.registry import ModelRegistry  # noqa: E402
@@ -119,11 +119,14 @@ class SimulatedDevice:
         self._launch("step", max(SMALL_FORWARD_FRAMES, frames) * self._frame_s)
         _sleep_until(previous)
 
-    def finish(self, states: Sequence[State]) -> list[Samples]:
-        """Return the sound of each segment, of its exact length, once the device has come to it."""
+    def finish(self, states: Sequence[State]) -> list[WaitForSamples]:
+        """Return what waits for the sound of each segment, of its exact length."""
         self._launch("finish", len(states) * self._beside_s / 2)
-        _sleep_until(self._free_at)
-        return [self._sound[: _n_samples(state.segment)].copy() for state in states]
+        return [partial(self._sound_of, state.segment, self._free_at) for state in states]
+
+    def _sound_of(self, segment: Segment, done_at: float) -> Samples:
+        _sleep_until(done_at)
+        return self._sound[: _n_samples(segment)].copy()
 
     def _launch(self, kind: str, seconds: float) -> None:
         for _ in range(LAUNCHES[kind]):

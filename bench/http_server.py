@@ -18,10 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from f5_worker import log  # noqa: E402 - found only once the path is set
-from f5_worker.audio.levels import Samples  # noqa: E402
 from f5_worker.cancellation import JobControl  # noqa: E402
 from f5_worker.engine.engine import Engine  # noqa: E402
 from f5_worker.engine.group import EngineGroup  # noqa: E402
+from f5_worker.engine.types import WaitForSamples  # noqa: E402
 from f5_worker.http.server import serve  # noqa: E402
 from f5_worker.http.service import Service  # noqa: E402
 from f5_worker.models.registry import ModelRegistry  # noqa: E402
@@ -55,7 +55,7 @@ class TimedDevice(ToneDevice):
         time.sleep(self._step_s)
         super().step(states)
 
-    def finish(self, states: Sequence[ToneState]) -> list[Samples]:
+    def finish(self, states: Sequence[ToneState]) -> list[WaitForSamples]:
         """Return the tones."""
         tones = super().finish(states)
         self.segments.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault(
@@ -25,7 +26,7 @@ import pytest
 from f5_worker.audio.levels import Samples
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
-from f5_worker.engine.types import Segment
+from f5_worker.engine.types import Segment, WaitForSamples
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, mel_frames
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.registry import ModelRegistry
@@ -121,9 +122,9 @@ class ToneDevice:
         for state in states:
             state.step += 1
 
-    def finish(self, states: Sequence[ToneState]) -> list[Samples]:
+    def finish(self, states: Sequence[ToneState]) -> list[WaitForSamples]:
         self.segments += [state.segment for state in states]
-        return [tone(state.segment) for state in states]
+        return [partial(tone, state.segment) for state in states]
 
 
 def tone(segment: Segment) -> Samples:

@@ -1,6 +1,6 @@
 """The steps of a container's start, in order: environment, probe, flash-attn, weights, report.
 
-Nothing here imports torch: a subprocess examines it.
+Nothing here imports torch: a subprocess examines it, from its files if they say enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from f5_worker import __version__
 from f5_worker.boot import starts
 from f5_worker.boot.alloc_conf.check import installed_torch_version, policy_of, resolve_environment
 from f5_worker.boot.flash_attn.ensure import ensure
-from f5_worker.boot.probe.probe import ProbeResult, probe
+from f5_worker.boot.probe.probe import Imports, ProbeResult, probe
 from f5_worker.boot.report import BootReport
 from f5_worker.boot.user import choose_user
 from f5_worker.boot.volume import volume_fault
@@ -54,7 +54,7 @@ def _prepare(environ: MutableMapping[str, str], report: BootReport, started: flo
     if settings is None:
         return
     with report.phase("probe"):
-        facts = run_probe(settings, report, import_flash_attn=False)
+        facts = run_probe(settings, report, imports="torch" if must_import_torch(report) else "needed")
     check_gpu(environ, settings, facts, report)
     if report.serves:
         with report.phase("flash_attn"):
@@ -95,7 +95,12 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
         resolved = resolve_environment(environ, installed_torch_version(), policy)
         report.problems += [problem.message for problem in resolved.problems]
         report.problems += [f"PYTORCH_CUDA_ALLOC_CONF was repaired: {repair}" for repair in resolved.verdict.repairs]
-        report.allocator = {"source": resolved.source, "export": resolved.export, "verdict": resolved.verdict.verdict}
+        report.allocator = {
+            "source": resolved.source,
+            "export": resolved.export,
+            "verdict": resolved.verdict.verdict,
+            "measured": resolved.measured,
+        }
         if policy == "fail" and resolved.verdict.faulty:
             report.error = f"SETTINGS_INVALID: {resolved.problems[0].message}"
         resolved.apply(environ)
@@ -110,10 +115,19 @@ def check_environment(environ: MutableMapping[str, str], report: BootReport) -> 
     return None if report.error else settings
 
 
-def run_probe(settings: Settings, report: BootReport, *, import_flash_attn: bool = True) -> ProbeResult:
+def must_import_torch(report: BootReport) -> bool:
+    """Return whether the handler's `import torch` may end it without a word, so that the probe has to try it first.
+
+    What raises an error there, the handler reports itself (`server/startup.py`).
+    """
+    last_died = (report.starts or {}).get("last_died", True)  # also where starts are not counted
+    return last_died or not (report.allocator or {}).get("measured", False)
+
+
+def run_probe(settings: Settings, report: BootReport, *, imports: Imports = "all") -> ProbeResult:
     """Probe the machine and the directories that the settings name."""
     paths = dict.fromkeys([settings.shared_cache, settings.cache_dir, settings.overlay_dir, settings.models_dir])
-    facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths), import_flash_attn=import_flash_attn)
+    facts = probe(timeout_s=settings.probe_timeout_s, paths=list(paths), imports=imports)
     report.facts = asdict(facts)
     return facts
 

@@ -208,7 +208,12 @@ def summary(starts: Sequence[Start], own: str | None, now_s: float, limit_s: flo
     recent = [start for start in earlier if now_s - start.began_s <= HOUR_S]
     died = [start for start in earlier if _has_died(start, starts, now_s, limit_s)]
     errors = [{"at": _utc(start.began_s), "error": start.error or DIED.get(start.state)} for start in died[-3:]]
-    return {"verdict": _verdict(earlier, recent, [start for start in died if start in recent], own), "errors": errors}
+    ended = [start for start in earlier if start in died or start.state not in DIED]
+    return {
+        "verdict": _verdict(earlier, recent, [start for start in died if start in recent], own),
+        "errors": errors,
+        "last_died": bool(ended) and ended[-1] in died,
+    }
 
 
 def _verdict(earlier: Sequence[Start], recent: Sequence[Start], died: Sequence[Start], own: str | None) -> str:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.scheduler import SMALL_FORWARD_FRAMES, EngineJob, RunningSegment, Scheduler
 from f5_worker.engine.speed import DeviceSpeed
-from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
+from f5_worker.engine.types import FinishedSegment, ModelRunner, Segment, SegmentAudio
 from f5_worker.errors import GpuLost, JobCancelled, OutOfMemory
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ class Engine:
                 with self._changed:
                     job.n_read += 1
                     self._changed.notify()
-                yield result
+                yield result.wait()
         finally:
             with self._changed:
                 job.abandoned = True
@@ -213,8 +213,8 @@ class Engine:
         for runner in dict.fromkeys(item.job.runner for item in done):
             self._attempt([item for item in done if item.job.runner is runner], _finish)
         for item in done:
-            if item.samples is not None:
-                item.job.finish_segment(item.index, SegmentAudio(item.samples, item.waited_s, item.worked_s))
+            if item.audio is not None:
+                item.job.finish_segment(item.index, FinishedSegment(item.audio, item.waited_s, item.worked_s))
         self._running = [item for item in self._running if item not in done]
         self._drop_ended()
 
@@ -262,7 +262,7 @@ class Engine:
         self._running = [item for item in self._running if not (item.job.ended or item.job.abandoned)]
 
 
-def _wait_for_result(job: EngineJob) -> SegmentAudio | Exception:
+def _wait_for_result(job: EngineJob) -> FinishedSegment | Exception:
     """Wait without the device, whose current step may take seconds on a CPU, when the job has to stop."""
     with job.control.aborting(lambda: job.results.put(JobCancelled("the job was cancelled by its caller"))):
         while True:
@@ -285,9 +285,9 @@ def _step(items: list[RunningSegment]) -> None:
 
 
 def _finish(items: list[RunningSegment]) -> None:
-    audio = items[0].job.runner.finish([item.state for item in items])
-    for item, samples in zip(items, audio, strict=True):
-        item.samples = samples
+    finished = items[0].job.runner.finish([item.state for item in items])
+    for item, audio in zip(items, finished, strict=True):
+        item.audio = audio
 
 
 def _frames(items: Sequence[RunningSegment]) -> int:

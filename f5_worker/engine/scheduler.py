@@ -25,9 +25,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
-from f5_worker.engine.types import ModelRunner, Segment, SegmentAudio
+from f5_worker.engine.types import FinishedSegment, ModelRunner, Segment, WaitForSamples
 
 MAX_PASSED = 8
 MAX_DELAY_FACTOR = 128
@@ -63,7 +62,7 @@ class EngineJob:
         self.runner = runner
         self.early = early
         self._on_progress = on_progress or control.on_progress
-        self.results: queue.SimpleQueue[SegmentAudio | Exception] = queue.SimpleQueue()
+        self.results: queue.SimpleQueue[FinishedSegment | Exception] = queue.SimpleQueue()
         self.abandoned = False
         self.ended = not segments
         self.n_passed = 0
@@ -73,7 +72,7 @@ class EngineJob:
         self._waiting = deque(enumerate(segments))
         self._steps, self._steps_done = sum(self.n_steps(segment) for segment in segments), 0
         self._work = sum(segment.work for segment in segments)
-        self._finished: dict[int, SegmentAudio] = {}
+        self._finished: dict[int, FinishedSegment] = {}
         self._n_sent = 0
 
     @property
@@ -125,9 +124,9 @@ class EngineJob:
         """Count one step of one of the job's segments."""
         self._steps_done += 1
 
-    def finish_segment(self, index: int, audio: SegmentAudio) -> None:
-        """Store a segment's audio; send all audio that is complete from the job's beginning on."""
-        self._finished[index] = audio
+    def finish_segment(self, index: int, finished: FinishedSegment) -> None:
+        """Store a finished segment; send all that follow one another from the job's beginning on."""
+        self._finished[index] = finished
         while self._n_sent in self._finished:
             self.results.put(self._finished.pop(self._n_sent))
             self._n_sent += 1
@@ -144,7 +143,7 @@ class EngineJob:
 
 @dataclass(eq=False)
 class RunningSegment:
-    """A segment on the device. `state` belongs to the model; `samples` are set once the segment has finished."""
+    """A segment on the device. `state` belongs to the model; `audio` is set once the segment has finished."""
 
     job: EngineJob
     index: int
@@ -154,7 +153,7 @@ class RunningSegment:
     step: int = 0
     begun_at: float = 0.0  # on the scheduler's clock
     state: Any = None
-    samples: Samples | None = None
+    audio: WaitForSamples | None = None
 
     @property
     def is_done(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from f5_worker.audio.levels import Samples
 
 State = TypeVar("State")
+WaitForSamples = Callable[[], Samples]
+"""Waits for the device, and returns the audio of a segment, `[nw]` at 24 kHz. Any thread may call it."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,22 @@ class SegmentAudio:
     worked_s: float
 
 
+class FinishedSegment(NamedTuple):
+    """A segment whose audio the device is computing, or has; the times are those of `SegmentAudio`."""
+
+    wait_for_samples: WaitForSamples
+    waited_s: float
+    worked_s: float
+
+    def wait(self) -> SegmentAudio:
+        """Return the segment's audio once it is there.
+
+        Raises:
+            GpuLost: the device failed meanwhile.
+        """
+        return SegmentAudio(self.wait_for_samples(), self.waited_s, self.worked_s)
+
+
 class ModelRunner(Protocol[State]):
     """A loaded model, as the engine drives it. A method that raises leaves the states that it was given unchanged."""
 
@@ -73,5 +91,5 @@ class ModelRunner(Protocol[State]):
     def step(self, states: Sequence[State]) -> None:
         """Advance each state by one step, all in one forward."""
 
-    def finish(self, states: Sequence[State]) -> list[Samples]:
-        """Return the audio of each state, `[nw]` at 24 kHz, once all its steps are done."""
+    def finish(self, states: Sequence[State]) -> list[WaitForSamples]:
+        """Begin to compute the audio of each state whose steps are all done, and return what waits for it."""

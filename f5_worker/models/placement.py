@@ -65,8 +65,11 @@ def on_device(device: torch.device) -> AbstractContextManager[object]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def choose_devices(settings: Settings) -> tuple[str, ...]:
+def choose_devices(settings: Settings, *, has_gpu: bool = False) -> tuple[str, ...]:
     """Return the names of the devices that the settings ask for: `cpu`, `cuda`, or with their numbers `cuda:0`, ...
+
+    Args:
+        has_gpu: the machine is known to have a GPU, which `auto` then asks for.
 
     Raises:
         HostUnfit: torch sees no GPU, and one is asked for.
@@ -74,9 +77,12 @@ def choose_devices(settings: Settings) -> tuple[str, ...]:
     """
     device, n_gpus = settings.device, torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
-        device = "cuda" if n_gpus else "cpu"
+        device = "cuda" if n_gpus or has_gpu else "cpu"
     if device != "cpu" and not n_gpus:
-        raise HostUnfit(f"F5_DEVICE={device}, but torch sees no GPU; give the container one, or set F5_DEVICE=cpu")
+        raise HostUnfit(
+            f"F5_DEVICE={settings.device}, but torch sees no GPU ({_why_no_gpu()}); give the container one, or set "
+            "F5_DEVICE=cpu"
+        )
     if device == "cuda:all":
         return tuple(f"cuda:{number}" for number in range(n_gpus))
     if device == "cuda" and n_gpus > 1:
@@ -88,9 +94,17 @@ def choose_devices(settings: Settings) -> tuple[str, ...]:
     return (device,)
 
 
-def devices_at_start(settings: Settings) -> list[Device]:
-    """Return the devices that the settings ask for, before they have owners; raise as `choose_devices`."""
-    return [Device.at_start(name) for name in choose_devices(settings)]
+def devices_at_start(settings: Settings, *, has_gpu: bool = False) -> list[Device]:
+    """Return the devices that `choose_devices` names, before they have owners; raise as it does."""
+    return [Device.at_start(name) for name in choose_devices(settings, has_gpu=has_gpu)]
+
+
+def _why_no_gpu() -> str:
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return str(error).partition("\n")[0]
+    return "no reason given"
 
 
 def limit_threads(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ from f5_worker.boot.flash_attn.proof import DeferredProof
 from f5_worker.boot.report import add_phases, read_report
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
-from f5_worker.errors import StorageFailed
+from f5_worker.errors import HostUnfit, StorageFailed
 from f5_worker.log import logger, timed
 from f5_worker.models import ahead
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES
@@ -61,8 +62,8 @@ def load_worker(settings: Settings) -> Worker:
 
     Raises:
         ModelUnavailable: its files are missing or do not belong together.
-        HostUnfit: this machine has no GPU, and one is asked for.
-        SettingsInvalid: it has GPUs, but not the one that is asked for, or less of its memory may be used than is
+        HostUnfit: torch cannot be imported, or sees no GPU, and one is asked for or was seen by boot.
+        SettingsInvalid: there are GPUs, but not the one that is asked for, or less of its memory may be used than is
             needed; the bucket's variables contradict each other, voices are to be kept in a missing bucket, or the file
             of pronunciations cannot be used.
         StorageFailed: all results are to go to the bucket, and it does not take them.
@@ -128,12 +129,13 @@ def load_worker(settings: Settings) -> Worker:
 def _load_model(settings: Settings) -> tuple[Runner, list[Device]]:
     """Load and warm up the model; the log and the boot report say how long each phase took."""
     started, phases_ms = time.monotonic(), ahead.begin(settings)
-    with timed(phases_ms, "torch"), _kept_objects():
+    boot_facts = (read_report() or {}).get("facts") or {}
+    with timed(phases_ms, "torch"), _unfit_without_torch(), _kept_objects():
         from f5_worker.models.load import load_default, warm_up
         from f5_worker.models.placement import devices_at_start
     reader = _in_background(_load_reader, "reader")  # not beside the import: both compute with Python's lock
     with timed(phases_ms, "devices"):
-        devices = devices_at_start(settings)
+        devices = devices_at_start(settings, has_gpu=bool(boot_facts.get("cuda_available")))
     runner = load_default(settings, devices)
     phases_ms |= runner.load_ms
     with timed(phases_ms, "warm_up"):
@@ -147,6 +149,23 @@ def _load_model(settings: Settings) -> tuple[Runner, list[Device]]:
     )  # fmt: skip
     add_phases(phases_ms)
     return runner, devices
+
+
+@contextmanager
+def _unfit_without_torch() -> Iterator[None]:
+    """Raise HostUnfit where the block cannot import torch, or what is used with it: boot may have read its files only.
+
+    An import that ends the process or never returns, boot finds at the next start, whose probe imports torch.
+    """
+    try:
+        yield
+    except Exception as error:  # a broken installation may raise any error
+        logger.error("torch cannot be imported", exc_info=error)
+        reason = re.sub(r"[^\s'\"(:;,]*/", "", str(error).strip().partition("\n")[0])[:300]
+        raise HostUnfit(
+            f"torch cannot be imported: {type(error).__name__}: {reason}; it is incomplete or not for this machine: "
+            "`python model_cache_init.py doctor` examines it"
+        ) from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from f5_worker.asr.whisper import SILENCE_SKIPPED_S, Recogniser, recogniser_from
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
-from f5_worker.engine.types import Segment
+from f5_worker.engine.types import Segment, WaitForSamples
 from f5_worker.errors import JobCancelled, ModelUnavailable
 from f5_worker.models.f5.config import make_segment
 from f5_worker.models.placement import Device
@@ -55,8 +56,8 @@ class SlowSteps:
         self.threads.add(threading.current_thread().name)
         threading.Event().wait(0.01)
 
-    def finish(self, states: Sequence[int]) -> list[Samples]:
-        return [np.zeros(frames * 256, np.float32) for frames in states]
+    def finish(self, states: Sequence[int]) -> list[WaitForSamples]:
+        return [partial(np.zeros, frames * 256, np.float32) for frames in states]
 
 
 @pytest.fixture

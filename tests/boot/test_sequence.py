@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from f5_worker.boot import sequence
+from f5_worker.boot import sequence, starts
 from f5_worker.boot.flash_attn.install_run import FlashAttnOutcome, use_sdpa
 from f5_worker.boot.probe.probe import ProbeResult
 from f5_worker.boot.report import REPORT_VARIABLE, BootReport, add_phases, read_report
@@ -111,6 +111,35 @@ def test_the_handler_gets_the_repaired_allocator_string(environ: dict[str, str])
     assert environ["PYTORCH_CUDA_ALLOC_CONF"] == "max_split_size_mb:512"
     assert report.error is None
     assert any("did you mean max_split_size_mb?" in problem for problem in report.problems)
+
+
+def test_the_probe_imports_torch_where_the_handlers_import_may_end_it_without_a_word(
+    environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imported(**variables: str) -> str:
+        asked: list[str] = []
+
+        def probe(*, imports: str, **_: object) -> ProbeResult:
+            asked.append(imports)
+            return ProbeResult("python", python="3.11.7", torch="2.4.0", abi=False)
+
+        monkeypatch.setattr(sequence, "probe", probe)
+        boot(environ | variables, report := BootReport("1"))
+        if not variables:
+            starts.note(report.to_json(), "ready", environ=environ)
+        return ", ".join(asked)
+
+    allocator = {"PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:512"}
+    assert imported() == "needed"
+    monkeypatch.setattr(sequence, "installed_torch_version", lambda: "2.4.0")
+    assert imported(**allocator) == "needed"
+    assert imported() == "torch"  # that start has not become ready
+    assert imported() == "needed"
+    monkeypatch.setattr(sequence, "installed_torch_version", lambda: "3.0.0")
+    assert imported() == "needed"
+    assert imported(**allocator) == "torch"  # whose rules for it were never measured
+    (tmp_path / "file").write_text("in the way")
+    assert imported(F5_CACHE_DIR=str(tmp_path / "file")) == "torch"  # no start is known there
 
 
 def test_bad_settings_end_boot_with_all_of_them(environ: dict[str, str]) -> None:

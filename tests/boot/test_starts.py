@@ -88,6 +88,23 @@ def test_a_silent_start_has_died_when_its_time_is_over_or_its_container_starts_a
     assert found.startswith("no start of the last hour died") != died
 
 
+@pytest.mark.parametrize(
+    ("found", "died"),
+    [
+        ([], False),
+        ([start(3, "ready")], False),
+        ([start(3, "ready"), start(2, "failed")], True),
+        ([start(3, "failed"), start(2, "ready")], False),
+        ([start(3, "failed"), start(2, "stopped")], False),
+        ([start(3, "failed"), start(2, "loading")], True),  # how the second ends is not known yet
+        ([start(3, "ready"), start(2, "loading", worker="own")], True),  # its container has started again
+    ],
+)
+def test_the_last_start_whose_end_is_known_has_died_or_not(found: list[Start], died: bool) -> None:
+    own = start(0, "preparing", worker="own")
+    assert summary([*found, own], own.id, NOW)["last_died"] == died
+
+
 def test_a_start_is_counted_from_its_begin_to_its_end(environ: dict[str, str]) -> None:
     first = starts.begin(environ, 420.0)
     assert (first["verdict"], first["errors"]) == ("no earlier start is recorded", [])

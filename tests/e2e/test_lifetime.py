@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import signal
 import socket
 import time
 import urllib.request
@@ -16,9 +17,11 @@ import pytest
 import soundfile
 
 from f5_worker.boot.report import BootReport
+from tests.boot.probe.planted import plant_torch
 from tests.e2e.conftest import StartRig
 from tests.e2e.fake_api import FakeApi
 from tests.e2e.worker_process import START_S, WorkerProcess, free_port
+from tests.models.cuda.fake_driver import compile_driver
 
 pytestmark = pytest.mark.e2e
 
@@ -93,6 +96,57 @@ def test_a_fault_of_this_machine_is_reported_and_the_worker_leaves(start_rig: St
     assert report["check"] == "host_can_run_the_model"
     assert "driver too old" in report["reason"]
     assert rig.api.takes == []
+
+
+@pytest.mark.parametrize(
+    ("imported", "exit_code", "first", "second"),
+    [
+        (
+            "raise OSError('libcudart.so.12: cannot open shared object file')",
+            1,
+            "torch cannot be imported: OSError: libcudart.so.12: cannot open shared object file",
+            "import torch: OSError: libcudart.so.12: cannot open shared object file",
+        ),
+        (
+            "import os; os.abort()",
+            -signal.SIGABRT,
+            None,
+            "the probe ended while it examined torch: killed by SIGABRT",
+        ),
+    ],
+)
+def test_a_torch_that_does_not_import_is_found_though_its_files_are_in_order(
+    tmp_path: Path, imported: str, exit_code: int, first: str | None, second: str
+) -> None:
+    """The first start reads torch's files only. An import that raises it reports itself, any other the next start."""
+    plant_torch(tmp_path, imported)
+    compile_driver(tmp_path)
+    overrides = {
+        "F5_CACHE_DIR": str(tmp_path / "cache"),
+        "F5_OVERLAY_DIR": str(tmp_path / "overlay"),
+        "F5_DEVICE": "auto",
+        "RUNPOD_GPU_COUNT": "1",
+        "PYTHONPATH": str(tmp_path),
+        "LD_LIBRARY_PATH": str(tmp_path),
+    }
+
+    def start() -> tuple[Any, int, str | None]:
+        """Its boot report, how it ended, and why it told RunPod that the machine is unfit."""
+        program = ("-u", "model_cache_init.py")
+        with FakeApi() as api, WorkerProcess(tmp_path, api, program=program, overrides=overrides) as worker:
+            code = worker.wait()
+            (line,) = (line for line in worker.lines if line.startswith("BOOT "))
+            reasons = [str(ping["reason"]) for ping in api.pings if ping.get("status") == "unhealthy"]
+            assert api.takes == []
+            return json.loads(line.removeprefix("BOOT ")), code, "".join(reasons) or None
+
+    boot, code, reason = start()
+    assert (boot["facts"]["torch_imported"], boot["host_fault"], code) == (False, None, exit_code)
+    assert reason is None if first is None else first in str(reason)
+    boot, code, reason = start()
+    assert (boot["facts"]["torch_imported"], code) == (True, 1)
+    assert boot["host_fault"].startswith(f"torch sees no GPU: {second}")
+    assert second in str(reason)
 
 
 def test_the_local_api_answers(start_worker: Callable[[Sequence[str]], WorkerProcess]) -> None:

@@ -7,17 +7,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
 from f5_worker.engine import engine as engine_module
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.scheduler import MAX_UNREAD, EngineJob, RunningSegment
-from f5_worker.engine.types import Segment
+from f5_worker.engine.types import Segment, WaitForSamples
 from f5_worker.errors import GpuLost, JobCancelled, JobTimeout, OutOfMemory
 from f5_worker.models.f5.config import make_segment
 
@@ -61,10 +61,10 @@ class FakeRunner:
         for state in states:
             state.step += 1
 
-    def finish(self, states: Sequence[State]) -> list[Samples]:
+    def finish(self, states: Sequence[State]) -> list[WaitForSamples]:
         assert all(state.step == (1 if self.whole_segments else state.segment.nfe) for state in states)
         self.finished += [state.segment.seed for state in states]
-        return [np.full(4, state.segment.seed, np.float32) for state in states]
+        return [partial(np.full, 4, state.segment.seed, np.float32) for state in states]
 
 
 BATCH_FRAMES = 160  # four segments with guidance

@@ -38,8 +38,15 @@ def test_a_setting_names_devices(
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:all"])
 def test_a_machine_without_a_gpu_is_unfit(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(HostUnfit, match=f"F5_DEVICE={device}, but torch sees no GPU; give .* set F5_DEVICE=cpu"):
+    def init() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old\nmore")
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    reason = r"torch sees no GPU \(The NVIDIA driver on your system is too old\); give .* set F5_DEVICE=cpu"
+    with pytest.raises(HostUnfit, match=f"F5_DEVICE={device}, but {reason}"):
         devices(device, 0, monkeypatch)
+    with pytest.raises(HostUnfit, match=f"F5_DEVICE=auto, but {reason}"):
+        choose_devices(Settings(device="auto"), has_gpu=True)
 
 
 @pytest.mark.parametrize(("n_gpus", "seen"), [(1, "1 GPU, cuda:0"), (2, "2 GPUs, cuda:0 to cuda:1")])

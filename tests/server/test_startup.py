@@ -22,6 +22,7 @@ from f5_worker.boot.report import REPORT_VARIABLE, BootReport, read_report
 from f5_worker.cancellation import JobControl
 from f5_worker.engine.engine import Engine
 from f5_worker.engine.group import EngineGroup
+from f5_worker.errors import HostUnfit
 from f5_worker.log import logger
 from f5_worker.models import placement
 from f5_worker.models.f5.runner import F5Runner
@@ -167,6 +168,26 @@ def test_what_is_imported_is_not_collected() -> None:
     assert gc.isenabled()
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("No module named 'torch'"), "ModuleNotFoundError: No module named 'torch'"),
+        (ImportError("/opt/a/libtorch_cuda.so: undefined symbol: x\nmore"), ": libtorch_cuda.so: undefined symbol: x;"),
+        (OSError("libcudart.so.12: cannot open shared object file"), "OSError: libcudart.so.12: cannot open"),
+    ],
+)
+def test_a_torch_that_cannot_be_imported_makes_the_machine_unfit_and_the_log_says_where(
+    error: Exception, told: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    with pytest.raises(HostUnfit) as raised, startup._unfit_without_torch():
+        raise error
+    assert f"torch cannot be imported: {type(error).__name__}" in str(raised.value)
+    assert told in str(raised.value)
+    assert "/opt" not in str(raised.value)
+    assert "Traceback" in caplog.text
+
+
 @pytest.mark.model
 def test_the_report_and_the_log_tell_how_long_each_phase_of_a_start_took(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -194,7 +215,7 @@ def test_a_worker_of_several_devices_speaks_what_one_of_a_single_device_does(mon
     )
     spoken = []
     for n_devices in (1, 2):
-        monkeypatch.setattr(placement, "choose_devices", lambda settings, n=n_devices: ("cpu",) * n)
+        monkeypatch.setattr(placement, "choose_devices", lambda settings, has_gpu, n=n_devices: ("cpu",) * n)
         worker = load_worker(settings)
         reply = speak(Job(request, worker, JobControl(60)))
         worker.engine.close()

@@ -67,7 +67,8 @@ class Verdict:
 class Resolved:
     """The variable that torch would have read (`source`), and the changes that the environment needs.
 
-    `export` is the value for PYTORCH_CUDA_ALLOC_CONF; `unset` names the variables to remove.
+    `export` is the value for PYTORCH_CUDA_ALLOC_CONF; `unset` names the variables to remove. `measured`: torch accepts
+    it, because the rules are measured ones of its release, or because it is not set.
     """
 
     source: str | None
@@ -75,6 +76,7 @@ class Resolved:
     export: str | None
     unset: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    measured: bool = True
 
     def apply(self, environ: MutableMapping[str, str]) -> None:
         """Make the changes in `environ`."""
@@ -120,7 +122,7 @@ def resolve_environment(environ: Mapping[str, str], torch_version: str | None, p
     The other names are removed in any case: 2.9 warns about the old one and ignores the new one (pytorch #183387),
     and from 2.10 on a PYTORCH_HIP_ALLOC_CONF is applied to half of the options even with CUDA.
     """
-    release, _ = release_of(torch_version)
+    release, measured = release_of(torch_version)
     readable = (CUDA, ANY) if release >= MODERN else (CUDA,)
     source = next((name for name in readable if name in environ), None)  # even when empty
     verdict = check(environ[source], torch_version, policy, source) if source else Verdict("ok", None)
@@ -131,7 +133,7 @@ def resolve_environment(environ: Mapping[str, str], torch_version: str | None, p
     ]
     export = verdict.effective
     unset = tuple(n for n in (CUDA, ANY, HIP) if n in environ and (n != CUDA or export is None))
-    return Resolved(source, verdict, export, unset, verdict.problems + tuple(unused))
+    return Resolved(source, verdict, export, unset, verdict.problems + tuple(unused), measured or export is None)
 
 
 def policy_of(environ: Mapping[str, str]) -> Policy:

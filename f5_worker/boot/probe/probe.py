@@ -1,8 +1,8 @@
 """The probe of the machine and its software: interpreter, torch, GPU, driver, compiler, limits, disks.
 
 torch is examined in a subprocess, because `import torch` can abort the process (a bad PYTORCH_CUDA_ALLOC_CONF,
-torch >= 2.10), hang on a faulty driver, or fail because torch is not installed. Values that could not be
-measured are None; none of them is a default or an expectation.
+torch >= 2.10), hang on a faulty driver, or fail because torch is not installed; the driver can abort or hang as well.
+Values that could not be measured are None; none of them is a default or an expectation.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from f5_worker import process, resources
 from f5_worker.boot.probe.compiler import nvcc
 
 PROGRAM = Path(__file__).with_name("probe_child.py")
 PATHS_TIMEOUT_S = 15.0
+Imports = Literal["all", "torch", "needed"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ class Environment:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """All findings; `torch_error` is the reason, in one line, why those about torch are missing."""
+    """All findings; `torch_error` is the reason, in one line, why those about torch are missing.
+
+    Without `torch_imported`, they are from its files and from the driver, and `arch_list` is not known.
+    """
 
     executable: str
     python: str | None = None
@@ -94,6 +98,7 @@ class ProbeResult:
     torch: str | None = None
     torch_git: str | None = None
     torch_error: str | None = None
+    torch_imported: bool = False
     cuda: str | None = None
     abi: bool | None = None
     arch_list: tuple[str, ...] = ()
@@ -137,7 +142,7 @@ def probe(
     timeout_s: float = 60.0,
     paths: Sequence[Path] = (),
     *,
-    import_flash_attn: bool = True,
+    imports: Imports = "all",
     program: Path = PROGRAM,
     root: Path = resources.ROOT,
 ) -> ProbeResult:
@@ -146,13 +151,14 @@ def probe(
     Args:
         python: the interpreter whose torch is examined.
         paths: directories that the worker will use; a temporary file is written to each.
-        import_flash_attn: if false, it is imported only where there is no GPU to run it on.
+        imports: what is imported in any case: torch and flash-attn, torch, or neither. flash-attn is imported as well
+            where there is no GPU to run it on, torch where its files and the driver do not say enough.
         program: the program to run instead of probe_child.py; for tests.
         root: the directory that contains /proc and /sys; for tests.
     """
     started = time.monotonic()
     with ThreadPoolExecutor(max_workers=2) as threads:
-        torch_findings = threads.submit(_probe_torch, python, timeout_s, program, import_flash_attn)
+        torch_findings = threads.submit(_probe_torch, python, timeout_s, program, imports)
         path_findings = threads.submit(_probe_paths, python, paths)
         limits, (nvcc_release, cuda_home) = resources.limits(root), nvcc()
         findings = torch_findings.result() | {"paths": path_findings.result()}
@@ -178,10 +184,9 @@ def installed(python: str | Path, timeout_s: float) -> Installed | None:
     return Installed(str(Path(location).parent), (), None, None, None) if location else None
 
 
-def _probe_torch(python: str | Path, timeout_s: float, program: Path, import_flash_attn: bool) -> dict[str, Any]:
+def _probe_torch(python: str | Path, timeout_s: float, program: Path, imports: Imports) -> dict[str, Any]:
     mark = secrets.token_hex(8)
-    what = "torch" if import_flash_attn else "torch-without-flash-attn"
-    done = process.run([python, program, what, mark], timeout_s=timeout_s, cwd=Path("/"))
+    done = process.run([python, program, imports, mark], timeout_s=timeout_s, cwd=Path("/"))
     found: dict[str, Any] = {}
     for finding in _findings(done.output, mark):
         found |= finding

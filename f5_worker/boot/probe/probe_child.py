@@ -1,24 +1,38 @@
 """The part of the probe that may crash or hang, run by probe.py as a program in a child process.
 
 Each finding is one line `MARK {json}`, written as soon as it is known, so that findings before a crash are kept.
-`torch MARK` examines the interpreter, torch, the GPU and flash-attn; `torch-without-flash-attn MARK` imports the last
-only where there is no GPU to run it on; `paths MARK PATH...` examines directories.
+`paths MARK PATH...` examines directories; the others examine the interpreter, torch, the GPU and flash-attn:
+
+- `all MARK` imports torch and flash-attn;
+- `torch MARK` imports flash-attn only where there is no GPU to run it on;
+- `needed MARK` imports torch, too, only where its files and the GPU's driver do not say enough: the import takes
+  seconds, and the handler does it again.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
+import runpy
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from f5_worker.models.cuda.driver import Driver
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+# One of them is exported by libc10.so: c10::Error(SourceLocation, std::string), by the type of its string.
+ABI_SYMBOLS = {
+    True: b"_ZN3c105ErrorC2ENS_14SourceLocationENSt7__cxx1112basic_string",
+    False: b"_ZN3c105ErrorC2ENS_14SourceLocationESs",
+}
 MARK = ""
 
 
@@ -61,8 +75,73 @@ def probe_driver() -> None:
     nvml.nvmlShutdown()
 
 
-def probe_torch() -> None:
-    """Import torch and emit its build and its GPUs, or the error."""
+def probe_torch_files() -> bool | None:
+    """Emit torch's build and the GPUs without importing it, and return whether there is one.
+
+    None, with nothing emitted, where only `import torch` can tell whether it can use them, or why not.
+    """
+    build = torch_build()
+    if build is None:
+        return None
+    if build["cuda"] is None:
+        emit(**build, cuda_error="torch is built without CUDA")
+        return False
+    sys.path.append(ROOT)  # last: it hides no installed package
+    from f5_worker.models.cuda.driver import LIBRARY, Driver
+
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        emit(**build, cuda_error=f"no NVIDIA driver is found: {error}")
+        return False
+    try:
+        driver = Driver()
+        if driver.newest_cuda() < tuple(map(int, build["cuda"].split("."))):  # only torch knows if it is too old
+            return None
+        devices = gpus_of_driver(driver)
+    except (OSError, AttributeError, ValueError):  # an error of the driver; one that lacks a call; no version
+        return None
+    emit(**build, cuda_available=True, devices=devices)
+    return True
+
+
+def torch_build() -> dict[str, Any] | None:
+    """Return what the files of the installed torch say of its build, or None if one is not as expected."""
+    try:
+        if (spec := importlib.util.find_spec("torch")) is None or spec.origin is None:
+            return None
+        folder = os.path.dirname(spec.origin)
+        version = runpy.run_path(os.path.join(folder, "version.py"))
+        with open(os.path.join(folder, "lib", "libc10.so"), "rb") as file:
+            library = file.read()
+    except Exception:  # noqa: BLE001 - any error of the installation is for the import of torch to tell
+        return None
+    abis = [abi for abi, symbol in ABI_SYMBOLS.items() if symbol in library]
+    is_for_this_python = any(
+        os.path.isfile(f"{folder}/_C{suffix}") for suffix in importlib.machinery.EXTENSION_SUFFIXES
+    )
+    names = {"torch": "__version__", "torch_git": "git_version", "cuda": "cuda"}
+    other_gpus = [name for name in ("hip", "xpu") if version.get(name)]
+    if len(abis) != 1 or not is_for_this_python or other_gpus or not version.keys() >= set(names.values()):
+        return None
+    return {name: version[there] for name, there in names.items()} | {"abi": abis[0]}
+
+
+def gpus_of_driver(driver: Driver) -> list[dict[str, Any]]:
+    """Return the GPUs.
+
+    Raises:
+        OSError: a call of the driver failed, or the first GPU, which serves, cannot be used.
+    """
+    devices = [{**driver.describe_gpu(index)._asdict(), "free_bytes": None} for index in range(driver.count_gpus())]
+    driver.open_context(0)
+    devices[0]["free_bytes"] = driver.free_bytes()
+    return devices
+
+
+def probe_torch() -> bool:
+    """Import torch, emit its build and its GPUs, or the error, and return whether there is a GPU that it can use."""
+    emit(torch_imported=True)
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -76,11 +155,11 @@ def probe_torch() -> None:
     if torch.version.cuda:
         # get_arch_list() returns [] if no GPU is visible; the flags are those of torch's compilation.
         emit(arch_list=(torch._C._cuda_getArchFlags() or "").split())
-    probe_gpus(torch)
+    return probe_gpus(torch)
 
 
-def probe_gpus(torch: Any) -> None:
-    """Emit the GPUs that torch can use, or the error of its initialisation."""
+def probe_gpus(torch: Any) -> bool:
+    """Emit the GPUs that torch can use, or the error of its initialisation, and return whether there is one."""
     try:
         torch.cuda.init()
         devices = []
@@ -97,13 +176,9 @@ def probe_gpus(torch: Any) -> None:
             )
     except (RuntimeError, AssertionError) as error:
         emit(cuda_available=False, cuda_error=one_line(error))
-    else:
-        emit(cuda_available=True, devices=devices)
-
-
-def has_gpu() -> bool:
-    """Return whether torch was imported and can use a GPU."""
-    return "torch" in sys.modules and bool(sys.modules["torch"].cuda.is_available())
+        return False
+    emit(cuda_available=True, devices=devices)
+    return True
 
 
 def owners_of_flash_attn(location: str) -> list[str]:
@@ -119,11 +194,8 @@ def owners_of_flash_attn(location: str) -> list[str]:
     return names or sorted(set(importlib.metadata.packages_distributions().get("flash_attn", [])))
 
 
-def probe_flash_attn(always_import: bool) -> None:
-    """Emit what is installed as `flash_attn`, and whether F5-TTS's own import of it works.
-
-    With a GPU it is run after the probe, which imports it too: then the import is left out unless `always_import`.
-    """
+def probe_flash_attn(*, imports: bool) -> None:
+    """Emit what is installed as `flash_attn`, and, if it is to be imported, whether F5-TTS's own import of it works."""
     try:
         spec = importlib.util.find_spec("flash_attn")
     except (ImportError, ValueError):
@@ -136,7 +208,7 @@ def probe_flash_attn(always_import: bool) -> None:
     found: dict[str, Any] = {"location": os.path.dirname(folder), "distributions": owners, "version": None}
     if owners:
         found["version"] = importlib.metadata.version(owners[0])
-    if not always_import and has_gpu():
+    if not imports:
         emit(flash_attn=found | {"importable": None, "error": None})
         return
     # Emitted before the import, which can end the process.
@@ -218,15 +290,16 @@ def main(what: str, mark: str, *paths: str) -> None:
             except OSError as error:
                 emit(found={"path": path, "exists": False, "writable": False, "error": error.strerror})
         return
-    stages: dict[str, Callable[[], None]] = {
-        "python": probe_python,
-        "driver": probe_driver,
-        "torch": probe_torch,
-        "flash_attn": lambda: probe_flash_attn(what == "torch"),
-    }
-    for stage, examine in stages.items():
-        emit(stage=stage)
-        examine()
+    emit(stage="python")
+    probe_python()
+    emit(stage="driver")
+    probe_driver()
+    has_gpu = probe_torch_files() if what == "needed" else None
+    if has_gpu is None:
+        emit(stage="torch")
+        has_gpu = probe_torch()
+    emit(stage="flash_attn")
+    probe_flash_attn(imports=what == "all" or not has_gpu)  # with a GPU it is run after the probe, which imports it too
     emit(stage="done")
 
 

@@ -17,6 +17,9 @@ CaptureGraph = Callable[[Callable[[], Tensor]], tuple[Replay, Tensor]]
 class GraphCapturer:
     """Captures CUDA graphs, all in one memory pool: no two of them ever run at once.
 
+    Those of different capturers may: each captures on a stream of its own, since the workspaces of matrix products
+    belong to the stream of the capture.
+
     Args:
         is_brief: they are dropped after a moment, and may take the memory of forwards meanwhile.
     """
@@ -24,6 +27,7 @@ class GraphCapturer:
     def __init__(self, *, is_brief: bool = False) -> None:
         self._is_brief = is_brief
         self._pool = torch.cuda.graph_pool_handle()
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def __call__(self, compute: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
         """Capture a computation, as `CaptureGraph`.
@@ -33,12 +37,11 @@ class GraphCapturer:
         """
         if not self._is_brief:
             require_room()
-        side_stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side_stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side_stream):  # the first run chooses and loads kernels, and allocates workspaces
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):  # the first run chooses and loads kernels, and allocates workspaces
             compute()
-        torch.cuda.current_stream().wait_stream(side_stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
             result = compute()
         return graph.replay, result

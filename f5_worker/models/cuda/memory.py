@@ -94,7 +94,8 @@ def measure_budget(
     state = torch.cuda.memory_allocated() - before
     for _ in range(1 if runner.whole_segments else segments[0].nfe):
         runner.step(states)
-    runner.finish(states)
+    for wait_for_samples in runner.finish(states):
+        wait_for_samples()
     forward = torch.cuda.max_memory_reserved() - loaded
     return MemoryBudget(max_bytes, loaded, forward, round((n_batches - 1) * state))
 

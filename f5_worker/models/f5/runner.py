@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from f5_worker.audio.levels import Samples
-from f5_worker.engine.types import Segment
+from f5_worker.engine.types import Segment, WaitForSamples
 from f5_worker.errors import OutOfMemory
 from f5_worker.log import timed
 from f5_worker.models.config import find_model, read_traits
 from f5_worker.models.cuda.capture import GraphCapturer
+from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.f5.checkpoint import load_model, load_vocoder, require_file
@@ -144,19 +145,19 @@ class F5Runner:
             self._batch[1].step()
             self._wait_for_previous_step()
 
-    def finish(self, states: Sequence[FlowState]) -> list[Samples]:
-        """Return the audio of the targets, each `[nw]` at 24 kHz."""
+    def finish(self, states: Sequence[FlowState]) -> list[WaitForSamples]:
+        """Begin to decode the targets, and return what waits for the audio of each; meanwhile steps are issued."""
         self._batch = None
         with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
             decode = self._segment_graphs.decode if self._segment_graphs else self.vocoder
-            return [samples.cpu().numpy() for samples in decode([state.target for state in states])]
+            return [PendingDownload.begin(samples).wait for samples in decode([state.target for state in states])]
 
     def generate(self, segment: Segment) -> Samples:
         """Run one segment from begin to finish, where there is no engine: for warming up and measuring."""
         state = self.begin(segment)
         for _ in range(segment.nfe):
             self.step([state])
-        return self.finish([state])[0]
+        return self.finish([state])[0]()
 
     def warm_up(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
         """Run each kernel once, because the first run is slow."""

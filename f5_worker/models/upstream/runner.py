@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from f5_worker.audio.levels import Samples
-from f5_worker.engine.types import Segment
+from f5_worker.engine.types import Segment, WaitForSamples
 from f5_worker.log import timed
 from f5_worker.models.config import ModelConfig, read_config, read_traits
+from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.checkpoint import require_file
 from f5_worker.models.f5.runner import warm_up_segment
@@ -109,17 +110,17 @@ class UpstreamRunner:
             with translate_cuda_errors(), torch.inference_mode():
                 state.target = self._sample(state.segment)
 
-    def finish(self, states: Sequence[UpstreamState]) -> list[Samples]:
-        """Return the audio of the targets, each `[nw]` at 24 kHz."""
+    def finish(self, states: Sequence[UpstreamState]) -> list[WaitForSamples]:
+        """Begin to decode the targets, and return what waits for the audio of each."""
         with translate_cuda_errors(), torch.inference_mode():
             mels = [state.target.transpose(1, 2) for state in states if state.target is not None]
-            return [self._decode(mel).flatten().cpu().numpy() for mel in mels]
+            return [PendingDownload.begin(self._decode(mel).flatten()).wait for mel in mels]
 
     def generate(self, segment: Segment) -> Samples:
         """Run one segment from begin to finish, where there is no engine: for warming up and measuring."""
         state = self.begin(segment)
         self.step([state])
-        return self.finish([state])[0]
+        return self.finish([state])[0]()
 
     def warm_up(self, run_on_device: RunOnDevice = lambda work: work()) -> None:
         """Run each kernel once, because the first run is slow."""

@@ -21,6 +21,7 @@ from f5_worker.models.cuda.capture import CaptureGraph, GraphCapturer
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.graphs import PassGraphs
+from f5_worker.models.cuda.streams import beside
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.spectrogram import HOP_SAMPLES, SAMPLE_RATE
@@ -76,6 +77,8 @@ class ForcedAlignment:
 class WhisperRunner:
     """Runs one network. Alignments are only begun: the caller waits for them elsewhere, not in the device's thread.
 
+    On a GPU it computes beside the other models, which leave much of the GPU to its small operations while they last.
+
     Raises from all methods: OutOfMemory when the device is full, GpuLost when its context is broken for good.
     """
 
@@ -88,6 +91,7 @@ class WhisperRunner:
         if model.device.type == "cuda":
             model.decoder.pad_vocabulary()
             self.use_graphs(GraphCapturer())
+        self._stream = beside(model.device)
 
     def use_graphs(self, capture: CaptureGraph) -> None:
         """Capture what is computed again and again."""
@@ -99,20 +103,20 @@ class WhisperRunner:
 
     def log_mel(self, recording: Samples) -> NDArray[np.float32]:
         """Return the log-mel frames `[m, f]` of a recording `[nw]` at 16 kHz of any length."""
-        with _inference():
+        with self._computing():
             mel: NDArray[np.float32] = log_mel(recording, self.model.arch.mels, self.model.device).cpu().numpy()
             return mel
 
     def encode(self, mel: NDArray[np.float32]) -> Sound:
         """Return what the decoder attends to of one log-mel `[m, f]`, f even."""
-        with _inference():
+        with self._computing():
             return self._encode(upload(torch.from_numpy(mel)[None], self.model.device), None)
 
     def encode_windows(self, clips: Sequence[Samples]) -> Sound:
         """Return the same of clips `[nw]` at 16 kHz, padded to Whisper's window of 30 s, as it was trained."""
         rows = power_of_two(len(clips)) if self._window_graphs else len(clips)
         frames = max(n_frames(len(clip)) for clip in clips)
-        with _inference():
+        with self._computing():
             sound = upload(pad_clips(clips, rows, frames), self.model.device)
             waves = functional.pad(sound, (0, (MAX_FRAMES - frames) * HOP_SAMPLES))
             lengths = torch.tensor([len(clip) for clip in clips] + [0] * (rows - len(clips)))
@@ -129,7 +133,7 @@ class WhisperRunner:
         exact = BatchSize(len(clips), max(2, frames + frames % 2), max(text.n_tokens for text in texts))
         size = (graph_size(exact) if self._graphs else None) or exact
         batch = _pack(clips, texts, size)
-        with _inference():
+        with self._computing():
             aligned = self._graphs.run(self._align_batch, size, batch) if self._graphs and size is not exact else None
             if aligned is None:
                 aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
@@ -137,30 +141,41 @@ class WhisperRunner:
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
         """Decode a text against sound that is encoded."""
-        with _inference():
+        with self._computing():
             tokens = upload(torch.tensor([[*text.prompt, *text.tokens, text.end]]), self.model.device)
             counts = upload(torch.tensor([[text.n_tokens], [text.steps], [text.end]]), self.model.device)
             return PendingAlignment([text], PendingDownload.begin(self._align(sound, tokens, *counts)))
 
     def advance(self, search: BeamSearch, n_steps: int) -> None:
         """Take so many steps of a search."""
-        with _inference():
+        with self._computing():
             search.advance(n_steps)
 
     def search(self, sound: Sound, options: SearchOptions) -> BeamSearch:
         """Return a search for the transcript of each row of the sound."""
-        with _inference():
+        with self._computing():
             replayed = self._search_graphs.steps(sound, options) if self._search_graphs else None
             steps = replayed or LaunchedSteps(self.model.decoder, sound, options)
             return BeamSearch(steps, len(sound.layers[0][0]), options)
 
     def token_probabilities(self, sound: Sound, start: int, choices: Sequence[int]) -> list[float]:
         """Return the probabilities of choices for the token after `start`: of languages, for example."""
-        with _inference():
+        with self._computing():
             states = self.model.decoder(upload(torch.tensor([[start]]), self.model.device), sound)
             logits = self.model.decoder.logits(states[0, -1])
             chosen: list[float] = logits[upload(torch.tensor(choices), self.model.device)].softmax(-1).tolist()
             return chosen
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Compute on the own stream, without gradients and, as F5 does, without cuDNN: it plans for each length."""
+        with (
+            translate_cuda_errors(),
+            torch.cuda.stream(self._stream),
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(enabled=False),
+        ):
+            yield
 
     def _encode_batch(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """Return the encoder's states of padded clips, as from `pad_clips`."""
@@ -265,10 +280,3 @@ def _warm_up_batch(arch: WhisperArch) -> tuple[list[Samples], list[ForcedText]]:
     """Return a second of noise with ten tokens."""
     noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
     return [noise], [ForcedText((0,), tuple(range(10)), arch.vocabulary - 1, steps=50)]
-
-
-@contextmanager
-def _inference() -> Iterator[None]:
-    """Compute without gradients and, as F5 does, without cuDNN, which plans for each new length."""
-    with translate_cuda_errors(), torch.inference_mode(), torch.backends.cudnn.flags(enabled=False):
-        yield

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from f5_worker.boot.probe import compiler, probe_child
-from f5_worker.boot.probe.probe import Environment, ProbeResult, probe
+from f5_worker.boot.probe.probe import Environment, Gpu, ProbeResult, probe
+from tests.boot.probe.planted import CXX11, OLD_ABI, VERSION, plant_torch
+from tests.models.cuda.fake_driver import compile_driver
 
 TORCH = """
 import types
@@ -107,13 +109,116 @@ def test_working_flash_attn(packages: Path) -> None:
 
 def test_with_a_gpu_flash_attn_need_not_be_imported(packages: Path) -> None:
     put_flash_attn(packages, "raise ImportError('not imported')")
-    facts = probe(import_flash_attn=False)
+    facts = probe(imports="torch")
     assert facts.flash_attn is not None
     assert (facts.flash_attn.importable, facts.flash_attn.error) == (None, None)
     put_torch(packages, error="Found no NVIDIA driver on your system.")
-    facts = probe(import_flash_attn=False)
+    facts = probe(imports="torch")
     assert facts.flash_attn is not None
     assert (facts.flash_attn.importable, facts.flash_attn.error) == (False, "ImportError: not imported")
+
+
+def use_driver(directory: Path, monkeypatch: pytest.MonkeyPatch, **faults: Any) -> None:
+    """Let child processes find a fake driver before a real one."""
+    compile_driver(directory, **faults)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(directory))
+
+
+def test_torch_is_not_imported_where_its_files_and_the_driver_say_enough(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant_torch(packages, "raise OSError('imported')")
+    use_driver(packages, monkeypatch)
+    facts = probe(imports="needed")
+    assert (facts.torch_error, facts.torch_imported, facts.cuda_error) == (None, False, None)
+    assert (facts.torch, facts.torch_git, facts.cuda, facts.abi) == ("2.4.1+cu121", "abc", "12.1", False)
+    assert facts.cuda_available
+    assert facts.devices[0] == Gpu("NVIDIA Fake", "8.9", 24 << 30, 20 << 30)
+    assert [gpu.free_bytes for gpu in facts.devices[1:]] == [None, None]
+    assert facts.environment() is not None
+    facts = probe(imports="torch")
+    assert (facts.torch_error, facts.torch_imported) == ("import torch: OSError: imported", True)
+
+
+def test_the_abi_is_that_of_torchs_library(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_torch(packages, "", libc10=CXX11)
+    use_driver(packages, monkeypatch)
+    assert probe(imports="needed").abi is True
+
+
+def test_without_a_driver_torch_is_not_imported_either(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_torch(packages, "raise OSError('imported')")
+    (packages / "libcuda.so.1").write_text("damaged")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(packages))
+    facts = probe(imports="needed")
+    assert (facts.torch, facts.torch_error, facts.cuda_available) == ("2.4.1+cu121", None, False)
+    assert str(facts.cuda_error).startswith("no NVIDIA driver is found: ")
+
+
+def test_a_torch_without_cuda_needs_no_driver(packages: Path) -> None:
+    plant_torch(packages, "raise OSError('imported')", version=VERSION.replace("'12.1'", "None"))
+    facts = probe(imports="needed")
+    assert (facts.torch_error, facts.cuda, facts.cuda_error) == (None, None, "torch is built without CUDA")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"version": "raise OSError"},
+        {"version": VERSION.replace("cuda", "cuda_version")},
+        {"version": VERSION.replace("'12.1'", "'a new format'")},
+        {"version": VERSION.replace("None", "'6.4'")},
+        {"libc10": b"another symbol"},
+        {"libc10": CXX11 + OLD_ABI},
+    ],
+)
+def test_torch_is_imported_where_a_file_is_not_as_expected(
+    packages: Path, monkeypatch: pytest.MonkeyPatch, files: Any
+) -> None:
+    plant_torch(packages, TORCH.format(**L4), **files)
+    use_driver(packages, monkeypatch)
+    facts = probe(imports="needed")
+    assert (facts.torch, facts.torch_imported, facts.capability) == ("2.4.0", True, "8.9")
+
+
+@pytest.mark.parametrize("name", ["version.py", "lib/libc10.so", "_C*.so"])
+def test_torch_is_imported_where_a_file_is_missing(packages: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (path,) = plant_torch(packages, TORCH.format(**L4)).glob(name)
+    path.unlink()
+    use_driver(packages, monkeypatch)
+    assert probe(imports="needed").torch_imported
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"version": 12_000},  # perhaps too old for torch's 12.1
+        {"version": 11_080},
+        {"failing": "cuInit"},
+        {"failing": "cuDeviceGetCount"},
+        {"failing": "cuDevicePrimaryCtxRetain"},  # the GPU is full, lost, or another process has it for itself
+        {"failing": "cuMemGetInfo_v2"},
+    ],
+)
+def test_torch_itself_says_what_is_wrong_with_the_gpu(
+    packages: Path, monkeypatch: pytest.MonkeyPatch, faults: Any
+) -> None:
+    plant_torch(packages, TORCH.format(**L4 | {"error": "The NVIDIA driver on your system is too old"}))
+    use_driver(packages, monkeypatch, **faults)
+    facts = probe(imports="needed")
+    assert facts.torch_imported
+    assert facts.cuda_error == "RuntimeError: The NVIDIA driver on your system is too old"
+
+
+@pytest.mark.parametrize(("failing", "ending"), [("crash", "killed by SIGABRT"), ("hang", "no answer within 1 s")])
+def test_a_driver_that_ends_or_holds_the_probe(
+    packages: Path, monkeypatch: pytest.MonkeyPatch, failing: str, ending: str
+) -> None:
+    plant_torch(packages, "")
+    use_driver(packages, monkeypatch, failing=failing)
+    facts = probe(timeout_s=1.0, imports="needed")
+    assert facts.torch_error == f"the probe ended while it examined driver: {ending}"
+    assert not facts.cuda_available
 
 
 @pytest.mark.parametrize("name", ["flash-attn", "flash-attn-4", "somebodys-wheels"])
@@ -206,6 +311,32 @@ def test_attributes_exist_in_the_real_torch(monkeypatch: pytest.MonkeyPatch) -> 
     assert found["abi"] == torch._C._GLIBCXX_USE_CXX11_ABI
     assert found["cuda_available"] == torch.cuda.is_available()
     assert ("cuda_error" in found) != torch.cuda.is_available()
+
+
+def test_the_files_of_the_real_torch_say_what_its_import_does() -> None:
+    import torch
+
+    assert probe_child.torch_build() == {
+        "torch": torch.__version__,
+        "torch_git": torch.version.git_version,
+        "cuda": torch.version.cuda,
+        "abi": torch._C._GLIBCXX_USE_CXX11_ABI,
+    }
+
+
+@pytest.mark.gpu
+def test_files_and_driver_say_what_torch_does() -> None:
+    quick, full = probe(imports="needed"), probe(imports="torch")
+    assert (quick.torch_imported, full.torch_imported) == (False, True)
+    assert quick.seconds < full.seconds
+    assert abs((quick.devices[0].free_bytes or 0) - (full.devices[0].free_bytes or 0)) < 1 << 30
+    same = {"torch_imported": True, "arch_list": (), "seconds": 0.0}
+    bare = [
+        replace(facts, **same, devices=tuple(replace(gpu, free_bytes=None) for gpu in facts.devices))
+        for facts in (quick, full)
+    ]
+    assert bare[0] == bare[1]
+    print(f"the probe takes {quick.seconds} s without importing torch, {full.seconds} s with it")
 
 
 @pytest.mark.gpu

@@ -38,10 +38,11 @@ class FakeDriver:
         return list((ctypes.c_int * 8).in_dll(self._library, "opened"))[:n_opened]
 
 
-def compile_driver(directory: Path) -> FakeDriver:
-    """Compile the library; skip the test where there is no compiler."""
+def compile_driver(directory: Path, *, version: int = 12_040, failing: str = "") -> FakeDriver:
+    """Compile the library, for CUDA 12.4 and without faults if not told otherwise; skip where there is no compiler."""
     if (compiler := shutil.which("cc")) is None:
         pytest.skip("no C compiler")
     path = directory / "libcuda.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, SOURCE], check=True)
+    defined = (f"-DVERSION={version}", f'-DFAILING="{failing}"')
+    subprocess.run([compiler, "-shared", "-fPIC", *defined, "-o", path, SOURCE], check=True)
     return FakeDriver(path)

@@ -43,10 +43,24 @@ def test_there_are_as_many_gpus_as_the_driver_says(fake: FakeDriver) -> None:
     assert fake.open().count_gpus() == 3
 
 
+def test_a_gpu_is_described(fake: FakeDriver) -> None:
+    driver = fake.open()
+    assert driver.newest_cuda() == (12, 4)
+    assert driver.describe_gpu(0) == ("NVIDIA Fake", "8.9", 24 << 30)
+    driver.open_context(0)
+    assert driver.free_bytes() == 20 << 30
+
+
 @pytest.mark.parametrize(
     ("call", "use"),
     [
+        ("cuDriverGetVersion", lambda driver: driver.newest_cuda()),
         ("cuDeviceGetCount", lambda driver: driver.count_gpus()),
+        ("cuDeviceGet", lambda driver: driver.describe_gpu(0)),
+        ("cuDeviceGetName", lambda driver: driver.describe_gpu(0)),
+        ("cuDeviceGetAttribute", lambda driver: driver.describe_gpu(0)),
+        ("cuDeviceTotalMem_v2", lambda driver: driver.describe_gpu(0)),
+        ("cuMemGetInfo_v2", lambda driver: driver.free_bytes()),
         ("cuDeviceGet", lambda driver: driver.open_context(0)),
         ("cuDevicePrimaryCtxRetain", lambda driver: driver.open_context(0)),
         ("cuCtxSetCurrent", lambda driver: driver.open_context(0)),

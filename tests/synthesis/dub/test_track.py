@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from f5_worker.audio.decode import decode
 from f5_worker.audio.levels import Samples
 from f5_worker.cancellation import JobControl
+from f5_worker.engine.types import WaitForSamples
 from f5_worker.errors import InvalidInput, LinesTooLong, SubtitlesUnreadable, TextTooLong, TextUnspeakable, UnknownVoice
 from f5_worker.schema.actions import parse_input
 from f5_worker.schema.dub import DubInput
@@ -201,10 +203,13 @@ def test_lines_that_must_fit_are_refused_before_the_device_begins(worker: Worker
 def test_with_a_policy_the_first_word_is_at_the_time_of_the_cue(worker: Worker, device: ToneDevice) -> None:
     plain = device.finish
 
-    def with_lead(states: Sequence[ToneState]) -> list[Samples]:
-        for samples in (spoken := plain(states)):
-            samples[: round(0.2 * 24_000)] = 0.0
-        return spoken
+    def silence_lead(wait_for_samples: WaitForSamples) -> Samples:
+        samples = wait_for_samples()
+        samples[: round(0.2 * 24_000)] = 0.0
+        return samples
+
+    def with_lead(states: Sequence[ToneState]) -> list[WaitForSamples]:
+        return [partial(silence_lead, spoken) for spoken in plain(states)]
 
     device.finish = with_lead  # type: ignore[method-assign]
     lines = ((1, 3, "A line of some words."), (5, 7, "Another line of words."))

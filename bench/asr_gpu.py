@@ -44,6 +44,7 @@ from f5_worker.engine.engine import Engine  # noqa: E402
 from f5_worker.engine.types import Segment  # noqa: E402
 from f5_worker.models.f5.config import HOP_SAMPLES, mel_frames  # noqa: E402
 from f5_worker.models.f5.runner import F5Runner, load_runner  # noqa: E402
+from f5_worker.models.placement import Device  # noqa: E402
 from f5_worker.models.whisper.config import DecodingConfig, WhisperArch  # noqa: E402
 from f5_worker.models.whisper.network import Whisper  # noqa: E402
 from f5_worker.models.whisper.runner import STEPS_AT_ONCE, ForcedText, WhisperRunner  # noqa: E402
@@ -177,11 +178,12 @@ def measure_equality(name: str, device: str) -> dict[str, Any]:
 
 
 def aligner_of(name: str, engine: Engine, device: str) -> tuple[WhisperAligner, WhisperRunner]:
-    """Return an aligner that runs on the engine."""
-    runner: WhisperRunner = engine.run(
+    """Return an aligner that runs beside the engine."""
+    run = Device(device, engine.run).beside().run
+    runner: WhisperRunner = run(
         lambda: random_runner(name, device, torch.float16 if device == "cuda" else torch.float32)
     )
-    model = CertainWhisper(StandInTokenizer(), runner, engine.run)  # type: ignore[arg-type]
+    model = CertainWhisper(StandInTokenizer(), runner, run)  # type: ignore[arg-type]
     return WhisperAligner(lambda: contextlib.nullcontext(model), "en"), runner
 
 

@@ -199,7 +199,7 @@ def measure_gpu(rounds: int) -> dict[str, Any]:
     settings = load_settings()
     f5, engine = start_engine(settings)
     device = f5.model.device.type
-    recogniser = Recogniser(whisper_directory(), settings, [Device(device, engine.run)])
+    recogniser = Recogniser(whisper_directory(), settings, [Device(device, engine.run).beside()])
     recogniser.preload()
     checker = PassageChecker(SpeechVerifier(recogniser, "en", Limits()))
     by_name = {case.name: case for case in CASES}

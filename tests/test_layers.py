@@ -178,7 +178,7 @@ def public_functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.Asy
 VERBS = frozenset(
     """
     Abort Acquire Add Advance Align Answer Append Apply Attend
-    Bound Bring Build
+    Begin Bound Bring Build
     Call Cancel Capture Check Choose Close Collect Compare Compile Compute Concatenate Confine Connect Convert Convolve
     Copy Count Create Cut
     Decide Decode Delete Deliver Describe Do Download

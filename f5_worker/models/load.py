@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from f5_worker.engine.engine import FORWARDS_ON_DEVICE
 from f5_worker.log import logger
 from f5_worker.models.config import find_model, read_config
 from f5_worker.models.cuda import memory
+from f5_worker.models.cuda.cudnn import turn_off
 from f5_worker.models.f5 import runner as own
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, unsupported
 from f5_worker.models.placement import Device, limit_threads
@@ -41,8 +40,7 @@ def load(name: str, directory: Path, settings: Settings, devices: Sequence[Devic
     first, *others = devices
     runner = _load(name, directory, settings, first)
     if others and isinstance(runner, own.F5Runner):
-        # A switch of the whole process. Models turn it off while they work, each device's thread at other times.
-        torch.backends.cudnn.enabled = False
+        turn_off()
         runner.replicas = tuple(own.load_checkpoint(name, directory, settings, device) for device in others)
     elif others:
         logger.warning("%s uses the first of %d GPUs: f5-tts cannot share their work", name, len(devices))

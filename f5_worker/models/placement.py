@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -14,12 +15,13 @@ from torch import nn
 
 from f5_worker.errors import HostUnfit, SettingsInvalid
 from f5_worker.log import logger
+from f5_worker.models.cuda.cudnn import turn_off
 from f5_worker.resources import limits
 from f5_worker.settings import Settings
 
 Precision = Literal["fp32", "fp16", "bf16"]
 RunOnDevice = Callable[[Callable[[], Any]], Any]
-"""Calls a function in the thread that owns the device, and returns its result."""
+"""Calls a function in a thread that uses the device, and returns its result."""
 
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 CPU_INFO = Path("/proc/cpuinfo")
@@ -52,6 +54,24 @@ class Device:
                 return work()
 
         return cls(name, run)
+
+    def beside(self) -> Device:
+        """Return the device as a thread of its own uses it, beside the one that owns it: for small pieces of work.
+
+        What it computes should be on a stream of its own; cuDNN is not used any more.
+        """
+        turn_off()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
+        device = torch.device(self.name)
+
+        def run(work: Callable[[], Any]) -> Any:
+            def call() -> Any:
+                with on_device(device):
+                    return work()
+
+            return pool.submit(call).result()
+
+        return replace(self, run=run)
 
     def owned_by(self, run: RunOnDevice) -> Device:
         """Return the device as it is used through the thread that owns it, whose kernels go there from now on."""

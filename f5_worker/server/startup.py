@@ -91,7 +91,9 @@ def load_worker(settings: Settings) -> Worker:
     engine = EngineGroup([Engine(one, _batch_frames(one.device, settings)) for one in runners])
     atexit.register(engine.close)  # a process that ends inside torch aborts; a stopped job leaves its last step behind
     devices = [device.owned_by(owner.run) for device, owner in zip(devices, engine.engines, strict=False)]
-    recogniser = recogniser_from(settings, devices)
+    # Beside the models, but not beside f5-tts, which computes with cuDNN.
+    is_beside = runner.engine == "own" and devices[0].is_gpu
+    recogniser = recogniser_from(settings, [device.beside() if is_beside else device for device in devices])
     if recogniser is not None and recogniser.is_kept:
         recogniser.preload()
     bound_memory(runner, devices, settings)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 
 from f5_worker.errors import HostUnfit, SettingsInvalid
 from f5_worker.models import placement
-from f5_worker.models.placement import choose_devices, limit_threads
+from f5_worker.models.placement import Device, choose_devices, limit_threads
 from f5_worker.resources import ResourceLimits
 from f5_worker.settings import Settings
 
@@ -69,3 +71,13 @@ def test_torch_uses_no_more_threads_than_there_are_cores(
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_beside_the_owner_a_thread_of_its_own_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)
+    device = Device("cpu", lambda work: work()).beside()
+    names = {device.run(lambda: threading.current_thread().name) for _ in range(3)}
+    assert names == {"beside_0"}
+    assert not torch.backends.cudnn.enabled
+    with pytest.raises(ZeroDivisionError):
+        device.run(lambda: 1 // 0)

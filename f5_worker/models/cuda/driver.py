@@ -1,14 +1,12 @@
-"""CUDA's driver, called without torch: its GPUs, the context of one, and memory that it copies from."""
+"""CUDA's driver, called without torch: its GPUs, and the context of one."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import weakref
 from typing import Any, NamedTuple
 
 LIBRARY = "libcuda.so.1"
-PORTABLE = 1  # CU_MEMHOSTALLOC_PORTABLE: the memory is pinned for the contexts of all GPUs
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
 
 
@@ -71,18 +69,6 @@ class Driver:
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
         return free.value
-
-    def allocate_pinned(self, n_bytes: int) -> ctypes.Array[ctypes.c_ubyte]:
-        """Return memory that the GPU copies from by itself; it is freed with the last reference to it.
-
-        Raises:
-            OSError: there is no room for it, or this thread has no context.
-        """
-        pointer = ctypes.c_void_p()
-        self._call("cuMemHostAlloc", ctypes.byref(pointer), ctypes.c_size_t(n_bytes), PORTABLE)
-        memory = (ctypes.c_ubyte * n_bytes).from_address(pointer.value or 0)
-        weakref.finalize(memory, self._library.cuMemFreeHost, pointer).atexit = False
-        return memory
 
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self._library, name)(*arguments)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from f5_worker.errors import ModelUnavailable
-from f5_worker.models import ahead
 from f5_worker.models.f5.config import read_arch
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.skip_init import SkipInit
@@ -97,33 +96,14 @@ def require_file(directory: Path, name: str) -> Path:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file, onto the CPU; the tensors of one that was read ahead are in pinned memory.
+    """Read a safetensors file, onto the CPU.
 
     Raises:
         ModelUnavailable: it is damaged.
     """
-    memory = ahead.take(path)
     try:
-        return load_file(path) if memory is None else _tensors_in(memory, path)
+        return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelUnavailable(
             f"{path.name} of model {path.parent.name!r} cannot be read ({error}); copy it there again"
         ) from None
-
-
-def _tensors_in(memory: ahead.Pinned, path: Path) -> dict[str, Tensor]:
-    """Return what `load_file` does, in memory that has the file's content: the tensors, behind a header, without gaps.
-
-    Where one would not be aligned, it is that of `load_file`, which is read when it is used.
-    """
-    mapped, content = load_file(path), torch.frombuffer(memory, dtype=torch.uint8)
-    with safe_open(path, framework="pt") as file:
-        names = file.offset_keys()
-    begin = 8 + int.from_bytes(bytes(memory[:8]), "little")
-    tensors = {}
-    for name in names:
-        tensor, end = mapped[name], begin + mapped[name].nbytes
-        is_aligned = begin % tensor.itemsize == 0
-        tensors[name] = content[begin:end].view(tensor.dtype).view(tensor.shape) if is_aligned else tensor
-        begin = end
-    return tensors

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from f5_worker.errors import OutOfMemory
 from f5_worker.log import timed
 from f5_worker.models.config import find_model, read_traits
 from f5_worker.models.cuda.capture import GraphCapturer
+from f5_worker.models.cuda.cudnn import without_cudnn
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.upload import upload
@@ -34,7 +35,7 @@ from f5_worker.models.f5.cuda.attention_choice import (
     installed_flash_attn,
     unmeasured,
 )
-from f5_worker.models.f5.cuda.backend import choose_backend
+from f5_worker.models.f5.cuda.backend import choose_backend, prepare_kernels
 from f5_worker.models.f5.cuda.segment_graphs import SegmentGraphs, graph_lengths
 from f5_worker.models.f5.cuda.size_choice import default_frames, unmeasured_frames
 from f5_worker.models.f5.cuda.step_graphs import (
@@ -122,7 +123,7 @@ class F5Runner:
 
     def begin(self, segment: Segment) -> FlowState:
         """Return the state of a segment before its first step, with all that no step changes computed."""
-        with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
+        with translate_cuda_errors(), torch.inference_mode(), without_cudnn():
             return FlowState.begin(
                 (self._segment_graphs or self.model).condition,
                 self._reference_mel(_ReferenceKey(segment.reference)),
@@ -148,7 +149,7 @@ class F5Runner:
     def finish(self, states: Sequence[FlowState]) -> list[WaitForSamples]:
         """Begin to decode the targets, and return what waits for the audio of each; meanwhile steps are issued."""
         self._batch = None
-        with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
+        with translate_cuda_errors(), torch.inference_mode(), without_cudnn():
             decode = self._segment_graphs.decode if self._segment_graphs else self.vocoder
             return [PendingDownload.begin(samples).wait for samples in decode([state.target for state in states])]
 
@@ -222,7 +223,7 @@ class F5Runner:
             yield from (partial(capture_step, size) for size in sizes if size.rows > SINGLE_SEGMENT_ROWS)
 
     def _capture(self, capture: Callable[[], None]) -> None:
-        with translate_cuda_errors(), torch.inference_mode(), _without_cudnn():
+        with translate_cuda_errors(), torch.inference_mode(), without_cudnn():
             capture()
 
     def _wait_for_previous_step(self) -> None:
@@ -257,14 +258,6 @@ class _ReferenceKey:
         return isinstance(other, _ReferenceKey) and other.samples is self.samples
 
 
-def _without_cudnn() -> AbstractContextManager[None]:
-    """Turn cuDNN off for convolutions: it plans, and in half precision compiles, for each new length: 0.2 s on an H200.
-
-    torch's own kernels for them take no longer.
-    """
-    return torch.backends.cudnn.flags(enabled=False)
-
-
 def load_runner(settings: Settings) -> F5Runner:
     """Load the checkpoint that the settings name onto their first device.
 
@@ -287,19 +280,23 @@ def load_checkpoint(name: str, directory: Path, settings: Settings, device: Devi
     """
     precision = fastest_precision(device.name) if settings.precision == "auto" else settings.precision
     load_ms: dict[str, float] = {}
-    with timed(load_ms, "weights_read"):
-        vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
-        model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
+    with ThreadPoolExecutor(1, thread_name_prefix="kernels") as background:
+        prepared = background.submit(prepare_kernels) if device.is_gpu else None
+        with timed(load_ms, "weights_read"):
+            vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
+            model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
-    def move_to_device() -> F5Runner:
-        with timed(load_ms, "weights_moved"), translate_cuda_errors():
-            model.to(device.name, DTYPES[precision])
-            vocoder.to(device.name)
-        with timed(load_ms, "kernels"):
-            choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
-        return F5Runner(name, directory, vocabulary, model, vocoder)
+        def move_to_device() -> F5Runner:
+            with timed(load_ms, "weights_moved"), translate_cuda_errors():
+                model.to(device.name, DTYPES[precision])
+                vocoder.to(device.name)
+            with timed(load_ms, "kernels"):
+                if prepared is not None:
+                    prepared.result()
+                choose_backend(model, settings.attention_backend, flash=settings.flash_attn != "off")
+            return F5Runner(name, directory, vocabulary, model, vocoder)
 
-    runner: F5Runner = device.run(move_to_device)
+        runner: F5Runner = device.run(move_to_device)
     runner.load_ms = load_ms
     return runner
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from f5_worker.audio.levels import Samples
 from f5_worker.models.cuda.capture import CaptureGraph, GraphCapturer
+from f5_worker.models.cuda.cudnn import without_cudnn
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.graphs import PassGraphs
@@ -168,12 +169,12 @@ class WhisperRunner:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """Compute on the own stream, without gradients and, as F5 does, without cuDNN: it plans for each length."""
+        """Compute on the own stream, without gradients and without cuDNN."""
         with (
             translate_cuda_errors(),
             torch.cuda.stream(self._stream),
             torch.inference_mode(),
-            torch.backends.cudnn.flags(enabled=False),
+            without_cudnn(),
         ):
             yield
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-int n_pinned, n_opened, opened[8];
+int n_opened, opened[8];
 const char *failing = FAILING;
 static __thread int has_context;
 
@@ -47,13 +47,3 @@ int cuMemGetInfo_v2(size_t *free, size_t *total) {
     *total = (size_t)24 << 30;
     return has_context ? result("cuMemGetInfo_v2") : 201;
 }
-
-int cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
-    if (!has_context) return 201;
-    if (flags != 1 || !bytes) return 1;
-    *pointer = malloc(bytes);
-    n_pinned++;
-    return result("cuMemHostAlloc");
-}
-
-int cuMemFreeHost(void *pointer) { free(pointer); n_pinned--; return 0; }

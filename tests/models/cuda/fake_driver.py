@@ -29,10 +29,6 @@ class FakeDriver:
         ctypes.c_char_p.in_dll(self._library, "failing").value = self._name
 
     @property
-    def n_pinned(self) -> int:
-        return ctypes.c_int.in_dll(self._library, "n_pinned").value
-
-    @property
     def opened(self) -> list[int]:
         n_opened = ctypes.c_int.in_dll(self._library, "n_opened").value
         return list((ctypes.c_int * 8).in_dll(self._library, "opened"))[:n_opened]

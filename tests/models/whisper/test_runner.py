@@ -17,7 +17,9 @@ import pytest
 import torch
 
 from f5_worker.errors import OutOfMemory
+from f5_worker.models.cuda.capture import GraphCapturer
 from f5_worker.models.cuda.graphs import PassGraphs
+from f5_worker.models.placement import Device
 from f5_worker.models.whisper import batching, runner
 from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
 from f5_worker.models.whisper.graphs import BatchSize, graph_size
@@ -373,3 +375,35 @@ class TestOnTheGpu:
         )
         assert found.tokens == expected.tokens
         assert found.score == pytest.approx(expected.score, abs=1e-3)
+
+    def test_beside_the_work_of_another_thread_it_finds_the_same(self) -> None:
+        """On its own stream: neither memory nor the workspaces of products are shared with what runs at the time."""
+        options, device = replace(TestTranscripts.OPTIONS, beams=5), Device("cuda", lambda work: work()).beside()
+        whisper = device.run(lambda: self.on_gpu(torch.float16))
+        alignments, transcripts = AlignmentBatcher(whisper, device.run), TranscriptBatcher(whisper, device.run)
+
+        def find() -> tuple[list[bytes], tuple[int, ...], float]:
+            aligned = [alignments.align(clip, [text])[0] for clip, text in zip(CLIPS, TEXTS, strict=True)]
+            found = transcripts.transcribe(CLIPS[0], options)
+            return [one.probabilities.tobytes() for one in aligned], found.tokens, found.score
+
+        alone = find()
+        a, b = (torch.randn(2_048, 8_192, device="cuda", dtype=torch.float16) for _ in range(2))
+        product = a @ b.T
+        replay, captured = GraphCapturer()(lambda: a @ b.T)
+        is_over = threading.Event()
+
+        def work() -> None:
+            while not is_over.is_set():
+                replay()
+                assert torch.equal(captured, product)
+                assert torch.equal(a @ b.T, product)
+
+        with ThreadPoolExecutor(1) as other:
+            done = other.submit(work)
+            try:
+                beside = [find() for _ in range(30)]
+            finally:
+                is_over.set()
+            done.result()
+        assert set(map(repr, beside)) == {repr(alone)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor
 
 from f5_worker.errors import GpuLost, HostUnfit, OutOfMemory
 from f5_worker.log import logger
+from f5_worker.models.cuda.cudnn import without_cudnn
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.attention import Attend
 from f5_worker.models.f5.cuda.attention_choice import (
@@ -42,6 +45,15 @@ def choose_backend(model: DiT, attention: AttentionName, *, flash: bool) -> None
     model.backend = Backend()
     if model.device.type == "cuda":
         try_backends(model, attention, flash=flash)
+
+
+def prepare_kernels() -> None:
+    """Have Triton compute what names its compiled kernels: it hashes 400 MB of its own files for 0.4 s, once."""
+    with suppress(ImportError):  # told where it is used
+        import triton
+
+        keeper = triton.runtime.cache if hasattr(triton.runtime.cache, "triton_key") else triton.compiler.compiler
+        keeper.triton_key()
 
 
 def try_backends(model: DiT, attention: AttentionName, *, flash: bool) -> None:
@@ -108,7 +120,7 @@ def _works(attend: Attend, name: str, model: DiT) -> bool:
 
 def _run_trial(model: DiT) -> Tensor:
     """Return the target mel of a short segment of noise, sampled in three steps."""
-    with translate_cuda_errors(), torch.inference_mode():
+    with translate_cuda_errors(), torch.inference_mode(), without_cudnn():
         noise = draw_noise(0, TRIAL_FRAMES).to(model.device)
         tokens = torch.arange(20, device=model.device) % 20
         return sample(model, noise[: TRIAL_FRAMES // 3], tokens, noise, time_points(3, -1.0), 2.0)[TRIAL_FRAMES // 3 :]

@@ -30,6 +30,7 @@ from f5_worker.schema.text import PronunciationInput  # noqa: E402
 from f5_worker.schema.verify import VerifyInput  # noqa: E402
 from f5_worker.schema.voices import KeyedInput  # noqa: E402
 from scripts.document_edge import edge  # noqa: E402
+from scripts.document_gpu import edge_on_gpu, several_gpus, start  # noqa: E402
 from scripts.document_http import http_table  # noqa: E402
 from scripts.document_reliability import reliability, time_text  # noqa: E402
 from scripts.document_scale import scale_tables  # noqa: E402
@@ -242,6 +243,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "text": lambda: text_table(json.loads((ROOT / "bench" / "results" / "text.json").read_text(encoding="utf-8"))),
     "word_times": word_times,
     "edge": edge,
+    "edge_on_gpu": edge_on_gpu,
+    "several_gpus": several_gpus,
+    "start": start,
     "verification": verification,
     **scale_tables(ROOT / "bench" / "results" / "scale.json"),
 }

@@ -67,8 +67,8 @@ class KeptTake:
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """Return what the best take has least of: faults, wrong words, then doubt and unlikeness together."""
-        return bool(self.faults), self.verdict.wer, self.verdict.badness - (self.similarity or 0.0)
+        """Return what the best take has least of: faults, words heard otherwise, then doubt and unlikeness together."""
+        return bool(self.faults), self.verdict.heard_wer, self.verdict.badness - (self.similarity or 0.0)
 
 
 class Takes:
@@ -155,10 +155,11 @@ class Takes:
         return take.audio
 
     def _best_take(self, checked: CheckedSegment, audio: SegmentAudio) -> KeptTake:
-        """Return the first take if it says its text, else the best of all."""
+        """Return the first take if it says its text beyond doubt, else the best of all."""
         first = self._check(checked, audio, take=0)
         further = range(1, self._rules.takes)
-        if not first.faults or not further or not self._has_time(audio, len(further)):
+        is_good = not first.faults and not first.verdict.may_differ
+        if is_good or not further or not self._has_time(audio, len(further)):
             return first
         segments = [self._vary(checked, take) for take in further]
         submit = self._job.worker.engine.submit

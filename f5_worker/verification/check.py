@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from f5_worker import cancellation
@@ -57,6 +57,9 @@ class SpeechVerdict:
             words of the reference are heard. `added`: other words are. `silence`, `noise`: instead of speech.
         heard: what the recogniser wrote; the text itself where it was certain of that.
         badness: lower is better: the least of several takes is the best.
+        heard_wer: as `wer`, of all that the recogniser wrote, be it certain or not.
+        may_differ: it wrote other words, and all of them together are likelier than the text, though none is certain.
+            A further take may be better.
     """
 
     wer: float
@@ -64,6 +67,8 @@ class SpeechVerdict:
     faults: tuple[str, ...]
     heard: str
     badness: float
+    heard_wer: float = 0.0
+    may_differ: bool = False
 
     @property
     def passed(self) -> bool:
@@ -115,6 +120,7 @@ class SpeechVerifier:
             transcript = model.transcribe_clip(audio, self._language).text
         written, heard = join_equal_numbers(written, spoken_words(transcript, self._language))
         found = compare(_texts(written), _texts(heard), self._sounds)
+        heard_wer, may_differ = _errors(found) / len(written), False
         faults: list[str] = []
         if evidence is not None:
             cancellation.check()
@@ -125,13 +131,15 @@ class SpeechVerifier:
             ratios = [likelihood - other for other in likelihoods[: len(others)]]
             found = [one for one, ratio in zip(found, ratios, strict=True) if _is_certain(one, written, ratio)]
             own = evidence.tokens.log_likelihood
+            may_differ = heard_wer > 0.0 and likelihood - own >= VERIFICATION.doubtful_log_ratio
             faults += rival_faults(rivals, [other - own for other in likelihoods[len(others) :]])
             faults += acoustic_faults(evidence, sound)
         reference = _texts(spoken_words(reference_transcript, self._language))
         faults += word_faults(_texts(written), _texts(heard), found, reference, self._sounds.alike)
         if self._exceeds(found, len(written)):
             faults.append("words")
-        return _verdict(written, found, faults, transcript, evidence)
+        verdict = _verdict(written, found, faults, transcript, evidence)
+        return replace(verdict, heard_wer=heard_wer, may_differ=may_differ)
 
     def _align(self, audio: Samples, texts: Sequence[str]) -> list[AlignedTokens | None]:
         with self._recogniser.loaded_model() as model:

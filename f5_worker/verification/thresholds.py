@@ -38,6 +38,8 @@ class VerificationThresholds:
         max_sound_distance: share of their sounds (metaphone) in which what is written and what is heard may differ
             where a small recogniser is in doubt: Cholmondeley and Comundelli.
         similar_weight: how much of that share counts as an error.
+        doubtful_log_ratio: of the transcript as a whole against the text, from which a segment is spoken again although
+            no difference is certain by itself: the evidence of several adds up. Good speech: 5 % are above it.
         misheard_log_ratio: of the transcript against itself with the words of the text in place of others, from which
             the text is not what is said. Good speech: at most 6.0, but for words that sound similar.
         unheard_log_ratio, unheard_log_ratio_per_word: the same where words of the text are not in the transcript, and
@@ -76,6 +78,7 @@ class VerificationThresholds:
     max_letter_distance: float = 0.25
     max_sound_distance: float = 0.5
     similar_weight: float = 0.5
+    doubtful_log_ratio: float = 5.0
     misheard_log_ratio: float = 6.5
     unheard_log_ratio: float = 6.0
     few_letters: int = 3

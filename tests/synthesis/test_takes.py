@@ -38,13 +38,15 @@ class ScriptedVerifier:
         self._device, self._wer = device, wer
         self.texts: list[str] = []
         self.lock = threading.Lock()
+        self.alter: Callable[[SpeechVerdict, Segment], SpeechVerdict] = lambda verdict, spoken: verdict
 
     def check(self, samples: Samples, text: str, reference_transcript: str) -> SpeechVerdict:
         spoken = next(segment for segment in list(self._device.segments) if np.array_equal(tone(segment), samples))
         wer = self._wer(spoken)
         with self.lock:
             self.texts.append(text)
-        return SpeechVerdict(wer, round(10 * wer), ("words",) if wer > 0.1 else (), "heard", wer)
+        verdict = SpeechVerdict(wer, round(10 * wer), ("words",) if wer > 0.1 else (), "heard", wer, heard_wer=wer)
+        return self.alter(verdict, spoken)
 
 
 @pytest.fixture
@@ -105,6 +107,31 @@ def test_the_best_take_is_kept(worker: Worker, device: ToneDevice, verifying: An
     assert second.seed == take_seed(SEED, 2)
     assert response.warnings == []
     assert len(device.segments) == len(response.segments) + 2
+
+
+def test_a_take_that_passes_but_may_differ_is_spoken_again(worker: Worker, verifying: Any) -> None:
+    """The take of which the fewest words are heard otherwise is kept, though all pass."""
+    heard_wers = dict(zip(seeds(0, 1) + seeds(1, 1) + seeds(2, 1), (0.3, 0.1, 0.2), strict=True))
+
+    def alter(verdict: SpeechVerdict, segment: Segment) -> SpeechVerdict:
+        return dataclasses.replace(verdict, heard_wer=heard_wers[segment.seed], may_differ=True)
+
+    verifying(lambda segment: 0.0).alter = alter
+    response = spoken(worker, text="One short sentence is enough for this.")
+    (verified,) = (segment.verified for segment in response.segments)
+    assert verified is not None
+    assert (verified.passed, verified.takes, verified.seed) == (True, 3, take_seed(SEED, 1))
+    assert response.warnings == []
+
+
+def test_a_take_that_passes_is_better_than_one_that_does_not(worker: Worker, verifying: Any) -> None:
+    wers = dict(zip(seeds(0, 1) + seeds(1, 1) + seeds(2, 1), (0.2, 0.05, 0.2), strict=True))
+    verifying(lambda segment: wers[segment.seed]).alter = lambda verdict, segment: dataclasses.replace(
+        verdict, heard_wer=0.3 if verdict.passed else 0.2
+    )
+    response = spoken(worker, text="One short sentence is enough for this.")
+    assert response.segments[0].verified is not None
+    assert response.segments[0].verified.seed == take_seed(SEED, 1)
 
 
 def test_the_first_of_equal_takes_is_kept(worker: Worker, verifying: Any) -> None:

@@ -116,6 +116,19 @@ def test_a_word_that_the_search_alone_did_not_hear_passes() -> None:
     assert verdict.wer == 0.0
 
 
+def test_several_differences_of_which_none_is_certain_may_differ_together() -> None:
+    said = {"letter": 0.03, "fire": 0.03}
+    verdict, _ = check(TEXT.replace("letter", "ladder").replace("fire", "choir"), {**said, "captain": 0.01})
+    assert verdict.passed
+    assert verdict.heard_wer > 0.0
+    assert verdict.may_differ
+    alone, _ = check(TEXT.replace("letter", "ladder"), {"captain": 0.01})
+    assert alone.passed
+    assert not alone.may_differ
+    as_heard, _ = check(TEXT, {**said, "captain": 0.01})
+    assert (as_heard.heard_wer, as_heard.may_differ) == (0.0, False)
+
+
 @pytest.mark.parametrize(
     ("heard", "doubtful", "faults"),
     [

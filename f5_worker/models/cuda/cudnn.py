@@ -11,10 +11,10 @@ import torch
 
 
 def without_cudnn() -> AbstractContextManager[None]:
-    """Turn cuDNN off for convolutions, in the whole process: where threads compute side by side, see `turn_off`."""
+    """Disable cuDNN within a block, for the whole process: where threads compute side by side, see `turn_off`."""
     return torch.backends.cudnn.flags(enabled=False)
 
 
 def turn_off() -> None:
-    """Turn cuDNN off for good: of two threads, one would turn it on again while the other computes."""
+    """Disable cuDNN for good: of two threads, one would turn it on again while the other computes."""
     torch.backends.cudnn.enabled = False

@@ -181,7 +181,7 @@ VERBS = frozenset(
     Begin Bound Bring Build
     Call Cancel Capture Check Choose Close Collect Compare Compile Compute Concatenate Confine Connect Convert Convolve
     Copy Count Create Cut
-    Decide Decode Delete Deliver Describe Do Download
+    Decide Decode Delete Deliver Describe Disable Do Download
     Embed Encode End Estimate Examine
     Fetch Fill Find Finish
     Give

@@ -10,7 +10,7 @@ from f5_worker.engine.engine import FORWARDS_ON_DEVICE
 from f5_worker.log import logger
 from f5_worker.models.config import find_model, read_config
 from f5_worker.models.cuda import memory
-from f5_worker.models.cuda.cudnn import turn_off
+from f5_worker.models.cuda.cudnn import disable_cudnn
 from f5_worker.models.f5 import runner as own
 from f5_worker.models.f5.config import MAX_SEGMENT_FRAMES, unsupported
 from f5_worker.models.placement import Device, limit_threads
@@ -40,7 +40,7 @@ def load(name: str, directory: Path, settings: Settings, devices: Sequence[Devic
     first, *others = devices
     runner = _load(name, directory, settings, first)
     if others and isinstance(runner, own.F5Runner):
-        turn_off()
+        disable_cudnn()
         runner.replicas = tuple(own.load_checkpoint(name, directory, settings, device) for device in others)
     elif others:
         logger.warning("%s uses the first of %d GPUs: f5-tts cannot share their work", name, len(devices))

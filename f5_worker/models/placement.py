@@ -15,7 +15,7 @@ from torch import nn
 
 from f5_worker.errors import HostUnfit, SettingsInvalid
 from f5_worker.log import logger
-from f5_worker.models.cuda.cudnn import turn_off
+from f5_worker.models.cuda.cudnn import disable_cudnn
 from f5_worker.resources import limits
 from f5_worker.settings import Settings
 
@@ -60,7 +60,7 @@ class Device:
 
         What it computes should be on a stream of its own; cuDNN is not used any more.
         """
-        turn_off()
+        disable_cudnn()
         pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
         device = torch.device(self.name)
 

@@ -11,10 +11,10 @@ import torch
 
 
 def without_cudnn() -> AbstractContextManager[None]:
-    """Disable cuDNN within a block, for the whole process: where threads compute side by side, see `turn_off`."""
+    """Disable cuDNN within a block, for the whole process: where threads compute side by side, see `disable_cudnn`."""
     return torch.backends.cudnn.flags(enabled=False)
 
 
-def turn_off() -> None:
+def disable_cudnn() -> None:
     """Disable cuDNN for good: of two threads, one would turn it on again while the other computes."""
     torch.backends.cudnn.enabled = False

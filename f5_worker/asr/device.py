@@ -1,4 +1,4 @@
-"""Whisper on the device of the models: our own inference of it, run by the device's one owner."""
+"""Whisper on the device of the models: our own inference of it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Device:
 
     Attributes:
         name: `cpu`, `cuda`, or with its number `cuda:1`.
-        run: while jobs run, `Engine.run` of the device's one owner.
+        run: while jobs run, `Engine.run` of the device's owner, or a thread `beside` it.
     """
 
     name: str

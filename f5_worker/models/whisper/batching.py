@@ -1,4 +1,4 @@
-"""Alignments and transcripts of all jobs in common batches, as short pieces of work of the device's one owner."""
+"""Alignments and transcripts of all jobs in common batches, as short pieces of work of Whisper's one thread."""
 
 from __future__ import annotations
 

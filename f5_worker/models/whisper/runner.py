@@ -1,4 +1,4 @@
-"""A loaded Whisper on its device: the only code that runs it. Only the thread that owns the device calls it.
+"""A loaded Whisper on its device: the only code that runs it. Only one thread calls it.
 
 Legend: b rows, t tokens, n encoder steps, v vocabulary.
 """
@@ -36,7 +36,7 @@ from f5_worker.models.whisper.search import BeamSearch, SearchOptions
 from f5_worker.models.whisper.search_graphs import SearchGraphs, power_of_two
 from f5_worker.models.whisper.steps import LaunchedSteps
 
-STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of the device waits
+STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of Whisper waits
 MAX_LOGIT_COLUMNS = 32  # whose logits, of the whole vocabulary, are in memory at once
 
 
@@ -76,7 +76,7 @@ class ForcedAlignment:
 
 
 class WhisperRunner:
-    """Runs one network. Alignments are only begun: the caller waits for them elsewhere, not in the device's thread.
+    """Runs one network. Alignments are only begun: the caller waits for them elsewhere, not in this thread.
 
     On a GPU it computes beside the other models, which leave much of the GPU to its small operations while they last.
 

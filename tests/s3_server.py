@@ -18,6 +18,8 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import requests
+
 ACCESS_KEY = "AKIAEXAMPLEKEYOFTEST"
 SECRET_KEY = "s3cr3t/of+the/tests/and/of/nothing/else0"
 REGION = "us-east-1"
@@ -80,16 +82,18 @@ def environ(url: str, bucket: str = BUCKET) -> dict[str, str]:
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """Run moto's server on a free port of loopback; 2 s to start, so one for a module of tests."""
+    """Run moto's server on a free port of loopback, empty; 2 s to start, so one for a module of tests."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # else a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
+    host, port = server.get_host_and_port()
     try:
-        host, port = server.get_host_and_port()
         yield S3Server(f"http://{host}:{port}")
     finally:
+        # All servers of a process share their objects; a later one would list them.
+        requests.post(f"http://{host}:{port}/moto-api/reset", timeout=10)
         server.stop()
 
 

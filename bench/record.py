@@ -22,3 +22,13 @@ def record(name: str, result: Mapping[str, Any], directory: Path = RESULTS, *, q
     if not quiet:
         print(text)
     return path
+
+
+def read(name: str) -> Any:
+    """Return a result."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def read_all(pattern: str) -> list[Any]:
+    """Return the results of one command on several devices, by name: `engine-*`."""
+    return [read(path.stem) for path in sorted(RESULTS.glob(f"{pattern}.json"))]

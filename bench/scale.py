@@ -11,7 +11,6 @@ second run writes the same.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from bench.device_simulation import Device, DeviceQueue, Job  # noqa: E402
 from bench.endpoint_simulation import Endpoint, Platform, Setting  # noqa: E402
 from bench.engine import CASES  # noqa: E402 - the repository is not an installed package
-from bench.record import RESULTS, record  # noqa: E402
+from bench.record import RESULTS, read, record  # noqa: E402
 
 ENGINE = "engine-nvidia-h200-2.11.0"
 H100 = "asr-nvidia-h100-80gb-hbm3-2.11.0"
@@ -82,11 +81,6 @@ class Arrivals:
         in_burst_s = self.burst * self.burst_s
         late_s = self.burst_s + (at_s - in_burst_s) / quiet if quiet else at_s
         return period * self.period_s + np.where(at_s < in_burst_s, at_s / self.burst, late_s)
-
-
-def read(name: str) -> Any:
-    """Return a measured result."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def measured_device() -> Device:

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.record import read, read_all  # noqa: E402
 from bench.text import text_table  # noqa: E402
 from env_validation import settings_table  # noqa: E402 - found only once the path is set
 from f5_worker import errors  # noqa: E402
@@ -85,16 +86,13 @@ def extra_models() -> str:
 
 def engine() -> str:
     """Return what bench/engine.py measured, a table for each GPU."""
-    found = sorted((ROOT / "bench" / "results").glob("engine-*.json"))
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-    return "\n\n".join(_on_gpu(result) for result in results if "ceiling_tflops" in result)
+    return "\n\n".join(_on_gpu(result) for result in read_all("engine-*") if "ceiling_tflops" in result)
 
 
 def speed() -> str:
     """Return the short form of `engine`, for the README."""
     rows = []
-    for path in sorted((ROOT / "bench" / "results").glob("engine-*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
+    for result in read_all("engine-*"):
         if "ceiling_tflops" not in result:
             continue
         rows += [
@@ -114,8 +112,7 @@ def speed() -> str:
 def attention() -> str:
     """Return what bench/tuning.py measured of attention, a table for each GPU."""
     tables = []
-    for path in sorted((ROOT / "bench" / "results").glob("tuning-*.json")):
-        file = json.loads(path.read_text(encoding="utf-8"))
+    for file in read_all("tuning-*"):
         result = file["attention"]
         classes = list(result["chosen"])
         rows = [
@@ -153,7 +150,7 @@ def image() -> str:
 
 def dub_bars() -> str:
     """Return what bench/dub.py measured."""
-    result = json.loads((ROOT / "bench" / "results" / "dub.json").read_text(encoding="utf-8"))
+    result = read("dub")
     rows = [
         f"{result['source_s']} s of two voices dubbed by {result['model']} at NFE {result['nfe']}:",
         "",
@@ -167,8 +164,7 @@ def dub_bars() -> str:
 def sizes() -> str:
     """Return what bench/tuning.py measured of sizes that make a difference, a table for each GPU."""
     tables = []
-    for path in sorted((ROOT / "bench" / "results").glob("tuning-*.json")):
-        file = json.loads(path.read_text(encoding="utf-8"))
+    for file in read_all("tuning-*"):
         result = file["sizes"]
         offset = result["offsets"][-1]
         gains = {size: us[0] / us[-1] * (int(size) - offset) / int(size) for size, us in result["us"].items()}
@@ -240,7 +236,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "reliability": reliability,
     "http": lambda: http_table(ROOT / "bench" / "results" / "http.json"),
     "image": image,
-    "text": lambda: text_table(json.loads((ROOT / "bench" / "results" / "text.json").read_text(encoding="utf-8"))),
+    "text": lambda: text_table(read("text")),
     "word_times": word_times,
     "edge": edge,
     "edge_on_gpu": edge_on_gpu,

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-RESULT = Path(__file__).resolve().parent.parent / "bench" / "results" / "edge.json"
+from bench.record import read
 
 
 def edge() -> str:
     """Return a row for each load: encoded in threads, and in processes."""
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
+    result = read("edge")
     mp3 = result["second_of_mp3"]
     rows = [
         f"A second of MP3 takes {mp3['cpu_ms']:.0f} ms of a core, {mp3['locked_share']:.0%} of it with the lock, which "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
-# What the loading of a model consists of, in the words of the documents. The phases before `torch` go on beside it.
+from bench.record import read_all
+
+# What a start consists of, in the words of the documents.
 PHASES = {
     "probe": "boot's probe",
     "torch": "the import of torch",
@@ -20,8 +20,22 @@ PHASES = {
 
 
 def edge_on_gpu() -> str:
-    """Return a row for each load of `bench/edge.py --gpu`: encoded in threads, and in processes."""
-    result = _newest("edge-*.json")
+    """Return what `bench/edge.py --gpu` measured, a table for each GPU."""
+    return "\n\n".join(map(_edge, read_all("edge-*")))
+
+
+def several_gpus() -> str:
+    """Return what bench/devices.py measured, a table for each kind of GPU."""
+    return "\n\n".join(map(_devices, read_all("devices-*")))
+
+
+def start() -> str:
+    """Return what `bench/boot.py --start` measured, a table for each GPU."""
+    return "\n\n".join(map(_start, read_all("start-*")))
+
+
+def _edge(result: Mapping[str, Any]) -> str:
+    """Return a row for each load: encoded in threads, and in processes."""
     loads = result["loads"]
     rows = [
         f"{result['device']}, {result['cpus']} cores, NFE {result['nfe']}, encoded in threads / in processes:",
@@ -39,9 +53,8 @@ def edge_on_gpu() -> str:
     return "\n".join(rows)
 
 
-def several_gpus() -> str:
-    """Return a row for each load and number of GPUs of `bench/devices.py`."""
-    result = _newest("devices-*.json")
+def _devices(result: Mapping[str, Any]) -> str:
+    """Return a row for each load and number of GPUs."""
     rows = [
         f"{result['device']}, torch {result['torch']}, {result['precision']}; all GPUs speak equal samples:",
         "",
@@ -56,9 +69,8 @@ def several_gpus() -> str:
     return "\n".join(rows)
 
 
-def start() -> str:
-    """Return the phases of a start, of `bench/boot.py --start`."""
-    result = _newest("start-*.json")
+def _start(result: Mapping[str, Any]) -> str:
+    """Return a row for each phase: as it is, without what is done ahead, and as after a start that died."""
     ways = {"ahead": "as it is", "not ahead": "nothing ahead", "after a death": "the probe imports torch"}
     rows = [
         f"{result['device']}, torch {result['torch']}, {result['cpus']} cores, weights in the system's cache; ms, "
@@ -68,11 +80,6 @@ def start() -> str:
         f"|---|{'---|' * len(ways)}",
     ]
     for phase, said in PHASES.items():
-        rows.append(f"| {said} | " + " | ".join(f"{result[way]['phases_ms'].get(phase, 0):.0f}" for way in ways) + " |")
+        rows.append(f"| {said} | " + " | ".join(f"{result[way]['phases_ms'][phase]:.0f}" for way in ways) + " |")
     rows.append("| **ready** | " + " | ".join(f"{1e3 * result[way]['ready_s']:.0f}" for way in ways) + " |")
     return "\n".join(rows)
-
-
-def _newest(pattern: str) -> Any:
-    """Return the result of a bench that names its device, of the one that comes last."""
-    return json.loads(sorted(RESULTS.glob(pattern))[-1].read_text(encoding="utf-8"))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from bench.record import read
 
-RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
 PLANTED = {
     "replaced": "another text",
     "cut": "first or last words cut off",
@@ -19,7 +17,7 @@ GOOD = {"good": "good speech", "names_numbers_homophones": "good speech of names
 
 def verification() -> str:
     """Return a row for each kind of speech."""
-    strata = json.loads((RESULTS / "verify.json").read_text(encoding="utf-8"))["strata"]
+    strata = read("verify")["strata"]
     rows = ["| speech | utterances | refused |", "|---|---|---|"]
     for name, words in (PLANTED | GOOD).items():
         n, passed = strata[name]["utterances"], strata[name]["passed"]

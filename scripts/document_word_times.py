@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-RESULTS = Path(__file__).resolve().parent.parent / "bench" / "results"
+from bench.record import read_all
 
 
 def word_times() -> str:
     """Return a table for each GPU: a row for each shape of Whisper."""
     tables = []
-    for path in sorted(RESULTS.glob("asr-*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
+    for result in read_all("asr-*"):
         rows = ["| Whisper | 60 s aligned | 60 s transcribed | throughput with word times |", "|---|---|---|---|"]
         for shape, cases in result["cases"].items():
             shares = (f"{name}: {case['share_of_throughput']:.1%}" for name, case in cases.items() if "shares" in case)

@@ -1,9 +1,9 @@
-"""What a start on a GPU needs beside torch, begun while torch is imported: its context, and the weights in memory.
+"""Preparations of a start on a GPU while torch is imported: the GPU's context, and the weights in the file cache.
 
-The import takes seconds and holds Python's lock for most of them; what is done here is done by single calls of the
-system and the driver, which do not need it. Nothing relies on them: what could not be done, torch does later, and its
-errors say why. Reading into pinned memory, which the GPU copies from by itself, slows the import by more than the copy
-gains: a start takes 7.9 s with it, 6.6 s without (an H100, the context opened in both).
+The import takes seconds and holds Python's lock for most of them; single calls of the system and the driver do not need
+it. Nothing relies on them: what could not be done, torch does later, and its errors say why. Reading into pinned
+memory, which the GPU copies from by itself, slows the import by more than the copy gains: a start takes 7.9 s with it,
+6.6 s without (an H100, the context opened in both).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FILES = ("model.safetensors", "vocoder.safetensors")
 
 
 def begin(settings: Settings, open_driver: Callable[[], Driver] = Driver) -> dict[str, float]:
-    """Have the system read the model's files, and open the contexts of the GPUs that the settings name, in a thread.
+    """Open the contexts of the GPUs that the settings name, and read the model's files into the cache, in a thread.
 
     Returns:
         How long each took, in ms, once it is done.
@@ -46,7 +46,7 @@ def begin(settings: Settings, open_driver: Callable[[], Driver] = Driver) -> dic
                 for name in FILES:
                     read_into_cache(directory / name)
         except (OSError, AttributeError) as error:  # no driver, no GPU, no file; or a driver that lacks a call
-            logger.debug("not all was begun ahead: %s", error)
+            logger.debug("preparing the GPU or the weights failed: %s", error)
 
     threading.Thread(target=work, name="ahead", daemon=True).start()
     return phases_ms

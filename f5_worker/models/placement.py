@@ -58,20 +58,11 @@ class Device:
     def beside(self) -> Device:
         """Return the device as a thread of its own uses it, beside the one that owns it: for small pieces of work.
 
-        What it computes should be on a stream of its own; cuDNN is not used any more.
+        What it computes should be on a stream of its own. Disables cuDNN.
         """
         disable_cudnn()
-        pool = ThreadPoolExecutor(1, thread_name_prefix="beside")
-        device = torch.device(self.name)
-
-        def run(work: Callable[[], Any]) -> Any:
-            def call() -> Any:
-                with on_device(device):
-                    return work()
-
-            return pool.submit(call).result()
-
-        return replace(self, run=run)
+        pool, run = ThreadPoolExecutor(1, thread_name_prefix="beside"), Device.at_start(self.name).run
+        return replace(self, run=lambda work: pool.submit(run, work).result())
 
     def owned_by(self, run: RunOnDevice) -> Device:
         """Return the device as it is used through the thread that owns it, whose kernels go there from now on."""

@@ -67,7 +67,7 @@ class KeptTake:
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """Return what the best take has least of: faults, words heard otherwise, then doubt and unlikeness together."""
+        """Return the sort key, least for the best take: faults, wrong words of the transcript, doubt and unlikeness."""
         return bool(self.faults), self.verdict.heard_wer, self.verdict.badness - (self.similarity or 0.0)
 
 

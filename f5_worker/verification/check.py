@@ -57,9 +57,9 @@ class SpeechVerdict:
             words of the reference are heard. `added`: other words are. `silence`, `noise`: instead of speech.
         heard: what the recogniser wrote; the text itself where it was certain of that.
         badness: lower is better: the least of several takes is the best.
-        heard_wer: as `wer`, of all that the recogniser wrote, be it certain or not.
-        may_differ: it wrote other words, and all of them together are likelier than the text, though none is certain.
-            A further take may be better.
+        heard_wer: the same as `wer`, but of the whole transcript, also where the recogniser is not certain.
+        may_differ: the transcript as a whole is likelier than the text, whether or not any of its differences is
+            certain. A further take may be better.
     """
 
     wer: float

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from num2words import num2words
 
-from scripts.train_tiny.prose import FRENCH
+from scripts.train_tiny.prose import FRENCH, distinct
 
 HELD_OUT = Path(__file__).parent / "held_out" / "fr"
 COMMON = 1.0  # occurrences in a million words of films or books, from which a word is used
@@ -189,12 +189,11 @@ def training_texts(glosses: list[str], words: Words, count: int, seed: int) -> I
     ]  # fmt: skip
     weights, makers = zip(*kinds, strict=True)
     kept_out = {_key(line) for path in HELD_OUT.glob("*.txt") for line in path.read_text().splitlines()}
-    seen: set[str] = set()
-    while len(seen) < count:
-        text = finish(rng.choices(makers, weights)[0](), rng)
-        if _key(text) not in kept_out and text not in seen and not set(text) - set(FRENCH):
-            seen.add(text)
-            yield text
+    yield from distinct(
+        lambda: finish(rng.choices(makers, weights)[0](), rng),
+        count,
+        lambda text: _key(text) not in kept_out and not set(text) - set(FRENCH),
+    )
 
 
 def _key(text: str) -> str:

@@ -225,7 +225,7 @@ def even_upsampling(frames: Tensor, lengths: Tensor, n: int) -> Tensor:
 def with_further_characters(embedding: Tensor, vocab: str) -> Tensor:
     """Return a text embedding with a row for every character: one that it lacks is as its letter without accent.
 
-    A character that is no such letter is as the filler.
+    Any other character has the row of the filler.
     """
     known = vocab[: len(embedding) - 1]  # the first row is the filler
     letters = [unicodedata.normalize("NFD", char)[0] for char in vocab[len(known) :]]

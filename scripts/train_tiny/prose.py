@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 VOCAB = " " + string.ascii_letters + string.digits + ",.;:!?'-\"()"
@@ -49,6 +49,16 @@ def _tidy(part: str) -> str | None:
     ):
         return None
     return text if len(text) <= 210 and not re.search(r"[.?!][\"']?\s.*[.?!][\"']?\s", text) else None
+
+
+def distinct(make: Callable[[], str], count: int, accepts: Callable[[str], bool]) -> Iterator[str]:
+    """Yield `count` different texts of those that `make` returns and `accepts` takes."""
+    seen: set[str] = set()
+    while len(seen) < count:
+        text = make()
+        if text not in seen and accepts(text):
+            seen.add(text)
+            yield text
 
 
 def shingles(lines: Iterable[str]) -> set[tuple[str, ...]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from scripts.train_tiny import grammar
-from scripts.train_tiny.prose import VOCAB, read_books, shingles
+from scripts.train_tiny.prose import VOCAB, distinct, read_books, shingles
 
 __all__ = ["VOCAB"]
 
@@ -186,14 +186,14 @@ def training_texts(wordnet: Path, count: int, seed: int, books: Sequence[str] = 
     ]  # fmt: skip
     weights, makers = zip(*kinds, strict=True)
     kept_out = {_key(line) for line in held_out()}
-    seen: set[str] = set()
-    while len(seen) < count:
+
+    def make() -> str:
         text = finish(rng.choices(makers, weights)[0](), rng)
-        if rng.random() < 0.012:
-            text = text.upper()
-        if _key(text) not in kept_out and text not in seen and not set(text) - set(VOCAB) and len(text) <= 220:
-            seen.add(text)
-            yield text
+        return text.upper() if rng.random() < 0.012 else text
+
+    yield from distinct(
+        make, count, lambda text: _key(text) not in kept_out and not set(text) - set(VOCAB) and len(text) <= 220
+    )
 
 
 def _lines(path: Path) -> list[str]:

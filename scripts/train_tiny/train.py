@@ -119,7 +119,7 @@ class Trainer:
         found = {k.replace(PREFIX, "dit."): v.float() for k, v in load_parts(pattern).items()}
         own, characters = self.learner.state_dict(), len(found[EMBEDDING])
         found[EMBEDDING] = with_further_characters(found[EMBEDDING], VOCABS[self.args.language])
-        if len(found[EMBEDDING]) > characters:  # another language: its phonemes are learned anew
+        if len(found[EMBEDDING]) > characters:  # another language: its phonemes are learned from the beginning
             found = {k: v for k, v in found.items() if not k.startswith("heads.")}
         scales = {k: torch.full_like(v, QK_SCALE) for k, v in own.items() if ".attn." in k and "_norm." in k}
         missing, unknown = self.learner.load_state_dict(scales | found, strict=False)

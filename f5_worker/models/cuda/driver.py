@@ -11,7 +11,7 @@ CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPAB
 
 
 class GpuProperties(NamedTuple):
-    """What the driver says of a GPU; it is the same as torch says."""
+    """Properties of a GPU, with the values that torch reports."""
 
     name: str
     capability: str

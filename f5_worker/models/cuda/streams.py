@@ -1,19 +1,19 @@
-"""A stream of the device for what is computed beside the other work."""
+"""A stream of the device for what is computed beside other work."""
 
 from __future__ import annotations
 
 import torch
 
-FIRST = -1  # its operations begin before those of other streams that wait
+HIGH_PRIORITY = -1
 
 
-def beside(device: torch.device) -> torch.cuda.Stream | None:
-    """Return a stream for small operations, which begin as soon as there is room; None on a CPU.
+def priority_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """Return a stream whose operations begin before those that wait on other streams; None on a CPU.
 
-    Work that is on the device already comes before them.
+    What was launched on the current stream until now comes before them.
     """
     if device.type != "cuda":
         return None
-    stream = torch.cuda.Stream(device, priority=FIRST)  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream(device, priority=HIGH_PRIORITY)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
     return stream

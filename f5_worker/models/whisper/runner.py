@@ -22,7 +22,7 @@ from f5_worker.models.cuda.cudnn import without_cudnn
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.graphs import PassGraphs
-from f5_worker.models.cuda.streams import beside
+from f5_worker.models.cuda.streams import priority_stream
 from f5_worker.models.cuda.upload import upload
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.spectrogram import HOP_SAMPLES, SAMPLE_RATE
@@ -78,7 +78,7 @@ class ForcedAlignment:
 class WhisperRunner:
     """Runs one network. Alignments are only begun: the caller waits for them elsewhere, not in this thread.
 
-    On a GPU it computes beside the other models, which leave much of the GPU to its small operations while they last.
+    On a GPU it computes on a stream of its own, at the same time as other models.
 
     Raises from all methods: OutOfMemory when the device is full, GpuLost when its context is broken for good.
     """
@@ -92,7 +92,7 @@ class WhisperRunner:
         if model.device.type == "cuda":
             model.decoder.pad_vocabulary()
             self.use_graphs(GraphCapturer())
-        self._stream = beside(model.device)
+        self._stream = priority_stream(model.device)
 
     def use_graphs(self, capture: CaptureGraph) -> None:
         """Capture what is computed again and again."""
@@ -170,12 +170,7 @@ class WhisperRunner:
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """Compute on the own stream, without gradients and without cuDNN."""
-        with (
-            translate_cuda_errors(),
-            torch.cuda.stream(self._stream),
-            torch.inference_mode(),
-            without_cudnn(),
-        ):
+        with translate_cuda_errors(), torch.cuda.stream(self._stream), torch.inference_mode(), without_cudnn():
             yield
 
     def _encode_batch(self, waves: Tensor, lengths: Tensor) -> Tensor:

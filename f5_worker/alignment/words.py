@@ -27,6 +27,9 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     """
     spans = []
     for run in _RUN.finditer(text):
+        if run[0].isascii():  # quickly: no word ends inside
+            spans.append(run.span())
+            continue
         begin, has_letter, has_own_word = run.start(), False, False
         for at in range(run.start(), run.end()):
             char = text[at]
@@ -41,7 +44,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 def letter_span(text: str, begin: int, end: int) -> tuple[int, int] | None:
     """Return the span from a word's first spoken letter to its last; None if nothing of it is spoken."""
-    letters = [at for at in range(begin, end) if phonetic_length(text[at])]
+    letters = [at for at in range(begin, end) if spoken_letters(text[at])]
     return (letters[0], letters[-1] + 1) if letters else None
 
 

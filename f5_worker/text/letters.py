@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 
 from f5_worker.text.scripts import is_han, is_hangul, is_kana
@@ -26,6 +27,7 @@ def _is_sign(char: str) -> bool:
     return kind in "PSC" or (kind == "M" and unicodedata.name(char, "COMBINING").startswith("COMBINING"))
 
 
+@functools.lru_cache(maxsize=4_096)
 def letters(char: str) -> float:
     """Return `spoken_letters` of one character."""
     if is_han(char):

@@ -60,6 +60,8 @@ class WordSounds:
 
 def compare(written: Sequence[str], heard: Sequence[str], sounds: WordSounds) -> list[Difference]:
     """Align two lists of words with the fewest errors, and return where they differ, in order."""
+    if written == heard:
+        return []
     differences: list[Difference] = []
     at = heard_at = 0
     for n_written, n_heard, is_right in _cheapest_steps(written, heard, sounds.alike):
@@ -119,4 +121,4 @@ def _cheapest_steps(written: Sequence[str], heard: Sequence[str], alike: Alike) 
 def _matches(written: Sequence[str], heard: Sequence[str], alike: Alike) -> bool:
     one, other = "".join(written), "".join(heard)
     is_joined = len(written) != len(heard)
-    return alike(one, other) and not (is_joined and abs(len(one) - len(other)) > _MAX_JOINED_LETTERS)
+    return not (is_joined and abs(len(one) - len(other)) > _MAX_JOINED_LETTERS) and alike(one, other)

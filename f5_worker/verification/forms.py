@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from f5_worker.alignment.words import word_spans
@@ -27,7 +28,8 @@ class SpokenWord(NamedTuple):
     end: int
 
 
-def spoken_words(text: str, language: str) -> list[SpokenWord]:
+@functools.lru_cache(maxsize=256)  # of all takes of a segment, and of the reference of all segments
+def spoken_words(text: str, language: str) -> tuple[SpokenWord, ...]:
     """Return the words of a text as they are spoken: both a text and its transcript are written out the same way.
 
     Args:
@@ -38,10 +40,10 @@ def spoken_words(text: str, language: str) -> list[SpokenWord]:
     for begin, end in word_spans(read.text):
         begins, ends = zip(*read.origin[begin:end], strict=True)
         words += [SpokenWord(token, min(begins), max(ends)) for token in tokens(read.text[begin:end])]
-    return _without_and(words) if language == ENGLISH else words
+    return tuple(_without_and(words) if language == ENGLISH else words)
 
 
-def _without_and(words: list[SpokenWord]) -> list[SpokenWord]:
+def _without_and(words: Sequence[SpokenWord]) -> Sequence[SpokenWord]:
     """Leave out the "and" of "two thousand and four" and "a dollar and ten cents", which 2004 and $1.10 do not tell."""
     is_optional = [
         word.text == "and" and before.text in _BEFORE_AND and after.text in _SMALL_NUMBERS

@@ -98,7 +98,7 @@ class CertainWhisper(DeviceWhisper):
     def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
         """Return the times of random attention."""
         found = super().force(audio, texts, language)
-        return [TokenTimes(times.starts_s, np.ones_like(times.probabilities)) for times in found]
+        return [TokenTimes(np.ones_like(times.probabilities), times.find_starts_s) for times in found]
 
 
 def random_runner(name: str, device: str, dtype: torch.dtype) -> WhisperRunner:
@@ -206,7 +206,7 @@ def measure_minute(aligner: WhisperAligner, runner: WhisperRunner, engine: Engin
         "parts": {
             "device_thread_one_batch_ms": median_ms(lambda: engine.run(lambda: runner.align(clips, texts)), rounds),
             "one_batch_ms": median_ms(run_pass, rounds),
-            "warping_ms": median_ms(lambda: [pending.result(i) for i in range(len(texts))], rounds),
+            "warping_ms": median_ms(lambda: [pending.result(i).starts for i in range(len(texts))], rounds),
             "resampling_ms": median_ms(lambda: batch_of(sounds), rounds),
             "regions_ms": median_ms(
                 lambda: [speech_regions(samples, softest_db=SOFTEST_DB) for samples, _ in sounds], rounds

@@ -3,7 +3,9 @@
 Piper speaks sentences that chose no threshold (scripts/train_tiny/held_out), alone and two or three together, at
 several speeds, plain and lively. Faults of six kinds are planted in as many of them each; the others are to pass, and
 so are names, numbers and homophones (bench/verify_hard_sentences.txt). Writes bench/results/verify.json. Needs the
-extra `listen`. With --gpu: the device time of good speech, beside that of the engine for the same seconds of sound.
+extra `listen`. With --own-network: by our own inference of Whisper, as on a GPU, which ends a search where the rest
+agrees with the text; writes verify-own-network.json. With --gpu: the device time of good speech, beside that of the
+engine for the same seconds of sound.
 """
 
 from __future__ import annotations
@@ -27,9 +29,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as f5_worker/server/start
 
 import numpy as np  # noqa: E402
 import onnxruntime  # noqa: E402
+import torch  # noqa: E402
 
 from bench.planted_faults import KINDS, Speech  # noqa: E402
 from bench.record import RESULTS, record  # noqa: E402
+from f5_worker.asr.device import DeviceWhisper  # noqa: E402
 from f5_worker.asr.whisper import Recogniser  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.settings import Settings  # noqa: E402
@@ -85,6 +89,21 @@ def passages(sentences: Sequence[str]) -> list[str]:
     return [" ".join(group) for group in itertools.takewhile(bool, groups)]
 
 
+class OwnNetwork(Recogniser):
+    """Whisper as on a GPU, in fp32."""
+
+    def _load(self) -> Sequence[DeviceWhisper]:
+        torch.set_num_threads(1)
+        return [DeviceWhisper.load(self._directory, "cpu", lambda work: work())]
+
+
+# By the names of their results: class and description.
+RECOGNISERS = {
+    "verify": (Recogniser, "whisper tiny.en (MIT), int8"),
+    "verify-own-network": (OwnNetwork, "whisper tiny.en (MIT), fp32, our own network"),
+}
+
+
 @dataclass
 class Stratum:
     """Verdicts of speech of one kind, and what they took."""
@@ -119,11 +138,11 @@ class Stratum:
         ]
 
 
-def stratum_of(name: str, number: int, per_kind: int, files: Sequence[str]) -> Stratum:
+def stratum_of(name: str, number: int, per_kind: int, files: Sequence[str], kind: type[Recogniser]) -> Stratum:
     """Judge the speech of one stratum: a kind of fault, or good speech."""
     rng = np.random.default_rng((SEED, number))
     piper = Piper(rng)
-    recogniser = Recogniser(whisper_directory(), Settings(device="cpu", cpu_threads=1))
+    recogniser = kind(whisper_directory(), Settings(device="cpu", cpu_threads=1))
     verifier = SpeechVerifier(recogniser, "en", Limits())
     sentences = sentences_of(files)
     found = Stratum()
@@ -141,11 +160,12 @@ def stratum_of(name: str, number: int, per_kind: int, files: Sequence[str]) -> S
     return found
 
 
-def measure(per_kind: int, processes: int, files: Sequence[str]) -> dict[str, Any]:
+def measure(per_kind: int, processes: int, files: Sequence[str], result: str) -> dict[str, Any]:
     """Measure faults found, false alarms and cost on the CPU."""
+    kind, description = RECOGNISERS[result]
     names = (GOOD, *KINDS, HARD)  # the longest first
     with ProcessPoolExecutor(processes) as pool:
-        futures = [pool.submit(stratum_of, name, number, per_kind, files) for number, name in enumerate(names)]
+        futures = [pool.submit(stratum_of, name, number, per_kind, files, kind) for number, name in enumerate(names)]
         strata = dict(zip(names, (future.result() for future in futures), strict=True))
     faults = {kind: strata[kind] for kind in KINDS}
     good, hard = strata[GOOD], strata[HARD]
@@ -153,7 +173,7 @@ def measure(per_kind: int, processes: int, files: Sequence[str]) -> dict[str, An
     n_found = sum(not verdict.passed for stratum in faults.values() for _, verdict in stratum.verdicts)
     n_false = sum(not verdict.passed for _, verdict in good.verdicts)
     return {
-        "recogniser": "whisper tiny.en (MIT), int8",
+        "recogniser": description,
         "voice": "piper joe (CC0)",
         "found": {"value": round(n_found / n_faults, 4), "bar": FOUND_BAR, "of": n_faults},
         "false_alarms": {"value": round(n_false / len(good.verdicts), 4), "bar": FALSE_BAR, "of": len(good.verdicts)},
@@ -216,6 +236,7 @@ def main() -> None:
     parser.add_argument("--per-kind", type=int, default=PER_KIND, help="faults of each kind")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tuning", action="store_true", help="with the sentences that chose thresholds")
+    parser.add_argument("--own-network", action="store_true", help="recognise by our own inference, as on a GPU")
     parser.add_argument("--gpu", action="store_true", help="measure the cost beside the engine that F5_MODEL names")
     parser.add_argument("--rounds", type=int, default=4, help="of the load on a GPU")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -224,8 +245,9 @@ def main() -> None:
         result = measure_gpu(args.rounds)
         record(f"verify-{result['device'].replace(' ', '-').lower()}", result, args.out)
     else:
-        result = measure(args.per_kind, args.processes, TUNING if args.tuning else HELD_OUT)
-        record("verify-tuning" if args.tuning else "verify", result, args.out)
+        name = "verify-own-network" if args.own_network else "verify"
+        result = measure(args.per_kind, args.processes, TUNING if args.tuning else HELD_OUT, name)
+        record(f"{name}-tuning" if args.tuning else name, result, args.out)
 
 
 if __name__ == "__main__":

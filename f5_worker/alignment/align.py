@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from f5_worker.alignment.refine import SOFTEST_DB, ApproximateWord, Floats, refine
 from f5_worker.alignment.words import letter_span, phonetic_length, word_spans
-from f5_worker.asr.loaded import FRAME_SAMPLES, MAX_FRAMES, MAX_TEXT_TOKENS, LoadedModel, to_whisper_rate
+from f5_worker.asr.loaded import FRAME_SAMPLES, MAX_FRAMES, MAX_TEXT_TOKENS, LoadedModel, TokenTimes, to_whisper_rate
 from f5_worker.audio.levels import SAMPLE_RATE, Samples, speech_regions
 
 # Mean over the words, below which the sound says something else; fewer words than MIN_WORDS are too few to tell.
@@ -111,21 +111,31 @@ def place_unspoken(times: Sequence[tuple[float, float] | None], confidences: Seq
 class AlignedTokens:
     """Times of the `t` tokens of a text, from attention.
 
+    ids: `[t]` of the tokens.
     char_spans: `[t, 2]` the token's `(begin, end)` in the text, without the space before it.
-    starts_s: `[t + 1]` when attention moves to the token, and last when it moves to the end.
-    probabilities: `[t]` of the tokens.
+    times: when attention moves to the tokens, and their probabilities.
     """
 
+    ids: tuple[int, ...]
     char_spans: NDArray[np.int64]
-    starts_s: Floats
-    probabilities: Floats
+    times: TokenTimes
+
+    @property
+    def probabilities(self) -> Floats:
+        """Return the probabilities `[t]` of the tokens."""
+        return self.times.probabilities
 
     def times_s(self, spans: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
         """Return the times at which attention moves to the begin and to the end of spans of the text."""
         # A character of several tokens begins with the first of them.
         positions = np.maximum.accumulate(self.char_spans.reshape(-1))
-        times_s = np.stack([self.starts_s[:-1], self.starts_s[1:]], axis=1).reshape(-1)
+        starts_s = self.times.starts_s
+        times_s = np.stack([starts_s[:-1], starts_s[1:]], axis=1).reshape(-1)
         return [(begin_s, end_s) for begin_s, end_s in np.interp(spans, positions, times_s).tolist()]
+
+    def count_before(self, at: int) -> int:
+        """Return how many tokens end before a character of the text."""
+        return int(np.append(self.char_spans[:, 1] <= at, False).argmin())
 
     def confidence(self, begin: int, end: int) -> float | None:
         """Return the mean probability of the tokens in a part of the text; None if it has none."""
@@ -170,7 +180,7 @@ def align_tokens(model: LoadedModel, language: str, audio: Samples, texts: Seque
         forced = model.force(audio, [encodings[index].ids for index in fitting], language)
         for index, times in zip(fitting, forced, strict=True):
             char_spans = _char_spans(spaced[index], encodings[index].offsets)
-            found[index] = AlignedTokens(char_spans, times.starts_s, times.probabilities)
+            found[index] = AlignedTokens(tuple(encodings[index].ids), char_spans, times)
     return found
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from f5_worker.asr.loaded import BEAM_SIZE, FRAME_SAMPLES, STEP_S, ClipTranscript, TokenTimes
 from f5_worker.audio.levels import Samples
+from f5_worker.models.whisper.search import NOTHING_EXPECTED, ExpectedTokens
 
 FRAMES_PER_STEP = 2  # of the encoder
 
@@ -34,13 +35,16 @@ class CpuWhisper(WhisperModel):  # type: ignore[misc]
         )
         return [_token_times(result, len(text)) for result, text in zip(results, texts, strict=True)]
 
-    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+    def transcribe_clip(
+        self, audio: Samples, language: str, expected: ExpectedTokens = NOTHING_EXPECTED
+    ) -> ClipTranscript:
         """Transcribe a clip as a whole; see `LoadedModel.transcribe_clip`."""
         tokenizer = self._tokenizer(language)
         found = self.model.generate(
             get_ctranslate2_storage(pad_or_trim(self._log_mel(audio))[None]),
-            [[*tokenizer.sot_sequence, tokenizer.no_timestamps]],
+            [[*tokenizer.sot_sequence, tokenizer.no_timestamps, *expected.prefix]],
             beam_size=BEAM_SIZE,
+            suppress_blank=not expected.prefix,  # nor is the end, which may follow at once
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
@@ -63,4 +67,4 @@ class CpuWhisper(WhisperModel):  # type: ignore[misc]
 def _token_times(result: Any, n_tokens: int) -> TokenTimes:
     indices, steps = np.array(result.alignments).T
     starts = [steps[indices == token].min() for token in range(n_tokens + 1)]
-    return TokenTimes(np.array(starts) * STEP_S, np.array(result.text_token_probs))
+    return TokenTimes(np.array(result.text_token_probs), lambda: np.array(starts) * STEP_S)

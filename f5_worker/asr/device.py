@@ -14,8 +14,8 @@ from f5_worker.audio.levels import Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
-from f5_worker.models.whisper.runner import ForcedText, WhisperRunner, load_whisper_runner
-from f5_worker.models.whisper.search import SearchOptions
+from f5_worker.models.whisper.runner import ForcedAlignment, ForcedText, WhisperRunner, load_whisper_runner
+from f5_worker.models.whisper.search import NOTHING_EXPECTED, ExpectedTokens, SearchOptions
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -62,12 +62,11 @@ class DeviceWhisper:
         prompt = (*vocabulary.prompt(language), vocabulary.no_timestamps)
         steps = -(-len(audio) // FRAME_SAMPLES) // 2
         forced = [ForcedText(prompt, tuple(text), vocabulary.end, steps) for text in texts]
-        return [
-            TokenTimes(np.asarray(found.starts * STEP_S, np.float64), found.probabilities.astype(np.float64))
-            for found in self._alignments.align(audio, forced)
-        ]
+        return list(map(_token_times, self._alignments.align(audio, forced)))
 
-    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+    def transcribe_clip(
+        self, audio: Samples, language: str, expected: ExpectedTokens = NOTHING_EXPECTED
+    ) -> ClipTranscript:
         """Transcribe a clip as a whole; see `LoadedModel.transcribe_clip`."""
         vocabulary, decoding = self._vocabulary, self._runner.decoding
         options = SearchOptions(
@@ -78,7 +77,7 @@ class DeviceWhisper:
             suppress=decoding.suppress,
             suppress_at_start=decoding.suppress_at_start,
         )
-        found = self._transcripts.transcribe(audio, options)
+        found = self._transcripts.transcribe(audio, options, expected)
         text = self.hf_tokenizer.decode(found.tokens).strip()
         return ClipTranscript(text, found.score, found.no_speech_probability)
 
@@ -89,3 +88,7 @@ class DeviceWhisper:
         windowed = WindowedWhisper(self.hf_tokenizer, self._vocabulary, self._runner, self._run_on_device)
         found: tuple[Iterable[Any], Any] = windowed.transcribe(audio, **options)
         return found
+
+
+def _token_times(found: ForcedAlignment) -> TokenTimes:
+    return TokenTimes(found.probabilities.astype(np.float64), lambda: np.asarray(found.starts * STEP_S, np.float64))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,12 +12,14 @@ import soxr
 from numpy.typing import NDArray
 
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
+from f5_worker.models.whisper.search import NOTHING_EXPECTED, ExpectedTokens
 
 WHISPER_RATE = 16_000
 FRAME_SAMPLES = 160  # of Whisper's spectrogram at 16 kHz; its encoder halves the rate
 MAX_FRAMES = 3_000  # 30 s: Whisper's window
 STEP_S = 0.020  # of the encoder
 BEAM_SIZE = 5
+MAX_PREFIX_TOKENS = 112  # of a transcript that are given; it may have 224, half of what Whisper can decode
 MAX_TEXT_TOKENS = 440  # of the 448 that Whisper can decode, less those that start the decoding
 
 
@@ -30,12 +33,17 @@ class TokenTimes:
     """The times of the `t` tokens of a text in its sound, by the attention of Whisper's alignment heads.
 
     Attributes:
-        starts_s: `[t + 1]` when attention moves to each token, and last when it moves to the end.
         probabilities: `[t]` of the tokens.
+        find_starts_s: follows the attention for `starts_s`, which takes longer than all else, and is not always needed.
     """
 
-    starts_s: NDArray[np.float64]
     probabilities: NDArray[np.float64]
+    find_starts_s: Callable[[], NDArray[np.float64]]
+
+    @cached_property
+    def starts_s(self) -> NDArray[np.float64]:
+        """Return when attention moves to each token, and last when it moves to the end: `[t + 1]`."""
+        return self.find_starts_s()
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class ClipTranscript:
     """The transcript of a clip of at most 30 s, by one search, however unlikely.
 
     Attributes:
-        mean_log_probability: of its tokens.
+        mean_log_probability: of its tokens; those that were expected and not searched count as certain.
         no_speech_probability: that nothing is spoken.
     """
 
@@ -72,12 +80,15 @@ class LoadedModel(Protocol):
             language: one that the model knows.
         """
 
-    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+    def transcribe_clip(
+        self, audio: Samples, language: str, expected: ExpectedTokens = NOTHING_EXPECTED
+    ) -> ClipTranscript:
         """Transcribe a clip as a whole, without timestamps.
 
         Args:
             audio: `[nw]` at 16 kHz, at most MAX_FRAMES of it.
             language: one that the model knows.
+            expected: of it, so that not all is searched; its prefix has at most MAX_PREFIX_TOKENS.
         """
 
     def transcribe(self, audio: Samples, **options: Any) -> tuple[Iterable[Any], Any]:

@@ -1,8 +1,9 @@
 """Decide from the sound of a segment whether it says its text.
 
 The recogniser is forced to decode the text first: where each word is likely and has its share of the sound, the segment
-passes without a search for a transcript, which takes ten times as long. Else what the search heard, and other texts
-that the sound may say, have to be likelier than its own by enough: a small recogniser mishears what was spoken well.
+passes without a search for a transcript, which takes ten times as long. Else what a search hears where words are in
+doubt, and other texts that the sound may say, have to be likelier than its own by enough: a small recogniser mishears
+what was spoken well.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from functools import partial
 
 from f5_worker import cancellation
 from f5_worker.alignment.align import AlignedTokens, align_tokens
-from f5_worker.asr.loaded import to_whisper_rate
+from f5_worker.asr.loaded import MAX_PREFIX_TOKENS, to_whisper_rate
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.levels import Samples
+from f5_worker.models.whisper.search import NOTHING_EXPECTED, ExpectedTokens
 from f5_worker.verification.compare import Difference, WordSounds, compare
 from f5_worker.verification.evidence import SoundProfile, WordEvidence, weigh
-from f5_worker.verification.faults import acoustic_faults, is_doubtful, rival_faults, word_faults
+from f5_worker.verification.faults import acoustic_faults, doubtful_words, rival_faults, word_faults
 from f5_worker.verification.forms import SpokenWord, sound_alike, sound_distance, spoken_words
 from f5_worker.verification.numbers import join_equal_numbers
 from f5_worker.verification.rivals import corrected, rival_texts
@@ -104,7 +106,7 @@ class SpeechVerifier:
             text: as spoken in it.
             reference_transcript: what is said in the clip that is cloned.
         """
-        written = spoken_words(text, self._language)
+        written: Sequence[SpokenWord] = spoken_words(text, self._language)
         sound = SoundProfile(samples)
         if not written:
             return SpeechVerdict(0.0, 0, (), "", 0.0)
@@ -113,11 +115,15 @@ class SpeechVerifier:
         audio = to_whisper_rate(samples)
         (tokens,) = self._align(audio, [text])
         evidence = None if tokens is None else weigh(text, tokens, sound)
-        if evidence is not None and not is_doubtful(evidence, sound):
-            return _verdict(written, [], [], text, evidence)
+        expected = NOTHING_EXPECTED
+        if evidence is not None:
+            doubt = doubtful_words(evidence, sound)
+            if doubt is None:
+                return _verdict(written, [], [], text, evidence)
+            expected = _expected(evidence, *doubt)
         cancellation.check()
         with self._recogniser.loaded_model() as model:
-            transcript = model.transcribe_clip(audio, self._language).text
+            transcript = model.transcribe_clip(audio, self._language, expected).text
         written, heard = join_equal_numbers(written, spoken_words(transcript, self._language))
         found = compare(_texts(written), _texts(heard), self._sounds)
         heard_wer, may_differ = _errors(found) / len(written), False
@@ -151,6 +157,14 @@ class SpeechVerifier:
     def _log_likelihoods(self, audio: Samples, texts: Sequence[str]) -> list[float]:
         """Return the natural logs of how likely texts are; one that is too long for the sound is not at all."""
         return [LEAST if tokens is None else tokens.log_likelihood for tokens in self._align(audio, texts)]
+
+
+def _expected(evidence: WordEvidence, begin: int, end: int) -> ExpectedTokens:
+    """Return the tokens of the text before the word ahead of a stretch of words in doubt, and those behind it."""
+    tokens, spans = evidence.tokens, evidence.spans
+    n_before = tokens.count_before(spans[max(0, begin - 1)][0])
+    rest = tokens.ids[tokens.count_before(spans[end][0]) :] if end < len(spans) else ()
+    return ExpectedTokens(tokens.ids[: min(n_before, MAX_PREFIX_TOKENS)], rest)
 
 
 def _texts(words: Sequence[SpokenWord]) -> list[str]:

@@ -61,17 +61,28 @@ def _are_equal(one: Sequence[str], other: Sequence[str], alike: Alike) -> bool:
     return all(map(alike, one, other))
 
 
-def is_doubtful(words: WordEvidence, sound: SoundProfile) -> bool:
-    """Return True if the sound may say something else than the text."""
-    limits = VERIFICATION
-    return bool(
-        (words.probabilities < limits.doubtful_probability).any()
-        or (words.excess_s >= limits.doubtful_excess_s).any()
-        or words.tail_s >= limits.doubtful_excess_s
-        or words.surplus.seconds >= limits.doubtful_surplus_s
-        or _uncovered(words).any()
-        or sound.longest_noise_s() >= limits.noise_s
-    )
+def doubtful_words(words: WordEvidence, sound: SoundProfile) -> tuple[int, int] | None:
+    """Return the first word in doubt, and which follows the last one: the sound may say something else there.
+
+    The number of words stands for what follows the last one; None if nothing is in doubt.
+    """
+    limits, n_words = VERIFICATION, len(words.spans)
+    unlikely: list[int] = np.flatnonzero(
+        (words.probabilities < limits.doubtful_probability) | _uncovered(words)
+    ).tolist()
+    long: list[int] = np.flatnonzero(words.excess_s >= limits.doubtful_excess_s).tolist()
+    # Beside a long word, others may be spoken before the next one.
+    stretches = [*((word, word + 1) for word in unlikely), *((word, word + 2) for word in long)]
+    if words.surplus.seconds >= limits.doubtful_surplus_s:
+        stretches.append((words.surplus.begin, words.surplus.end))
+    if words.tail_s >= limits.doubtful_excess_s:
+        stretches.append((n_words, n_words + 1))
+    if sound.longest_noise_s() >= limits.noise_s:  # wherever it is
+        stretches.append((0, n_words + 1))
+    if not stretches:
+        return None
+    begins, ends = zip(*stretches, strict=True)
+    return min(begins), max(ends)
 
 
 def acoustic_faults(words: WordEvidence, sound: SoundProfile) -> Iterator[str]:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f5_worker.alignment.align import Aligned, WhisperAligner
+from f5_worker.alignment.align import Aligned, AlignedTokens, WhisperAligner
 from f5_worker.alignment.refine import BOUNDARY_MARGIN_S, LAG_S, ApproximateWord, refine
 from f5_worker.alignment.words import word_spans
+from f5_worker.asr.loaded import TokenTimes
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from tests.audio.signals import noise, silence
 from tests.listen import cpu_whisper
@@ -35,6 +36,12 @@ MEAN_ERROR_S, NEAR_S, NEAR_SHARE = 0.040, 0.100, 0.95  # what bench/timing.py ho
 
 def in_samples(*regions_s: tuple[float, float]) -> list[tuple[int, int]]:
     return [(round(begin * SAMPLE_RATE), round(end * SAMPLE_RATE)) for begin, end in regions_s]
+
+
+def test_the_tokens_before_a_character_are_those_that_end_before_it() -> None:
+    times = TokenTimes(np.ones(4), lambda: np.arange(5.0))
+    tokens = AlignedTokens((9, 8, 7, 6), np.array([(0, 3), (3, 4), (5, 8), (8, 11)]), times)  # "Yes, Robert"
+    assert [tokens.count_before(at) for at in (0, 3, 4, 5, 8, 10, 11)] == [0, 1, 2, 2, 3, 3, 4]
 
 
 def test_words_end_and_begin_at_the_pause_between_them() -> None:

@@ -17,7 +17,7 @@ import soxr
 
 from f5_worker.alignment.align import WhisperAligner
 from f5_worker.asr.device import DeviceWhisper
-from f5_worker.asr.loaded import BEAM_SIZE
+from f5_worker.asr.loaded import BEAM_SIZE, MAX_PREFIX_TOKENS
 from f5_worker.asr.vocabulary import WhisperVocabulary
 from f5_worker.asr.whisper import SILENCE_SKIPPED_S, Recogniser, recogniser_from
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
@@ -27,10 +27,11 @@ from f5_worker.engine.types import Segment, WaitForSamples
 from f5_worker.errors import JobCancelled, ModelUnavailable
 from f5_worker.models.f5.config import make_segment
 from f5_worker.models.placement import Device
+from f5_worker.models.whisper.search import ExpectedTokens
 from f5_worker.settings import Settings
 from tests.audio.signals import noise, silence
 from tests.listen import cpu_whisper, whisper_directory, word_error_rate
-from tests.models.whisper.small import ARCH, clip, small_whisper, write_ctranslate2, write_hugging_face
+from tests.models.whisper.small import ARCH, END, clip, small_whisper, write_ctranslate2, write_hugging_face
 
 SETTINGS = Settings(model="f5-tiny", device="cpu")
 OPTIONS = {
@@ -137,6 +138,24 @@ def test_a_window_of_a_single_frame_has_words(tmp_path: Path, is_device: bool) -
     (words,) = whisper.find_alignment(tokenizer, [[1, 2]], sound, 1)
     assert words
     assert {(word["start"], word["end"]) for word in words} == {(0.0, 0.0)}
+
+
+@pytest.mark.parametrize("n_tokens", [1, MAX_PREFIX_TOKENS])
+def test_behind_a_prefix_a_transcript_is_that_of_faster_whisper(tmp_path: Path, n_tokens: int) -> None:
+    from f5_worker.asr.cpu import CpuWhisper
+
+    directory = write_ctranslate2(tmp_path / "whisper", small_whisper(), None)
+    tokens = np.random.default_rng(0).integers(8, END, n_tokens).tolist()
+    ours, theirs = (
+        model.transcribe_clip(clip(1.0), "en", ExpectedTokens(tuple(tokens)))
+        for model in (
+            DeviceWhisper.load(directory, "cpu", lambda work: work()),
+            CpuWhisper(str(directory), device="cpu", compute_type="float32", cpu_threads=1),
+        )
+    )
+    assert ours.text == theirs.text
+    assert ours.text.split()[:n_tokens] == [f"w{token}" for token in tokens]
+    assert ours.mean_log_probability == pytest.approx(theirs.mean_log_probability, abs=1e-3)
 
 
 def test_a_cancelled_job_ends_within_a_window(tmp_path: Path) -> None:
@@ -248,6 +267,20 @@ class TestReal:
         assert word_error_rate([text], [ours.text]) == 0.0
         assert ours.mean_log_probability == pytest.approx(theirs.mean_log_probability, abs=1e-3)
         assert ours.no_speech_probability == pytest.approx(theirs.no_speech_probability, abs=1e-4)
+
+    def test_where_words_are_in_doubt_the_same_transcript(self, device_whisper: DeviceWhisper) -> None:
+        from tests.speak import speak
+
+        audio = np.asarray(
+            soxr.resample(speak("Of the two men, one was late for dinner with us.").samples, SAMPLE_RATE, 16_000),
+            np.float32,
+        )
+        doubted = "Of the two men, none was late for dinner with us."
+        ids = device_whisper.hf_tokenizer.encode(f" {doubted}", add_special_tokens=False).ids
+        expected = ExpectedTokens(tuple(ids[:4]), tuple(ids[6:]))
+        for model in (device_whisper, cpu_whisper()):
+            found = model.transcribe_clip(audio, "en", expected)
+            assert found.text == doubted.replace("none", "one")
 
     @pytest.mark.parametrize("samples", [silence(3.0), noise(3.0, 0.05), silence(0.0), silence(0.01)])
     def test_the_same_of_what_is_no_speech(self, device_whisper: DeviceWhisper, samples: Samples) -> None:

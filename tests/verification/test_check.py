@@ -18,6 +18,7 @@ from f5_worker.alignment.refine import LAG_S
 from f5_worker.asr.loaded import ClipTranscript, TokenTimes
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
+from f5_worker.models.whisper.search import ExpectedTokens
 from f5_worker.settings import Settings
 from f5_worker.verification.check import Limits, SpeechVerdict, SpeechVerifier
 from tests.audio.signals import noise, silence
@@ -36,6 +37,8 @@ class PretendRecogniser:
         probabilities: of words of whatever text is forced, where they are in TEXT or heard.
         of_words_twice: the probability of a word of TEXT that is in such a text once more.
         n_searches: how often a transcript was asked for.
+        n_followed: of how many texts the attention was followed for the times of their words.
+        expected: of it, in words: what it begins with, and what it may end with.
     """
 
     supported_languages = ("en",)
@@ -45,6 +48,8 @@ class PretendRecogniser:
         self.of_words_twice = UNLIKELY
         self.hf_tokenizer = self
         self._words: list[str] = []
+        self.expected = ("", "")
+        self.n_followed = 0
 
     @contextlib.contextmanager
     def loaded_model(self) -> Iterator[PretendRecogniser]:
@@ -72,10 +77,15 @@ class PretendRecogniser:
             found.append(self.probabilities.get(word, 0.95) if is_first else twice)
         n_lacking = sum((heard - Counter(_plain(self._words[token]) for token in tokens)).values())
         found[-1] = max(MIN_PROBABILITY, found[-1] * 0.01**n_lacking)  # words are heard that the text does not have
-        return TokenTimes(np.arange(len(tokens) + 1) * WORD_S + LAG_S, np.array(found))
+        return TokenTimes(np.array(found), lambda: self._follow(len(tokens)))
 
-    def transcribe_clip(self, audio: Samples, language: str) -> ClipTranscript:
+    def _follow(self, n_tokens: int) -> np.ndarray[Any, Any]:
+        self.n_followed += 1
+        return np.arange(n_tokens + 1) * WORD_S + LAG_S
+
+    def transcribe_clip(self, audio: Samples, language: str, expected: ExpectedTokens) -> ClipTranscript:
         self.n_searches += 1
+        self.expected = tuple(" ".join(self._words[token] for token in tokens) for tokens in expected)
         return ClipTranscript(self.heard, -0.1, 0.0)
 
 
@@ -102,6 +112,23 @@ def test_where_all_words_are_likely_no_transcript_is_searched() -> None:
     assert n_searches == 0
     assert verdict.passed
     assert (verdict.wer, verdict.run, verdict.faults, verdict.heard) == (0.0, 0, (), TEXT)
+
+
+@pytest.mark.parametrize(
+    ("doubtful", "before", "behind"),
+    [
+        ("twice", "The captain folded the", "and dropped it into the fire."),
+        ("The", "", "captain folded the letter twice and dropped it into the fire."),
+        ("captain", "", "folded the letter twice and dropped it into the fire."),
+        ("fire", "The captain folded the letter twice and dropped it into", ""),
+        ("folded dropped", "The", "it into the fire."),
+    ],
+)
+def test_only_the_stretch_in_doubt_is_searched(doubtful: str, before: str, behind: str) -> None:
+    recogniser = PretendRecogniser(TEXT, dict.fromkeys(doubtful.split(), 0.01))
+    SpeechVerifier(cast(Recogniser, recogniser), "en", Limits()).check(voice(12 * WORD_S), TEXT, REFERENCE)
+    assert recogniser.expected == (before, behind)
+    assert recogniser.n_followed == 1  # that of the text; of others, the likelihood decides
 
 
 def test_a_doubtful_word_that_is_heard_passes() -> None:

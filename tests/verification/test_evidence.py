@@ -7,6 +7,7 @@ import pytest
 
 from f5_worker.alignment.align import AlignedTokens
 from f5_worker.alignment.refine import LAG_S
+from f5_worker.asr.loaded import TokenTimes
 from f5_worker.audio.levels import SAMPLE_RATE, Samples
 from f5_worker.verification.evidence import SoundProfile, WordEvidence, weigh
 from tests.audio.signals import noise, silence
@@ -43,9 +44,13 @@ def test_silence_has_no_sound() -> None:
     assert profile(silence(0.0)).longest_noise_s() == 0.0
 
 
+def times(starts_s: list[float], probabilities: list[float]) -> TokenTimes:
+    return TokenTimes(np.array(probabilities), lambda: np.array(starts_s) + LAG_S)
+
+
 def aligned(starts_s: list[float], probabilities: list[float]) -> AlignedTokens:
     """The tokens of "anne went home", one for each word, and when attention moves to each."""
-    return AlignedTokens(np.array([(0, 4), (5, 9), (10, 14)]), np.array(starts_s) + LAG_S, np.array(probabilities))
+    return AlignedTokens((1, 2, 3), np.array([(0, 4), (5, 9), (10, 14)]), times(starts_s, probabilities))
 
 
 def measured(tokens: AlignedTokens, sound: SoundProfile) -> WordEvidence:
@@ -79,7 +84,7 @@ def test_sound_after_the_last_word_and_before_the_first() -> None:
 def test_a_pause_that_the_text_does_not_ask_for(text: str, pause_s: float) -> None:
     at = len(text) - len("went home")
     spans = np.array([(0, 4), (at, at + 4), (at + 5, at + 9)])
-    tokens = AlignedTokens(spans, np.array([0.0, 0.8, 1.2, 1.6]) + LAG_S, np.array([0.9] * 3))
+    tokens = AlignedTokens((1, 2, 3), spans, times([0.0, 0.8, 1.2, 1.6], [0.9] * 3))
     found = weigh(text, tokens, profile(silence(0.1), voice(0.4), silence(0.4), voice(0.8), silence(0.3)))
     assert found is not None
     assert found.pause == (0, pytest.approx(pause_s, abs=0.05))

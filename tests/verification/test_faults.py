@@ -7,7 +7,7 @@ import pytest
 
 from f5_worker.verification.compare import WordSounds, compare
 from f5_worker.verification.evidence import SoundProfile, Surplus, UnaskedPause, WordEvidence
-from f5_worker.verification.faults import acoustic_faults, is_doubtful, rival_faults, word_faults
+from f5_worker.verification.faults import acoustic_faults, doubtful_words, rival_faults, word_faults
 from f5_worker.verification.rivals import Rival
 from tests.audio.signals import noise
 from tests.verification.test_evidence import aligned, profile, voice
@@ -72,22 +72,23 @@ def speech() -> SoundProfile:
 
 
 def test_good_speech_has_no_fault_and_leaves_no_doubt(speech: SoundProfile) -> None:
-    assert not is_doubtful(evidence(), speech)
+    assert doubtful_words(evidence(), speech) is None
     assert list(acoustic_faults(evidence(), speech)) == []
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "words"),
     [
-        {"probabilities": np.array([0.9, 0.05, 0.9])},
-        {"excess_s": np.array([0.0, 0.35, 0.0])},
-        {"tail_s": 0.35},
-        {"surplus": Surplus(0, 2, 0.45)},
-        {"covered": np.array([1.0, 0.1, 1.0])},
+        ({"probabilities": np.array([0.9, 0.05, 0.9])}, (1, 2)),
+        ({"excess_s": np.array([0.0, 0.35, 0.0])}, (1, 3)),
+        ({"tail_s": 0.35}, (3, 4)),
+        ({"surplus": Surplus(0, 2, 0.45)}, (0, 2)),
+        ({"covered": np.array([1.0, 0.1, 1.0])}, (1, 2)),
+        ({"probabilities": np.array([0.9, 0.05, 0.9]), "tail_s": 0.35}, (1, 4)),
     ],
 )
-def test_what_leaves_a_doubt(changes: dict[str, object], speech: SoundProfile) -> None:
-    assert is_doubtful(evidence(**changes), speech)
+def test_what_leaves_a_doubt(changes: dict[str, object], words: tuple[int, int], speech: SoundProfile) -> None:
+    assert doubtful_words(evidence(**changes), speech) == words
     assert list(acoustic_faults(evidence(**changes), speech)) == []  # not a fault by itself
 
 

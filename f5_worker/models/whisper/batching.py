@@ -18,7 +18,7 @@ from f5_worker.models.whisper.runner import (
     PendingAlignment,
     WhisperRunner,
 )
-from f5_worker.models.whisper.search import BeamSearch, DecodedClip, SearchOptions
+from f5_worker.models.whisper.search import NOTHING_EXPECTED, BeamSearch, DecodedClip, ExpectedTokens, SearchOptions
 
 # Of a batch, its rows padded to the longest one: 120 s of sound; on a CPU, which gains nothing from more, 30 s. A text
 # alone is always taken.
@@ -107,6 +107,7 @@ class _Wanted(NamedTuple):
 
     clip: Samples
     options: SearchOptions
+    expected: ExpectedTokens
     found: Future[DecodedClip]
 
 
@@ -125,13 +126,15 @@ class TranscriptBatcher:
         self._batch: list[_Wanted] = []
         self._search: BeamSearch | None = None
 
-    def transcribe(self, clip: Samples, options: SearchOptions) -> DecodedClip:
-        """Return the transcript of a clip, `[nw]` at 16 kHz and at most 30 s.
+    def transcribe(
+        self, clip: Samples, options: SearchOptions, expected: ExpectedTokens = NOTHING_EXPECTED
+    ) -> DecodedClip:
+        """Return the transcript of a clip, `[nw]` at 16 kHz and at most 30 s, of which something may be expected.
 
         Raises:
             OutOfMemory, GpuLost: errors of the device.
         """
-        wanted = _Wanted(clip, options, Future())
+        wanted = _Wanted(clip, options, expected, Future())
         self._waiting.append(wanted)
         while not wanted.found.done():
             with self._turn:
@@ -158,7 +161,7 @@ class TranscriptBatcher:
         while self._waiting and len(self._batch) < self._max_clips and self._waiting[0].options == options:
             self._batch.append(self._waiting.popleft())
         sound = self._runner.encode_windows([wanted.clip for wanted in self._batch])
-        self._search = self._runner.search(sound, options)
+        self._search = self._runner.search(sound, options, [wanted.expected for wanted in self._batch])
 
     def _fail(self, error: Exception) -> None:
         """Try again with half of the clips if all had no room, else tell all of the error."""

@@ -144,25 +144,40 @@ class DecoderCache(Protocol):
 class TokenCache:
     """A `DecoderCache` that grows: `[2, b, h, max_tokens, d / h]` for each layer."""
 
-    mask = None
-
     def __init__(self, decoder: WhisperDecoder, rows: int, max_tokens: int) -> None:
         weight = decoder.embedding.weight
         shape = (2, rows, decoder.heads, max_tokens, weight.shape[1] // decoder.heads)
         self.layers = [weight.new_empty(shape) for _ in decoder.layers]
-        self.length = 0
+        self.length, self._max_tokens = 0, max_tokens  # the length is that of the longest row
+        self.mask: Tensor | None = None
         self._before = 0
+        self._positions: Tensor | None = None  # `[b, 1]` of the token that comes next, where they differ
 
-    def begin(self, n_tokens: int) -> slice:
+    def cut(self, lengths: Tensor) -> None:
+        """Cut off the tokens behind the first `lengths [b, 1]` of each row; then they come one at a time."""
+        for layer in self.layers:
+            layer[:, :, :, self.length :] = 0.0  # masked in shorter rows, which counts for nothing only of a number
+        self._positions = lengths
+
+    def begin(self, n_tokens: int) -> slice | Tensor:
         """Make room for so many tokens; return their positions."""
-        self._before, self.length = self.length, self.length + n_tokens
-        return slice(self._before, self.length)
+        self._before, self.length = self.length, min(self.length + n_tokens, self._max_tokens)
+        if self._positions is None:
+            return slice(self._before, self.length)
+        # Of those that no longer count, the longest row may stay at the end while others go on.
+        positions, self._positions = self._positions, (self._positions + 1).clamp(max=self._max_tokens)
+        self.mask = (torch.arange(self.length, device=positions.device) <= positions)[:, None, None]
+        return positions
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store keys and values of these tokens in a layer; return those of all tokens so far."""
         stored = self.layers[layer]
-        stored[0, :, :, self._before : self.length] = key
-        stored[1, :, :, self._before : self.length] = value
+        if self._positions is None:
+            stored[0, :, :, self._before : self.length] = key
+            stored[1, :, :, self._before : self.length] = value
+        else:
+            at = (self._positions - 1)[None, :, None, :, None].expand(2, *key.shape)
+            stored.scatter_(3, at, torch.stack([key, value]))
         key, value = stored[:, :, :, : self.length].unbind()
         return key, value
 
@@ -173,33 +188,56 @@ class TokenCache:
 
 
 class PathCache:
-    """A `DecoderCache` of fixed shapes, for one token of each row at a position that is on the device.
+    """A `DecoderCache` of fixed shapes, for one token of each row at positions that are on the device.
 
     Nothing in it moves when rows are reordered: each row has the path of the slots in which its tokens are stored.
 
     Args:
         layers: `[slots, 2 * d]` of each layer; the token of row `i` at a position is stored in slot
             `position * rows + i`.
-        paths: `[rows, max_tokens]` slots of each row's tokens, with any valid ones behind the position.
-        position: `[1]`.
+        paths: `[rows, max_tokens]` slots of each row's tokens, with any valid ones behind its position.
+        positions: `[rows]`.
     """
 
-    def __init__(self, layers: Sequence[Tensor], paths: Tensor, position: Tensor) -> None:
+    def __init__(self, layers: Sequence[Tensor], paths: Tensor, positions: Tensor) -> None:
         rows, max_tokens = paths.shape
-        self._layers, self._paths, self._position = layers, paths, position.long()
-        self._slots = self._position * rows + torch.arange(rows, device=paths.device)
-        self.mask = (torch.arange(max_tokens, device=paths.device) <= self._position)[None, None, None]
+        self._layers, self._paths, self._positions = layers, paths, positions.long()[:, None]
+        self._slots = self._positions[:, 0] * rows + torch.arange(rows, device=paths.device)
+        self.mask = (torch.arange(max_tokens, device=paths.device) <= self._positions)[:, None, None]
 
     def begin(self, n_tokens: int) -> Tensor:
-        """Return the position."""
-        return self._position
+        """Return the positions."""
+        return self._positions
 
     def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the key and value of each row's token in a layer; return those of all of its path."""
         stored, heads = self._layers[layer], key.shape[1]
-        stored.index_copy_(0, self._slots, torch.cat([_merge_heads(key), _merge_heads(value)], -1)[:, 0])
+        stored.index_copy_(0, self._slots, _joined(key, value)[:, 0])
         along = stored.index_select(0, self._paths.flatten())
         key, value = _split_heads(along.view(*self._paths.shape, -1), 2, heads)
+        return key, value
+
+
+class FirstTokens:
+    """A `DecoderCache` of the tokens with which rows begin, all at once; they are stored for a `PathCache`.
+
+    Args:
+        layers: as those of `PathCache`.
+        slots: `[b * t]` of the tokens of each row.
+    """
+
+    mask = None
+
+    def __init__(self, layers: Sequence[Tensor], slots: Tensor) -> None:
+        self._layers, self._slots = layers, slots.long()
+
+    def begin(self, n_tokens: int) -> slice:
+        """Return the positions."""
+        return slice(n_tokens)
+
+    def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values in a layer; return them."""
+        self._layers[layer].index_copy_(0, self._slots, _joined(key, value).flatten(0, 1))
         return key, value
 
 
@@ -287,6 +325,11 @@ def _split_heads(x: Tensor, n_parts: int, heads: int) -> tuple[Tensor, ...]:
     """Return each part of `x [b, t, parts * d]` as `[b, h, t, d / h]`."""
     rows, length, width = x.shape
     return x.view(rows, length, n_parts, heads, width // n_parts // heads).permute(2, 0, 3, 1, 4).unbind()
+
+
+def _joined(key: Tensor, value: Tensor) -> Tensor:
+    """Return keys and values `[b, t, 2 * d]` of several heads, one behind the other."""
+    return torch.cat([_merge_heads(key), _merge_heads(value)], -1)
 
 
 def _merge_heads(x: Tensor) -> Tensor:

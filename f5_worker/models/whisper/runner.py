@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from f5_worker.models.whisper.config import MAX_FRAMES, DecodingConfig, WhisperA
 from f5_worker.models.whisper.graphs import BatchSize, graph_size
 from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
 from f5_worker.models.whisper.network import Sound, Whisper
-from f5_worker.models.whisper.search import BeamSearch, SearchOptions
+from f5_worker.models.whisper.search import NOTHING_EXPECTED, BeamSearch, ExpectedTokens, SearchOptions
 from f5_worker.models.whisper.search_graphs import SearchGraphs, power_of_two
 from f5_worker.models.whisper.steps import LaunchedSteps
 
@@ -67,12 +68,17 @@ class ForcedAlignment:
     """The times of the `t` tokens of a text in its sound.
 
     Attributes:
-        starts: `[t + 1]` the encoder step at which attention moves to each token, and last to the end.
+        attention: `[t + 1, n]` of each token and of the end, at each encoder step.
         probabilities: `[t]` of each token, among those of text.
     """
 
-    starts: NDArray[np.int64]
+    attention: NDArray[np.float32]
     probabilities: NDArray[np.float32]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Return the encoder step `[t + 1]` at which attention moves to each token, and last to the end."""
+        return token_starts(self.attention)
 
 
 class WhisperRunner:
@@ -152,12 +158,14 @@ class WhisperRunner:
         with self._computing():
             search.advance(n_steps)
 
-    def search(self, sound: Sound, options: SearchOptions) -> BeamSearch:
-        """Return a search for the transcript of each row of the sound."""
+    def search(self, sound: Sound, options: SearchOptions, expected: Sequence[ExpectedTokens] = ()) -> BeamSearch:
+        """Return a search for the transcript of each row of the sound; without `expected`, of all of it."""
+        expected = expected or [NOTHING_EXPECTED] * len(sound.layers[0][0])
+        prefixes = [one.prefix for one in expected]
         with self._computing():
-            replayed = self._search_graphs.steps(sound, options) if self._search_graphs else None
-            steps = replayed or LaunchedSteps(self.model.decoder, sound, options)
-            return BeamSearch(steps, len(sound.layers[0][0]), options)
+            replayed = self._search_graphs.steps(sound, options, prefixes) if self._search_graphs else None
+            steps = replayed or LaunchedSteps(self.model.decoder, sound, options, prefixes)
+            return BeamSearch(steps, expected, options)
 
     def token_probabilities(self, sound: Sound, start: int, choices: Sequence[int]) -> list[float]:
         """Return the probabilities of choices for the token after `start`: of languages, for example."""
@@ -243,7 +251,7 @@ class PendingAlignment:
         text = self._texts[index]
         first = len(text.prompt) - 1  # the token from which the text's first one is predicted
         rows = self._values.wait()[index, first : first + len(text.tokens) + 1]
-        return ForcedAlignment(token_starts(rows[:, : text.steps]), rows[:-1, -1].copy())
+        return ForcedAlignment(rows[:, : text.steps], rows[:-1, -1])
 
 
 def load_whisper_runner(

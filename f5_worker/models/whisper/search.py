@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 
 from f5_worker.models.whisper.config import MAX_TOKENS
 
+AGREED_TOKENS = 3  # in a row, behind which the best transcript goes on as is expected
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -20,7 +22,7 @@ class SearchOptions:
         end: `<|endoftext|>`; ids below it are text.
         no_speech: `<|nospeech|>`, whose probability at the prompt's first token tells that there is none.
         suppress: never sampled.
-        suppress_at_start: not sampled as the first token.
+        suppress_at_start: not sampled as the first token; it is none behind a prefix.
         first_timestamp: the id of `<|0.00|>`; None for a transcript without timestamps.
         last_initial_timestamp: the latest that a transcript may begin with.
         max_length: of prompt and transcript together, which may have half of it.
@@ -42,13 +44,36 @@ class SearchOptions:
         return min(self.max_length // 2, self.max_length - len(self.prompt) + 1)
 
 
+class ExpectedTokens(NamedTuple):
+    """What is expected of the transcript of a clip, so that not all of it is searched.
+
+    Attributes:
+        prefix: what it begins with.
+        rest: what it may end with: once it says AGREED_TOKENS of them in a row, it is taken to say those behind them.
+    """
+
+    prefix: tuple[int, ...] = ()
+    rest: tuple[int, ...] = ()
+
+    def behind(self, tokens: Sequence[int]) -> tuple[int, ...] | None:
+        """Return what is expected behind tokens that agree with it at their end; None if they do not, or not yet."""
+        last = tuple(tokens[len(self.prefix) :][-AGREED_TOKENS:])
+        ends = range(AGREED_TOKENS, len(self.rest) + 1)
+        found = [end for end in ends if self.rest[end - AGREED_TOKENS : end] == last]
+        return self.rest[found[0] :] if len(found) == 1 else None
+
+
+NOTHING_EXPECTED = ExpectedTokens()
+
+
 @dataclass(frozen=True)
 class DecodedClip:
     """The transcript of a clip.
 
     Attributes:
         tokens: of the text, and timestamps if they were asked for.
-        score: the mean log-probability of its tokens and of its end.
+        score: the mean log-probability of its tokens and of its end; what was expected and not searched
+            counts as certain.
         no_speech_probability: that nothing is spoken.
     """
 
@@ -59,8 +84,9 @@ class DecodedClip:
 
 @dataclass(eq=False)
 class _Clip:
-    """The beams of one clip: their tokens so far, and the finished ones with their scores."""
+    """The beams of one clip: their tokens so far, all as many, and the finished ones with their scores."""
 
+    expected: ExpectedTokens
     beams: list[list[int]]
     finished: list[tuple[float, tuple[int, ...]]] = field(default_factory=list)
     done: bool = False
@@ -82,7 +108,7 @@ class SearchSteps(Protocol):
     """The passes of a search through the decoder."""
 
     def begin(self) -> tuple[Candidates, Sequence[float]]:
-        """Return what may follow the prompt, and the probability of each clip that nothing is spoken."""
+        """Return what may follow prompt and prefix, and the probability of each clip that nothing is spoken."""
         ...
 
     def go_on(self, chosen: Candidates, beams: Sequence[Sequence[int]]) -> Candidates:
@@ -91,15 +117,18 @@ class SearchSteps(Protocol):
 
 
 class BeamSearch:
-    """A search that goes on step by step, so that it takes its turns with other work of the device."""
+    """A search that goes on step by step, so that it takes its turns with other work of the device.
 
-    def __init__(self, steps: SearchSteps, n_clips: int, options: SearchOptions) -> None:
+    Args:
+        expected: of each clip; the prefixes are in `steps`, shorter than a transcript may be.
+    """
+
+    def __init__(self, steps: SearchSteps, expected: Sequence[ExpectedTokens], options: SearchOptions) -> None:
         self._steps: SearchSteps | None = steps  # until the search is done: others may wait for their buffers
         self._options = options
-        self._clips = [_Clip([[] for _ in range(options.beams)]) for _ in range(n_clips)]
+        self._clips = [_Clip(one, [list(one.prefix)] * options.beams) for one in expected]
         self._chosen: Candidates = ()
-        self._n_steps = 0
-        self._no_speech: Sequence[float] = ()
+        self._no_speech: Sequence[float] | None = None
 
     @property
     def done(self) -> bool:
@@ -110,7 +139,7 @@ class BeamSearch:
     def transcripts(self) -> list[DecodedClip]:
         """Return the best one of each clip, once the search is done."""
         best = [max(clip.finished, key=itemgetter(0)) for clip in self._clips]
-        pairs = zip(best, self._no_speech, strict=True)
+        pairs = zip(best, self._no_speech or (), strict=True)
         return [DecodedClip(tokens, score, no_speech) for (score, tokens), no_speech in pairs]
 
     def advance(self, n_steps: int) -> None:
@@ -121,11 +150,10 @@ class BeamSearch:
             self._step(self._steps)
 
     def _step(self, steps: SearchSteps) -> None:
-        if self._n_steps:
-            candidates = steps.go_on(self._chosen, [beam for clip in self._clips for beam in clip.beams])
-        else:
+        if self._no_speech is None:
             candidates, self._no_speech = steps.begin()
-        self._n_steps += 1
+        else:
+            candidates = steps.go_on(self._chosen, [beam for clip in self._clips for beam in clip.beams])
         self._chosen = [self._choose(*pair) for pair in zip(self._clips, candidates, strict=True)]
         if all(clip.done for clip in self._clips):
             self._steps = None
@@ -135,7 +163,7 @@ class BeamSearch:
         options, beams = self._options, self._options.beams
         if clip.done:
             return list(candidates[:beams])
-        is_last = self._n_steps == options.max_tokens
+        is_last = len(clip.beams[0]) + 1 == options.max_tokens
         others = (candidate for candidate in candidates[beams:] if candidate.token != options.end)
         chosen = []
         for candidate in candidates[:beams]:
@@ -147,4 +175,9 @@ class BeamSearch:
             chosen.append(candidate)
         clip.done = is_last or len(clip.finished) >= beams
         clip.beams = [[*clip.beams[origin], token] for _, origin, token in chosen]
+        rest = clip.expected.behind(clip.beams[0])
+        if rest is not None:
+            tokens = [*clip.beams[0], *rest]
+            clip.finished.append((chosen[0].score / len(tokens), tuple(tokens)))
+            clip.done = True
         return chosen

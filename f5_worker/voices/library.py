@@ -79,8 +79,8 @@ class Library:
         self._prepare_shipped = prepare_shipped or prepare
         self._places = [VersionedVoiceStore(store) for store in stores]
         self._own = self._places if settings.voices_scope == "shared" else []  # those that this caller may change
-        folders = {None: shipped, **shipped_with}
-        self._shipped = {VersionedVoiceStore(DirectoryStore(path, "model")): name for name, path in folders.items()}
+        folders: list[tuple[str | None, Path]] = [(None, shipped), *shipped_with.items()]
+        self._shipped = {VersionedVoiceStore(DirectoryStore(path, "model")): name for name, path in folders}
         self.references = ReferenceCache(settings.voice_cache)
         self._changing = threading.Lock()  # a process that dies has then been at one change of a voice at most
         self._of_owner = lru_cache(MAX_OWNERS)(self._open_for)

@@ -37,46 +37,44 @@ class _Language(NamedTuple):
 
 
 def _named(names: str) -> dict[str, str]:
-    return dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", names.split(), strict=True))
+    """Return the names of A to Z; ~ is a space within one."""
+    return dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (name.replace("~", " ") for name in names.split()), strict=True))
 
 
 _ALONE = r"(?<![\w'’.&-])", r"(?![\w'’&-]|\.\w)"
 _ENGLISH = _Language(
-    _named(
+    names=_named(
         "ay bee see dee ee eff gee aitch eye jay kay ell em en oh pee cue are ess tee you vee double-you ex why zee"
     ),
-    # Also those that are words, in a row.
-    re.compile(_ALONE[0] + r"[A-Za-z](?: [A-Za-z])+" + _ALONE[1] + "|" + _ALONE[0] + "[B-HJ-Zb-hj-z]" + _ALONE[1]),
-    frozenset(
+    # In a row also those that are words.
+    single=re.compile(rf"{_ALONE[0]}[A-Za-z](?: [A-Za-z])+{_ALONE[1]}|{_ALONE[0]}[B-HJ-Zb-hj-z]{_ALONE[1]}"),
+    initials=frozenset(
         """
         USA UAE UK EU UN AI API FAQ FBI CIA IBM IRS ISP URL USB UFO CEO CIO COO CTO CFO IPO ATM IOU DIY GPA GPU CPU SUV
         VIP ETA ECG EKG EEG ICU ADHD EPA IMF NSA NYU UCLA USSR USAF HIV LED GOP MIT NIH SEC AKA DOB DOA UTC SOS IEEE OMG
         FYI
         """.split()
     ),
-    frozenset("IT US AM ID IQ OS UI LA PA MA AC AI IP".split()),
-    frozenset(
+    small_text=frozenset("IT US AM ID IQ OS UI LA PA MA AC AI IP".split()),
+    words=frozenset(
         """
         NASA NATO OPEC AIDS UNESCO UNICEF JPEG NO OK ALL THE AND YOU ME MY WE HE SHE IS ARE DO GO SO TO TOO OF ON IN AT
         UP OUT OFF IF OR AN AS BE BY OLD OUR WHO WHY HOW SAY SEE DAY ONE TWO ANY MAY OWN WAY TRY HI HEY OH AH UH ASK BUY
         EAT FLY GUY KEY LAY LIE PAY TEA USE YET EGG EYE AGE AIR ART ICE ADD ARM END FEW NEW NOW WOW LOW BOY TOY JOY BYE
         """.split()
     ),
-    "A",
-    re.compile(r"(?!)"),
+    word_letters="A",
+    elision=re.compile(r"(?!)"),
 )
 _FRENCH = _Language(
-    # A vowel alone was no word that the model heard, so it is written as one that sounds alike.
-    {
-        letter: name.replace("~", " ")
-        for letter, name in _named(
-            "ah bé cé dé eu effe gé ache hi ji ka elle emme enne oh pé cu erre esse té hu vé double~vé ixe hi~grec zède"
-        ).items()
-    },
-    re.compile(_ALONE[0] + "[B-XZ]" + _ALONE[1]),  # A, and Y at the beginning of a question, are words
-    frozenset("RATP RER PIB BEP HEC SAV VIP SUV SOS ADSL HLM".split()),
-    frozenset(),
-    frozenset(
+    # A single vowel is no word that a voice learns, so each is written as a word that sounds alike.
+    names=_named(
+        "ah bé cé dé eu effe gé ache hi ji ka elle emme enne oh pé cu erre esse té hu vé double~vé ixe hi~grec zède"
+    ),
+    single=re.compile(rf"{_ALONE[0]}[B-XZ]{_ALONE[1]}"),  # A, and Y at the beginning of a question, are words
+    initials=frozenset("RATP RER PIB BEP HEC SAV VIP SUV SOS ADSL".split()),
+    small_text=frozenset(),
+    words=frozenset(
         """
         OK OUI ON OU OÙ ET EST EN AU AUX UN UNE LE LA LES DE DU DES CE CES SA SES MA MES TA TES NE NI SI SE ME TE TU IL
         ILS ELLE JE MOI TOI LUI EUX QUE QUI QUOI DEUX TROP TOUT TOUS TRÈS PLUS BIEN ICI LÀ EAU ÂGE AMI ANS ART AIR ÎLE
@@ -84,8 +82,8 @@ _FRENCH = _Language(
         AVEC SANS SOUS DANS PAR POUR CAR MAIS DONC OR
         """.split()
     ),
-    "AÀYÔ",
-    re.compile(r"(?:[cdjlmnst]|qu)['’]", re.IGNORECASE),
+    word_letters="AÀYÔ",
+    elision=re.compile(r"(?:[cdjlmnst]|qu)['’]", re.IGNORECASE),
 )
 _LANGUAGES = {"en": _ENGLISH, "fr": _FRENCH}
 _TITLES = frozenset("MR MRS MS DR PROF ST JR SR".split())
@@ -98,6 +96,7 @@ _OPENING = re.compile(r"[.!?…\n]\W*$")
 _PLURAL = re.compile(r"([A-Z]{2,})s")
 _UNPRONOUNCEABLE = re.compile(r"[BCDFGHJKLMNPQRSTVWXZ]{4,}|^[BCDFGHJKLMNPQRSTVWXZ]+$|^[AEIOUY]+$")
 _MAX_SPELLED = 6  # letters; longer words in capitals are words
+# `U.S.A.`
 _DOTTED = re.compile(r"(?<![\w'’.])(?:[A-Za-z]\.){2,}(?![^\W_])|(?<![\w'’.])(?:[A-Za-z]\.)+[A-Za-z](?![\w.])")
 _ABBREVIATED = re.compile(r"e\.g|i\.e|a\.k\.a", re.IGNORECASE)
 

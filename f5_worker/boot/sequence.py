@@ -133,12 +133,20 @@ def run_probe(settings: Settings, report: BootReport, *, imports: Imports = "all
 
 
 def check_gpu(environ: MutableMapping[str, str], settings: Settings, facts: ProbeResult, report: BootReport) -> None:
-    """Report a host fault if a GPU is expected and torch sees none: it is a fault of this machine, not the endpoint."""
+    """Report a host fault if a GPU is expected and torch sees none: it is a fault of this machine, not the endpoint.
+
+    On a GPU, where a start takes seconds, what makes each of them longer is a problem, too.
+    """
     if facts.torch_error is not None:
         report.problems.append(f"torch could not be examined: {facts.torch_error}")
     expects_gpu = settings.device.startswith("cuda") or _number(environ, "RUNPOD_GPU_COUNT", 0, report) > 0
     if settings.device != "cpu" and expects_gpu and not facts.cuda_available:
         report.host_fault = f"torch sees no GPU: {facts.cuda_error or facts.torch_error or 'no reason given'}"
+    if facts.cuda_available and facts.torch_compiled is False:
+        report.problems.append(
+            "the image has no compiled form of torch's modules: Python compiles them at each start, some 4 s; build it "
+            "with `RUN python -m compileall -q` of torch's directory, without PYTHONDONTWRITEBYTECODE"
+        )
 
 
 def ensure_flash_attn(

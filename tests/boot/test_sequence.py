@@ -258,6 +258,18 @@ def test_a_gpu_that_is_expected_and_not_seen(device: str, gpus: str, available: 
     assert report.host_fault == ("torch sees no GPU: driver too old" if fault else None)
 
 
+@pytest.mark.parametrize(
+    ("compiled", "gpu", "told"), [(False, True, True), (True, True, False), (False, False, False), (None, True, False)]
+)
+def test_a_torch_that_is_compiled_at_each_start_is_told_of_on_a_gpu(
+    compiled: bool | None, gpu: bool, told: bool
+) -> None:
+    report = BootReport("1")
+    facts = ProbeResult("python", cuda_available=gpu, torch_compiled=compiled)
+    check_gpu({}, Settings(), facts, report)
+    assert ["no compiled form of torch" in problem for problem in report.problems] == [True] * told
+
+
 @pytest.mark.usefixtures("no_torch")
 def test_diagnosing_changes_nothing(environ: dict[str, str], tmp_path: Path) -> None:
     environ["PYTORCH_CUDA_ALLOC_CONF"] = "ax_split_size_mb:1024"

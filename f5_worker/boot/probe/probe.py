@@ -88,6 +88,7 @@ class ProbeResult:
     """All findings; `torch_error` is the reason, in one line, why those about torch are missing.
 
     Without `torch_imported`, they are from its files and from the driver, and `arch_list` is not known.
+    `torch_compiled`: Python need not compile torch's modules before it runs them.
     """
 
     executable: str
@@ -99,6 +100,7 @@ class ProbeResult:
     torch_git: str | None = None
     torch_error: str | None = None
     torch_imported: bool = False
+    torch_compiled: bool | None = None
     cuda: str | None = None
     abi: bool | None = None
     arch_list: tuple[str, ...] = ()

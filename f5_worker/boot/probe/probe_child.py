@@ -59,6 +59,16 @@ def glibc() -> str | None:
     return version if name == "glibc" else None
 
 
+def probe_compiled() -> None:
+    """Emit whether Python's compiled form of torch's modules is kept, by that of the first one."""
+    try:
+        spec = importlib.util.find_spec("torch")
+    except (ImportError, ValueError):
+        return
+    if spec is not None and spec.origin is not None:
+        emit(torch_compiled=os.path.exists(importlib.util.cache_from_source(spec.origin)))
+
+
 def probe_driver() -> None:
     """Emit the NVIDIA driver and the newest CUDA that it supports, from NVML: not every container has nvidia-smi."""
     try:
@@ -292,6 +302,7 @@ def main(what: str, mark: str, *paths: str) -> None:
         return
     emit(stage="python")
     probe_python()
+    probe_compiled()  # before an import that may compile them
     emit(stage="driver")
     probe_driver()
     has_gpu = probe_torch_files() if what == "needed" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import sys
 from dataclasses import asdict, replace
@@ -138,6 +139,14 @@ def test_torch_is_not_imported_where_its_files_and_the_driver_say_enough(
     assert facts.environment() is not None
     facts = probe(imports="torch")
     assert (facts.torch_error, facts.torch_imported) == ("import torch: OSError: imported", True)
+
+
+def test_whether_torch_is_compiled(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = plant_torch(packages, "")
+    use_driver(packages, monkeypatch)
+    assert probe(imports="needed").torch_compiled is False
+    compileall.compile_dir(folder, quiet=1)
+    assert probe(imports="needed").torch_compiled is True
 
 
 def test_the_abi_is_that_of_torchs_library(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,6 @@ def tiny_speech(spoken_texts: Sequence[str]) -> list[Samples]:
     from f5_worker.models.f5.config import make_segment, mel_frames
     from f5_worker.models.f5.duration import target_frames
     from f5_worker.models.f5.runner import load_runner
-    from f5_worker.models.f5.tokenizer import tokenize
 
     runner = load_runner(Settings(model="f5-tiny", device="cpu"))
     voices = runner.directory / "voices"
@@ -130,7 +129,7 @@ def tiny_speech(spoken_texts: Sequence[str]) -> list[Samples]:
     reference_frames = mel_frames(len(reference))
     audio = []
     for seed, text in enumerate(spoken_texts):
-        tokens, _ = runner.vocabulary.encode(tokenize(transcript + text))
+        tokens, _ = runner.vocabulary.encode(runner.vocabulary.tokens(transcript + text))
         frames = reference_frames + target_frames(text, transcript, reference_frames, 1.0)
         audio.append(runner.generate(make_segment(reference, tuple(tokens), frames, F5_NFE, 2.0, -1.0, seed)))
     return audio

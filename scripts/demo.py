@@ -8,6 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+FRENCH = {
+    "text": "Bonjour, voici un tout petit modèle. Il parle français sur un ordinateur portable, sans carte graphique.",
+    "voice": "siwis",
+    "seed": 7,
+}
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "out"
 
@@ -16,9 +21,13 @@ def main() -> int:
     """Write out/demo.wav and return the exit code of handler.py."""
     environment = {"F5_MODEL": "f5-tiny", "F5_SAVE_DIR": str(OUT), "RUNPOD_DEBUG_LEVEL": "ERROR"} | os.environ
     environment.pop("RUNPOD_WEBHOOK_GET_JOB", None)  # or the SDK would poll an endpoint instead
-    process = subprocess.run([sys.executable, "-u", "handler.py"], cwd=ROOT, env=environment, check=False)
+    job = json.loads((ROOT / "test_input.json").read_text())
+    if environment["F5_MODEL"] == "f5-tiny-fr":
+        job["input"] = FRENCH
+    command = [sys.executable, "-u", "handler.py", "--test_input", json.dumps(job)]
+    process = subprocess.run(command, cwd=ROOT, env=environment, check=False)
     if process.returncode == 0:
-        show(json.loads((ROOT / "test_input.json").read_text())["input"], json.loads((OUT / "demo.json").read_text()))
+        show(job["input"], json.loads((OUT / "demo.json").read_text()))
     return process.returncode
 
 

@@ -184,6 +184,24 @@ def sizes() -> str:
     return "\n\n".join(tables)
 
 
+def quality_french() -> str:
+    """Return what bench/quality.py measured of the small French model."""
+    path = ROOT / "bench" / "results" / "quality-f5-tiny-fr.json"
+    if not path.is_file():
+        return ""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        f"NFE 16, {result['device']}, {result['precision']}, torch {result['torch']}; word error rates:",
+        "",
+        "| | texts | of Kokoro's speech | above that | wanted, at most |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["bars"]:
+        group = row["what"].rpartition(", ")[2]
+        rows.append(f"| {group} | {row['of']} | {row['baseline']} | {row['value']} | {row['bar']} |")
+    return "\n".join(rows)
+
+
 def _on_gpu(result: Mapping[str, Any]) -> str:
     rows = [
         f"{result['device']}, torch {result['torch']}, f5-tts {result['f5_tts']}, {result['precision']}, "
@@ -237,6 +255,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "http": lambda: http_table(ROOT / "bench" / "results" / "http.json"),
     "image": image,
     "text": lambda: text_table(read("text")),
+    "quality_french": quality_french,
     "word_times": word_times,
     "edge": edge,
     "edge_on_gpu": edge_on_gpu,
@@ -261,7 +280,7 @@ def fill(text: str) -> str:
 def main() -> int:
     """Write the tables, or check them; return the exit code."""
     stale = 0
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("models/*/README.md"))):
         text = path.read_text(encoding="utf-8")
         if fill(text) != text:
             stale += 1

@@ -98,14 +98,16 @@ def test_reference_words_are_those_of_the_reference_that_the_text_does_not_have(
 def test_the_measurement_gives_every_figure_with_its_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from bench import quality
+    from bench import quality, speech_quality
 
     monkeypatch.setattr(sys, "argv", ["quality.py", "--sentences", "1", "--out", str(tmp_path)])
     monkeypatch.setattr(quality, "ROOT", tmp_path)
     monkeypatch.setattr(quality, "MORE_LITERARY", {4: 0.1})
     monkeypatch.setattr(quality, "BEST_NFE", 4)
     monkeypatch.setattr(quality, "USUAL_NFE", 4)
+    monkeypatch.setattr(speech_quality, "USUAL_NFE", 4)
     monkeypatch.setattr(quality, "TIMES", 1)
+    monkeypatch.setattr(speech_quality, "TIMES", 1)
     monkeypatch.setenv("F5_MODEL", "f5-tiny")
     monkeypatch.setenv("F5_DEVICE", "cpu")
     monkeypatch.setenv("F5_ASR_MODEL", "off")

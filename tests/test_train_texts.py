@@ -98,8 +98,9 @@ def test_french_noun_phrases_agree(french_words: french.Words) -> None:
 def test_french_texts_are_in_its_characters_and_none_is_kept_for_measuring(
     french_words: french.Words, tmp_path: Path
 ) -> None:
-    kept_out = (french.HELD_OUT / "sentences.txt").read_text().splitlines()
-    assert len(kept_out) == 60
+    kept_out = [line for path in french.HELD_OUT.glob("*.txt") for line in path.read_text().splitlines()]
+    assert len(kept_out) == 89
+    assert not set("".join(kept_out)) - set(prose.FRENCH)
     definitions = [*kept_out, "Réunion de personnes qui s’amusent.", "Symbole d’une unité.", "Née en 1805 à Paris."]
     path = tmp_path / "glosses.txt.gz"
     path.write_bytes(gzip.compress(f"mot\t{' | '.join(definitions)}\n".encode()))

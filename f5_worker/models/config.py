@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def read_config(directory: Path) -> ModelConfig:
 
 
 def read_traits(directory: Path) -> TextTraits:
-    """Return what the checkpoint in `directory` has not learned of written text: its `text.json`, or nothing.
+    """Return what the checkpoint in `directory` has learned of written text: its `text.json`, if there is one.
 
     Raises:
         ModelUnavailable: the file cannot be read, or has other names.
@@ -106,9 +107,12 @@ def read_traits(directory: Path) -> TextTraits:
         return TextTraits()
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        languages = values.pop("languages", [])
+        if not all(isinstance(code, str) and re.fullmatch("[a-z]{2,3}", code) for code in languages):
+            raise ValueError("its languages are not a list of codes such as fr")
         if not all(isinstance(value, bool) for value in values.values()):
-            raise ValueError("its values are not all true or false")
-        return TextTraits(**values)
+            raise ValueError("its other values are not all true or false")
+        return TextTraits(tuple(languages), **values)
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelUnavailable(f"text.json of model {directory.name!r} cannot be read: {error}") from None
 

@@ -56,7 +56,7 @@ class Model(ModelRunner[Any], Protocol):
 
     @property
     def traits(self) -> TextTraits:
-        """Return what it has not learned of written text."""
+        """Return what it has learned of written text."""
 
     @property
     def device(self) -> str:
@@ -116,10 +116,10 @@ class ModelRegistry:
         """Return the names that jobs may choose, the default first."""
         return list(dict.fromkeys([self.default.name, *self._directories]))
 
-    def languages(self, name: str) -> tuple[str, ...]:
-        """Return the languages of a published checkpoint, the main one first; none for other checkpoints."""
-        checkpoint = published().get(name)
-        return checkpoint.languages if checkpoint else ()
+    def languages(self, model: Model) -> tuple[str, ...]:
+        """Return the languages of a checkpoint, the main one first: its own word, or that of the published table."""
+        checkpoint = published().get(model.name)
+        return model.traits.languages or (checkpoint.languages if checkpoint else ())
 
     def fingerprint(self, name: str | None) -> str:
         """Return a hash of what decides a checkpoint's sound; None is the default. Reads gigabytes, once in a process.

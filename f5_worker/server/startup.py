@@ -113,6 +113,7 @@ def load_worker(settings: Settings) -> Worker:
         voices=Library(
             runner.directory / "voices",
             settings,
+            shipped_with={name: path / "voices" for name, path in settings.extra_model_directories.items()},
             stores=open_stores(settings, bucket),
             prepare=partial(prepare, recogniser=recogniser),
             examine=partial(examine, recogniser=recogniser),

@@ -12,7 +12,7 @@ from f5_worker.engine.types import Segment
 from f5_worker.errors import InvalidInput, TextTooLong
 from f5_worker.models.f5.config import FRAMES_PER_S, MAX_SEGMENT_FRAMES, forward_rows, make_segment, mel_frames
 from f5_worker.models.f5.duration import SHORT_TEXT_BYTES, target_frames
-from f5_worker.models.f5.tokenizer import Vocabulary, tokenize
+from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.reference.prepare import Reference
 from f5_worker.settings import Settings
 from f5_worker.text.chunk import byte_budget, chunk_sentences
@@ -190,7 +190,7 @@ def _segments(
         cancellation.check()
         sounded_s += part.frames / FRAMES_PER_S + part.pause_s * part.is_exact
         _check_length(sounded_s, settings)
-        tokens, unknown = vocabulary.encode(tokenize(passage.reference.transcript + part.text))
+        tokens, unknown = vocabulary.encode(vocabulary.tokens(passage.reference.transcript + part.text))
         segment = _segment(params, passage.reference, tokens, part.frames, segment_seed(params.seed, index))
         yield part, segment, set(unknown)
 
@@ -305,4 +305,4 @@ def _unknown_warning(unknown: set[str]) -> list[str]:
     if not unknown:
         return []
     shown = " ".join(sorted(unknown)[:10]) + (" ..." if len(unknown) > 10 else "")
-    return [f"{len(unknown)} characters are unknown to the model and were read as spaces: {shown}"]
+    return [f"{len(unknown)} characters are unknown to the model and were read as plain letters or spaces: {shown}"]

@@ -221,7 +221,7 @@ def aligner_for(job: Job, language: str) -> Aligner | None:
 def sampling_params(job: Job, text: str, voice: LoadedVoice, model: Model) -> SamplingParams:
     """Return the parameters of the request, completed by the voice's defaults and then by the general ones."""
     request, defaults = job.request, voice.defaults
-    known = next(iter(job.worker.models.languages(model.name)), voice.reference.language)
+    known = next(iter(job.worker.models.languages(model)), voice.reference.language)
     stated = request.language or defaults.language
     return SamplingParams(
         language=stated or language_by_script(text) or known or DEFAULT_LANGUAGE,

@@ -18,7 +18,7 @@ _PLAIN = str.maketrans(
     {
         **dict.fromkeys("‐‑‒−﹘", "-"),
         **dict.fromkeys("–—―", " - "),
-        **dict.fromkeys("„‟«»″", '"'),
+        **dict.fromkeys("„‟″", '"'),
         **dict.fromkeys("‚‛′`´", "'"),
         "…": "...",
         "\u00a0": " ",
@@ -26,6 +26,7 @@ _PLAIN = str.maketrans(
         "\u2029": "\n\n",
     }
 )
+_GUILLEMETS = str.maketrans(dict.fromkeys("«»", '"'))
 _UNDERSCORES = re.compile(r"(?<=[^\W_])_+(?=[^\W\d_])|(?<=[^\W\d_])_+(?=[^\W_])")
 _ADDRESS_SIGN, _ADDRESS_CHARS = re.compile(r"[@/]|www\."), 100
 _RANGE_DASH = re.compile(r"(?<=\d)[–—](?=\d)")
@@ -70,9 +71,14 @@ def written_out(text: SourceMappedText, language: str, *, by_script: bool) -> It
         yield expand(sentence, sentence_language(sentence.text, language) if by_script else language)
 
 
-def plain_text(text: SourceMappedText) -> SourceMappedText:
-    """Return a text in plain characters, with one space between two words, as `normalize` does before it expands."""
-    plain = plain_characters(text.compose().sub(_LINE_ENDS, "\n").sub(_RANGE_DASH, "-").translate(_PLAIN))
+def plain_text(text: SourceMappedText, *, guillemets: bool = False) -> SourceMappedText:
+    """Return a text in plain characters, with one space between two words, as `normalize` does before it expands.
+
+    Args:
+        guillemets: keep « »; otherwise they become straight quotes.
+    """
+    table = _PLAIN if guillemets else _PLAIN | _GUILLEMETS
+    plain = plain_characters(text.compose().sub(_LINE_ENDS, "\n").sub(_RANGE_DASH, "-").translate(table))
     spoken = plain.sub(_LOOSE_JOINER, "").sub(_REPEATED, r"\1").sub(_DOTS, "...").sub(_SPACES, " ")
     spoken = spoken.sub(_WRAPPED, lambda match: " " if match[1].islower() else match[0])
     spoken = spoken.sub(_LINES, lambda match: "\n\n" if match[0].count("\n") > 1 else "\n")

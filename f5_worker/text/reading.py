@@ -17,7 +17,7 @@ from f5_worker.text.markup.script import Passage, Script, ScriptOptions, read_sc
 from f5_worker.text.normalize import has_speech, plain_text, written_out
 from f5_worker.text.powers import read_powers
 from f5_worker.text.spans import SourceMappedText
-from f5_worker.text.traits import ALL_LEARNED, TextTraits
+from f5_worker.text.traits import UPSTREAM, TextTraits
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ReadingOptions:
     by_script: bool = False
     expand: bool = True
     pronunciations: Sequence[Pronunciation] = ()
-    traits: TextTraits = ALL_LEARNED
+    traits: TextTraits = UPSTREAM
 
 
 class SpokenText:
@@ -140,9 +140,10 @@ def read_line(text: str, options: ReadingOptions) -> SpokenPassage:
 
 
 def _speak(source: SourceMappedText, options: ReadingOptions) -> SpokenText:
-    text = apply_pronunciations(plain_text(source), options.pronunciations, options.language)
+    plain = plain_text(source, guillemets=options.traits.guillemets)
+    text = apply_pronunciations(plain, options.pronunciations, options.language)
     if options.traits.lower_capitals:
-        text = lower_capitals(text)
+        text = lower_capitals(text, options.language)
     if options.expand:
         text = read_powers(text, options.language)
     return SpokenText(text, _sentences(text, options))
@@ -150,9 +151,8 @@ def _speak(source: SourceMappedText, options: ReadingOptions) -> SpokenText:
 
 def _sentences(text: SourceMappedText, options: ReadingOptions) -> Iterator[SourceMappedText]:
     written = written_out(text, options.language, by_script=options.by_script) if options.expand else [text]
-    spells = options.traits.spell_letters and options.language == "en"
     for sentence in written:
-        yield spell_letters(sentence) if spells else sentence
+        yield spell_letters(sentence, options.language) if options.traits.spell_letters else sentence
 
 
 def _source(script: Script, passage: Passage) -> SourceMappedText:

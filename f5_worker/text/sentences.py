@@ -67,7 +67,7 @@ _SUBTITLE_CLAUSE_MARKS = frozenset(f"{_SPACED_CLAUSE_MARKS}{CJK_CLAUSE_MARKS}{_H
 # Full stops that do not end a sentence: titles, abbreviations, initials.
 _ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof st sr jr vs etc e.g i.e no vol fig al inc ltd co corp dept approx est gen col sgt capt "
-    "lt rev hon z.b d.h bzw usw ca nr str u.a ggf p.s a.m p.m".split()
+    "lt rev hon apr z.b d.h bzw usw ca nr str u.a ggf p.s a.m p.m".split()
 )
 _INITIALS = re.compile(r"([^\W\d_]\.)*[A-ZÀ-ÞА-Я]")  # J, U.S
 _ABBREVIATED = re.compile(r"""([^\s("'“‘\[]+)\.\s+$""")

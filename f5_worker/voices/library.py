@@ -8,19 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
 from pydantic import SecretStr
 
 from f5_worker.audio.formats import INPUT_CONTAINERS
 from f5_worker.audio.sniff import locate
-from f5_worker.errors import (
-    InvalidInput,
-    StorageFailed,
-    UnknownVoice,
-    VoiceExists,
-    list_some,
-)
+from f5_worker.errors import InvalidInput, StorageFailed, UnknownVoice, VoiceExists, list_some
 from f5_worker.reference import prepare as references
 from f5_worker.reference.prepare import Reference
 from f5_worker.reference.report import VoiceReport
@@ -28,7 +23,7 @@ from f5_worker.schema.requests import MAX_SUBTITLE_CHARS
 from f5_worker.settings import Settings, variable
 from f5_worker.voices.cache import PreparedReference, ReferenceCache, dump_samples
 from f5_worker.voices.consent import check_consent
-from f5_worker.voices.info import LoadedVoice, NewVoice, VoiceInfo, listed_info, stored_info
+from f5_worker.voices.info import LoadedVoice, NewVoice, VoiceDefaults, VoiceInfo, listed_info, stored_info
 from f5_worker.voices.listing import ADDED_TRANSCRIPT_EXTENSION, SAMPLES_EXTENSION
 from f5_worker.voices.naming import check_name, nearest_names, upload_names
 from f5_worker.voices.places import check_quota, missing_key_error, owner_folder, owner_of
@@ -65,6 +60,7 @@ class Library:
         shipped: Path,
         settings: Settings,
         *,
+        shipped_with: Mapping[str, Path] = MappingProxyType({}),
         stores: Sequence[Store] = (),
         prepare: Prepare = references.prepare,
         examine: Examine = references.examine,
@@ -73,16 +69,18 @@ class Library:
         """
         Args:
             shipped: directory of the model's own voices.
+            shipped_with: those of further models, by the model's name, which speaks them unless a job names another.
             stores: where voices are kept; the first takes new ones.
             prepare, examine: of `reference.prepare`, with the recogniser bound to them if there is one.
-            prepare_shipped: for the model's own voices, whose words need not be checked; None for `prepare`.
+            prepare_shipped: for the models' own voices, whose words need not be checked; None for `prepare`.
         """
         self._settings = settings
         self._prepare, self._examine = prepare, examine
         self._prepare_shipped = prepare_shipped or prepare
         self._places = [VersionedVoiceStore(store) for store in stores]
         self._own = self._places if settings.voices_scope == "shared" else []  # those that this caller may change
-        self._shipped = VersionedVoiceStore(DirectoryStore(shipped, "model"))
+        folders: list[tuple[str | None, Path]] = [(None, shipped), *shipped_with.items()]
+        self._shipped = {VersionedVoiceStore(DirectoryStore(path, "model")): name for name, path in folders}
         self.references = ReferenceCache(settings.voice_cache)
         self._changing = threading.Lock()  # a process that dies has then been at one change of a voice at most
         self._of_owner = lru_cache(MAX_OWNERS)(self._open_for)
@@ -152,7 +150,8 @@ class Library:
         def read(store: VersionedVoiceStore, voice: StoredVoice) -> LoadedVoice:
             cached_as = _cached_as(store, voice.name)
             reference = self.references.get(cached_as, voice.key, lambda: self._load_reference(store, voice))
-            return LoadedVoice(voice.name, reference, voice.defaults)
+            model = self._shipped.get(store)
+            return LoadedVoice(voice.name, reference, VoiceDefaults(model=model) if model else voice.defaults)
 
         return self._with_voice(self._resolve_name(name), read)
 
@@ -244,10 +243,10 @@ class Library:
     @property
     def _fixed(self) -> Sequence[VersionedVoiceStore]:
         """Return the places of voices that this caller cannot change."""
-        return (*(place for place in self._places if place not in self._own), self._shipped)
+        return (*(place for place in self._places if place not in self._own), *self._shipped)
 
     def _whose(self, fixed: VersionedVoiceStore) -> str:
-        return "ships with the model" if fixed is self._shipped else "is the operator's"
+        return "ships with the model" if fixed in self._shipped else "is the operator's"
 
     def _store(self, new: NewVoice, contents: Mapping[str, bytes], metadata: VoiceMetadata) -> str:
         """Write the files of a new voice and return its name. An upload never replaces one of another original."""
@@ -295,7 +294,7 @@ class Library:
         if record is not None and voice.samples is not None and record.prepared.report.clip_s <= limit_s:
             store.verify(voice)
             return record.prepared.with_samples(store.read(voice, voice.samples, MAX_SAMPLES_BYTES))
-        prepare = self._prepare_shipped if store is self._shipped else self._prepare
+        prepare = self._prepare_shipped if store in self._shipped else self._prepare
         return prepare(*self._read_source(store, voice), self._settings)
 
     def _read_source(self, store: VersionedVoiceStore, voice: StoredVoice) -> tuple[bytes, bytes | None]:

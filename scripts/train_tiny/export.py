@@ -60,11 +60,18 @@ def export(weights: dict[str, Tensor], vocoder: Path, out: Path, language: str =
         raise ValueError("a weight is not finite in float16")
     save_file(model, out / "model.safetensors", metadata={"format": "pt"})
     (out / "arch.json").write_text(json.dumps(Arch().as_dict()) + "\n")
-    traits = {"lower_capitals": True, "spell_letters": True, "one_sentence": True}  # what texts.py has none of
+    traits = {
+        "languages": [language.split("-")[0]],
+        "characters": True,  # as corpus.py splits a text
+        "guillemets": set("«»") <= set(VOCABS[language]),
+        **dict.fromkeys(("lower_capitals", "spell_letters", "one_sentence"), True),  # what the texts have none of
+    }
     (out / "text.json").write_text(json.dumps(traits) + "\n")
     (out / "vocab.txt").write_text("".join(f"{char}\n" for char in VOCABS[language]))
-    if vocoder.resolve() != (out / "vocoder.safetensors").resolve():
-        shutil.copyfile(vocoder, out / "vocoder.safetensors")
+    own = out / "vocoder.safetensors"
+    if vocoder.resolve() != own.resolve():
+        own.unlink(missing_ok=True)  # models/f5-tiny-fr has a link to that of models/f5-tiny
+        shutil.copyfile(vocoder, own)
 
 
 def main() -> None:

@@ -105,13 +105,15 @@ class Kokoro:
 
     def speak(self, item: dict[str, Any], rng: np.random.Generator) -> TimedUtterance | None:
         """Speak an item in a random voice (as often as it is named) at a random pace; see SpeechSynthesizer."""
+        return self.speak_as(item, str(rng.choice(self.voices)), float(np.exp(rng.uniform(np.log(0.78), np.log(1.3)))))
+
+    def speak_as(self, item: dict[str, Any], voice: str, slowness: float = 1.0) -> TimedUtterance | None:
+        """Speak an item in one of the voices; return None if the model cannot."""
         import torch
 
-        voice = str(rng.choice(self.voices))
         tokens = [0, *(self.vocab.get(phoneme, -1) for phoneme in item["phonemes"]), 0]
         if min(tokens) < 0 or len(tokens) - 2 >= len(self.styles[voice]):
             return None
-        slowness = float(np.exp(rng.uniform(np.log(0.78), np.log(1.3))))
         feeds = {
             "tokens": torch.tensor([tokens]),
             "style": torch.from_numpy(self.styles[voice][len(tokens) - 2][None]).to(self.device),

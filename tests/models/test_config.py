@@ -13,13 +13,16 @@ from f5_worker.text.traits import TextTraits
 from tests.conftest import TINY
 
 
-def test_a_checkpoint_says_what_it_has_not_learned_of_text(tmp_path: Path) -> None:
+def test_a_checkpoint_says_what_it_has_learned_of_text(tmp_path: Path) -> None:
     assert read_traits(tmp_path) == TextTraits()
-    (tmp_path / "text.json").write_text('{"lower_capitals": true}')
-    assert read_traits(tmp_path) == TextTraits(lower_capitals=True)
+    (tmp_path / "text.json").write_text('{"lower_capitals": true, "languages": ["fr"]}')
+    assert read_traits(tmp_path) == TextTraits(languages=("fr",), lower_capitals=True)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"lower_capitals": 1}', '{"upper_capitals": true}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"lower_capitals": 1}', '{"upper_capitals": true}', '{"languages": ["French"]}',
+             '{"languages": "fr"}', '{"languages": 1}']
+)  # fmt: skip
 def test_an_unusable_text_json_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "text.json").write_text(text)
     with pytest.raises(ModelUnavailable, match=r"text\.json of model"):

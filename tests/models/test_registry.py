@@ -12,6 +12,7 @@ from f5_worker.errors import OutOfMemory, UnknownModel
 from f5_worker.models import registry
 from f5_worker.models.registry import ModelRegistry
 from f5_worker.settings import Settings
+from f5_worker.text.traits import TextTraits
 from tests.conftest import ToneDevice
 
 MB = 1_000_000
@@ -117,10 +118,13 @@ def test_many_threads_share_one_load(checkpoints: Checkpoints) -> None:
     assert checkpoints.loads == ["hindi"]
 
 
-def test_languages_come_from_the_published_table(checkpoints: Checkpoints) -> None:
+def test_a_checkpoint_says_its_languages_and_the_published_table_does_for_others(checkpoints: Checkpoints) -> None:
     registry = checkpoints.registry(1_000)
-    assert registry.languages("F5TTS_v1_Base") == ("en", "zh")
-    assert registry.languages("german") == ()
+    assert registry.languages(FakeModel("F5TTS_v1_Base", MB)) == ("en", "zh")
+    mine = FakeModel("mine", MB)
+    assert registry.languages(mine) == ()
+    mine.traits = TextTraits(languages=("fr", "en"))
+    assert registry.languages(mine) == ("fr", "en")
 
 
 def test_a_fingerprint_is_that_of_what_decides_the_sound_and_made_once(

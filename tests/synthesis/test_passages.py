@@ -80,6 +80,14 @@ def test_a_fixed_duration_is_kept_by_the_longer_segments(worker: Worker, device:
     assert spoken_s == pytest.approx(2.0, abs=0.05)
 
 
+def test_a_text_is_read_in_the_language_of_its_model(worker: Worker, device: ToneDevice) -> None:
+    device.traits = TextTraits(languages=("fr", "en"), guillemets=True)
+    assert [part.text for part in say(worker, "« 3 élèves »").segments] == ["« trois élèves »"]
+    assert [part.text for part in say(worker, "3 cups", language="en").segments] == ["three cups"]
+    device.traits = TextTraits()
+    assert [part.text for part in say(worker, "« 3 cups »").segments] == ['" three cups "']
+
+
 def test_several_voices_are_one_job_of_the_engine(worker: Worker, device: ToneDevice) -> None:
     response = say(worker, DIALOGUE, voices=VOICES, timings="words", captions={"formats": ["vtt"]})
     bella, george = (worker.voices.of(None).load(name).reference.samples for name in ("bella", "george"))

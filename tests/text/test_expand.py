@@ -270,6 +270,19 @@ CASES = {
         1.234,50 € -> mille deux cent trente-quatre euros et cinquante centimes
         la 1re, n° 5, p. ex. ici -> la première, numéro cinq, par exemple ici
         1 200 €, 5 m² -> mille deux cents euros, cinq mètres carrés
+        1 234,5 et 12 500 -> mille deux cent trente-quatre virgule cinq et douze mille cinq cents
+        à 15 h 30, 3 € -> à quinze heures trente, trois euros
+        M. et Mme Élie, MM. les juges, M. le maire -> \
+            monsieur et madame Élie, messieurs les juges, monsieur le maire
+        Me Roy, Mgr Élie, Dr Émile, Mmes Lot et Roy -> maître Roy, monseigneur Élie, docteur Émile, mesdames Lot et Roy
+        Me voici, St-Denis, 5 av. Foch, bd Voltaire -> \
+            Me voici, Saint-Denis, cinq avenue Foch, boulevard Voltaire
+        la 2ᵉ fois, 1ers, 2nde, 3ème, XIXᵉ -> la deuxième fois, premiers, seconde, troisième, dix neuvième
+        p. 12, pp. 3 et 4, n°s 3, § 5, 5 ‰ -> \
+            page douze, pages trois et quatre, numéros trois, paragraphe cinq, cinq pour mille
+        en 52 av. J.-C., en 3 apr. J.-C. -> \
+            en cinquante-deux avant Jésus-Christ, en trois après Jésus-Christ.
+        5G, 20 cl, Roy & fils -> cinq G, vingt centilitres, Roy et fils
     """,
     "gu": """
         ૨૩, 50%, ₹500 -> ત્રેવીસ, પચાસ ટકા, પાંચ સો રૂપિયા

@@ -404,6 +404,20 @@ def test_the_models_own_voices_need_no_place() -> None:
     assert Library(TINY / "none", Settings()).names() == []
 
 
+def test_voices_of_further_models_are_spoken_by_them(shipped: Path, tmp_path: Path) -> None:
+    french = tmp_path / "french"
+    french.mkdir()
+    for name in ("joe", "siwis"):
+        (french / f"{name}.flac").write_bytes(clip(name))
+        (french / f"{name}.txt").write_text("Bonjour.")
+    library = Library(shipped, Settings(), shipped_with={"f5-fr": french}, prepare=prepare)
+    assert library.load("siwis").defaults == VoiceDefaults(model="f5-fr")
+    assert library.load("joe").defaults == VoiceDefaults(), "that of the default model"
+    assert {info.source for info in library.list()} == {"model"}
+    with pytest.raises(InvalidInput, match="ships with the model"):
+        library.delete("siwis")
+
+
 def _worker(kept: Path, index: int, faults: multiprocessing.Queue[list[str]]) -> None:
     library = Library(kept / "none", Settings(), stores=[DirectoryStore(kept)], prepare=prepare)
     faults.put(churn(library, index, CHURNS))

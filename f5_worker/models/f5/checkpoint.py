@@ -11,13 +11,24 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from f5_worker.errors import ModelUnavailable
+from f5_worker.models.config import read_traits
 from f5_worker.models.f5.config import read_arch
 from f5_worker.models.f5.network import DiT
 from f5_worker.models.f5.skip_init import SkipInit
+from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.f5.vocoder import Vocos
 
 # Keys that upstream saves and this worker computes, or does not need.
 _IGNORED_PREFIXES = ("mel_spec.", "transformer.rotary_embed.", "transformer.text_embed.freqs_cis", "initted", "step")
+
+
+def load_vocabulary(directory: Path) -> Vocabulary:
+    """Load the tokens of the checkpoint in `directory`, and how a text is split into them.
+
+    Raises:
+        ModelUnavailable: vocab.txt is missing, or text.json cannot be read.
+    """
+    return Vocabulary.load(require_file(directory, "vocab.txt"), characters=read_traits(directory).characters)
 
 
 def load_model(directory: Path, vocabulary_size: int) -> DiT:

@@ -26,7 +26,7 @@ from f5_worker.models.cuda.cudnn import without_cudnn
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.cuda.upload import upload
-from f5_worker.models.f5.checkpoint import load_model, load_vocoder, require_file
+from f5_worker.models.f5.checkpoint import load_model, load_vocabulary, load_vocoder
 from f5_worker.models.f5.config import HOP_SAMPLES, SAMPLE_RATE, make_segment
 from f5_worker.models.f5.cuda.attention_choice import (
     AttentionShape,
@@ -283,7 +283,7 @@ def load_checkpoint(name: str, directory: Path, settings: Settings, device: Devi
     with ThreadPoolExecutor(1, thread_name_prefix="kernels") as background:
         prepared = background.submit(prepare_kernels) if device.is_gpu else None
         with timed(load_ms, "weights_read"):
-            vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
+            vocabulary = load_vocabulary(directory)
             model, vocoder = load_model(directory, len(vocabulary)), load_vocoder(directory)
 
         def move_to_device() -> F5Runner:

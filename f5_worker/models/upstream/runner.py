@@ -19,7 +19,7 @@ from f5_worker.log import timed
 from f5_worker.models.config import ModelConfig, read_config, read_traits
 from f5_worker.models.cuda.download import PendingDownload
 from f5_worker.models.cuda.errors import translate_cuda_errors
-from f5_worker.models.f5.checkpoint import require_file
+from f5_worker.models.f5.checkpoint import load_vocabulary
 from f5_worker.models.f5.runner import warm_up_segment
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.models.placement import (
@@ -157,7 +157,7 @@ def load_checkpoint(name: str, directory: Path, settings: Settings, device: Devi
     precision = _usual_precision(device, config) if settings.precision == "auto" else settings.precision
     load_ms: dict[str, float] = {}
     with timed(load_ms, "weights_read"):
-        vocabulary = Vocabulary.load(require_file(directory, "vocab.txt"))
+        vocabulary = load_vocabulary(directory)
         cfm, vocoder = load_cfm(directory, config, len(vocabulary)), load_vocoder(directory, config)
 
     def move_to_device() -> UpstreamRunner:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from f5_worker.text.expand.common import Replacement
 from f5_worker.text.expand.words import converted
+from f5_worker.text.sentences import stop_ends_sentence
 
 _FRENCH = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
+_CAPITAL = "[A-ZÀ-ÖØ-ÞŒ]"
 _ITALIAN = "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre".split()
 _SPANISH_NUMBER = (
     r"(?<![\w.,:/€$£¥+-])(?<!\d )(\d{1,3}(?:\.\d{3})+|\d{1,7})"
@@ -22,6 +24,7 @@ _SPANISH_MASCULINE = frozenset(
 _SPANISH_MONTHS = frozenset(
     "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()
 )
+_FRENCH_TITLES = {"Mgr": "monseigneur", "Pr": "professeur", "Me": "maître"}
 _UNIT = re.compile(r"[^aeiouáéíóúy]+")  # its grammar reads it
 # Portuguese words that only look feminine.
 _PORTUGUESE_MASCULINE = frozenset(
@@ -90,19 +93,37 @@ def _french_time(match: re.Match[str]) -> str:
     return f"{said} {minute}" if minute else said
 
 
+def _french_era(match: re.Match[str]) -> str:
+    said = {"av": "avant ", "apr": "après ", None: ""}[match[1]] + "Jésus-Christ"
+    return said + "." * stop_ends_sentence(match.string, match.end())
+
+
 ROMANCE: Mapping[str, Sequence[tuple[str, Replacement]]] = {
     "es": ((_SPANISH_NUMBER, _spanish_number),),
     "fr": (
         (r"(?<![\d.,])\d{1,3}(?:\.\d{3})+(?![\d.])", lambda m: m[0].replace(".", "")),
         (r"(?<![\d.,])(?<!\d )[1-9]\d{0,2}(?: \d{3})+(?![\d.]| \d)", lambda m: m[0].replace(" ", "")),
-        (r"\b1(?:re|ère)\b", "première"),
-        (r"\b[nN][°º] ?(?=\d)", "numéro "),
+        (r"\b1(?:re|ère)(s?)\b", r"première\1"),
+        (r"\b1ers\b", "premiers"),
+        (r"\b2n(de?s?)\b", r"secon\1"),
+        (r"\b[nN][°ºᵒ](s?) ?(?=\d)", r"numéro\1 "),
+        (r"\b([Pp])(p?)\. ?(?=\d)", lambda m: f"{m[1]}age{'s' * bool(m[2])} "),
+        (r"§ ?(?=\d)", "paragraphe "),
+        (r"(?<=\d) ?‰", " pour mille"),
+        (r"(?<=\w) ?& ?(?=\w)", " et "),
+        (r"(?<![\w,.])(\d{1,2})([A-Z])(?![\w€$])", r"\1 \2"),
+        (r"\b(?:(av|apr)\. )?J\.-C\.", _french_era),
         (r"(?<=\d) (?=[€$£](?!\d))", ""),
         (r"(?<=\d)-(?=\d{1,2} ?h)|(?<=h)-(?=\d{1,2} ?h)", " à "),
-        (r"\bD[rʳ]\.?(?= [A-Z]|$)", "docteur"),
-        (r"\b(?:Mme|Mᵐᵉ)\.?(?= [A-Z]|$)", "madame"),
-        (r"\b(?:Mlle|Mˡˡᵉ)\.?(?= [A-Z]|$)", "mademoiselle"),
-        (r"\bM\.(?= [A-Z])", "monsieur"),
+        (rf"\bD[rʳ]\.?(?= {_CAPITAL}|$)", "docteur"),
+        (rf"\b(?:Mme|Mᵐᵉ)\.?(?= (?:{_CAPITAL}|l[ae] )|$)", "madame"),
+        (rf"\b(?:Mlle|Mˡˡᵉ)\.?(?= {_CAPITAL}|$)", "mademoiselle"),
+        (rf"\bM(mes|lles)(?= {_CAPITAL})", lambda m: {"mes": "mesdames", "lles": "mesdemoiselles"}[m[1]]),
+        (rf"\bM\.(?= (?:{_CAPITAL}|l[ae] |l['’]|et mad))", "monsieur"),
+        (rf"\bMM\.(?= (?:{_CAPITAL}|les ))", "messieurs"),
+        (rf"\b(Mgr|Pr|M[eᵉ])\.?(?= {_CAPITAL}[a-zà-ÿœ])", lambda m: _FRENCH_TITLES[m[1].replace("ᵉ", "e")]),
+        (rf"\bS(te?)(?=[- ]{_CAPITAL})", lambda m: {"t": "Saint", "te": "Sainte"}[m[1]]),
+        (rf"\b(av\.|bd|blvd|boul\.)(?= {_CAPITAL})", lambda m: "avenue" if m[1] == "av." else "boulevard"),
         (r"(?<![\d:,])(\d{1,2})(?::| ?h ?)(\d{2})(?::(\d{2}))?(?![\d:])(?: heures?)?", _french_time),
         (r"(?<![\d:,])(\d{1,2})()() ?h\b", _french_time),
         (r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4})(?![\d/])", _in_words(_FRENCH, "premier")),

@@ -18,7 +18,7 @@ _ABBREVIATIONS = {
     "es": "EE. UU. = Estados Unidos; etc. = etcétera; p. ej. = por ejemplo; núm. = número; pág. = página",
     "fr": """
         p. ex. = par exemple; etc. = et cetera; c.-à-d. = c'est-à-dire; env. = environ; Tél. = Téléphone;
-        tél. = téléphone; chap. = chapitre; vol. = volume""",
+        tél. = téléphone; chap. = chapitre; vol. = volume; cf. = confer; Cf. = Confer""",
     "it": "p. es. = per esempio; pag. = pagina; pagg. = pagine; tel. = telefono",
     "pt": """
         Sr. = Senhor; Sra. = Senhora; Srta. = Senhorita; Dr. = Doutor; Dra. = Doutora; Prof. = Professor;
@@ -31,7 +31,8 @@ _UNITS = {
     "fr": """
         km/h = kilomètre(s) à l'heure; m² = mètre(s) carré(s); km² = kilomètre(s) carré(s);
         km = kilomètre(s); kg = kilo(s); cm = centimètre(s); mm = millimètre(s);
-        m = mètre(s); g = gramme(s); mg = milligramme(s); ml = millilitre(s); L = litre(s); l = litre(s);
+        m = mètre(s); g = gramme(s); mg = milligramme(s); ml = millilitre(s); cl = centilitre(s); L = litre(s);
+        l = litre(s); ha = hectare(s); To = téraoctet(s);
         min = minute(s); Go = gigaoctet(s); Mo = mégaoctet(s); £ = livre(s); °C = degré(s) Celsius""",
     "it": "°C = gradi Celsius; m² = metri quadrati; km² = chilometri quadrati",
     "ja": """

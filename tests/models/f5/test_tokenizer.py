@@ -79,6 +79,20 @@ def test_unknown_tokens_are_encoded_as_spaces_and_returned_once(vocabulary: Voca
     assert vocabulary.encode(["a", "x", "ni2", "x", "y"]) == ([1, 0, 3, 0, 0], ("x", "y"))
 
 
+def test_an_unknown_latin_letter_is_encoded_without_its_accent(vocabulary: Vocabulary) -> None:
+    assert vocabulary.encode("áþǎ한ệ") == ([1, 0, 0, 1, 0, 0], ("á", "þ", "ǎ", "한", "ệ"))
+    french = Vocabulary({char: index for index, char in enumerate(" aeosnELOAé")})
+    said, unknown = french.encode("éñœßÉŁÅ")
+    assert "".join(list(french.index)[index] for index in said) == "énoessELA"
+    assert unknown == tuple("ñœßÉŁÅ")
+
+
+def test_the_tokens_of_a_model_of_characters_are_those_that_are_written() -> None:
+    text = "Ils ont préparé l’été ; « où ? »"
+    assert "".join(Vocabulary({}, characters=True).tokens(text)) == text.replace("’", "'")
+    assert "pré paré" in "".join(Vocabulary({}).tokens(text)), "as f5-tts has it"
+
+
 @pytest.mark.parametrize("lines", [" \na\nb", " \n\n\na", " \na\na\n", " \r\na\r\n", " \na\n\n", ""])
 def test_a_vocabulary_equals_upstreams(lines: str, tmp_path: Path) -> None:
     """`vocab_char_map[line[:-1]] = number`: a last line without a newline loses its last character."""

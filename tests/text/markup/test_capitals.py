@@ -10,12 +10,12 @@ from f5_worker.text.markup.capitals import capital_sentences, lower_capitals, sp
 from f5_worker.text.spans import SourceMappedText
 
 
-def lowered(text: str) -> str:
-    return lower_capitals(SourceMappedText.of(text)).text
+def lowered(text: str, language: str = "en") -> str:
+    return lower_capitals(SourceMappedText.of(text), language).text
 
 
-def spelled(text: str) -> str:
-    return spell_letters(SourceMappedText.of(text)).text
+def spelled(text: str, language: str = "en") -> str:
+    return spell_letters(SourceMappedText.of(text), language).text
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,37 @@ def test_letters_are_spelled(written: str, read: str) -> None:
     assert spelled(written) == read
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("IL Y A DU PAIN À LA MAISON. L'ÉTÉ EST LÀ !", "Il y a du pain à la maison. L'été est là !"),
+        ("Elle a dit OUI, puis NON, EN VAIN.", "Elle a dit oui, puis non, en vain."),
+        ("LE TGV ET LA SNCF SONT EN RETARD", "Le TGV et la SNCF sont en retard"),
+        ("Le RER, la RATP et l'ONU ; OÙ ?", "Le RER, la RATP et l'ONU ; où ?"),
+    ],
+)
+def test_french_words_in_capitals_are_lowered(written: str, read: str) -> None:
+    assert lowered(written, "fr") == read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("La SNCF et l'ONU", "La esse enne cé effe et l'oh enne hu"),
+        ("Qu'EDF dise", "Qu'eu dé effe dise"),
+        ("Il y a la vitamine C, à J. Y a-t-il un plan B ?", "Il y a la vitamine cé, à ji. Y a-t-il un plan bé ?"),
+        ("la R.A.T.P., deux CD", "la erre ah té pé, deux cé dé"),
+        ("C'est l'été, n'est-ce pas ? L'OTAN", "C'est l'été, n'est-ce pas ? L'OTAN"),
+    ],
+)
+def test_letters_are_spelled_in_french(written: str, read: str) -> None:
+    assert spelled(written, "fr") == read
+
+
+def test_letters_stay_in_a_language_whose_names_are_not_known() -> None:
+    assert spelled("Das ZDF, Plan B", "de") == "Das ZDF, Plan B"
+
+
 def test_sentences_in_capitals_are_found() -> None:
     text = "It is late. GO HOME NOW. BBC NEWS. WHAT A DAY!\nOK"
     assert [text[begin:end].strip() for begin, end in capital_sentences(text)] == ["GO HOME NOW.", "WHAT A DAY!"]
@@ -61,7 +92,8 @@ def test_sentences_in_capitals_are_found() -> None:
 
 @given(st.text(alphabet="ABc'’ .!\nIUS1ÜÉ", max_size=60))
 def test_lowering_changes_case_only_and_spelling_keeps_places_in_order(text: str) -> None:
-    read = lower_capitals(SourceMappedText.of(text))
-    assert read.text.lower() == text.lower()
-    begins = [begin for begin, _ in spell_letters(read).origin]
-    assert begins == sorted(begins)
+    for language in ("en", "fr"):
+        read = lower_capitals(SourceMappedText.of(text), language)
+        assert read.text.lower() == text.lower()
+        begins = [begin for begin, _ in spell_letters(read, language).origin]
+        assert begins == sorted(begins)

@@ -184,12 +184,24 @@ def sizes() -> str:
     return "\n\n".join(tables)
 
 
+def quality() -> str:
+    """Return what bench/quality.py measured of the small model."""
+    result = read("quality-f5-tiny")
+    rows = [
+        f"NFE 16 unless said, {result['device']}, {result['precision']}, torch {result['torch']}:",
+        "",
+        "| | utterances | of Piper's speech | measured | wanted |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["bars"]:
+        wanted = f"{'at least' if 'nearest' in row['what'] else 'at most'} {row['bar']}"
+        rows.append(f"| {row['what']} | {row['of']} | {row.get('baseline', '')} | {row['value']} | {wanted} |")
+    return "\n".join(rows)
+
+
 def quality_french() -> str:
     """Return what bench/quality.py measured of the small French model."""
-    path = ROOT / "bench" / "results" / "quality-f5-tiny-fr.json"
-    if not path.is_file():
-        return ""
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = read("quality-f5-tiny-fr")
     rows = [
         f"NFE 16, {result['device']}, {result['precision']}, torch {result['torch']}; word error rates:",
         "",
@@ -255,6 +267,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "http": lambda: http_table(ROOT / "bench" / "results" / "http.json"),
     "image": image,
     "text": lambda: text_table(read("text")),
+    "quality": quality,
     "quality_french": quality_french,
     "word_times": word_times,
     "edge": edge,

@@ -70,18 +70,18 @@ def test_its_word_error_rate_is_as_published(tiny_worker: Worker, tiny: Path) ->
         ("Hi. How are you?", "how are you"),
         ("Hi. How are you?", "hi"),
         ("The BBC reported it.", "bbc"),
-        ("The meeting is at 5 PM today.", "p m"),
+        ("The meeting is at 5 PM today.", "pm"),
     ],
 )
 def test_what_it_has_not_learned_to_read_is_written_for_it(tiny_worker: Worker, written: str, heard: str) -> None:
     recognised = [transcribe(say(tiny_worker, written, quality="fast", seed=seed), 24_000) for seed in (6, 7)]
-    found = [" ".join(words(text.replace(".m.", " m").replace("p.m", "p m"))) for text in recognised]
+    found = [" ".join(words(text.replace(".", ""))) for text in recognised]
     assert any(heard in text for text in found), found
 
 
 def test_a_pause_and_a_second_voice_with_the_real_model(tiny_worker: Worker) -> None:
     job = SynthesizeInput.model_validate(
-        {"text": "Hello there. [pause:1.5s] [voice:bella]My friend.", "voice": "joe", "seed": 5, "quality": "fast"}
+        {"text": "Hello there. [pause:1.5s] [voice:bella]My friend is here.", "voice": "joe", "seed": 5, "quality": "fast"}
     )
     response = speak(Job(job, tiny_worker, JobControl(300)))
     samples = decode(response.audio.data or b"", max_bytes=10**9, max_s=600).samples

@@ -29,8 +29,9 @@ def test_an_unusable_text_json_is_named(tmp_path: Path, text: str) -> None:
         read_traits(tmp_path)
 
 
-def test_the_small_model_says_what_it_has_not_learned() -> None:
-    assert read_traits(TINY) == TextTraits(lower_capitals=True, spell_letters=True, one_sentence=True)
+def test_the_small_model_says_what_it_has_learned() -> None:
+    learned = {"languages": ("en",), "characters": True}
+    assert read_traits(TINY) == TextTraits(**learned, lower_capitals=True, spell_letters=True, one_sentence=True)
 
 
 def test_the_error_for_a_missing_model_names_the_places_searched(tmp_path: Path) -> None:

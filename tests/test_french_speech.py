@@ -31,7 +31,7 @@ SENTENCES = (
     "Il fait froid ce soir, prends ton manteau.",
     "Le docteur a demandé une tasse de café.",
 )
-ENGLISH = "Please put the blue cup on the kitchen table."
+ENGLISH = "She walked along the river until the sun went down."
 TOLERANCE = 0.10  # processors differ, and Whisper base is a weak judge of French
 
 

@@ -81,7 +81,12 @@ def test_what_it_has_not_learned_to_read_is_written_for_it(tiny_worker: Worker, 
 
 def test_a_pause_and_a_second_voice_with_the_real_model(tiny_worker: Worker) -> None:
     job = SynthesizeInput.model_validate(
-        {"text": "Hello there. [pause:1.5s] [voice:bella]My friend is here.", "voice": "joe", "seed": 5, "quality": "fast"}
+        {
+            "text": "Hello there. [pause:1.5s] [voice:bella]My friend is here.",
+            "voice": "joe",
+            "seed": 5,
+            "quality": "fast",
+        }
     )
     response = speak(Job(job, tiny_worker, JobControl(300)))
     samples = decode(response.audio.data or b"", max_bytes=10**9, max_s=600).samples

@@ -45,7 +45,7 @@ class SearchOptions:
 
 
 class ExpectedTokens(NamedTuple):
-    """What is expected of the transcript of a clip, so that not all of it is searched.
+    """Parts that are expected of the transcript of a clip, so that not all of it is searched.
 
     Attributes:
         prefix: what it begins with.

@@ -163,7 +163,7 @@ def test_what_a_transcript_may_not_begin_with_may_follow_a_prefix() -> None:
 
 
 class TestRest:
-    """Where what is searched agrees with what is expected behind it, the search is over."""
+    """The search is over where its tokens agree with those that are expected behind the stretch in doubt."""
 
     OPTIONS = options(5, timestamps=False, max_length=60)
     PREFIX = (40, 7, 9)

@@ -42,10 +42,6 @@ cpuinfo.get_cpu_info = dict  # runpod asks as it is imported, and it takes a sec
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "models" / "f5-tiny"
 FRENCH = ROOT / "models" / "f5-tiny-fr"
-needs_french = pytest.mark.skipif(
-    not (FRENCH / "model.safetensors").is_file(),
-    reason="models/f5-tiny-fr has no weights yet",
-)
 TINY_VOICES = sorted(path.stem for path in (TINY / "voices").glob("*.txt"))
 
 # The same examples on every machine, and no failure for a slow one.

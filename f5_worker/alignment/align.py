@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class WhisperAligner:
         with self._loaded_model() as model:
             if self._language not in model.supported_languages:
                 return None
-            (tokens,) = align_tokens(model, self._language, to_whisper_rate(samples), [text])
+            tokens = align_tokens(model, self._language, to_whisper_rate(samples), text)
         if tokens is None:
             return None
         confidences = [tokens.confidence(*word) if word else None for word in words]
@@ -149,39 +149,58 @@ class AlignedTokens:
     @property
     def log_likelihood(self) -> float:
         """Return the sum of the natural logs of the probabilities."""
-        return float(np.log(np.maximum(self.probabilities, MIN_PROBABILITY)).sum())
+        return _log_likelihood(self.probabilities)
 
     def _probabilities(self, begin: int, end: int) -> Floats:
         return self.probabilities[(self.char_spans[:, 0] < end) & (self.char_spans[:, 1] > begin)]
 
 
-def align_tokens(model: LoadedModel, language: str, audio: Samples, texts: Sequence[str]) -> list[AlignedTokens | None]:
-    """Return the token times of each of several texts in one sound.
+def align_tokens(model: LoadedModel, language: str, audio: Samples, text: str) -> AlignedTokens | None:
+    """Return the token times of a text in its sound.
 
     Args:
         language: ISO 639-1, one that the model knows.
         audio: `[nw]` at 16 kHz.
-        texts: what is spoken in it, or may be.
+        text: what is spoken in it, or may be.
 
     Returns:
-        None for a text that is too long for the sound, and for all if text or sound exceed Whisper's window.
+        None if the text is too long for the sound, or one of them for Whisper's window.
     """
-    frames = -(-len(audio) // FRAME_SAMPLES)
-    if frames > MAX_FRAMES:
-        return [None] * len(texts)
-    # As in Whisper's training: a word's token begins with its space.
-    spaced = [" " + re.sub(r"\s", " ", text) for text in texts]
-    encodings = [model.hf_tokenizer.encode(text, add_special_tokens=False) for text in spaced]
-    fitting = [
-        index for index, encoding in enumerate(encodings) if len(encoding.ids) <= min(MAX_TEXT_TOKENS, frames // 2)
-    ]
-    found: list[AlignedTokens | None] = [None] * len(texts)
+    encoding = _encode(model, text)
+    if len(encoding.ids) > _max_tokens(audio):
+        return None
+    times = model.force(audio, encoding.ids, language)
+    return AlignedTokens(tuple(encoding.ids), _char_spans(_spaced(text), encoding.offsets), times)
+
+
+def log_likelihoods(model: LoadedModel, language: str, audio: Samples, texts: Sequence[str]) -> list[float | None]:
+    """Return for each of several texts what `align_tokens` has as `log_likelihood`, without its times."""
+    ids = {text: _encode(model, text).ids for text in texts}
+    fitting = [text for text in ids if len(ids[text]) <= _max_tokens(audio)]
+    found: dict[str, float] = {}
     if fitting:
-        forced = model.force(audio, [encodings[index].ids for index in fitting], language)
-        for index, times in zip(fitting, forced, strict=True):
-            char_spans = _char_spans(spaced[index], encodings[index].offsets)
-            found[index] = AlignedTokens(tuple(encodings[index].ids), char_spans, times)
-    return found
+        probabilities = model.token_probabilities(audio, [ids[text] for text in fitting], language)
+        found = dict(zip(fitting, map(_log_likelihood, probabilities), strict=True))
+    return [found.get(text) for text in texts]
+
+
+def _encode(model: LoadedModel, text: str) -> Any:
+    return model.hf_tokenizer.encode(_spaced(text), add_special_tokens=False)
+
+
+def _spaced(text: str) -> str:
+    """Return the text as in Whisper's training: a word's token begins with its space."""
+    return " " + re.sub(r"\s", " ", text)
+
+
+def _max_tokens(audio: Samples) -> int:
+    """Return how many tokens a text may have to be decoded against the sound; -1 if that is too long for any."""
+    frames = -(-len(audio) // FRAME_SAMPLES)
+    return min(MAX_TEXT_TOKENS, frames // 2) if frames <= MAX_FRAMES else -1
+
+
+def _log_likelihood(probabilities: Floats) -> float:
+    return float(np.log(np.maximum(probabilities, MIN_PROBABILITY)).sum())
 
 
 def _char_spans(spaced: str, offsets: Sequence[tuple[int, int]]) -> NDArray[np.int64]:

@@ -22,18 +22,30 @@ FRAMES_PER_STEP = 2  # of the encoder
 class CpuWhisper(WhisperModel):  # type: ignore[misc]
     """faster-whisper's model, which can also be forced to decode a text: a `LoadedModel`."""
 
-    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
-        """Decode the tokens of texts; see `LoadedModel.force`."""
+    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+        """Decode the tokens of a text; see `LoadedModel.force`."""
+        (found,) = self._align(audio, [tokens], language)
+        indices, steps = np.array(found.alignments).T
+        starts = np.array([steps[indices == token].min() for token in range(len(tokens) + 1)])
+        return TokenTimes(np.array(found.text_token_probs), starts * STEP_S)
+
+    def token_probabilities(
+        self, audio: Samples, texts: Sequence[Sequence[int]], language: str
+    ) -> list[NDArray[np.float64]]:
+        """Return the probabilities of texts; see `LoadedModel.token_probabilities`."""
+        return [np.array(found.text_token_probs) for found in self._align(audio, texts, language)]
+
+    def _align(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> Sequence[Any]:
         mel = self._log_mel(audio)
         frames = mel.shape[1]
         # Only the sound itself: padded to 30 s, as in Whisper's training, it takes longer and is no better.
         encoded = self.model.encode(get_ctranslate2_storage(np.pad(mel, ((0, 0), (0, frames % 2)))[None]))
         if len(texts) > 1:
             encoded = get_ctranslate2_storage(np.repeat(np.array(encoded), len(texts), axis=0))
-        results = self.model.align(
+        found: Sequence[Any] = self.model.align(
             encoded, self._tokenizer(language).sot_sequence, [list(text) for text in texts], frames
         )
-        return [_token_times(result, len(text)) for result, text in zip(results, texts, strict=True)]
+        return found
 
     def transcribe_clip(
         self, audio: Samples, language: str, expected: ExpectedTokens = NOTHING_EXPECTED
@@ -62,9 +74,3 @@ class CpuWhisper(WhisperModel):  # type: ignore[misc]
 
     def _tokenizer(self, language: str) -> Tokenizer:
         return Tokenizer(self.hf_tokenizer, self.model.is_multilingual, task="transcribe", language=language)
-
-
-def _token_times(result: Any, n_tokens: int) -> TokenTimes:
-    indices, steps = np.array(result.alignments).T
-    starts = [steps[indices == token].min() for token in range(n_tokens + 1)]
-    return TokenTimes(np.array(result.text_token_probs), lambda: np.array(starts) * STEP_S)

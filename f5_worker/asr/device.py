@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from f5_worker.asr.loaded import BEAM_SIZE, FRAME_SAMPLES, STEP_S, ClipTranscript, TokenTimes
 from f5_worker.asr.vocabulary import WhisperVocabulary
@@ -14,7 +15,7 @@ from f5_worker.audio.levels import Samples
 from f5_worker.errors import ModelUnavailable
 from f5_worker.models.placement import RunOnDevice
 from f5_worker.models.whisper.batching import AlignmentBatcher, TranscriptBatcher
-from f5_worker.models.whisper.runner import ForcedAlignment, ForcedText, WhisperRunner, load_whisper_runner
+from f5_worker.models.whisper.runner import ForcedText, WhisperRunner, load_whisper_runner
 from f5_worker.models.whisper.search import NOTHING_EXPECTED, ExpectedTokens, SearchOptions
 
 if TYPE_CHECKING:
@@ -56,13 +57,17 @@ class DeviceWhisper:
         """Return the languages that it knows."""
         return self._vocabulary.languages
 
-    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
-        """Decode the tokens of texts; see `LoadedModel.force`."""
-        vocabulary = self._vocabulary
-        prompt = (*vocabulary.prompt(language), vocabulary.no_timestamps)
-        steps = -(-len(audio) // FRAME_SAMPLES) // 2
-        forced = [ForcedText(prompt, tuple(text), vocabulary.end, steps) for text in texts]
-        return list(map(_token_times, self._alignments.align(audio, forced)))
+    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+        """Decode the tokens of a text; see `LoadedModel.force`."""
+        found = self._alignments.align(audio, self._forced(audio, tokens, language))
+        return TokenTimes(found.probabilities.astype(np.float64), (found.starts * STEP_S).astype(np.float64))
+
+    def token_probabilities(
+        self, audio: Samples, texts: Sequence[Sequence[int]], language: str
+    ) -> list[NDArray[np.float64]]:
+        """Return the probabilities of texts; see `LoadedModel.token_probabilities`."""
+        found = self._alignments.weigh(audio, [self._forced(audio, tokens, language) for tokens in texts])
+        return [probabilities.astype(np.float64) for probabilities in found]
 
     def transcribe_clip(
         self, audio: Samples, language: str, expected: ExpectedTokens = NOTHING_EXPECTED
@@ -89,6 +94,7 @@ class DeviceWhisper:
         found: tuple[Iterable[Any], Any] = windowed.transcribe(audio, **options)
         return found
 
-
-def _token_times(found: ForcedAlignment) -> TokenTimes:
-    return TokenTimes(found.probabilities.astype(np.float64), lambda: np.asarray(found.starts * STEP_S, np.float64))
+    def _forced(self, audio: Samples, tokens: Sequence[int], language: str) -> ForcedText:
+        vocabulary = self._vocabulary
+        prompt = (*vocabulary.prompt(language), vocabulary.no_timestamps)
+        return ForcedText(prompt, tuple(tokens), vocabulary.end, -(-len(audio) // FRAME_SAMPLES) // 2)

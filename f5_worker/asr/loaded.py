@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,16 +33,11 @@ class TokenTimes:
 
     Attributes:
         probabilities: `[t]` of the tokens.
-        find_starts_s: follows the attention for `starts_s`, which takes longer than all else, and is not always needed.
+        starts_s: when attention moves to each token, and last when it moves to the end: `[t + 1]`.
     """
 
     probabilities: NDArray[np.float64]
-    find_starts_s: Callable[[], NDArray[np.float64]]
-
-    @cached_property
-    def starts_s(self) -> NDArray[np.float64]:
-        """Return when attention moves to each token, and last when it moves to the end: `[t + 1]`."""
-        return self.find_starts_s()
+    starts_s: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,13 +65,21 @@ class LoadedModel(Protocol):
     def supported_languages(self) -> list[str]:
         """Return the ISO 639-1 codes of the languages that it knows."""
 
-    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
-        """Decode the tokens of each text as if it were spoken in the sound, and return where.
+    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+        """Decode the tokens of a text as if it were spoken in the sound, and return where.
 
         Args:
             audio: `[nw]` at 16 kHz, at most MAX_FRAMES of it.
-            texts: of each at most MAX_TEXT_TOKENS, and at most one for each encoder step.
+            tokens: at most MAX_TEXT_TOKENS, and at most one for each encoder step.
             language: one that the model knows.
+        """
+
+    def token_probabilities(
+        self, audio: Samples, texts: Sequence[Sequence[int]], language: str
+    ) -> list[NDArray[np.float64]]:
+        """Return the probabilities `[t]` of the tokens of several texts, each as if it were spoken in the sound.
+
+        Takes what `force` does, and less time.
         """
 
     def transcribe_clip(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from f5_worker import cancellation
-from f5_worker.alignment.align import AlignedTokens, align_tokens
+from f5_worker.alignment.align import align_tokens, log_likelihoods
 from f5_worker.asr.loaded import MAX_PREFIX_TOKENS, to_whisper_rate
 from f5_worker.asr.whisper import Recogniser
 from f5_worker.audio.levels import Samples
@@ -113,7 +113,8 @@ class SpeechVerifier:
         if not sound.sound_s:
             return SpeechVerdict(1.0, len(written), ("silence",), "", SILENCE_BADNESS)
         audio = to_whisper_rate(samples)
-        (tokens,) = self._align(audio, [text])
+        with self._recogniser.loaded_model() as model:
+            tokens = align_tokens(model, self._language, audio, text)
         evidence = None if tokens is None else weigh(text, tokens, sound)
         expected = NOTHING_EXPECTED
         if evidence is not None:
@@ -147,16 +148,14 @@ class SpeechVerifier:
         verdict = _verdict(written, found, faults, transcript, evidence)
         return replace(verdict, heard_wer=heard_wer, may_differ=may_differ)
 
-    def _align(self, audio: Samples, texts: Sequence[str]) -> list[AlignedTokens | None]:
-        with self._recogniser.loaded_model() as model:
-            return align_tokens(model, self._language, audio, texts)
-
     def _exceeds(self, found: Sequence[Difference], n_written: int) -> bool:
         return _errors(found) > self._limits.max_wer * n_written or _run(found) > self._limits.max_run
 
     def _log_likelihoods(self, audio: Samples, texts: Sequence[str]) -> list[float]:
         """Return the natural logs of how likely texts are; one that is too long for the sound is not at all."""
-        return [LEAST if tokens is None else tokens.log_likelihood for tokens in self._align(audio, texts)]
+        with self._recogniser.loaded_model() as model:
+            found = log_likelihoods(model, self._language, audio, texts)
+        return [LEAST if value is None else value for value in found]
 
 
 def _expected(evidence: WordEvidence, begin: int, end: int) -> ExpectedTokens:

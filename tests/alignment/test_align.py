@@ -39,7 +39,7 @@ def in_samples(*regions_s: tuple[float, float]) -> list[tuple[int, int]]:
 
 
 def test_the_tokens_before_a_character_are_those_that_end_before_it() -> None:
-    times = TokenTimes(np.ones(4), lambda: np.arange(5.0))
+    times = TokenTimes(np.ones(4), np.arange(5.0))
     tokens = AlignedTokens((9, 8, 7, 6), np.array([(0, 3), (3, 4), (5, 8), (8, 11)]), times)  # "Yes, Robert"
     assert [tokens.count_before(at) for at in (0, 3, 4, 5, 8, 10, 11)] == [0, 1, 2, 2, 3, 3, 4]
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from f5_worker.alignment.align import MIN_PROBABILITY
 from f5_worker.alignment.refine import LAG_S
@@ -37,7 +38,6 @@ class PretendRecogniser:
         probabilities: of words of whatever text is forced, where they are in TEXT or heard.
         of_words_twice: the probability of a word of TEXT that is in such a text once more.
         n_searches: how often a transcript was asked for.
-        n_followed: of how many texts the attention was followed for the times of their words.
         expected: of it, in words: what it begins with, and what it may end with.
     """
 
@@ -49,7 +49,6 @@ class PretendRecogniser:
         self.hf_tokenizer = self
         self._words: list[str] = []
         self.expected = ("", "")
-        self.n_followed = 0
 
     @contextlib.contextmanager
     def loaded_model(self) -> Iterator[PretendRecogniser]:
@@ -63,10 +62,16 @@ class PretendRecogniser:
         self._words += text.split()
         return SimpleNamespace(ids=list(ids), offsets=[match.span() for match in re.finditer(r" \S+", text)])
 
-    def force(self, audio: Samples, texts: Sequence[Sequence[int]], language: str) -> list[TokenTimes]:
-        return [self._force(tokens) for tokens in texts]
+    def force(self, audio: Samples, tokens: Sequence[int], language: str) -> TokenTimes:
+        (probabilities,) = self.token_probabilities(audio, [tokens], language)
+        return TokenTimes(probabilities, np.arange(len(tokens) + 1) * WORD_S + LAG_S)
 
-    def _force(self, tokens: Sequence[int]) -> TokenTimes:
+    def token_probabilities(
+        self, audio: Samples, texts: Sequence[Sequence[int]], language: str
+    ) -> list[NDArray[np.float64]]:
+        return [self._probabilities(tokens) for tokens in texts]
+
+    def _probabilities(self, tokens: Sequence[int]) -> NDArray[np.float64]:
         said, heard = (Counter(_plain(text).split()) for text in (TEXT, self.heard))
         likely = said | heard
         found = []
@@ -77,11 +82,7 @@ class PretendRecogniser:
             found.append(self.probabilities.get(word, 0.95) if is_first else twice)
         n_lacking = sum((heard - Counter(_plain(self._words[token]) for token in tokens)).values())
         found[-1] = max(MIN_PROBABILITY, found[-1] * 0.01**n_lacking)  # words are heard that the text does not have
-        return TokenTimes(np.array(found), lambda: self._follow(len(tokens)))
-
-    def _follow(self, n_tokens: int) -> np.ndarray[Any, Any]:
-        self.n_followed += 1
-        return np.arange(n_tokens + 1) * WORD_S + LAG_S
+        return np.array(found)
 
     def transcribe_clip(self, audio: Samples, language: str, expected: ExpectedTokens) -> ClipTranscript:
         self.n_searches += 1
@@ -128,7 +129,6 @@ def test_only_the_stretch_in_doubt_is_searched(doubtful: str, before: str, behin
     recogniser = PretendRecogniser(TEXT, dict.fromkeys(doubtful.split(), 0.01))
     SpeechVerifier(cast(Recogniser, recogniser), "en", Limits()).check(voice(12 * WORD_S), TEXT, REFERENCE)
     assert recogniser.expected == (before, behind)
-    assert recogniser.n_followed == 1  # that of the text; of others, the likelihood decides
 
 
 def test_a_doubtful_word_that_is_heard_passes() -> None:

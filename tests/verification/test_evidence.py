@@ -45,7 +45,7 @@ def test_silence_has_no_sound() -> None:
 
 
 def times(starts_s: list[float], probabilities: list[float]) -> TokenTimes:
-    return TokenTimes(np.array(probabilities), lambda: np.array(starts_s) + LAG_S)
+    return TokenTimes(np.array(probabilities), np.array(starts_s) + LAG_S)
 
 
 def aligned(starts_s: list[float], probabilities: list[float]) -> AlignedTokens:

@@ -6,7 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from f5_worker.audio.levels import Samples
 from f5_worker.errors import OutOfMemory
@@ -16,6 +20,7 @@ from f5_worker.models.whisper.runner import (
     ForcedAlignment,
     ForcedText,
     PendingAlignment,
+    PendingProbabilities,
     WhisperRunner,
 )
 from f5_worker.models.whisper.search import NOTHING_EXPECTED, BeamSearch, DecodedClip, ExpectedTokens, SearchOptions
@@ -23,6 +28,7 @@ from f5_worker.models.whisper.search import NOTHING_EXPECTED, BeamSearch, Decode
 # Of a batch, its rows padded to the longest one: 120 s of sound; on a CPU, which gains nothing from more, 30 s. A text
 # alone is always taken.
 MAX_BATCH_ROWS, MAX_BATCH_STEPS, MAX_CPU_BATCH_STEPS, MAX_BATCH_TOKENS = 8, 6_144, 1_500, 2_048
+MAX_TEXTS = 16  # of one clip, which share a pass
 MAX_SEARCH_CLIPS = 8  # of a search: padded to 30 s each, as in Whisper's training
 
 
@@ -42,7 +48,10 @@ class _Request:
 
 
 class AlignmentBatcher:
-    """Aligns texts for many threads; those that wait at the same time share a pass through the network."""
+    """Aligns texts for many threads; those that wait at the same time share a pass through the network.
+
+    Raises from all methods: OutOfMemory, GpuLost, errors of the device.
+    """
 
     def __init__(self, runner: WhisperRunner, run_on_device: RunOnDevice) -> None:
         self._runner = runner
@@ -51,18 +60,27 @@ class AlignmentBatcher:
         self._lock = threading.Lock()
         self._waiting: deque[_Request] = deque()
 
-    def align(self, clip: Samples, texts: Sequence[ForcedText]) -> list[ForcedAlignment]:
-        """Decode texts against a clip, `[nw]` at 16 kHz; wait for the device without keeping it from other work.
-
-        Raises:
-            OutOfMemory, GpuLost: errors of the device.
-        """
-        requests = [_Request(clip, text) for text in texts]
+    def align(self, clip: Samples, text: ForcedText) -> ForcedAlignment:
+        """Decode a text against a clip, `[nw]` at 16 kHz; wait for the device without keeping it from other work."""
+        request = _Request(clip, text)
         with self._lock:
-            self._waiting.extend(requests)
-        while any(request.begun is None for request in requests):  # the batch before may have been full
+            self._waiting.append(request)
+        while request.begun is None:  # the batch before may have been full
             self._run_on_device(self._begin_batch)
-        return [request.result() for request in requests]
+        return request.result()
+
+    def weigh(self, clip: Samples, texts: Sequence[ForcedText]) -> list[NDArray[np.float32]]:
+        """Return the probabilities `[t]` of the tokens of each of several texts in one clip, `[nw]` at 16 kHz."""
+        n_first = MAX_TEXTS
+        if len(texts) <= MAX_TEXTS:
+            try:
+                pending: PendingProbabilities = self._run_on_device(partial(self._runner.weigh, clip, texts))
+                return pending.result()
+            except OutOfMemory:
+                if len(texts) == 1:
+                    raise
+            n_first = len(texts) // 2
+        return [*self.weigh(clip, texts[:n_first]), *self.weigh(clip, texts[n_first:])]
 
     def _begin_batch(self) -> None:
         with self._lock:

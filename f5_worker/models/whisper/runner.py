@@ -30,7 +30,7 @@ from f5_worker.models.spectrogram import HOP_SAMPLES, SAMPLE_RATE
 from f5_worker.models.whisper.attention import attention_matrix, token_starts
 from f5_worker.models.whisper.checkpoint import load_whisper
 from f5_worker.models.whisper.config import MAX_FRAMES, DecodingConfig, WhisperArch, read_decoding
-from f5_worker.models.whisper.graphs import BatchSize, graph_size
+from f5_worker.models.whisper.graphs import SIZES_OF_ONE_CLIP, BatchSize, graph_size
 from f5_worker.models.whisper.mel import log_mel, log_mels, n_frames, pad_clips
 from f5_worker.models.whisper.network import Sound, Whisper
 from f5_worker.models.whisper.search import NOTHING_EXPECTED, BeamSearch, ExpectedTokens, SearchOptions
@@ -38,7 +38,7 @@ from f5_worker.models.whisper.search_graphs import SearchGraphs, power_of_two
 from f5_worker.models.whisper.steps import LaunchedSteps
 
 STEPS_AT_ONCE = 8  # of a search: a few milliseconds in which other work of Whisper waits
-MAX_LOGIT_COLUMNS = 32  # whose logits, of the whole vocabulary, are in memory at once
+MAX_LOGIT_TOKENS = 256  # of all rows, whose logits, of the whole vocabulary, are in memory at once
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class WhisperRunner:
         self.model = model
         self.decoding = decoding
         self._graphs: PassGraphs | None = None
+        self._text_graphs: PassGraphs | None = None
         self._window_graphs: PassGraphs | None = None
         self._search_graphs: SearchGraphs | None = None
         if model.device.type == "cuda":
@@ -104,6 +105,7 @@ class WhisperRunner:
         """Capture what is computed again and again."""
         device = self.model.device
         self._graphs = PassGraphs(device, capture, "alignment")
+        self._text_graphs = PassGraphs(device, capture, "the texts of a clip")
         self._window_graphs = PassGraphs(device, capture, "the encoding of windows")
         steps = PassGraphs(device, capture, "a step of the search")
         self._search_graphs = SearchGraphs(self.model.decoder, steps)
@@ -145,6 +147,23 @@ class WhisperRunner:
             if aligned is None:
                 aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
             return PendingAlignment(texts, PendingDownload.begin(aligned))
+
+    def weigh(self, clip: Samples, texts: Sequence[ForcedText]) -> PendingProbabilities:
+        """Decode several texts against one clip, `[nw]` at 16 kHz of at most 30 s, which is encoded once.
+
+        Attention is not followed: that takes longer than all else.
+        """
+        frames = n_frames(len(clip))
+        exact = BatchSize(len(texts), max(2, frames + frames % 2), max(text.n_tokens for text in texts))
+        size = (graph_size(exact, SIZES_OF_ONE_CLIP) if self._text_graphs else None) or exact
+        numbers = torch.tensor([[len(clip)], [texts[0].end]])
+        batch = pad_clips([clip], 1, size.frames), numbers, _padded_tokens(texts, size)
+        with self._computing():
+            graphs = self._text_graphs if size is not exact else None
+            weighed = graphs.run(self._weigh_batch, size, batch) if graphs else None
+            if weighed is None:
+                weighed = self._weigh_batch(*(upload(x, self.model.device) for x in batch))
+            return PendingProbabilities(texts, PendingDownload.begin(weighed))
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
         """Decode a text against sound that is encoded."""
@@ -196,6 +215,12 @@ class WhisperRunner:
         lengths, *counts = numbers
         return self._align(self._encode(*log_mels(waves, lengths, self.model.arch.mels)), tokens, *counts)
 
+    def _weigh_batch(self, waves: Tensor, numbers: Tensor, tokens: Tensor) -> Tensor:
+        """Return the probability `[b, t]` of what follows each token of b texts of one clip."""
+        length, end = numbers
+        sound = self._encode(*log_mels(waves, length, self.model.arch.mels))
+        return self._token_probabilities(self.model.decoder(tokens, sound), tokens, end)
+
     def _align(self, sound: Sound, tokens: Tensor, counts: Tensor, steps: Tensor, ends: Tensor) -> Tensor:
         """Return the attention `[b, t, n]` of each token, and as the last of n + 1 columns its probability.
 
@@ -213,17 +238,18 @@ class WhisperRunner:
             counts,
             steps,
         )
-        following = torch.cat([tokens[:, 1:], tokens[:, -1:]], 1)
-        return torch.cat([matrix, self._token_probabilities(decoded, following, ends)[..., None]], -1)
+        return torch.cat([matrix, self._token_probabilities(decoded, tokens, ends)[..., None]], -1)
 
     def _token_probabilities(self, states: Tensor, tokens: Tensor, ends: Tensor) -> Tensor:
-        """Return the probability `[b, t]` of each token after its state `[b, t, d]`, among those of text."""
-        parts = zip(*(torch.split(x, MAX_LOGIT_COLUMNS, 1) for x in (states, tokens)), strict=True)
+        """Return the probability `[b, t]` of what follows each token, whose state is `[b, t, d]`, among text."""
+        following = torch.cat([tokens[:, 1:], tokens[:, -1:]], 1)
+        n_columns = max(1, MAX_LOGIT_TOKENS // len(tokens))
+        parts = zip(*(torch.split(x, n_columns, 1) for x in (states, following)), strict=True)
         is_text = torch.arange(self.model.arch.vocabulary, device=tokens.device) < ends[:, None, None]
         found = []
-        for part, following in parts:
+        for part, next_tokens in parts:
             logits = self.model.decoder.logits(part).masked_fill(~is_text, -torch.inf)
-            chosen = logits.gather(-1, following[..., None])[..., 0]
+            chosen = logits.gather(-1, next_tokens[..., None])[..., 0]
             found.append((chosen - logits.logsumexp(-1)).exp())
         return torch.cat(found, 1)
 
@@ -232,11 +258,17 @@ def _pack(clips: Sequence[Samples], texts: Sequence[ForcedText], size: BatchSize
     """Return waves, numbers and tokens of a batch, on the host; rows without a text have one token and one step."""
     end = texts[0].end
     numbers = torch.tensor([0, 1, 1, end]).repeat(size.rows, 1)
-    tokens = torch.full((size.rows, size.tokens), end)
     for row, (clip, text) in enumerate(zip(clips, texts, strict=True)):
         numbers[row] = torch.tensor([len(clip), text.n_tokens, text.steps, end])
-        tokens[row, : text.n_tokens] = torch.tensor([*text.prompt, *text.tokens, end])
-    return pad_clips(clips, size.rows, size.frames), numbers.T.contiguous(), tokens
+    return pad_clips(clips, size.rows, size.frames), numbers.T.contiguous(), _padded_tokens(texts, size)
+
+
+def _padded_tokens(texts: Sequence[ForcedText], size: BatchSize) -> Tensor:
+    """Return `[b, t]` prompt, text and end of each row, and more ends."""
+    tokens = torch.full((size.rows, size.tokens), texts[0].end)
+    for row, text in zip(tokens, texts, strict=False):
+        row[: text.n_tokens] = torch.tensor([*text.prompt, *text.tokens, text.end])
+    return tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +284,20 @@ class PendingAlignment:
         first = len(text.prompt) - 1  # the token from which the text's first one is predicted
         rows = self._values.wait()[index, first : first + len(text.tokens) + 1]
         return ForcedAlignment(rows[:, : text.steps], rows[:-1, -1])
+
+
+@dataclass(frozen=True, eq=False)
+class PendingProbabilities:
+    """The probabilities of the tokens of several texts, which are still on the device."""
+
+    _texts: Sequence[ForcedText]
+    _values: PendingDownload
+
+    def result(self) -> list[NDArray[np.float32]]:
+        """Wait for the device, and return `[t]` of each text; any thread may call this."""
+        first = [len(text.prompt) - 1 for text in self._texts]
+        rows = zip(self._values.wait(), self._texts, first, strict=False)
+        return [row[at : at + len(text.tokens)] for row, text, at in rows]
 
 
 def load_whisper_runner(

@@ -28,6 +28,7 @@ from f5_worker.models.whisper.runner import (
     ForcedAlignment,
     ForcedText,
     PendingAlignment,
+    PendingProbabilities,
     WhisperRunner,
     load_whisper_runner,
 )
@@ -117,34 +118,48 @@ class TestBatches:
             self.go_on.set()
 
         def align(self, clips: Any, texts: Any) -> PendingAlignment:
-            self.batches.append(len(clips))
+            self._record(texts)
+            return super().align(clips, texts)
+
+        def weigh(self, clip: Any, texts: Any) -> PendingProbabilities:
+            self._record(texts)
+            return super().weigh(clip, texts)
+
+        def _record(self, texts: Any) -> None:
+            self.batches.append(len(texts))
             self.begun.set()
             assert self.go_on.wait(20)
-            if len(clips) > self.max_rows:
+            if len(texts) > self.max_rows:
                 raise OutOfMemory("full")
-            return super().align(clips, texts)
 
     def align_while_busy(self, runner: Runner, device: Device) -> list[ForcedAlignment]:
         """Align all texts, those after the first while the device is busy with the first."""
         batcher = AlignmentBatcher(runner, device.run)
         runner.go_on.clear()
         with ThreadPoolExecutor(len(CLIPS)) as threads:
-            pending = [threads.submit(batcher.align, CLIPS[0], TEXTS[:1])]
+            pending = [threads.submit(batcher.align, CLIPS[0], TEXTS[0])]
             assert runner.begun.wait(20)
             pending += [
-                threads.submit(batcher.align, clip, [text]) for clip, text in zip(CLIPS[1:], TEXTS[1:], strict=True)
+                threads.submit(batcher.align, clip, text) for clip, text in zip(CLIPS[1:], TEXTS[1:], strict=True)
             ]
             while len(batcher._waiting) < len(CLIPS) - 1:
                 pass
             runner.go_on.set()
-            return [alignment for future in pending for alignment in future.result(20)]
+            return [future.result(20) for future in pending]
 
-    def test_texts_of_a_clip_share_a_pass(self) -> None:
-        runner = self.Runner()
-        found = AlignmentBatcher(runner, self.Device().run).align(CLIPS[0], [TEXTS[0], replace(TEXTS[0], tokens=(5,))])
-        assert runner.batches == [2]
-        assert [len(alignment.starts) for alignment in found] == [TOKENS[0] + 1, 2]
-        assert_equal(found[0], small_runner().align(CLIPS[:1], TEXTS[:1]).result(0))
+    @pytest.mark.parametrize(("max_texts", "batches"), [(100, [16, 5]), (5, [16, 8, 4, 4, 8, 4, 4, 5])])
+    def test_texts_of_a_clip_share_passes(self, max_texts: int, batches: list[int]) -> None:
+        runner = self.Runner(max_texts)
+        texts = [replace(TEXTS[0], tokens=tuple(range(3, 5 + n))) for n in range(21)]
+        found = AlignmentBatcher(runner, self.Device().run).weigh(CLIPS[0], texts)
+        assert runner.batches == batches
+        for probabilities, text in zip(found, texts, strict=True):
+            alone = small_runner().align(CLIPS[:1], [text]).result(0).probabilities
+            np.testing.assert_allclose(np.log(probabilities), np.log(alone), atol=1e-4)
+
+    def test_a_text_without_room_is_an_error(self) -> None:
+        with pytest.raises(OutOfMemory):
+            AlignmentBatcher(self.Runner(max_rows=0), self.Device().run).weigh(CLIPS[0], TEXTS[:3])
 
     def test_texts_that_wait_together_share_a_pass(self) -> None:
         runner, device = self.Runner(), self.Device()
@@ -171,9 +186,9 @@ class TestBatches:
         runner = self.Runner(max_rows=0)
         batcher = AlignmentBatcher(runner, self.Device().run)
         with pytest.raises(OutOfMemory):
-            batcher.align(CLIPS[0], TEXTS[:1])
+            batcher.align(CLIPS[0], TEXTS[0])
         runner.max_rows = 1
-        assert len(batcher.align(CLIPS[0], TEXTS[:1])[0].starts) == TOKENS[0] + 1
+        assert len(batcher.align(CLIPS[0], TEXTS[0]).starts) == TOKENS[0] + 1
 
 
 class TestTranscripts:
@@ -295,6 +310,15 @@ class TestGraphs:
         assert_equal(together.result(2), small_runner().align(CLIPS[2:3], TEXTS[2:3]).result(0))
         assert len(captures) == 2
 
+    def test_so_is_each_number_of_texts_of_a_clip(self) -> None:
+        whisper, captures = small_runner(), list[int]()
+        whisper._text_graphs = self.graphs(captures)
+        for samples, texts in ((CLIPS[0], TEXTS), (CLIPS[3], TEXTS[1:]), (CLIPS[0], TEXTS * 2)):
+            expected = small_runner().weigh(samples, texts).result()
+            for ours, theirs in zip(whisper.weigh(samples, texts).result(), expected, strict=True):
+                np.testing.assert_allclose(np.log(ours), np.log(theirs), atol=1e-4)
+        assert len(captures) == 2  # four texts, and eight
+
     def test_where_nothing_can_be_captured_it_works_without(self, caplog: pytest.LogCaptureFixture) -> None:
         def refuse(compute: Callable[[], torch.Tensor]) -> Any:
             raise RuntimeError("operation not permitted when stream is capturing")
@@ -377,6 +401,11 @@ class TestOnTheGpu:
         expected, whisper = small_runner().align(CLIPS, TEXTS), self.on_gpu(dtype)
         found = [whisper.align([samples], [text]) for samples, text in zip(CLIPS, TEXTS, strict=True)]
         together = whisper.align(CLIPS, TEXTS)
+        for _ in range(2):  # captured, and replayed
+            for ours, theirs in zip(
+                whisper.weigh(CLIPS[0], TEXTS).result(), small_runner().weigh(CLIPS[0], TEXTS).result(), strict=True
+            ):
+                np.testing.assert_allclose(np.log(ours), np.log(theirs), atol=tolerance)
         for index in range(len(CLIPS)):
             theirs = expected.result(index)
             for ours in (together.result(index), found[index].result(0)):
@@ -399,9 +428,11 @@ class TestOnTheGpu:
         alignments, transcripts = AlignmentBatcher(whisper, device.run), TranscriptBatcher(whisper, device.run)
 
         def find() -> tuple[list[bytes], tuple[int, ...], float]:
-            aligned = [alignments.align(clip, [text])[0] for clip, text in zip(CLIPS, TEXTS, strict=True)]
+            aligned = [alignments.align(clip, text) for clip, text in zip(CLIPS, TEXTS, strict=True)]
+            weighed = alignments.weigh(CLIPS[0], TEXTS)
             found = transcripts.transcribe(CLIPS[0], options)
-            return [one.probabilities.tobytes() for one in aligned], found.tokens, found.score
+            probabilities = [*(one.probabilities for one in aligned), *weighed]
+            return [one.tobytes() for one in probabilities], found.tokens, found.score
 
         alone = find()
         a, b = (torch.randn(2_048, 8_192, device="cuda", dtype=torch.float16) for _ in range(2))

@@ -4,15 +4,17 @@ Piper speaks sentences that chose no threshold (scripts/train_tiny/held_out), al
 several speeds, plain and lively. Faults of six kinds are planted in as many of them each; the others are to pass, and
 so are names, numbers and homophones (bench/verify_hard_sentences.txt). Writes bench/results/verify.json. Needs the
 extra `listen`. With --own-network: by our own inference of Whisper, as on a GPU, which ends a search where the rest
-agrees with the text; writes verify-own-network.json. With --gpu: the device time of good speech, beside that of the
-engine for the same seconds of sound.
+agrees with the text; writes verify-own-network.json. With --gpu: what it costs the engine that every segment is
+checked, as throughput and as time in which the device computes.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
+import statistics
 import sys
 import time
 from collections import Counter
@@ -21,7 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -42,6 +44,10 @@ from f5_worker.verification.check import Limits, SpeechVerdict, SpeechVerifier  
 from tests.listen import whisper_directory  # noqa: E402
 from tests.speak import Utterance, _voice, speak  # noqa: E402
 
+if TYPE_CHECKING:
+    from bench.engine import Case
+    from f5_worker.engine.engine import Engine
+
 _FILES = "scripts/train_tiny/held_out/{}.txt"
 HELD_OUT = [_FILES.format(name) for name in ("literary", "numbers", "first_words")]
 TUNING = [
@@ -54,6 +60,7 @@ SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)
 SENTENCES_TOGETHER = (1, 1, 2, 3)
 FOUND_BAR, FALSE_BAR = 0.98, 0.02
 SHOWN = 12
+REFERENCE_S = 5.3  # of the jobs that load the device
 GOOD, HARD = "good", "names_numbers_homophones"  # strata beside the kinds of faults
 MAX_SENTENCES_OF_SEGMENT, STEP_OF_PASSAGES = 5, 8  # of the passages that stand in for segments
 
@@ -225,9 +232,39 @@ def measure_gpu(rounds: int) -> dict[str, Any]:
     by_name = {case.name: case for case in CASES}
     cases = [by_name["32 jobs of 3..15 s"]] if device == "cuda" else TINY_CASES
     loads = {case.name: measure_load(engine, case, checker, rounds) for case in cases}  # type: ignore[arg-type]
+    for case in cases if device == "cuda" else ():
+        loads[case.name]["device_busy_s"] = measure_busy(engine, case, checker, rounds)
     n_passed = sum(verdict.passed for verdict in checker.verdicts)
     engine.close()
     return {"device": f5.device, "passed": round(n_passed / len(checker.verdicts), 4), "loads": loads}
+
+
+def measure_busy(engine: Engine, case: Case, checker: PassageChecker, rounds: int) -> dict[str, float]:
+    """Measure how long the device computes during a load, whatever it computes at the same time."""
+    from torch.autograd import DeviceType
+    from torch.profiler import ProfilerActivity, profile
+
+    from bench.asr_gpu import lengthen, run_jobs, segments_of, speech_like
+
+    jobs = segments_of(case, speech_like(round(REFERENCE_S * SAMPLE_RATE), 0))
+    busy: dict[str, list[float]] = {"without": [], "with": []}
+    for number, (kind, found) in itertools.product(range(rounds), busy.items()):
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            run_jobs(engine, lengthen(jobs, number), case.early, checker if kind == "with" else None)  # type: ignore[arg-type]
+            torch.cuda.synchronize()
+        events = (one for one in profiled.events() or () if one.device_type == DeviceType.CUDA)
+        spans = sorted((one.time_range.start, one.time_range.end) for one in events)
+        found.append(covered(spans) / 1e6)
+    return {kind: round(statistics.median(found), 3) for kind, found in busy.items()}
+
+
+def covered(spans: Sequence[tuple[float, float]]) -> float:
+    """Return the length that spans cover together, those that begin first coming first."""
+    total, until = 0.0, -math.inf
+    for begin, end in spans:
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
 
 
 def main() -> None:

@@ -61,6 +61,7 @@ SENTENCES_TOGETHER = (1, 1, 2, 3)
 FOUND_BAR, FALSE_BAR = 0.98, 0.02
 SHOWN = 12
 REFERENCE_S = 5.3  # of the jobs that load the device
+BUSY_ROUNDS = 2  # under a profiler
 GOOD, HARD = "good", "names_numbers_homophones"  # strata beside the kinds of faults
 MAX_SENTENCES_OF_SEGMENT, STEP_OF_PASSAGES = 5, 8  # of the passages that stand in for segments
 
@@ -233,13 +234,13 @@ def measure_gpu(rounds: int) -> dict[str, Any]:
     cases = [by_name["32 jobs of 3..15 s"]] if device == "cuda" else TINY_CASES
     loads = {case.name: measure_load(engine, case, checker, rounds) for case in cases}  # type: ignore[arg-type]
     for case in cases if device == "cuda" else ():
-        loads[case.name]["device_busy_s"] = measure_busy(engine, case, checker, rounds)
+        loads[case.name]["device_busy_s"] = measure_busy(engine, case, checker)
     n_passed = sum(verdict.passed for verdict in checker.verdicts)
     engine.close()
     return {"device": f5.device, "passed": round(n_passed / len(checker.verdicts), 4), "loads": loads}
 
 
-def measure_busy(engine: Engine, case: Case, checker: PassageChecker, rounds: int) -> dict[str, float]:
+def measure_busy(engine: Engine, case: Case, checker: PassageChecker) -> dict[str, float]:
     """Measure how long the device computes during a load, whatever it computes at the same time."""
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
@@ -248,18 +249,19 @@ def measure_busy(engine: Engine, case: Case, checker: PassageChecker, rounds: in
 
     jobs = segments_of(case, speech_like(round(REFERENCE_S * SAMPLE_RATE), 0))
     busy: dict[str, list[float]] = {"without": [], "with": []}
-    for number, (kind, found) in itertools.product(range(rounds), busy.items()):
+    for number, (kind, found) in itertools.product(range(BUSY_ROUNDS), busy.items()):
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             run_jobs(engine, lengthen(jobs, number), case.early, checker if kind == "with" else None)  # type: ignore[arg-type]
             torch.cuda.synchronize()
-        events = (one for one in profiled.events() or () if one.device_type == DeviceType.CUDA)
-        spans = sorted((one.time_range.start, one.time_range.end) for one in events)
-        found.append(covered(spans) / 1e6)
+        assert profiled.profiler is not None
+        events = profiled.profiler.kineto_results.events()  # `events()` of 300,000 kernels takes minutes
+        spans = [(one.start_ns(), one.end_ns()) for one in events if one.device_type() == DeviceType.CUDA]
+        found.append(covered(sorted(spans)) / 1e9)
     return {kind: round(statistics.median(found), 3) for kind, found in busy.items()}
 
 
 def covered(spans: Sequence[tuple[float, float]]) -> float:
-    """Return the length that spans cover together, those that begin first coming first."""
+    """Return the length that sorted spans cover together."""
     total, until = 0.0, -math.inf
     for begin, end in spans:
         total += max(0.0, end - max(begin, until))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from f5_worker.models.f5.cuda.ops import Ops
+from f5_worker.models.f5.cuda.ops import Ops, QueryKeyNorms
 from f5_worker.models.f5.cuda.packed import Rows
 
 Attend = Callable[[Tensor, Tensor, Tensor, Rows], Tensor]
@@ -102,8 +102,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, rows: Rows, ops: Ops, attend: Attend) -> Tensor:
         """Attend within each row, `x [n, dim]` -> `[n, dim]`."""
         qkv = self.to_qkv(x).view(len(x), 3, self.heads, -1)
-        if self.qk_norm:
-            query, key, value = qkv.unbind(1)
-            qkv = torch.stack((self.q_norm(query), self.k_norm(key), value), dim=1)
-        out: Tensor = self.to_out[0](attend(*ops.rotate(qkv, cos, sin, self.rotary_heads), rows).flatten(1))
+        norms = QueryKeyNorms(self.q_norm.weight, self.k_norm.weight) if self.qk_norm else None
+        attended = attend(*ops.rotate(qkv, cos, sin, self.rotary_heads, norms), rows)
+        out: Tensor = self.to_out[0](attended.flatten(1))
         return out

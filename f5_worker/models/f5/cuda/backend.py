@@ -12,6 +12,7 @@ from f5_worker.log import logger
 from f5_worker.models.cuda.cudnn import without_cudnn
 from f5_worker.models.cuda.errors import translate_cuda_errors
 from f5_worker.models.f5.attention import Attend
+from f5_worker.models.f5.cpu import Bf16Ops, ProductAttention
 from f5_worker.models.f5.cuda.attention_choice import (
     AttentionName,
     AttentionShape,
@@ -23,6 +24,7 @@ from f5_worker.models.f5.cuda.attention_choice import (
 from f5_worker.models.f5.cuda.ops import Ops, TorchOps
 from f5_worker.models.f5.network import Backend, DiT
 from f5_worker.models.f5.sampler import draw_noise, sample, time_points
+from f5_worker.models.placement import fastest_precision
 
 TRIAL_FRAMES = 200  # more than one block of the attention kernel, and not a multiple of one
 TRIAL_ROWS = (200, 200, 67)
@@ -32,8 +34,9 @@ TOLERANCE = 3e-2  # relative; what half precision and three steps of a model wit
 def choose_backend(model: DiT, attention: AttentionName, *, flash: bool) -> None:
     """Give a model on CUDA Triton's operations if they pass a trial, and the attention that the settings ask for.
 
-    Elsewhere it has torch's operations. Triton needs a C compiler for the code that launches its kernels, and a GPU
-    that its compiler supports. Where several backends can compute attention, the model has a `ChosenAttention`.
+    A model in bf16 on a CPU that multiplies in it has what is in cpu.py; elsewhere it has torch's operations. Triton
+    needs a C compiler for the code that launches its kernels, and a GPU that its compiler supports. Where several
+    backends can compute attention, the model has a `ChosenAttention`.
 
     Args:
         flash: flash-attn may be used where it is installed.
@@ -45,6 +48,8 @@ def choose_backend(model: DiT, attention: AttentionName, *, flash: bool) -> None
     model.backend = Backend()
     if model.device.type == "cuda":
         try_backends(model, attention, flash=flash)
+    elif model.dtype == torch.bfloat16 and fastest_precision("cpu") == "bf16":
+        model.backend = Backend(Bf16Ops(), ProductAttention())
 
 
 def prepare_kernels() -> None:

@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from f5_worker.models.f5.cuda.ops import NORM_EPS, GatedBranch
+from f5_worker.models.f5.cuda.ops import NORM_EPS, GatedBranch, QueryKeyNorms
 from f5_worker.models.f5.cuda.packed import QUERY_BLOCK, PackedBatch, Rows
 
 # Block sizes of one program of each kernel, the fastest of those tried on an H200, from 1,700 frames to 43,000.
@@ -293,14 +293,17 @@ class TritonOps:
         )  # fmt: skip
         return out
 
-    def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    def rotate(
+        self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, norms: QueryKeyNorms | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Implement `Ops.rotate` in place, one program a frame."""
         n, _, h, w = qkv.shape
+        for part, weight in enumerate(norms or ()):
+            qkv[:, part] = F.rms_norm(qkv[:, part], (w,), weight, NORM_EPS)
         _rotate_kernel[(n,)](
             qkv, cos, sin, H=h, W=w, ROTARY_HEADS=heads, BLOCK_D=triton.next_power_of_2(2 * h * w), num_warps=4
         )
-        query, key, value = qkv.unbind(1)
-        return query, key, value
+        return qkv[:, 0], qkv[:, 1], qkv[:, 2]
 
     def linear_gelu(self, x: Tensor, layer: nn.Linear) -> Tensor:
         """Implement `Ops.linear_gelu` with the GELU in the matrix product's own launch."""

@@ -26,6 +26,13 @@ class GatedBranch(NamedTuple):
     gate: Tensor
 
 
+class QueryKeyNorms(NamedTuple):
+    """The weights `[w]` of the root-mean-square norms of queries and keys."""
+
+    query: Tensor
+    key: Tensor
+
+
 class Ops(Protocol):
     """The operations. `time_index [n]` says which of t times each frame is at; it is None where t is 1."""
 
@@ -39,10 +46,13 @@ class Ops(Protocol):
         """Add a branch to `x [n, d]`; return the sum, and its layer norm scaled and shifted (`[t, d]`) by time."""
         ...
 
-    def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    def rotate(
+        self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, norms: QueryKeyNorms | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return query, key and value `[n, h, w]` of `qkv [n, 3, h, w]`, which may be overwritten.
 
-        Each pair (x0, x1) of the first `heads` queries and keys is rotated by the angle of its position, as in GPT-J;
+        Each is first divided by its root mean square and multiplied by the weight of its norm, if there are norms. Then
+        each pair (x0, x1) of the first `heads` queries and keys is rotated by the angle of its position, as in GPT-J;
         `cos` and `sin` are `[n, w / 2]`.
         """
         ...
@@ -76,14 +86,25 @@ class TorchOps:
     ) -> tuple[Tensor, Tensor]:
         """Implement `Ops.norm`."""
         if branch is not None:
-            x = x + _per_frame(branch.gate, time_index) * branch.output
+            x = torch.addcmul(x, _per_frame(branch.gate, time_index), branch.output)
+        if time_index is None:
+            return x, F.layer_norm(x, x.shape[-1:], 1 + scale[0], shift[0], NORM_EPS)
         normed = F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
-        return x, normed * (1 + _per_frame(scale, time_index)) + _per_frame(shift, time_index)
+        return x, torch.addcmul(shift[time_index], normed, (1 + scale)[time_index])
 
-    def rotate(self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Implement `Ops.rotate`."""
-        query, key, value = qkv.unbind(1)
-        return _rotate(query, cos, sin, heads), _rotate(key, cos, sin, heads), value
+    def rotate(
+        self, qkv: Tensor, cos: Tensor, sin: Tensor, heads: int, norms: QueryKeyNorms | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Implement `Ops.rotate` in fp32, with the pairs as complex numbers: few passes over the memory."""
+        n, _, _, w = qkv.shape
+        query_key = qkv[:, :2].float()
+        if norms is not None:
+            length = torch.linalg.vector_norm(query_key, dim=-1, keepdim=True)
+            query_key.mul_(torch.rsqrt(length.square() / w + NORM_EPS)).mul_(torch.stack(norms).unsqueeze(1))
+        pairs = torch.view_as_complex(query_key[:, :, :heads].view(n, 2, heads, w // 2, 2))
+        pairs.mul_(torch.complex(cos.float(), sin.float())[:, None, None])
+        query, key = query_key.to(qkv.dtype).unbind(1)
+        return query, key, qkv[:, 2]
 
     def linear_gelu(self, x: Tensor, layer: nn.Linear) -> Tensor:
         """Implement `Ops.linear_gelu`."""
@@ -107,11 +128,3 @@ class TorchOps:
 
 def _per_frame(table: Tensor, time_index: Tensor | None) -> Tensor:
     return table if time_index is None else table[time_index]
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
-    if heads < x.shape[1]:
-        return torch.cat((_rotate(x[:, :heads], cos, sin, heads), x[:, heads:]), dim=1)
-    first, second = x.view(*x.shape[:-1], -1, 2).unbind(-1)
-    cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
-    return torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-1).flatten(-2)

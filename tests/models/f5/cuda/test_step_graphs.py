@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from f5_worker.models.f5.attention import attend_dense
 from f5_worker.models.f5.config import MEL_BANDS, Arch
-from f5_worker.models.f5.cuda.ops import GatedBranch, TorchOps
+from f5_worker.models.f5.cuda.ops import GatedBranch, QueryKeyNorms, TorchOps
 from f5_worker.models.f5.cuda.packed import PackedBatch, Rows
 from f5_worker.models.f5.cuda.size_choice import SIZES
 from f5_worker.models.f5.cuda.step_graphs import (
@@ -84,13 +84,16 @@ def test_norm_in_one_launch(d: int, t: int, has_branch: bool) -> None:
     assert (not has_branch) == (ours[0] is x)
 
 
-@pytest.mark.parametrize(("heads", "rotary_heads"), [pytest.param(2, 2, marks=slow), (3, 1)])
-def test_rotation_in_one_launch(heads: int, rotary_heads: int) -> None:
+@pytest.mark.parametrize(
+    ("heads", "rotary_heads", "has_norms"), [pytest.param(2, 2, False, marks=slow), (3, 1, False), (3, 3, True)]
+)
+def test_rotation_in_one_launch(heads: int, rotary_heads: int, has_norms: bool) -> None:
     n = sum(RAGGED)
     qkv = drawn(n, 3, heads, 64)
     cos, sin = (drawn(n, 32, seed=seed) for seed in (1, 2))
-    plain = TorchOps().rotate(qkv.clone(), cos, sin, rotary_heads)
-    for our, expected in zip(TritonOps().rotate(qkv, cos, sin, rotary_heads), plain, strict=True):
+    norms = QueryKeyNorms(drawn(64, seed=3), drawn(64, seed=4)) if has_norms else None
+    plain = TorchOps().rotate(qkv.clone(), cos, sin, rotary_heads, norms)
+    for our, expected in zip(TritonOps().rotate(qkv, cos, sin, rotary_heads, norms), plain, strict=True):
         assert difference(our, expected) < 1e-6
 
 

@@ -9,14 +9,68 @@ from pathlib import Path
 import pytest
 
 from scripts.train_tiny import french, grammar, prose, texts
+from scripts.train_tiny.lexicon import Lexicon, past, several
+
+WORDNET = {
+    "cntlist.rev": "".join(
+        f"{lemma}%{part}:{number:02}:00:: 1 {count}\n"
+        for lemma, part, number, count in [
+            ("captain", 1, 18, 9), ("fox", 1, 18, 2), ("man", 1, 18, 90), ("oslo", 1, 15, 3), ("crew", 1, 14, 5),
+            ("attack", 1, 4, 5), ("party", 1, 10, 5), ("apple", 1, 6, 5), ("valley", 1, 15, 5), ("river", 1, 17, 5),
+            ("hope", 1, 9, 5), ("carry", 2, 35, 8), ("go", 2, 38, 50), ("praise", 2, 32, 8), ("open", 3, 0, 8),
+            ("slowly", 4, 2, 8), ("very", 4, 2, 80),
+        ]
+    ),
+    "noun.exc": "men man\n",
+    "verb.exc": "went go\n",
+    "data.noun": "  a notice\n1 15 n 02 Oslo 0 Christiania 0 000 | capital\n2 18 n 01 Ada_Byron 0 000 | a woman\n",
+}  # fmt: skip
 
 
-def test_sentences_for_measuring_are_kept_out_of_the_training_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def wordnet(tmp_path: Path) -> Path:
+    for name, text in WORDNET.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_words_are_those_that_were_counted_and_can_be_inflected_by_rule(wordnet: Path) -> None:
+    lexicon = Lexicon(wordnet)
+    assert lexicon.words["person"] == ["captain", "fox"]  # not man, whose plural is irregular
+    assert lexicon.words["place"] == ["valley"]  # not oslo, which is a name
+    assert (lexicon.words["contact"], lexicon.words["social"]) == (["carry"], ["praise"])
+    assert lexicon.words["adv"] == ["slowly"]
+    assert (lexicon.places, lexicon.names) == (["Christiania", "Oslo"], ["Ada Byron"])
+    assert [past(verb) for verb in ("carry", "praise", "play")] == ["carried", "praised", "played"]
+    assert [several(noun) for noun in ("party", "fox", "valley")] == ["parties", "foxes", "valleys"]
+
+
+def test_sentences_of_wordnets_words_are_in_characters_that_the_model_has_and_like_none_for_measuring(
+    wordnet: Path,
+) -> None:
+    rng, lexicon = random.Random(1), Lexicon(wordnet)
+    made = {make(rng) for make in (lexicon.sentence, lexicon.short) for _ in range(1_000)}
+    assert not set("".join(made)) - set(texts.VOCAB)
+    assert not any("{" in text or "  " in text for text in made)
+    four = {
+        tuple(words[i : i + 4]) for line in texts.held_out() for words in [_words(line)] for i in range(len(words) - 3)
+    }
+    assert not [t for t in made for w in [_words(t)] for i in range(len(w) - 3) if tuple(w[i : i + 4]) in four]
+    assert {"An apple.", "The apple."} & made or "Apple." in made
+
+
+def _words(text: str) -> list[str]:
+    return text.lower().strip('."!?').replace(",", "").split()
+
+
+def test_sentences_for_measuring_are_kept_out_of_the_training_texts(
+    monkeypatch: pytest.MonkeyPatch, wordnet: Path
+) -> None:
     kept_out = texts.held_out()
     assert len(kept_out) > 250
     examples = [line.lower().rstrip(".!?") for line in kept_out] + ["a bird in the hand of a friend"]
     monkeypatch.setattr(texts, "wordnet_glosses", lambda folder: (list(examples), []))
-    made = list(texts.training_texts(Path(), count=1_200, seed=1, books=kept_out))
+    made = list(texts.training_texts(wordnet, count=1_200, seed=1, books=kept_out))
     assert "a bird in the hand of a friend" in [text.lower().rstrip(".,!") for text in made]
     assert not {texts._key(text) for text in made} & {texts._key(line) for line in kept_out}
 

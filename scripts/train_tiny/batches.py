@@ -17,6 +17,7 @@ from scripts.train_tiny.corpus import FLOOR, Corpus
 from scripts.train_tiny.model import even_upsampling
 
 SLOTS = 6  # ordinary utterances; a further slot holds the short one
+LONG_PATIENCE = 70  # frames of silence that an item with one long utterance may have more
 
 
 @dataclass
@@ -117,7 +118,7 @@ class Composer:
         gaps[:, 0] = self._between(0, 8, m)
         entry, frames = torch.zeros_like(gaps), torch.zeros_like(gaps)
         left = n - gaps[:, 0] - self._between(0, 22, m)
-        short = self._uniform(m) < 0.3
+        short = self._uniform(m) < 0.35
         wide = torch.full((m,), 24, device=self.device)
         e, f = self._pick(pool, self._between(24, 110, m), wide)
         idle = torch.where(self._uniform(m) < 0.6, self._uniform(m) * (2.3 * f + 10), self._uniform(m) * 20).long()
@@ -125,15 +126,20 @@ class Composer:
         idle = torch.where(f > 0, idle, 0)
         entry[:, -1], frames[:, -1] = e, f
         left -= f + torch.where(f > 0, gaps[:, -1] + idle, 0)
-        self._fill(pool, left, gaps, entry, frames)
-        flip = self._uniform(m) < 0.5
+        one_long = self._uniform(m) < 0.5
+        most = torch.where(one_long, self._between(1, 2 + n / 1000, m), SLOTS)
+        self._fill(pool, left, gaps, entry, frames, most)
+        flip = (self._uniform(m) < 0.5) & ~one_long
         for tensor in (entry, frames, gaps[:, 1:]):
             tensor[:, :SLOTS] = torch.where(flip[:, None], tensor[:, :SLOTS].flip(1), tensor[:, :SLOTS])
         lead = self._short_first(entry, frames)
         valid = frames > 0
         chars = (self.c.entry_chars[entry] + 1).mul(valid).sum(1)
-        bad = (chars > rows - 4) | (chars < 2) | (valid[:, :SLOTS].sum(1) < 1)
-        keep = (left.clamp_min(14) + 10_000 * bad).argsort()[:b]
+        first = valid & (valid.cumsum(1) == 1)
+        left = n - idle - (torch.where(first, gaps[:, :1], gaps) * valid + frames).sum(1)  # in the order it now has
+        bad = (chars > rows - 4) | (chars < 2) | (valid[:, :SLOTS].sum(1) < 1) | (left < 0)
+        # A long utterance seldom fits as well as several; without some patience the short ones alone would be kept.
+        keep = ((left - LONG_PATIENCE * one_long).clamp_min(14) + 10_000 * bad).argsort()[:b]
         entry, frames, valid, gaps = entry[keep], frames[keep], valid[keep], gaps[keep]
         early = torch.where(
             self._uniform(b) < 0.25, left[keep].clamp_min(0) + idle[keep], 0
@@ -152,15 +158,18 @@ class Composer:
             tensor[:, -1:] = moved
         return lead
 
-    def _fill(self, pool: Tensor, left: Tensor, gaps: Tensor, entry: Tensor, frames: Tensor) -> None:
-        """Fill the ordinary slots, in place: some of a wanted length, then one to fit."""
+    def _fill(self, pool: Tensor, left: Tensor, gaps: Tensor, entry: Tensor, frames: Tensor, most: Tensor) -> None:
+        """Fill the ordinary slots, in place: some of a wanted length, at most `most`, then one to fit.
+
+        A sentence to be spoken is often longer than the reference, so a small `most` leaves room for a long one.
+        """
         m = len(pool)
         done = torch.zeros(m, dtype=torch.bool, device=self.device)
         for index in range(SLOTS):
-            fit = (left < self._between(230, 420, m)) | (index == SLOTS - 1)
-            free = 80 + self._uniform(m) * ((left - 100).clamp(max=340) - 80)
+            fit = (left < self._between(230, 420, m)) | (index == SLOTS - 1) | (most <= index)
+            free = 80 + self._uniform(m) * ((left - 100).clamp(max=420) - 80)
             near = self.c.pool_near[pool].gather(1, self._between(0, 2, m)[:, None])[:, 0]
-            other = torch.where(self._uniform(m) < 0.2, near, pool)
+            other = torch.where(self._uniform(m) < 0.3, near, pool)
             e, f = self._pick(other, torch.where(fit, left, free.long()), torch.where(fit, 4, 12))
             use = ~done & (f > 0) & (f <= left)
             entry[:, index], frames[:, index] = e, torch.where(use, f, 0)
@@ -170,7 +179,9 @@ class Composer:
     def _placed(self, entry: Tensor, frames: Tensor, valid: Tensor, gaps: Tensor, early: Tensor, lead: Tensor) -> _Plan:
         rank = valid.cumsum(1)
         count = rank[:, -1]
-        wanted = torch.where(self._uniform(len(entry)) < 0.6, count, (count - 1).clamp_min(2))
+        wanted = torch.where(
+            self._uniform(len(entry)) < 0.4, count, (2 + self._uniform(len(entry)) * (count - 1)).long()
+        )
         wanted = torch.where(valid[:, -1], count - lead.long(), wanted)
         target = (rank < wanted[:, None]).sum(1).clamp(max=SLOTS)
         any_frame = (count < 2) | (self._uniform(len(entry)) < 0.07)

@@ -23,7 +23,7 @@ MAIN_VOICES = ("joe", "ff_siwis")  # the one with the most speech, of each langu
 MAIN_FACTORS = (0.78, 0.84, 0.90, 0.95, 1.0, 1.06, 1.12, 1.19, 1.27)
 EXTRA_FACTORS = (0.91, 1.0, 1.1)
 MAIN_PACES, EXTRA_PACES = (0.85, 1.0, 1.2, 1.45), (1.0,)  # borders between the pools of one speaker
-MAIN_SHARE = 0.5  # of the items
+SHARES = (0.4, 0.4, 0.2)  # of the items: the main voice, further ones, mixtures of voices
 MAX_FRAMES = 1200
 CHUNK = 300  # utterances transformed at a time
 
@@ -146,11 +146,16 @@ class _Builder:
         sizes = counts.sum(1)
         start = sizes.cumsum(0) - sizes
         near = [[number.get((s, p + d), number[s, p]) for d in (-1, 1)] for s, p in pools]
-        main = torch.tensor([s.rpartition("-")[0] in MAIN_VOICES for s, _ in pools])
-        share = torch.where(main, MAIN_SHARE / main.sum().clamp_min(1), (1 - MAIN_SHARE) / (~main).sum().clamp_min(1))
+        kind = torch.tensor([_kind(speaker.rpartition("-")[0]) for speaker, _ in pools], device=self.device)
+        spoken = torch.zeros(len(SHARES), device=self.device).index_add_(0, kind, sizes.float())
+        share = torch.tensor(SHARES, device=self.device)[kind] * sizes / spoken[kind]
         mel, char, phone = (torch.cat(part) for part in (self.mel, self.char, self.phone))
         self.mel.clear()
         return Corpus(
             mel, char, phone, torch.tensor(self.tokens, device=self.device), table[2], table[1], table[3], table[4],
-            start, start[:, None] + counts.cumsum(1), torch.tensor(near, device=self.device), share.to(self.device),
+            start, start[:, None] + counts.cumsum(1), torch.tensor(near, device=self.device), share,
         )  # fmt: skip
+
+
+def _kind(voice: str) -> int:
+    return 0 if voice in MAIN_VOICES else 2 if "+" in voice else 1

@@ -105,7 +105,7 @@ class Kokoro:
 
     def speak(self, item: dict[str, Any], rng: np.random.Generator) -> TimedUtterance | None:
         """Speak an item in a random voice (as often as it is named) at a random pace; see SpeechSynthesizer."""
-        return self.speak_as(item, str(rng.choice(self.voices)), float(np.exp(rng.uniform(np.log(0.78), np.log(1.3)))))
+        return self.speak_as(item, str(rng.choice(self.voices)), float(np.exp(rng.uniform(np.log(0.75), np.log(1.6)))))
 
     def speak_as(self, item: dict[str, Any], voice: str, slowness: float = 1.0) -> TimedUtterance | None:
         """Speak an item in one of the voices; return None if the model cannot."""
@@ -126,11 +126,33 @@ class Kokoro:
 
 
 def voice_styles(path: Path, voices: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the style vectors of each voice, a row for each length of text; `a+b` is the mean of two voices."""
+    """Return the style vectors of each voice, a row for each length of text.
+
+    `a+b` is the mean of two voices, `0.3*a+0.7*b` a weighted one.
+    """
+    styles = {}
     with np.load(path) as data:
-        return {
-            voice: np.mean([data[part].astype(np.float32) for part in voice.split("+")], axis=0) for voice in voices
-        }
+        for voice in voices:
+            parts = [part.rpartition("*") for part in voice.split("+")]
+            weights = [float(weight or 1 / len(parts)) for weight, _, _ in parts]
+            styles[voice] = sum(
+                w * data[name].astype(np.float32) for w, (_, _, name) in zip(weights, parts, strict=True)
+            )
+    return styles
+
+
+def mixtures(path: Path, count: int, seed: int) -> list[str]:
+    """Return random mixtures of two or three English voices of the same sex, as `voice_styles` takes them."""
+    with np.load(path) as data:
+        names = [name for name in data.files if name[0] in "ab"]
+    rng = np.random.default_rng(seed)
+    found = []
+    for index in range(count):
+        alike = [name for name in names if name[1] == "fm"[index % 2]]
+        parts = rng.choice(alike, 2 + int(rng.random() < 0.4), replace=False)
+        weights = rng.dirichlet(np.full(len(parts), 2.0))
+        found.append("+".join(f"{weight:.2f}*{name}" for weight, name in zip(weights, parts, strict=True)))
+    return found
 
 
 def trim(
@@ -229,12 +251,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=80)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shard", type=int, default=100)
-    parser.add_argument("--backwards", action="store_true", help="begin with the last items")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mixtures", type=int, default=0, help="so many random mixtures of voices as well")
+    parser.add_argument("--seed", type=int, default=1, help="of the items' order, the paces and the mixtures")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     items = load_items(args.items, json.loads(args.config.read_text())["phoneme_id_map"])
-    items = items[:: -1 if args.backwards else 1]
+    np.random.default_rng(args.seed).shuffle(items)
+    if args.mixtures:
+        args.voices = [*(args.voices or []), *mixtures(args.styles, args.mixtures, args.seed)]
     until = time.time() + args.seconds
     context = multiprocessing.get_context("spawn")
     workers = [

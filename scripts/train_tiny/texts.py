@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from scripts.train_tiny import grammar
+from scripts.train_tiny.lexicon import Lexicon
 from scripts.train_tiny.prose import VOCAB, distinct, read_books, shingles
 
 __all__ = ["VOCAB"]
@@ -169,20 +170,21 @@ def training_texts(wordnet: Path, count: int, seed: int, books: Sequence[str] = 
     """Yield `count` different texts in random order, none of them in the evaluation lists."""
     rng = random.Random(seed)
     examples, definitions = wordnet_glosses(wordnet)
-    words = common_words(examples + definitions)
+    words, lexicon = common_words(examples + definitions), Lexicon(wordnet)
     prose = list(books)
     for pool in (examples, definitions, prose):
         rng.shuffle(pool)
     clauses = [e for e in examples if 3 <= len(e.split()) <= 9] + [b for b in prose if 4 <= len(b.split()) <= 14]
     clauses = [c for c in clauses if '"' not in c] or [from_templates(rng)]
     kinds: list[tuple[float, Callable[[], str]]] = [
-        (0.30 if prose else 0.0, lambda: prose.pop() if prose else from_templates(rng)),
-        (0.18, lambda: examples.pop() if examples else from_templates(rng)),
-        (0.03, lambda: definitions.pop() if definitions else from_templates(rng)),
-        (0.09, lambda: from_templates(rng)), (0.10, lambda: short_phrase(rng, words)),
-        (0.09, lambda: grammar.news(rng)),
-        (0.10, lambda: grammar.dialogue(rng, clauses, PEOPLE)), (0.07, lambda: grammar.numbers(rng)),
-        (0.04, lambda: grammar.letters(rng)), (0.02, lambda: grammar.lists(rng)),
+        (0.28 if prose else 0.0, lambda: prose.pop() if prose else from_templates(rng)),
+        (0.14, lambda: examples.pop() if examples else from_templates(rng)),
+        (0.02, lambda: definitions.pop() if definitions else from_templates(rng)),
+        (0.05, lambda: from_templates(rng)), (0.16, lambda: lexicon.sentence(rng)),
+        (0.06, lambda: short_phrase(rng, words)), (0.09, lambda: lexicon.short(rng)),
+        (0.05, lambda: grammar.news(rng)),
+        (0.08, lambda: grammar.dialogue(rng, clauses, PEOPLE)), (0.04, lambda: grammar.numbers(rng)),
+        (0.02, lambda: grammar.letters(rng)), (0.01, lambda: grammar.lists(rng)),
     ]  # fmt: skip
     weights, makers = zip(*kinds, strict=True)
     kept_out = {_key(line) for line in held_out()}

@@ -32,7 +32,7 @@ from scripts.train_tiny.prose import VOCABS
 TAPS, PHONES = (3, 6), 256
 EMBEDDING = "dit.text_embed.text_embed.weight"
 QK_SCALE = 1.4  # of normalized queries and keys, for weights that were trained without: raises their loss by 4 %
-SHAPES = ((448, 0.3), (832, 0.7))  # frames an item, share of the updates
+SHAPES = ((448, 0.25), (832, 0.35), (1408, 0.4))  # frames an item, share of the updates
 
 
 class Learner(nn.Module):
@@ -319,7 +319,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--frames", type=int, default=20_480, help="frames an update and GPU")
     parser.add_argument("--muon", type=float, default=8e-4)
-    parser.add_argument("--adam", type=float, default=4e-4)
+    parser.add_argument("--adam", type=float, help="half of Muon's rate if not given")
     parser.add_argument("--ema", type=float, default=0.9995)
     parser.add_argument("--aux", type=float, default=0.15)
     parser.add_argument("--warmup", type=int, default=300)
@@ -334,6 +334,7 @@ def main() -> None:
     parser.add_argument("--conv", choices=["plain", "grouped"], default="grouped")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    args.adam = args.muon / 2 if args.adam is None else args.adam
     args.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(args)
     trainer.capture()

@@ -130,11 +130,15 @@ def fastest_precision(device: str) -> Precision:
     """Return fp16 on CUDA, bf16 on a CPU with native bf16, where it takes half of the time of fp32, and else fp32."""
     if device != "cpu":
         return "fp16"
+    return "fp32" if BF16_FLAGS.isdisjoint(cpu_flags()) else "bf16"
+
+
+def cpu_flags() -> set[str]:
+    """Return the features of this CPU, as Linux names them; none elsewhere."""
     try:
-        flags = CPU_INFO.read_text("ascii", "replace").split()
-    except OSError:  # not Linux
-        return "fp32"
-    return "fp32" if BF16_FLAGS.isdisjoint(flags) else "bf16"
+        return set(CPU_INFO.read_text("ascii", "replace").split())
+    except OSError:
+        return set()
 
 
 def name_device(device: torch.device) -> str:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from f5_worker.models import placement
 from f5_worker.models.f5 import cpu
 from f5_worker.models.f5.attention import attend_dense
 from f5_worker.models.f5.config import Arch
@@ -59,22 +60,25 @@ def test_a_gelu_within_the_product() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "fastest", "chosen"),
+    ("dtype", "flags", "ops", "attention"),
     [
-        (torch.bfloat16, "bf16", True),
-        (torch.bfloat16, "fp32", False),
-        (torch.float32, "bf16", False),
+        (torch.bfloat16, {"avx512_bf16"}, True, True),
+        (torch.bfloat16, {"avx512_bf16", "amx_bf16"}, True, False),
+        (torch.bfloat16, {"avx2"}, False, False),
+        (torch.float32, {"avx512_bf16"}, False, False),
     ],
 )
 def test_they_are_used_in_native_bf16_only(
     dtype: torch.dtype,
-    fastest: str,
-    chosen: bool,
+    flags: set[str],
+    ops: bool,
+    attention: bool,
     make_model: Callable[[Arch], DiT],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backend, "fastest_precision", lambda device: fastest)
+    for module in (backend, placement):
+        monkeypatch.setattr(module, "cpu_flags", lambda: flags)
     model = make_model(SMALL).to(dtype)
     choose_backend(model, "auto", flash=False)
-    assert isinstance(model.backend.ops, Bf16Ops) == chosen
-    assert isinstance(model.backend.attend, ProductAttention) == chosen
+    assert isinstance(model.backend.ops, Bf16Ops) == ops
+    assert isinstance(model.backend.attend, ProductAttention) == attention

@@ -1,4 +1,4 @@
-"""The table of what bench/verify.py measured, for docs/api.md."""
+"""The tables of what bench/verify.py and bench/verified.py measured, for docs/api.md."""
 
 from __future__ import annotations
 
@@ -22,4 +22,17 @@ def verification() -> str:
     for name, words in (PLANTED | GOOD).items():
         n, passed = strata[name]["utterances"], strata[name]["passed"]
         rows.append(f"| {words} | {n} | {n - passed} |")
+    return "\n".join(rows)
+
+
+def checked_speech() -> str:
+    """Return the word error rates of the small model's speech with and without checks, a row for each recogniser."""
+    found = read("verified-f5-tiny")
+    rows = [
+        f"{found['sentences']} literary sentences by f5-tiny, NFE {found['nfe']}; word error rates by:\n",
+        "| | without | with `verify` | of Piper's speech |",
+        "|---|---|---|---|",
+    ]
+    for row in found["word_error_rate"]:
+        rows.append(f"| {row['judge']} | {row['plain']:.1%} | {row['verified']:.1%} | {row['piper']:.1%} |")
     return "\n".join(rows)

@@ -4,7 +4,7 @@
 # make serve  RunPod's local API on port 8000
 # make serve-http  the HTTP server on port 8000: docs/http.md
 # make page-test   the page of the HTTP server in Chromium (apt-get install chromium) -> out/page/
-# make quality    how well the small model speaks, or the one that F5_MODEL names: half an hour on two CPU cores
+# make quality    how well the small model speaks, or the one that F5_MODEL names: a quarter of an hour on two CPU cores
 # make quality-fr  the same of the small French model, by a recogniser of 146 MB that this installs
 # make bench-gpu  the engine beside f5-tts on this machine's GPU, into docs/performance.md: some minutes
 # make bench-gpus  1, 2, 4 GPUs of this machine compared, into bench/results

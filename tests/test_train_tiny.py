@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from f5_worker.models.upstream.reference import UpstreamSampler
-from scripts.train_tiny.batches import Composer
-from scripts.train_tiny.corpus import Corpus, build
 from scripts.train_tiny.model import (
     Arch,
     TinyDiT,
@@ -20,7 +18,7 @@ from scripts.train_tiny.model import (
     with_further_characters,
 )
 from scripts.train_tiny.prose import FRENCH, VOCAB
-from scripts.train_tiny.synth import TimedUtterance, mixtures, voice_styles
+from scripts.train_tiny.synth import mixtures, voice_styles
 
 pytestmark = pytest.mark.model
 
@@ -78,36 +76,3 @@ def test_mixtures_are_of_english_voices_of_one_sex_and_add_up(tmp_path: Path) ->
         assert sum(float(weight) for weight, _ in parts) == pytest.approx(1, abs=0.02)
         assert {name[1] for _, name in parts} in ({"f"}, {"m"})
         assert {name for _, name in parts} <= set(names) - {"ff_siwis"}
-
-
-@pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    rng = np.random.default_rng(1)
-    spoken = []
-    for voice in ("joe", "af_a", "0.5*af_a+0.5*af_c"):
-        for length_s in rng.uniform(0.3, 9, 120):
-            text = "a" * max(1, int(length_s * 15))
-            times = np.linspace(0, length_s, len(text), endpoint=False).astype(np.float32)
-            wav = rng.integers(-2_000, 2_000, int(length_s * 6_000)).astype(np.int16)
-            spoken.append(TimedUtterance(text, wav, 6_000, times, times, np.ones(len(text), np.int16), voice, 1.0))
-    return build(spoken, torch.device("cpu"))
-
-
-def test_items_are_drawn_as_often_from_each_kind_of_voice_as_its_share(corpus: Corpus) -> None:
-    assert float(corpus.pool_weight.sum()) == pytest.approx(1)
-    assert float(corpus.pool_weight.max()) < 0.2
-
-
-@pytest.mark.parametrize("n", [448, 1408])
-def test_no_utterance_is_cut_and_long_ones_follow_short_references(corpus: Corpus, n: int) -> None:
-    composer = Composer(corpus, seed=1)
-    ends, longest = [], []
-    for _ in range(6):
-        plan = composer._plan(16, n, n // 3)
-        ends.append(((plan.start + plan.frames) * plan.valid).amax(1))
-        after = plan.valid & (plan.start >= plan.start.gather(1, plan.target.clamp_min(0)[:, None]))
-        longest.append((plan.frames * after).amax(1)[plan.target >= 0])
-    assert int(torch.cat(ends).max()) <= n
-    assert float((torch.cat(longest) > 0.4 * n).float().mean()) > 0.15
-    batch = composer.batch(16, n, n // 3, 1.0)
-    assert bool((batch.upsample < batch.lengths[:, None]).all())

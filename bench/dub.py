@@ -1,4 +1,4 @@
-"""A dub from its source: `python -m bench.dub`, or `F5_MODEL=F5TTS_v1_Base python -m bench.dub`.
+"""A dub from its source: `F5_MODEL=f5-tiny python -m bench.dub`.
 
 Two people, who are Piper's voice and the same played faster, hold a dialogue of 40 lines among which are cues of sounds
 and music. It is dubbed with other words and without names of speakers, which the original's cues tell. A speaker

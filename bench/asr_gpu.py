@@ -229,6 +229,11 @@ def measure_search(runner: WhisperRunner, engine: Engine, rounds: int) -> dict[s
     return {"tokens": n_tokens, **{f"beams_{n}_ms": median_ms(lambda n=n: search(n), rounds) for n in (1, 5)}}
 
 
+def jobs_of(case: Case) -> list[list[Segment]]:
+    """Return the jobs of a case, behind a reference of 5.3 s."""
+    return segments_of(case, speech_like(round(5.3 * SAMPLE_RATE), 0))
+
+
 def run_jobs(engine: Engine, jobs: Sequence[Sequence[Segment]], early: bool, aligner: WhisperAligner | None) -> Any:
     """Run jobs at once, each in its thread; return when the first segment of each, and its last, was there with its
     times, and the seconds of audio.
@@ -255,8 +260,7 @@ def run_jobs(engine: Engine, jobs: Sequence[Sequence[Segment]], early: bool, ali
 
 def measure_load(engine: Engine, case: Case, aligner: WhisperAligner, rounds: int) -> dict[str, Any]:
     """Measure a load with and without word times, alternating; the first round does not count."""
-    reference = speech_like(round(5.3 * SAMPLE_RATE), 0)
-    jobs = segments_of(case, reference)
+    jobs = jobs_of(case)
     rates: dict[str, list[float]] = {"without": [], "with": []}
     firsts: dict[str, list[float]] = {"without": [], "with": []}
     for number in range(rounds + 1):

@@ -60,7 +60,6 @@ SPEEDS, LIVELINESS = (0.85, 1.0, 1.15, 1.25), (0.0, 0.667)
 SENTENCES_TOGETHER = (1, 1, 2, 3)
 FOUND_BAR, FALSE_BAR = 0.98, 0.02
 SHOWN = 12
-REFERENCE_S = 5.3  # of the jobs that load the device
 BUSY_ROUNDS = 2  # under a profiler
 GOOD, HARD = "good", "names_numbers_homophones"  # strata beside the kinds of faults
 MAX_SENTENCES_OF_SEGMENT, STEP_OF_PASSAGES = 5, 8  # of the passages that stand in for segments
@@ -245,9 +244,9 @@ def measure_busy(engine: Engine, case: Case, checker: PassageChecker) -> dict[st
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
-    from bench.asr_gpu import lengthen, run_jobs, segments_of, speech_like
+    from bench.asr_gpu import jobs_of, lengthen, run_jobs
 
-    jobs = segments_of(case, speech_like(round(REFERENCE_S * SAMPLE_RATE), 0))
+    jobs = jobs_of(case)
     busy: dict[str, list[float]] = {"without": [], "with": []}
     for number, (kind, found) in itertools.product(range(BUSY_ROUNDS), busy.items()):
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:

@@ -16,5 +16,5 @@ def word_times() -> str:
                 f"| {shape} | {cases['60 s aligned']['at_once_ms']:.0f} ms | "
                 f"{cases['60 s transcribed']['beams_5_ms']:.0f} ms | {'; '.join(shares)} |"
             )
-        tables.append(f"{result['device']}, torch {result['torch']}, {result['f5']}:\n\n" + "\n".join(rows))
+        tables.append(f"{result['device']}, torch {result['torch']}:\n\n" + "\n".join(rows))
     return "\n\n".join(tables)

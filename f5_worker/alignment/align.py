@@ -166,16 +166,17 @@ def align_tokens(model: LoadedModel, language: str, audio: Samples, text: str) -
     Returns:
         None if the text is too long for the sound, or one of them for Whisper's window.
     """
-    encoding = _encode(model, text)
+    spaced = _spaced(text)
+    encoding = _encode(model, spaced)
     if len(encoding.ids) > _max_tokens(audio):
         return None
     times = model.force(audio, encoding.ids, language)
-    return AlignedTokens(tuple(encoding.ids), _char_spans(_spaced(text), encoding.offsets), times)
+    return AlignedTokens(tuple(encoding.ids), _char_spans(spaced, encoding.offsets), times)
 
 
 def log_likelihoods(model: LoadedModel, language: str, audio: Samples, texts: Sequence[str]) -> list[float | None]:
     """Return for each of several texts what `align_tokens` has as `log_likelihood`, without its times."""
-    ids = {text: _encode(model, text).ids for text in texts}
+    ids = {text: _encode(model, _spaced(text)).ids for text in texts}
     fitting = [text for text in ids if len(ids[text]) <= _max_tokens(audio)]
     found: dict[str, float] = {}
     if fitting:
@@ -184,8 +185,8 @@ def log_likelihoods(model: LoadedModel, language: str, audio: Samples, texts: Se
     return [found.get(text) for text in texts]
 
 
-def _encode(model: LoadedModel, text: str) -> Any:
-    return model.hf_tokenizer.encode(_spaced(text), add_special_tokens=False)
+def _encode(model: LoadedModel, spaced: str) -> Any:
+    return model.hf_tokenizer.encode(spaced, add_special_tokens=False)
 
 
 def _spaced(text: str) -> str:

@@ -66,7 +66,7 @@ class DeviceWhisper:
         self, audio: Samples, texts: Sequence[Sequence[int]], language: str
     ) -> list[NDArray[np.float64]]:
         """Return the probabilities of texts; see `LoadedModel.token_probabilities`."""
-        found = self._alignments.weigh(audio, [self._forced(audio, tokens, language) for tokens in texts])
+        found = self._alignments.score(audio, [self._forced(audio, tokens, language) for tokens in texts])
         return [probabilities.astype(np.float64) for probabilities in found]
 
     def transcribe_clip(

@@ -6,6 +6,7 @@
 # "--muon 6e-4 --alpha-from 1", and "mixed" for the speech of random mixtures of voices as well.
 # Kokoro speaks on the GPUs that CUDA_VISIBLE_DEVICES names. On a machine without a GPU, SMALL=1 runs a miniature of it.
 set -u
+trap 'kill $(jobs -p) 2> /dev/null' EXIT
 files=$1 work=$2 language=$3 until=$4
 shift 4
 python=${PYTHON:-python3}
@@ -39,7 +40,8 @@ all_of_kokoro() {
   kokoro kokoro 2 "$kokoro_workers" --voices $voices &
   if [ "$mixed_workers" -gt 0 ]; then kokoro mixed 3 "$mixed_workers" --mixtures "$mixtures" & fi
   if ! $python -m scripts.train_tiny.check_devices "${model[@]}" > "$work/check.log" 2>&1; then
-    echo "Kokoro speaks otherwise on this GPU" > "$work/FAILED"
+    echo "Kokoro speaks otherwise on this GPU" | tee "$work/FAILED"
+    kill $$  # the trainings would wait for its speech for ever
     exit 1
   fi
   wait

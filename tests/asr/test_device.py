@@ -83,11 +83,11 @@ class TestBesideJobs:
         clip = noise(1.0)[:16_000]
         with ThreadPoolExecutor(4) as threads:
             found = list(threads.map(lambda n: whisper.force(clip, range(n), "en"), range(3, 11)))
-            weighed = list(
+            scored = list(
                 threads.map(lambda n: whisper.token_probabilities(clip, [range(n), range(2)], "en"), range(3, 11))
             )
         assert [len(times.starts_s) for times in found] == list(range(4, 12))
-        assert [list(map(len, both)) for both in weighed] == [[n, 2] for n in range(3, 11)]
+        assert [list(map(len, both)) for both in scored] == [[n, 2] for n in range(3, 11)]
         assert runner.threads == {"device"}
         assert 0 < runner.n_steps < 1_000
 

@@ -69,18 +69,18 @@ class AlignmentBatcher:
             self._run_on_device(self._begin_batch)
         return request.result()
 
-    def weigh(self, clip: Samples, texts: Sequence[ForcedText]) -> list[NDArray[np.float32]]:
+    def score(self, clip: Samples, texts: Sequence[ForcedText]) -> list[NDArray[np.float32]]:
         """Return the probabilities `[t]` of the tokens of each of several texts in one clip, `[nw]` at 16 kHz."""
         n_first = MAX_TEXTS
         if len(texts) <= MAX_TEXTS:
             try:
-                pending: PendingProbabilities = self._run_on_device(partial(self._runner.weigh, clip, texts))
+                pending: PendingProbabilities = self._run_on_device(partial(self._runner.score, clip, texts))
                 return pending.result()
             except OutOfMemory:
                 if len(texts) == 1:
                     raise
             n_first = len(texts) // 2
-        return [*self.weigh(clip, texts[:n_first]), *self.weigh(clip, texts[n_first:])]
+        return [*self.score(clip, texts[:n_first]), *self.score(clip, texts[n_first:])]
 
     def _begin_batch(self) -> None:
         with self._lock:

@@ -148,7 +148,7 @@ class WhisperRunner:
                 aligned = self._align_batch(*(upload(x, self.model.device) for x in batch))
             return PendingAlignment(texts, PendingDownload.begin(aligned))
 
-    def weigh(self, clip: Samples, texts: Sequence[ForcedText]) -> PendingProbabilities:
+    def score(self, clip: Samples, texts: Sequence[ForcedText]) -> PendingProbabilities:
         """Decode several texts against one clip, `[nw]` at 16 kHz of at most 30 s, which is encoded once.
 
         Attention is not followed: that takes longer than all else.
@@ -160,10 +160,10 @@ class WhisperRunner:
         batch = pad_clips([clip], 1, size.frames), numbers, _padded_tokens(texts, size)
         with self._computing():
             graphs = self._text_graphs if size is not exact else None
-            weighed = graphs.run(self._weigh_batch, size, batch) if graphs else None
-            if weighed is None:
-                weighed = self._weigh_batch(*(upload(x, self.model.device) for x in batch))
-            return PendingProbabilities(texts, PendingDownload.begin(weighed))
+            scored = graphs.run(self._score_batch, size, batch) if graphs else None
+            if scored is None:
+                scored = self._score_batch(*(upload(x, self.model.device) for x in batch))
+            return PendingProbabilities(texts, PendingDownload.begin(scored))
 
     def align_encoded(self, sound: Sound, text: ForcedText) -> PendingAlignment:
         """Decode a text against sound that is encoded."""
@@ -215,7 +215,7 @@ class WhisperRunner:
         lengths, *counts = numbers
         return self._align(self._encode(*log_mels(waves, lengths, self.model.arch.mels)), tokens, *counts)
 
-    def _weigh_batch(self, waves: Tensor, numbers: Tensor, tokens: Tensor) -> Tensor:
+    def _score_batch(self, waves: Tensor, numbers: Tensor, tokens: Tensor) -> Tensor:
         """Return the probability `[b, t]` of what follows each token of b texts of one clip."""
         length, end = numbers
         sound = self._encode(*log_mels(waves, length, self.model.arch.mels))

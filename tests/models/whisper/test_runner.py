@@ -121,9 +121,9 @@ class TestBatches:
             self._record(texts)
             return super().align(clips, texts)
 
-        def weigh(self, clip: Any, texts: Any) -> PendingProbabilities:
+        def score(self, clip: Any, texts: Any) -> PendingProbabilities:
             self._record(texts)
-            return super().weigh(clip, texts)
+            return super().score(clip, texts)
 
         def _record(self, texts: Any) -> None:
             self.batches.append(len(texts))
@@ -151,7 +151,7 @@ class TestBatches:
     def test_texts_of_a_clip_share_passes(self, max_texts: int, batches: list[int]) -> None:
         runner = self.Runner(max_texts)
         texts = [replace(TEXTS[0], tokens=tuple(range(3, 5 + n))) for n in range(21)]
-        found = AlignmentBatcher(runner, self.Device().run).weigh(CLIPS[0], texts)
+        found = AlignmentBatcher(runner, self.Device().run).score(CLIPS[0], texts)
         assert runner.batches == batches
         for probabilities, text in zip(found, texts, strict=True):
             alone = small_runner().align(CLIPS[:1], [text]).result(0).probabilities
@@ -159,7 +159,7 @@ class TestBatches:
 
     def test_a_text_without_room_is_an_error(self) -> None:
         with pytest.raises(OutOfMemory):
-            AlignmentBatcher(self.Runner(max_rows=0), self.Device().run).weigh(CLIPS[0], TEXTS[:3])
+            AlignmentBatcher(self.Runner(max_rows=0), self.Device().run).score(CLIPS[0], TEXTS[:3])
 
     def test_texts_that_wait_together_share_a_pass(self) -> None:
         runner, device = self.Runner(), self.Device()
@@ -314,8 +314,8 @@ class TestGraphs:
         whisper, captures = small_runner(), list[int]()
         whisper._text_graphs = self.graphs(captures)
         for samples, texts in ((CLIPS[0], TEXTS), (CLIPS[3], TEXTS[1:]), (CLIPS[0], TEXTS * 2)):
-            expected = small_runner().weigh(samples, texts).result()
-            for ours, theirs in zip(whisper.weigh(samples, texts).result(), expected, strict=True):
+            expected = small_runner().score(samples, texts).result()
+            for ours, theirs in zip(whisper.score(samples, texts).result(), expected, strict=True):
                 np.testing.assert_allclose(np.log(ours), np.log(theirs), atol=1e-4)
         assert len(captures) == 2  # four texts, and eight
 
@@ -403,7 +403,7 @@ class TestOnTheGpu:
         together = whisper.align(CLIPS, TEXTS)
         for _ in range(2):  # captured, and replayed
             for ours, theirs in zip(
-                whisper.weigh(CLIPS[0], TEXTS).result(), small_runner().weigh(CLIPS[0], TEXTS).result(), strict=True
+                whisper.score(CLIPS[0], TEXTS).result(), small_runner().score(CLIPS[0], TEXTS).result(), strict=True
             ):
                 np.testing.assert_allclose(np.log(ours), np.log(theirs), atol=tolerance)
         for index in range(len(CLIPS)):
@@ -429,9 +429,9 @@ class TestOnTheGpu:
 
         def find() -> tuple[list[bytes], tuple[int, ...], float]:
             aligned = [alignments.align(clip, text) for clip, text in zip(CLIPS, TEXTS, strict=True)]
-            weighed = alignments.weigh(CLIPS[0], TEXTS)
+            scored = alignments.score(CLIPS[0], TEXTS)
             found = transcripts.transcribe(CLIPS[0], options)
-            probabilities = [*(one.probabilities for one in aligned), *weighed]
+            probabilities = [*(one.probabilities for one in aligned), *scored]
             return [one.tobytes() for one in probabilities], found.tokens, found.score
 
         alone = find()

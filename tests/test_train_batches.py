@@ -8,8 +8,8 @@ import torch
 
 pytest.importorskip("torchaudio", reason="only training needs it")
 
-from scripts.train_tiny.batches import Composer
-from scripts.train_tiny.corpus import Corpus, build
+from scripts.train_tiny.batches import Composer, _in_a_room
+from scripts.train_tiny.corpus import FLOOR, Corpus, build
 from scripts.train_tiny.synth import TimedUtterance
 
 pytestmark = pytest.mark.slow
@@ -46,3 +46,15 @@ def test_no_utterance_is_cut_and_long_ones_follow_short_references(corpus: Corpu
     assert float((torch.cat(longest) > 0.4 * n).float().mean()) > 0.15
     batch = composer.batch(16, n, n // 3, 1.0)
     assert bool((batch.upsample < batch.lengths[:, None]).all())
+
+
+def test_a_room_adds_echoes_that_fade_and_nothing_before_the_sound() -> None:
+    clap = torch.full((2, 60, 4), FLOOR)
+    clap[:, 10] = 0.0
+    wet, decay = torch.tensor([0.0, 0.2])[:, None, None], torch.tensor([0.5, 0.8])[:, None, None]
+    dry, heard = _in_a_room(clap, wet, decay)
+    assert torch.allclose(dry, clap[0], atol=1e-5)
+    assert torch.allclose(heard[:11].exp(), clap[1, :11].exp(), atol=1e-4)
+    echoes = 0.2 * 0.8 ** torch.arange(32.0)
+    assert torch.allclose(heard[11:43].exp(), echoes[:, None].expand(32, 4), atol=1e-3)
+    assert float(heard[43:].max()) < FLOOR + 1

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Synthesize speech, then train on it: run.sh FILES WORK LANGUAGE UNTIL NAME:GPU:WEIGHTS:OPTIONS...
 # FILES has kokoro.onnx styles.npz kokoro-vocab.json joe.json items-LANGUAGE.jsonl.xz, and for en-us joe.onnx.
-# A training for each NAME on its GPU, until UNTIL (seconds since 1970); its snapshots and log are in WORK/NAME.
+# A training for each NAME on its GPU, or GPUs as in 0,1, until UNTIL (seconds since 1970); its snapshots and log are in WORK/NAME.
 # WEIGHTS: a file or pattern; without them the alignment is learned from nothing. OPTIONS are train.py's, e.g.
 # "--muon 6e-4 --alpha-from 1", and "mixed" for the speech of random mixtures of voices as well.
 # Kokoro speaks on the GPUs that CUDA_VISIBLE_DEVICES names. On a machine without a GPU, SMALL=1 runs a miniature of it.
@@ -49,6 +49,7 @@ all_of_kokoro() {
 }
 all_of_kokoro &
 
+port=29500
 for training in "$@"; do
   IFS=: read -r name gpu weights more <<< "$training"
   shards=("$work/piper" "$work/kokoro")
@@ -57,7 +58,10 @@ for training in "$@"; do
   if [ -n "$weights" ]; then options+=(--resume "$weights"); fi
   if [ "$language" = en-us ]; then options+=(--reload 0.1 0.35); fi  # Piper goes on speaking
   mkdir -p "$work/$name"
-  CUDA_VISIBLE_DEVICES=$gpu OMP_NUM_THREADS=4 $python -m scripts.train_tiny.train --language "$language" \
+  gpus=(${gpu//,/ }) launch=($python)
+  if [ ${#gpus[@]} -gt 1 ]; then launch+=(-m torch.distributed.run --nproc-per-node ${#gpus[@]} --master-port "$port"); fi
+  port=$((port + 1))
+  CUDA_VISIBLE_DEVICES=$gpu OMP_NUM_THREADS=4 "${launch[@]}" -m scripts.train_tiny.train --language "$language" \
     --shards "${shards[@]}" --out "$work/$name" --wait-for "$work/kokoro.done" --conv plain \
     "${size[@]}" "${options[@]}" --snapshots 0.5 0.75 0.9 > "$work/$name.log" 2>&1 &
   trainings+=($!)

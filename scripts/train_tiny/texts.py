@@ -177,12 +177,12 @@ def training_texts(wordnet: Path, count: int, seed: int, books: Sequence[str] = 
     clauses = [e for e in examples if 3 <= len(e.split()) <= 9] + [b for b in prose if 4 <= len(b.split()) <= 14]
     clauses = [c for c in clauses if '"' not in c] or [from_templates(rng)]
     kinds: list[tuple[float, Callable[[], str]]] = [
-        (0.28 if prose else 0.0, lambda: prose.pop() if prose else from_templates(rng)),
-        (0.14, lambda: examples.pop() if examples else from_templates(rng)),
+        (0.24 if prose else 0.0, lambda: prose.pop() if prose else from_templates(rng)),
+        (0.12, lambda: examples.pop() if examples else from_templates(rng)),
         (0.02, lambda: definitions.pop() if definitions else from_templates(rng)),
-        (0.05, lambda: from_templates(rng)), (0.16, lambda: lexicon.sentence(rng)),
+        (0.03, lambda: from_templates(rng)), (0.21, lambda: lexicon.sentence(rng)),
         (0.06, lambda: short_phrase(rng, words)), (0.09, lambda: lexicon.short(rng)),
-        (0.05, lambda: grammar.news(rng)),
+        (0.08, lambda: grammar.news(rng)),
         (0.08, lambda: grammar.dialogue(rng, clauses, PEOPLE)), (0.04, lambda: grammar.numbers(rng)),
         (0.02, lambda: grammar.letters(rng)), (0.01, lambda: grammar.lists(rng)),
     ]  # fmt: skip

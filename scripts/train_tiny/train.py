@@ -263,7 +263,7 @@ class Trainer:
                 self._report(step, progress, time.time() - began)
             if args.reload and progress >= args.reload[0]:
                 args.reload.pop(0)
-                threading.Thread(target=self.load, daemon=True).start()  # the composer changes once it is ready
+                threading.Thread(target=self.load).start()  # the composer changes once it is ready
             if marks and progress >= marks[0]:
                 self.snapshot(f"at{int(marks.pop(0) * 100)}")
         self._report(step, progress, time.time() - began)
@@ -280,8 +280,7 @@ class Trainer:
         losses = self.losses.tolist()
         row = {"step": step, "progress": round(progress, 4), "seconds": round(seconds, 1)}
         o = self.optimizer
-        row |= {"ms": round(1000 * seconds / step, 2), "norm": round(float(o.usual_norm), 4)}
-        row["skipped"] = float(o.skipped)
+        row |= {"ms": round(1000 * seconds / step, 2), "norm": round(float(o.usual_norm), 4), "skipped": float(o.skipped)}
         for (n, _), (flow, name) in zip(SHAPES, losses, strict=True):
             row |= {f"flow{n}": round(flow, 4), f"name{n}": round(name, 4)}
         self.log.append(row)
@@ -343,6 +342,7 @@ def main() -> None:
     trainer.load()
     trainer.train()
     if trainer.world > 1:
+        dist.barrier()  # until rank 0 has written: the launcher ends all once one has failed
         dist.destroy_process_group()
 
 

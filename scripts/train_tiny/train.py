@@ -97,10 +97,8 @@ class Trainer:
             dist.init_process_group("nccl" if cuda else "gloo", device_id=self.device if cuda else None)
         torch.manual_seed(args.seed)
         torch.set_float32_matmul_precision("high")
-        conv = {"plain": plain_conv, "grouped": grouped_conv}[args.conv]
         wrap = (lambda f: torch.compile(f, dynamic=False)) if cuda else (lambda f: f)
-        if cuda and args.conv == "grouped":
-            conv = torch.compile(grouped_conv, dynamic=False)
+        conv = plain_conv if args.conv == "plain" else wrap(grouped_conv)
         self.learner = Learner(Arch(), len(VOCABS[args.language]), conv, wrap).to(self.device)
         if args.resume:
             self._resume(args.resume)
@@ -280,7 +278,8 @@ class Trainer:
         losses = self.losses.tolist()
         row = {"step": step, "progress": round(progress, 4), "seconds": round(seconds, 1)}
         o = self.optimizer
-        row |= {"ms": round(1000 * seconds / step, 2), "norm": round(float(o.usual_norm), 4), "skipped": float(o.skipped)}
+        row |= {"ms": round(1000 * seconds / step, 2), "norm": round(float(o.usual_norm), 4)}
+        row |= {"skipped": float(o.skipped)}
         for (n, _), (flow, name) in zip(SHAPES, losses, strict=True):
             row |= {f"flow{n}": round(flow, 4), f"name{n}": round(name, 4)}
         self.log.append(row)

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Synthesize speech, then train on it: run.sh FILES WORK LANGUAGE UNTIL NAME:GPU:WEIGHTS:OPTIONS...
 # FILES has kokoro.onnx styles.npz kokoro-vocab.json joe.json items-LANGUAGE.jsonl.xz, and for en-us joe.onnx.
-# A training for each NAME on its GPU, or GPUs as in 0,1, until UNTIL (seconds since 1970); its snapshots and log are in WORK/NAME.
+# A training for each NAME on its GPU, or GPUs as in 0,1, until UNTIL (seconds since 1970); its snapshots and log are in
+# WORK/NAME.
 # WEIGHTS: a file or pattern; without them the alignment is learned from nothing. OPTIONS are train.py's, e.g.
 # "--muon 6e-4 --alpha-from 1", and "mixed" for the speech of random mixtures of voices as well.
 # Kokoro speaks on the GPUs that CUDA_VISIBLE_DEVICES names. On a machine without a GPU, SMALL=1 runs a miniature of it.

@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("torchaudio", reason="only training needs it")
 
-from scripts.train_tiny.batches import Composer, _in_a_room
+from scripts.train_tiny.batches import Composer, _reverberated
 from scripts.train_tiny.corpus import FLOOR, Corpus, build
 from scripts.train_tiny.synth import TimedUtterance
 
@@ -48,11 +48,11 @@ def test_no_utterance_is_cut_and_long_ones_follow_short_references(corpus: Corpu
     assert bool((batch.upsample < batch.lengths[:, None]).all())
 
 
-def test_a_room_adds_echoes_that_fade_and_nothing_before_the_sound() -> None:
+def test_reverberation_adds_echoes_that_fade_and_nothing_before_the_sound() -> None:
     clap = torch.full((2, 60, 4), FLOOR)
     clap[:, 10] = 0.0
     wet, decay = torch.tensor([0.0, 0.2])[:, None, None], torch.tensor([0.5, 0.8])[:, None, None]
-    dry, heard = _in_a_room(clap, wet, decay)
+    dry, heard = _reverberated(clap, wet, decay)
     assert torch.allclose(dry, clap[0], atol=1e-5)
     assert torch.allclose(heard[:11].exp(), clap[1, :11].exp(), atol=1e-4)
     echoes = 0.2 * 0.8 ** torch.arange(32.0)

@@ -215,21 +215,23 @@ class Composer:
         return torch.where(real, self.c.tokens[torch.where(real, source, 0)], 0)  # 0: the space between
 
     def _coloured(self, mel: Tensor) -> Tensor:
-        """Simulate a recording for each item: level, a smooth tilt over the bands, a room, background noise."""
+        """Simulate a recording for each item: level, a smooth tilt over the bands, reverberation, background noise."""
         b = len(mel)
         bands = torch.linspace(0, math.pi, mel.shape[-1], device=self.device)
         waves = torch.stack([(k * bands).cos() for k in range(1, 5)])
         tilt = torch.randn(b, 4, generator=self.rng, device=self.device) * self.tilts
         strong = (self._uniform(b, 1) < 0.8).float()
         mel = mel + (strong * (tilt @ waves))[:, None] + (self._uniform(b, 1, 1) * 1.2 - 0.8)
-        mel = _in_a_room(mel, 0.25 * self._uniform(b, 1, 1).square(), (-1 / (2 + 5 * self._uniform(b, 1, 1))).exp())
+        wet = 0.25 * self._uniform(b, 1, 1).square()
+        decay = (-1 / (2 + 5 * self._uniform(b, 1, 1))).exp()  # by 60 dB in 0.15 to 0.5 s
+        mel = _reverberated(mel, wet, decay)
         level = torch.where(self._uniform(b) < 0.55, self._uniform(b) * 4.5 - 11.0, -14.0)
         slope = torch.randn(b, generator=self.rng, device=self.device)[:, None] * bands.cos() * 0.7
         grain = torch.randn(mel.shape, generator=self.rng, device=self.device) * 0.35
         return torch.logaddexp(mel, (level[:, None] + slope)[:, None] + grain).clamp_min(FLOOR)
 
 
-def _in_a_room(mel: Tensor, wet: Tensor, decay: Tensor) -> Tensor:
+def _reverberated(mel: Tensor, wet: Tensor, decay: Tensor) -> Tensor:
     """Add 32 echoes a frame apart, the first `wet` as loud as the sound, each `decay` as loud as the one before."""
     sound = mel.exp()
     tail = F.pad(sound, (0, 0, 1, 0))[:, :-1]

@@ -50,7 +50,7 @@ all_of_kokoro() {
 }
 all_of_kokoro &
 
-port=29500
+port=29500  # where the processes of a training on several GPUs meet, another one for each training
 for training in "$@"; do
   IFS=: read -r name gpu weights more <<< "$training"
   shards=("$work/piper" "$work/kokoro")

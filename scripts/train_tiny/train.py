@@ -279,7 +279,7 @@ class Trainer:
         row = {"step": step, "progress": round(progress, 4), "seconds": round(seconds, 1)}
         o = self.optimizer
         row |= {"ms": round(1000 * seconds / step, 2), "norm": round(float(o.usual_norm), 4)}
-        row |= {"skipped": float(o.skipped)}
+        row["skipped"] = float(o.skipped)
         for (n, _), (flow, name) in zip(SHAPES, losses, strict=True):
             row |= {f"flow{n}": round(flow, 4), f"name{n}": round(name, 4)}
         self.log.append(row)
